@@ -1,0 +1,106 @@
+// Where values are rounded: the only file that decides it. Forward and backward of the affine part of a norm, for one
+// element or a packet of them. A kernel never looks at an enum of the policy; it calls these.
+#pragma once
+
+#include "dtype.h"
+#include "row_math.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// The choice, known when the kernel is compiled or when it runs.
+template <ScaleRounding R, GammaOffset G>
+struct StaticPolicy {
+  static NC_INLINE constexpr ScaleRounding rounding() { return R; }
+  static NC_INLINE constexpr GammaOffset offset() { return G; }
+};
+struct RuntimePolicy {
+  ScaleRounding scale_rounding;
+  GammaOffset gamma_offset;
+  NC_INLINE ScaleRounding rounding() const { return scale_rounding; }
+  NC_INLINE GammaOffset offset() const { return gamma_offset; }
+};
+
+template <DType I, DType W>
+NC_INLINE StaticFormat<promote(I, W)> promoted(StaticFormat<I>, StaticFormat<W>) {
+  return {};
+}
+NC_INLINE RuntimeFormat promoted(RuntimeFormat i, RuntimeFormat w) { return {promote(i.type, w.type)}; }
+
+// Policy: one of the above. I, W: formats of input and weight.
+template <class Policy, class I, class W>
+struct Scale {
+  Policy policy;
+  I input;
+  W weight;
+
+  // rd_T: to the type in which the normalised value is handed to the weight.
+  template <class V>
+  NC_INLINE V to_handover(V v) const {
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return round_to(input, v);
+      case ScaleRounding::weight:
+        return round_to(weight, v);
+      default:
+        return v;
+    }
+  }
+
+  // rd_P: to the type of a product with the weight.
+  template <class V>
+  NC_INLINE V to_product(V v) const {
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return round_to(promoted(input, weight), v);
+      case ScaleRounding::weight:
+        return round_to(weight, v);
+      default:
+        return v;
+    }
+  }
+
+  // g
+  template <class V>
+  NC_INLINE V gamma(V w, V one) const {
+    switch (policy.offset()) {
+      case GammaOffset::one_in_compute:
+        return w + one;
+      case GammaOffset::one_in_weight:
+        return round_to(weight, w + one);
+      default:
+        return w;
+    }
+  }
+
+  // n
+  template <class V>
+  NC_INLINE V normalised_value(V xhat) const {
+    return to_handover(xhat);
+  }
+  // rd_P(n * g)
+  template <class V>
+  NC_INLINE V scaled(V n, V g) const {
+    return to_product(n * g);
+  }
+  // rd_P(t + b)
+  template <class V>
+  NC_INLINE V shifted(V t, V b) const {
+    return to_product(t + b);
+  }
+
+  // h, the gradient at the normalised value
+  template <class V>
+  NC_INLINE V gradient(V dy, V g) const {
+    return to_handover(to_product(dy * g));
+  }
+  // One row's share of dweight, added to what the rows before it made.
+  template <class V>
+  NC_INLINE V add_weight_gradient(V sum, V dy, V xhat) const {
+    if (policy.rounding() == ScaleRounding::compute) return fma(dy, xhat, sum);
+    return sum + to_product(dy * to_handover(xhat));
+  }
+};
+
+}  // namespace NC_LEVEL
+}  // namespace nc
