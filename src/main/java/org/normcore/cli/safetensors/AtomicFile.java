@@ -1,0 +1,58 @@
+package org.normcore.cli.safetensors;
+
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.AtomicMoveNotSupportedException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.StandardOpenOption;
+
+/** A file that appears under its name only when all of it is written; until then, a failure leaves no trace. */
+public final class AtomicFile {
+  /** Writes a file's content. */
+  @FunctionalInterface
+  public interface Content {
+    /** Writes everything to the channel. */
+    void writeTo(FileChannel channel) throws IOException;
+  }
+
+  private AtomicFile() {}
+
+  /** Writes the file, replacing one of that name. */
+  public static void write(Path file, Content content) throws IOException {
+    Path absolute = file.toAbsolutePath();
+    Path parent = absolute.getParent();
+    if (parent == null || !Files.isDirectory(parent) || Files.isDirectory(absolute)) {
+      throw new SafetensorsException(file, "can't be written: it is a directory, or its directory does not exist");
+    }
+    // Not Files.createTempFile: that one is readable by its owner only, and the mode would survive the move.
+    Path part = parent.resolve("." + absolute.getFileName() + "." + ProcessHandle.current().pid() + ".part");
+    try {
+      try (FileChannel channel =
+          FileChannel.open(
+              part, StandardOpenOption.CREATE, StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE)) {
+        content.writeTo(channel);
+      }
+      move(part, absolute);
+    } finally {
+      Files.deleteIfExists(part);
+    }
+  }
+
+  /** Writes all of a buffer. */
+  public static void writeFully(FileChannel channel, ByteBuffer bytes) throws IOException {
+    while (bytes.hasRemaining()) {
+      channel.write(bytes);
+    }
+  }
+
+  private static void move(Path part, Path file) throws IOException {
+    try {
+      Files.move(part, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    } catch (AtomicMoveNotSupportedException e) {
+      Files.move(part, file, StandardCopyOption.REPLACE_EXISTING);
+    }
+  }
+}

@@ -1,0 +1,115 @@
+package org.normcore.cli.safetensors;
+
+import com.google.common.collect.ImmutableMap;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.channels.FileChannel.MapMode;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import org.bytedeco.javacpp.BytePointer;
+import org.normcore.DType;
+import org.normcore.Device;
+import org.normcore.NativeBuffer;
+import org.normcore.TensorView;
+
+/**
+ * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked for, each on its
+ * own, so that a file may be larger than one mapping can be.
+ */
+public final class SafetensorsFile implements TensorSource {
+  private static final int LARGEST_PIECE = 1 << 28;
+
+  private final Path file;
+  private final FileChannel channel;
+  private final SafetensorsHeader header;
+
+  private SafetensorsFile(Path file, FileChannel channel, SafetensorsHeader header) {
+    this.file = file;
+    this.channel = channel;
+    this.header = header;
+  }
+
+  /**
+   * Opens a file and checks its header.
+   *
+   * @throws SafetensorsException if the file is no sound safetensors file
+   */
+  public static SafetensorsFile open(Path file) throws IOException {
+    if (Files.isDirectory(file)) {
+      throw new SafetensorsException(file, "is a directory, not a safetensors file");
+    }
+    FileChannel channel;
+    try {
+      channel = FileChannel.open(file, StandardOpenOption.READ);
+    } catch (NoSuchFileException e) {
+      throw new SafetensorsException(file, "does not exist");
+    }
+    try {
+      return new SafetensorsFile(file, channel, SafetensorsHeader.read(file, channel));
+    } catch (IOException | RuntimeException e) {
+      channel.close();
+      throw e;
+    }
+  }
+
+  @Override
+  public ImmutableMap<String, TensorEntry> entries() {
+    return header.entries();
+  }
+
+  /** The file's free-form metadata. */
+  public ImmutableMap<String, String> metadata() {
+    return header.metadata();
+  }
+
+  @Override
+  public TensorView view(String name) throws IOException {
+    TensorEntry entry = header.entries().get(name);
+    if (entry == null) {
+      throw new SafetensorsException(file, "has no tensor \"" + Quoted.shorten(name) + "\"");
+    }
+    DType dtype =
+        entry
+            .type()
+            .dtype()
+            .orElseThrow(
+                () ->
+                    new SafetensorsException(
+                        file,
+                        "tensor \"" + Quoted.shorten(name) + "\" is " + entry.type() + ", not a floating-point type"));
+    // A mapping holds less than 2 GiB, and kernels want elements at multiples of their own size.
+    boolean mappable = entry.bytes() > 0 && entry.bytes() <= Integer.MAX_VALUE;
+    boolean aligned = entry.begin() % dtype.bytes() == 0;
+    return mappable && aligned ? map(entry, dtype) : load(entry, dtype);
+  }
+
+  private TensorView map(TensorEntry entry, DType dtype) throws IOException {
+    ByteBuffer mapping = channel.map(MapMode.READ_ONLY, entry.begin(), entry.bytes());
+    BytePointer pointer = new BytePointer(mapping);
+    return TensorView.ofAddress(pointer.address(), dtype, Device.CPU, entry.shape().toArray()).withOwner(mapping);
+  }
+
+  private TensorView load(TensorEntry entry, DType dtype) throws IOException {
+    long[] shape = entry.shape().toArray();
+    NativeBuffer memory = NativeBuffer.allocate(Math.max(entry.bytes(), 1));
+    for (long done = 0; done < entry.bytes(); ) {
+      int piece = (int) Math.min(entry.bytes() - done, LARGEST_PIECE);
+      ByteBuffer target = NativeMemory.buffer(memory.address() + done, piece);
+      while (target.hasRemaining()) {
+        if (channel.read(target, entry.begin() + done + target.position()) < 0) {
+          throw new SafetensorsException(file, "became shorter while it was read");
+        }
+      }
+      done += piece;
+    }
+    return TensorView.ofAddress(memory.address(), dtype, Device.CPU, shape).withOwner(memory);
+  }
+
+  @Override
+  public void close() throws IOException {
+    channel.close();
+  }
+}

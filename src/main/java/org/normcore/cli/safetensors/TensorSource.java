@@ -1,0 +1,21 @@
+package org.normcore.cli.safetensors;
+
+import com.google.common.collect.ImmutableMap;
+import java.io.IOException;
+import org.normcore.TensorView;
+
+/** Named tensors on disk: one file, or the files of a model. */
+public interface TensorSource extends AutoCloseable {
+  /** Every tensor, by name. */
+  ImmutableMap<String, TensorEntry> entries();
+
+  /**
+   * A read-only view of a tensor's elements. It stays valid after {@link #close()}.
+   *
+   * @throws IllegalArgumentException if there is no such tensor or its type is no {@link org.normcore.DType}
+   */
+  TensorView view(String name) throws IOException;
+
+  @Override
+  void close() throws IOException;
+}
