@@ -17,9 +17,9 @@ at_least() {
   [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" == "$1" ]]
 }
 
-# The first version number in a program's output.
+# The first version number in a program's output, past any colours.
 version_of() {
-  { "$@" 2>&1 || true; } | grep -Eo '[0-9]+(\.[0-9]+)*' | head -n 1 || true
+  { "$@" 2>&1 || true; } | sed 's/\x1b\[[0-9;]*m//g' | grep -Eo '[0-9]+(\.[0-9]+)*' | head -n 1 || true
 }
 
 # needs NAME MINIMUM PACKAGE COMMAND...
@@ -45,7 +45,7 @@ check() {
   problems=()
   packages=()
   needs 'a JDK,' 17 openjdk-17-jdk-headless "${JAVA_HOME:+$JAVA_HOME/bin/}javac" -version
-  needs Maven 3.8 maven mvn -B -version
+  needs Maven 3.8 maven mvn -version
   needs 'a C++ compiler, g++' 9 g++ g++ -dumpfullversion
   needs CMake 3.25 cmake cmake --version
   needs Ninja 1.10 ninja-build ninja --version

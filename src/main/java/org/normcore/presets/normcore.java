@@ -7,8 +7,9 @@ import org.bytedeco.javacpp.tools.InfoMap;
 import org.bytedeco.javacpp.tools.InfoMapper;
 
 /**
- * Maps {@code normcore/normcore.h} to Java. The header is given as {@code include} and not as {@code cinclude}: JavaCPP
- * would otherwise leave out the guard that turns a C++ exception into a Java one.
+ * Maps {@code normcore/normcore.h} to Java. The header is given as {@code include} and not as
+ * {@code cinclude}: JavaCPP would otherwise leave out the guard that turns a C++ exception into a
+ * Java one.
  */
 @Properties(
     value = @Platform(include = "normcore/normcore.h", link = "normcore"),
