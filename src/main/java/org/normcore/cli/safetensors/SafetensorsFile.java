@@ -80,10 +80,8 @@ public final class SafetensorsFile implements TensorSource {
                     new SafetensorsException(
                         file,
                         "tensor \"" + Quoted.shorten(name) + "\" is " + entry.type() + ", not a floating-point type"));
-    // A mapping holds less than 2 GiB, and kernels want elements at multiples of their own size.
     boolean mappable = entry.bytes() > 0 && entry.bytes() <= Integer.MAX_VALUE;
-    boolean aligned = entry.begin() % dtype.bytes() == 0;
-    return mappable && aligned ? map(entry, dtype) : load(entry, dtype);
+    return mappable ? map(entry, dtype) : load(entry, dtype);
   }
 
   private TensorView map(TensorEntry entry, DType dtype) throws IOException {
@@ -93,8 +91,7 @@ public final class SafetensorsFile implements TensorSource {
   }
 
   private TensorView load(TensorEntry entry, DType dtype) throws IOException {
-    long[] shape = entry.shape().toArray();
-    NativeBuffer memory = NativeBuffer.allocate(Math.max(entry.bytes(), 1));
+    NativeBuffer memory = NativeBuffer.allocate(entry.bytes());
     for (long done = 0; done < entry.bytes(); ) {
       int piece = (int) Math.min(entry.bytes() - done, LARGEST_PIECE);
       ByteBuffer target = NativeMemory.buffer(memory.address() + done, piece);
@@ -105,7 +102,7 @@ public final class SafetensorsFile implements TensorSource {
       }
       done += piece;
     }
-    return TensorView.ofAddress(memory.address(), dtype, Device.CPU, shape).withOwner(memory);
+    return memory.view(dtype, entry.shape().toArray());
   }
 
   @Override

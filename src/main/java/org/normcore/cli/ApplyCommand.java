@@ -1,0 +1,21 @@
+package org.normcore.cli;
+
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** The parent of the commands that run an operation on the tensors of a file. */
+@Command(
+    name = "apply",
+    description = "Run an operation on the tensors of a safetensors file, forward and backward.",
+    synopsisSubcommandLabel = "OPERATION",
+    subcommands = {ApplyRmsNormCommand.class, ApplyLayerNormCommand.class})
+public final class ApplyCommand implements Runnable {
+  @Spec private CommandSpec spec;
+
+  @Override
+  public void run() {
+    throw new ParameterException(spec.commandLine(), "An operation is missing: rms-norm or layer-norm");
+  }
+}

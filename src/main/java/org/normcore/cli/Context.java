@@ -1,0 +1,59 @@
+package org.normcore.cli;
+
+import com.google.gson.JsonElement;
+import java.io.PrintWriter;
+import org.normcore.Cuda;
+import org.normcore.Device;
+import picocli.CommandLine.Model.CommandSpec;
+
+/** What a running command needs of its surroundings: where to print, and the options of every command. */
+public final class Context {
+  private final PrintWriter out;
+  private final NormcoreCommand root;
+
+  private Context(PrintWriter out, NormcoreCommand root) {
+    this.out = out;
+    this.root = root;
+  }
+
+  /**
+   * The context of a command, with its device checked.
+   *
+   * @throws UnsupportedOperationException if the device asked for is not to be had; the message says why
+   */
+  public static Context of(CommandSpec spec) {
+    Context context = new Context(spec.commandLine().getOut(), (NormcoreCommand) spec.root().userObject());
+    if (!DeviceNames.parse(context.root.device()).isCpu()) {
+      Cuda.ensureAvailable();
+    }
+    if (context.root.threads() < 0) {
+      throw new BadInput("--threads is " + context.root.threads() + ", expected at least 1");
+    }
+    return context;
+  }
+
+  /** Where results go. */
+  public PrintWriter out() {
+    return out;
+  }
+
+  /** Whether the result is to be one JSON document. */
+  public boolean json() {
+    return root.json();
+  }
+
+  /** The number of threads to use. */
+  public int threads() {
+    return root.threads() == 0 ? Runtime.getRuntime().availableProcessors() : root.threads();
+  }
+
+  /** The device to work on. */
+  public Device device() {
+    return DeviceNames.parse(root.device());
+  }
+
+  /** Prints the one JSON document. */
+  public void print(JsonElement document) {
+    out.println(Json.toText(document));
+  }
+}

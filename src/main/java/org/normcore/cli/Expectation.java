@@ -1,0 +1,95 @@
+package org.normcore.cli;
+
+import com.google.gson.JsonObject;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
+import org.normcore.TensorView;
+import org.normcore.cli.compare.Comparison;
+import org.normcore.cli.compare.ComparisonJson;
+import org.normcore.cli.safetensors.SafetensorsFile;
+
+/** What was computed, compared with what a file holds under the same names. */
+final class Expectation {
+  private final Map<String, Comparison> comparisons;
+  private final Optional<Long> maxUlp;
+
+  private Expectation(Map<String, Comparison> comparisons, Optional<Long> maxUlp) {
+    this.comparisons = comparisons;
+    this.maxUlp = maxUlp;
+  }
+
+  static Expectation compare(Path path, Map<String, TensorView> computed, Optional<Long> maxUlp) throws IOException {
+    Map<String, Comparison> comparisons = new LinkedHashMap<>();
+    try (SafetensorsFile file = SafetensorsFile.open(path)) {
+      for (Map.Entry<String, TensorView> member : computed.entrySet()) {
+        if (file.entries().containsKey(member.getKey())) {
+          TensorView expected = file.view(member.getKey());
+          check(path, member.getKey(), member.getValue(), expected);
+          comparisons.put(member.getKey(), Comparison.of(member.getValue(), expected));
+        }
+      }
+    }
+    if (comparisons.isEmpty()) {
+      throw new BadInput(path + ": has none of the tensors that were computed: " + String.join(", ", computed.keySet()));
+    }
+    return new Expectation(comparisons, maxUlp);
+  }
+
+  private static void check(Path path, String name, TensorView computed, TensorView expected) {
+    if (computed.dtype() != expected.dtype() || !Arrays.equals(computed.shape(), expected.shape())) {
+      throw new BadInput(
+          path
+              + ": "
+              + name
+              + " is "
+              + OptionNames.of(expected.dtype())
+              + " "
+              + Arrays.toString(expected.shape())
+              + ", but what was computed is "
+              + OptionNames.of(computed.dtype())
+              + " "
+              + Arrays.toString(computed.shape()));
+    }
+  }
+
+  /** Whether some element is further off than allowed; a NaN on one side only always is. */
+  boolean exceeded() {
+    return maxUlp.isPresent()
+        && comparisons.values().stream().anyMatch(c -> c.nanMismatches() > 0 || c.maxUlp() > maxUlp.get());
+  }
+
+  JsonObject json() {
+    JsonObject json = new JsonObject();
+    json.addProperty("max_ulp_allowed", maxUlp.orElse(null));
+    json.addProperty("exceeded", exceeded());
+    JsonObject tensors = new JsonObject();
+    comparisons.forEach((name, comparison) -> tensors.add(name, ComparisonJson.of(comparison)));
+    json.add("tensors", tensors);
+    return json;
+  }
+
+  void print(PrintWriter out) {
+    TextTable table = new TextTable("compared", "equal", "max abs", "max ulp", "first difference");
+    comparisons.forEach(
+        (name, c) ->
+            table.row(
+                name,
+                Numbers.percent(1 - c.differingShare()),
+                Numbers.shortest(c.maxAbs()),
+                Long.toString(c.maxUlp()),
+                c.first().map(d -> "at " + d.index() + ": " + d.a() + ", expected " + d.b()).orElse("none")));
+    out.println();
+    table.print(out);
+    maxUlp.ifPresent(
+        limit ->
+            out.println(
+                exceeded()
+                    ? "The limit of " + limit + " ulp is exceeded."
+                    : "Everything is within " + limit + " ulp."));
+  }
+}

@@ -1,0 +1,77 @@
+package org.normcore.cli;
+
+import java.io.PrintWriter;
+import java.nio.file.AccessDeniedException;
+import java.nio.file.FileAlreadyExistsException;
+import java.nio.file.FileSystemException;
+import java.nio.file.NoSuchFileException;
+import java.util.List;
+import org.normcore.cli.safetensors.SafetensorsException;
+import picocli.CommandLine;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.UnmatchedArgumentException;
+
+/** Turns every failure into one sentence on standard error and an exit status. */
+final class Failures {
+  private static final int FAILED = 1;
+  private static final int BAD_INPUT = 2;
+
+  private Failures() {}
+
+  /** Wrong options or commands. */
+  static int ofUsage(ParameterException e, String[] args) {
+    CommandLine command = e.getCommandLine();
+    StringBuilder sentence = new StringBuilder(e.getMessage());
+    if (e instanceof UnmatchedArgumentException unmatched) {
+      List<String> near = unmatched.getSuggestions();
+      if (!near.isEmpty()) {
+        sentence.append("; did you mean ").append(String.join(" or ", near)).append('?');
+      }
+    }
+    sentence.append(" (see ").append(command.getCommandSpec().qualifiedName()).append(" --help)");
+    print(command.getErr(), sentence.toString());
+    return BAD_INPUT;
+  }
+
+  /** Anything that went wrong while a command ran. */
+  static int report(PrintWriter err, Throwable e) {
+    print(err, sentence(e));
+    return isBadInput(e) ? BAD_INPUT : FAILED;
+  }
+
+  private static boolean isBadInput(Throwable e) {
+    return e instanceof BadInput
+        || e instanceof SafetensorsException
+        || e instanceof IllegalArgumentException
+        || e instanceof UnsupportedOperationException
+        || e instanceof NoSuchFileException
+        || e instanceof AccessDeniedException
+        || e instanceof FileAlreadyExistsException;
+  }
+
+  private static String sentence(Throwable e) {
+    if (e instanceof NoSuchFileException file) {
+      return file.getFile() + ": does not exist";
+    }
+    if (e instanceof AccessDeniedException file) {
+      return file.getFile() + ": access is denied";
+    }
+    if (e instanceof FileAlreadyExistsException file) {
+      return file.getFile() + ": is in the way";
+    }
+    if (e instanceof FileSystemException file && file.getReason() != null) {
+      return file.getFile() + ": " + file.getReason();
+    }
+    if (e instanceof OutOfMemoryError) {
+      return "out of memory: " + e.getMessage();
+    }
+    if (e.getMessage() == null || !isBadInput(e)) {
+      return e.getClass().getSimpleName() + (e.getMessage() == null ? "" : ": " + e.getMessage());
+    }
+    return e.getMessage();
+  }
+
+  private static void print(PrintWriter err, String sentence) {
+    err.println("normcore: " + sentence.replaceAll("\\s*\\R\\s*", " "));
+  }
+}

@@ -1,0 +1,94 @@
+package org.normcore.cli;
+
+import com.google.gson.JsonArray;
+import com.google.gson.JsonObject;
+import java.io.PrintWriter;
+import java.util.Arrays;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import org.normcore.Cuda;
+import org.normcore.DType;
+import org.normcore.ModelType;
+import org.normcore.NormPolicy;
+import org.normcore.Normcore;
+import org.normcore.VectorLevel;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Spec;
+
+/** What this build and this machine can do. */
+@Command(
+    name = "info",
+    description = "Show version, vector level, CUDA or why not, dtypes, policies and known model types.")
+public final class InfoCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    Context context = Context.of(spec);
+    if (context.json()) {
+      context.print(document(context));
+    } else {
+      printText(context);
+    }
+    return 0;
+  }
+
+  private static JsonObject document(Context context) {
+    JsonObject document = new JsonObject();
+    document.addProperty("version", Normcore.version());
+    document.addProperty("vector_level", OptionNames.of(VectorLevel.best()));
+    document.addProperty("device", context.device().toString());
+    document.addProperty("threads", context.threads());
+    JsonObject cuda = new JsonObject();
+    cuda.addProperty("available", Cuda.isAvailable());
+    cuda.addProperty("reason", Cuda.isAvailable() ? null : Cuda.unavailabilityCause().getMessage());
+    document.add("cuda", cuda);
+    JsonArray dtypes = new JsonArray();
+    for (DType dtype : DType.values()) {
+      dtypes.add(OptionNames.of(dtype));
+    }
+    document.add("dtypes", dtypes);
+    JsonArray policies = new JsonArray();
+    for (NormPolicy policy : NormPolicy.presets().values()) {
+      policies.add(PolicyText.json(policy));
+    }
+    document.add("policies", policies);
+    JsonArray models = new JsonArray();
+    for (ModelType type : ModelType.all().values()) {
+      JsonObject model = new JsonObject();
+      model.addProperty("model_type", type.modelType());
+      model.addProperty("norm", OptionNames.of(type.norm()));
+      model.addProperty("policy", OptionNames.of(type.policy()));
+      model.addProperty("affine", OptionNames.of(type.affine()));
+      model.addProperty("default_epsilon", type.defaultEpsilon());
+      models.add(model);
+    }
+    document.add("model_types", models);
+    return document;
+  }
+
+  private static void printText(Context context) {
+    PrintWriter out = context.out();
+    out.println("normcore      " + Normcore.version());
+    out.println("vector level  " + OptionNames.of(VectorLevel.best()));
+    out.println("threads       " + context.threads());
+    out.println(
+        "cuda          " + (Cuda.isAvailable() ? "available" : "no: " + Cuda.unavailabilityCause().getMessage()));
+    out.println(
+        "dtypes        " + Arrays.stream(DType.values()).map(OptionNames::of).collect(Collectors.joining(", ")));
+    out.println();
+    TextTable policies = new TextTable("policy", "scale rounding", "gamma offset", "formula");
+    for (NormPolicy policy : NormPolicy.presets().values()) {
+      policies.row(
+          OptionNames.of(policy),
+          OptionNames.of(policy.scaleRounding()),
+          OptionNames.of(policy.gammaOffset()),
+          PolicyText.formula(policy));
+    }
+    policies.print(out);
+    out.println();
+    out.println(
+        "model types   " + ModelType.all().size() + " known, from Hugging Face transformers; --json lists them");
+  }
+}

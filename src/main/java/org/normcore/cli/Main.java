@@ -1,0 +1,62 @@
+package org.normcore.cli;
+
+import java.io.PrintWriter;
+import java.nio.charset.Charset;
+import org.normcore.ComputeType;
+import org.normcore.DType;
+import org.normcore.GammaOffset;
+import org.normcore.NormPolicy;
+import org.normcore.ResidualRounding;
+import org.normcore.ScaleRounding;
+import org.normcore.VarianceAlgorithm;
+import picocli.CommandLine;
+
+/** The command line's entry point. */
+public final class Main {
+  private Main() {}
+
+  /** Runs one command and exits with its status. */
+  public static void main(String[] args) {
+    PrintWriter out = new PrintWriter(System.out, false, Charset.defaultCharset());
+    PrintWriter err = new PrintWriter(System.err, true, Charset.defaultCharset());
+    System.exit(run(out, err, args));
+  }
+
+  /**
+   * Runs one command within this process.
+   *
+   * @return the exit status
+   */
+  public static int run(PrintWriter out, PrintWriter err, String... args) {
+    try {
+      return commandLine(out, err).execute(args);
+    } catch (OutOfMemoryError | LinkageError e) {
+      return Failures.report(err, e);
+    } finally {
+      out.flush();
+      err.flush();
+    }
+  }
+
+  private static CommandLine commandLine(PrintWriter out, PrintWriter err) {
+    CommandLine line = new CommandLine(new NormcoreCommand());
+    line.setOut(out);
+    line.setErr(err);
+    line.setParameterExceptionHandler(Failures::ofUsage);
+    line.setExecutionExceptionHandler((e, command, parsed) -> Failures.report(command.getErr(), e));
+    line.setAbbreviatedOptionsAllowed(false);
+    line.setUsageHelpAutoWidth(true);
+    line.registerConverter(NormPolicy.class, OptionNames::parsePolicy);
+    registerEnum(line, DType.class);
+    registerEnum(line, ScaleRounding.class);
+    registerEnum(line, GammaOffset.class);
+    registerEnum(line, VarianceAlgorithm.class);
+    registerEnum(line, ComputeType.class);
+    registerEnum(line, ResidualRounding.class);
+    return line;
+  }
+
+  private static <E extends Enum<E>> void registerEnum(CommandLine line, Class<E> type) {
+    line.registerConverter(type, text -> OptionNames.parse(type, text));
+  }
+}

@@ -1,0 +1,73 @@
+package org.normcore.cli;
+
+import java.util.Optional;
+import org.normcore.Affine;
+import org.normcore.DType;
+import org.normcore.LayerNorm;
+import org.normcore.Norm;
+import org.normcore.NormKind;
+import org.normcore.NormPolicy;
+import org.normcore.RmsNorm;
+
+/**
+ * Everything that makes a norm, whichever of the two it is.
+ *
+ * @param kind which norm
+ * @param shape the normalised dimensions
+ * @param epsilon what is added to the variance
+ * @param input the type of the input
+ * @param weight the type of weight and bias
+ * @param output the type of the output, or nothing for the policy's own
+ * @param affine which of weight and bias there are
+ * @param policy where to round
+ * @param threads how many threads to use
+ */
+public record NormRequest(
+    NormKind kind,
+    long[] shape,
+    double epsilon,
+    DType input,
+    DType weight,
+    Optional<DType> output,
+    Affine affine,
+    NormPolicy policy,
+    int threads) {
+
+  /** Makes the norm. */
+  public Norm open() {
+    return switch (kind) {
+      case RMS_NORM -> {
+        RmsNorm.Builder builder =
+            RmsNorm.builder(shape)
+                .epsilon(epsilon)
+                .input(input)
+                .weight(weight)
+                .affine(affine)
+                .policy(policy)
+                .threads(threads);
+        output.ifPresent(builder::output);
+        yield builder.build();
+      }
+      case LAYER_NORM -> {
+        LayerNorm.Builder builder =
+            LayerNorm.builder(shape)
+                .epsilon(epsilon)
+                .input(input)
+                .weight(weight)
+                .affine(affine)
+                .policy(policy)
+                .threads(threads);
+        output.ifPresent(builder::output);
+        yield builder.build();
+      }
+    };
+  }
+
+  /** The form with these parameters. */
+  public static Affine affine(boolean hasWeight, boolean hasBias) {
+    if (hasWeight) {
+      return hasBias ? Affine.WEIGHT_AND_BIAS : Affine.WEIGHT;
+    }
+    return hasBias ? Affine.BIAS : Affine.NONE;
+  }
+}

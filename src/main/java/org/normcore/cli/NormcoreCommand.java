@@ -1,0 +1,75 @@
+package org.normcore.cli;
+
+import org.normcore.cli.audit.AuditCommand;
+import org.normcore.cli.bench.BenchCommand;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.HelpCommand;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/** The command itself: the options that every subcommand takes. */
+@Command(
+    name = "normcore",
+    description = "Fused RMSNorm and LayerNorm, with the rounding chosen by the caller.",
+    synopsisSubcommandLabel = "COMMAND",
+    mixinStandardHelpOptions = true,
+    versionProvider = VersionProvider.class,
+    scope = ScopeType.INHERIT,
+    subcommands = {
+      AuditCommand.class,
+      ApplyCommand.class,
+      BenchCommand.class,
+      InfoCommand.class,
+      HelpCommand.class
+    },
+    exitCodeListHeading = "%nExit status:%n",
+    exitCodeList = {
+      " 0:done",
+      " 1:failed, or a comparison's limit was exceeded",
+      " 2:wrong usage or input; standard error says how"
+    })
+public final class NormcoreCommand implements Runnable {
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = "--json",
+      scope = ScopeType.INHERIT,
+      description = "Print one JSON document on standard output, and nothing else there.")
+  private boolean json;
+
+  @Option(
+      names = "--device",
+      scope = ScopeType.INHERIT,
+      paramLabel = "DEVICE",
+      defaultValue = "cpu",
+      description = "cpu, cuda or cuda:K. Default: ${DEFAULT-VALUE}.")
+  private String device;
+
+  @Option(
+      names = "--threads",
+      scope = ScopeType.INHERIT,
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Threads on the CPU. Default: one per processor. Never changes a bit of a result.")
+  private int threads;
+
+  boolean json() {
+    return json;
+  }
+
+  String device() {
+    return device;
+  }
+
+  int threads() {
+    return threads;
+  }
+
+  @Override
+  public void run() {
+    throw new ParameterException(spec.commandLine(), "A command is missing: audit, apply, bench or info");
+  }
+}

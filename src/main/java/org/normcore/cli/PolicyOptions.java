@@ -1,0 +1,91 @@
+package org.normcore.cli;
+
+import java.util.Optional;
+import org.normcore.ComputeType;
+import org.normcore.GammaOffset;
+import org.normcore.ModelType;
+import org.normcore.NormKind;
+import org.normcore.NormPolicy;
+import org.normcore.ResidualRounding;
+import org.normcore.ScaleRounding;
+import org.normcore.VarianceAlgorithm;
+import picocli.CommandLine.ArgGroup;
+import picocli.CommandLine.Option;
+
+/** The options that choose a policy: a preset or a model type to start from, and single choices over it. */
+final class PolicyOptions {
+  @ArgGroup(exclusive = true)
+  private Start start;
+
+  @Option(
+      names = "--rounding",
+      paramLabel = "R",
+      description = "Where the normalised value is rounded: compute, input or weight.")
+  private ScaleRounding rounding;
+
+  @Option(
+      names = "--gamma-offset",
+      paramLabel = "G",
+      description = "What is added to the weight: none, one-in-compute or one-in-weight.")
+  private GammaOffset gammaOffset;
+
+  @Option(
+      names = "--variance",
+      paramLabel = "V",
+      description = "How the variance is formed: two-pass, welford or sum-of-squares.")
+  private VarianceAlgorithm variance;
+
+  @Option(names = "--compute", paramLabel = "C", description = "The type of all arithmetic: float32 or float64.")
+  private ComputeType compute;
+
+  @Option(
+      names = "--residual-rounding",
+      paramLabel = "R",
+      description = "What is normalised with a residual: the sum rounded to the input's type (input) or not (compute).")
+  private ResidualRounding residualRounding;
+
+  /** Where the policy starts from. */
+  static final class Start {
+    @Option(
+        names = "--policy",
+        paramLabel = "NAME",
+        description =
+            "A preset: transformer-engine (default), transformer-engine-zero-centered, hugging-face-llama, t5, gemma,"
+                + " pytorch, layer-norm-1p, deberta, oneflow or onnx.")
+    private NormPolicy policy;
+
+    @Option(
+        names = "--model-type",
+        paramLabel = "TYPE",
+        description = "The preset that fits this model_type of a Hugging Face config.json, for example qwen3.")
+    private String modelType;
+  }
+
+  /** The policy chosen, for a norm of that kind. */
+  NormPolicy policy(NormKind kind) {
+    NormPolicy base = base(kind);
+    NormPolicy.Builder builder = base.toBuilder();
+    Optional.ofNullable(rounding).ifPresent(builder::scaleRounding);
+    Optional.ofNullable(gammaOffset).ifPresent(builder::gammaOffset);
+    Optional.ofNullable(variance).ifPresent(builder::variance);
+    Optional.ofNullable(compute).ifPresent(builder::compute);
+    Optional.ofNullable(residualRounding).ifPresent(builder::residualRounding);
+    NormPolicy policy = builder.build();
+    return policy.equals(base) ? base : policy;
+  }
+
+  private NormPolicy base(NormKind kind) {
+    if (start == null) {
+      return NormPolicy.TRANSFORMER_ENGINE;
+    }
+    if (start.policy != null) {
+      return start.policy;
+    }
+    ModelType type = ModelType.of(start.modelType);
+    if (type.norm() != kind) {
+      throw new BadInput(
+          "--model-type " + type.modelType() + " has " + OptionNames.of(type.norm()) + ", not " + OptionNames.of(kind));
+    }
+    return type.policy();
+  }
+}

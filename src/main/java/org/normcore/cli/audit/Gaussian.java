@@ -1,0 +1,27 @@
+package org.normcore.cli.audit;
+
+import com.google.common.hash.Hashing;
+import java.nio.charset.StandardCharsets;
+import java.util.Random;
+
+/**
+ * Standard normal numbers, the same on every machine for the same seed and name: {@link Random} fixes its algorithm.
+ */
+final class Gaussian {
+  private final long seed;
+
+  Gaussian(long seed) {
+    this.seed = seed;
+  }
+
+  /** So many numbers, from a stream of their own for each name. */
+  float[] draw(String name, int count) {
+    Random random =
+        new Random(Hashing.sha256().newHasher().putLong(seed).putString(name, StandardCharsets.UTF_8).hash().asLong());
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = (float) random.nextGaussian();
+    }
+    return values;
+  }
+}
