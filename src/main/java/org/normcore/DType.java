@@ -1,0 +1,73 @@
+package org.normcore;
+
+/**
+ * A number format of tensor elements.
+ *
+ * <p>Norms work on {@link #FLOAT64}, {@link #FLOAT32}, {@link #BFLOAT16} and {@link #FLOAT16}; the
+ * FP8 formats take part in conversions only ({@link TensorView#copyFrom(TensorView)} and the like).
+ * A dtype is always given by the caller and never inferred from the class of a buffer.
+ */
+public enum DType {
+  /** IEEE 754 binary64. */
+  FLOAT64(8, "F64"),
+  /** IEEE 754 binary32. */
+  FLOAT32(4, "F32"),
+  /** The upper 16 bits of binary32: 8 exponent bits, 7 fraction bits. */
+  BFLOAT16(2, "BF16"),
+  /** IEEE 754 binary16: 5 exponent bits, 10 fraction bits, largest finite value 65504. */
+  FLOAT16(2, "F16"),
+  /**
+   * FP8 with 4 exponent and 3 fraction bits, the "fn" form without infinities; largest value 448,
+   * saturating.
+   */
+  FLOAT8_E4M3(1, "F8_E4M3"),
+  /** FP8 with 5 exponent and 2 fraction bits; largest finite value 57344, saturating. */
+  FLOAT8_E5M2(1, "F8_E5M2");
+
+  private final int bytes;
+  private final String safetensorsName;
+
+  DType(int bytes, String safetensorsName) {
+    this.bytes = bytes;
+    this.safetensorsName = safetensorsName;
+  }
+
+  /** Returns the size of one element in bytes. */
+  public int bytes() {
+    return bytes;
+  }
+
+  /** Returns the number that stands for this format in the C interface. */
+  public int code() {
+    return ordinal();
+  }
+
+  /** Returns the name used in safetensors files, for example {@code BF16}. */
+  public String safetensorsName() {
+    return safetensorsName;
+  }
+
+  /** Returns whether norms take tensors of this format: all but the FP8 formats. */
+  public boolean isNormType() {
+    return bytes > 1;
+  }
+
+  /**
+   * Returns the wider of two formats by the usual promotion, as PyTorch and NumPy do it: the same
+   * format if both are equal, float64 if one is, float32 otherwise (bfloat16 with float16 is
+   * float32 too).
+   *
+   * @throws IllegalArgumentException if the formats differ and one of them is an FP8 format, for
+   *     which no promotion is usual
+   */
+  public static DType promote(DType a, DType b) {
+    if (a == b) {
+      return a;
+    }
+    if (!a.isNormType() || !b.isNormType()) {
+      throw new IllegalArgumentException(
+          "promote: " + a + " with " + b + "; FP8 formats are not promoted to others implicitly");
+    }
+    return a == FLOAT64 || b == FLOAT64 ? FLOAT64 : FLOAT32;
+  }
+}

@@ -1,0 +1,121 @@
+package org.normcore;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * The tensors of a forward call, by name: {@code x} and {@code y} and, as the norm has them, {@code
+ * weight}, {@code bias} and the pair of the residual-fused form. Immutable; each method returns new
+ * operands. Keep them and pass them again where nothing may be allocated.
+ */
+public final class Operands {
+  final TensorView x;
+  final TensorView y;
+  final @Nullable TensorView weight;
+  final @Nullable TensorView bias;
+  final @Nullable TensorView residual;
+  final @Nullable TensorView residualOut;
+
+  private Operands(
+      TensorView x,
+      TensorView y,
+      @Nullable TensorView weight,
+      @Nullable TensorView bias,
+      @Nullable TensorView residual,
+      @Nullable TensorView residualOut) {
+    this.x = x;
+    this.y = y;
+    this.weight = weight;
+    this.bias = bias;
+    this.residual = residual;
+    this.residualOut = residualOut;
+  }
+
+  /**
+   * Returns operands without weight, bias and residual.
+   *
+   * @param x the input, {@code [.., normalizedShape]}, in the norm's input dtype
+   * @param y the output, as many rows, in the norm's output dtype; may be {@code x} itself if the
+   *     dtypes are of one size
+   * @throws IllegalArgumentException if one is null
+   */
+  public static Operands of(TensorView x, TensorView y) {
+    return new Operands(
+        TensorView.required("x", x), TensorView.required("y", y), null, null, null, null);
+  }
+
+  /**
+   * Returns these operands with a weight, {@code [normalizedShape]} in the norm's weight dtype;
+   * null for none.
+   */
+  public Operands weight(@Nullable TensorView weight) {
+    return new Operands(x, y, weight, bias, residual, residualOut);
+  }
+
+  /**
+   * Returns these operands with a bias, {@code [normalizedShape]} in the norm's weight dtype; null
+   * for none.
+   */
+  public Operands bias(@Nullable TensorView bias) {
+    return new Operands(x, y, weight, bias, residual, residualOut);
+  }
+
+  /**
+   * Returns these operands in the residual-fused form: {@code x + residual} is normalised, and its
+   * value rounded to the input's dtype is stored in {@code residualOut}. Both have the rows, shape
+   * and dtype of {@code x}; {@code residualOut} may be {@code x} or {@code residual} itself.
+   *
+   * @throws IllegalArgumentException if one is null
+   */
+  public Operands residual(TensorView residual, TensorView residualOut) {
+    return new Operands(
+        x,
+        y,
+        weight,
+        bias,
+        TensorView.required("residual", residual),
+        TensorView.required("residualOut", residualOut));
+  }
+
+  /** Returns the input. */
+  public TensorView x() {
+    return x;
+  }
+
+  /** Returns the output. */
+  public TensorView y() {
+    return y;
+  }
+
+  /** Returns the weight, or null. */
+  public @Nullable TensorView weight() {
+    return weight;
+  }
+
+  /** Returns the bias, or null. */
+  public @Nullable TensorView bias() {
+    return bias;
+  }
+
+  /** Returns what is added to the input, or null. */
+  public @Nullable TensorView residual() {
+    return residual;
+  }
+
+  /** Returns where the rounded sum is stored, or null. */
+  public @Nullable TensorView residualOut() {
+    return residualOut;
+  }
+
+  /** Names the tensors that are there. */
+  @Override
+  public String toString() {
+    return "Operands(x="
+        + x
+        + ", y="
+        + y
+        + (weight == null ? "" : ", weight=" + weight)
+        + (bias == null ? "" : ", bias=" + bias)
+        + (residual == null ? "" : ", residual=" + residual + ", residualOut=" + residualOut)
+        + ")";
+  }
+}

@@ -1,0 +1,79 @@
+package org.normcore;
+
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Root mean square normalisation.
+ *
+ * <p>Per row of {@code N} elements, in the compute type {@code C}: {@code ms = sum(x*x)/N}, {@code
+ * rstd = 1/sqrt(ms + epsilon)}, {@code xhat = x * rstd}, and {@code y} from {@code xhat}, weight
+ * and bias with the roundings of the {@link NormPolicy}; see {@link ScaleRounding}. Backward, with
+ * {@code h} the gradient at {@code xhat}: {@code c1 = sum(h*xhat)/N}, {@code dx = rd_I(rstd*(h -
+ * xhat*c1))}; the weight's gradient is the sum over rows of {@code dy} times the normalised value,
+ * the bias's that of {@code dy}, both summed in {@code C}. What the results depend on, what is
+ * refused and what is allocated: {@link Norm}.
+ *
+ * <pre>{@code
+ * RmsNorm norm = RmsNorm.builder(4096)
+ *     .epsilon(1e-5).input(DType.BFLOAT16).policy(NormPolicy.HUGGING_FACE_LLAMA).build();
+ * try (Saved saved = norm.forward(x, weight, y)) {
+ *   norm.backward(saved, dy, Gradients.of(dx).weight(dweight, GradientMode.ACCUMULATE));
+ * }
+ * }</pre>
+ *
+ * <p>Source of the formula: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019); of
+ * the roundings: the frameworks named at {@link NormPolicy}.
+ */
+public final class RmsNorm extends Norm {
+  private RmsNorm(Builder builder) {
+    super(NormKind.RMS_NORM, builder);
+  }
+
+  /**
+   * Starts an RMSNorm over the last dimensions, which have the given sizes; for the usual
+   * one-dimensional form, the hidden size. Input dtype and policy must be set before {@code
+   * build()}.
+   */
+  public static Builder builder(long... normalizedShape) {
+    return new Builder(normalizedShape);
+  }
+
+  /**
+   * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
+   * to be closed by the caller.
+   *
+   * @param weight null if the norm has none
+   * @throws IllegalArgumentException as {@link Norm#forward(Operands, Saved)}
+   */
+  public Saved forward(TensorView x, @Nullable TensorView weight, TensorView y) {
+    return forwardNew(x, weight, null, y, null, null);
+  }
+
+  /**
+   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing.
+   *
+   * @param weight null if the norm has none
+   * @throws IllegalArgumentException as {@link Norm#infer(Operands)}
+   */
+  public void infer(TensorView x, @Nullable TensorView weight, TensorView y) {
+    inferRows(x, weight, null, y, null, null);
+  }
+
+  /** Builds an {@link RmsNorm}. Not for use by several threads at once. */
+  public static final class Builder extends Norm.Builder<Builder> {
+    private Builder(long[] normalizedShape) {
+      super(normalizedShape, Affine.WEIGHT);
+    }
+
+    @Override
+    Builder self() {
+      return this;
+    }
+
+    @Override
+    public RmsNorm build() {
+      check();
+      return new RmsNorm(this);
+    }
+  }
+}

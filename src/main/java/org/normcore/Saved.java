@@ -1,0 +1,165 @@
+package org.normcore;
+
+import org.jspecify.annotations.Nullable;
+import org.normcore.internal.UseGuard;
+
+/**
+ * What a forward call saves for the backward: the statistics of each row, and references to the
+ * tensors that the backward reads.
+ *
+ * <p>Explicit state, tied to the norm that made it: no tape, nothing global, first order only. It
+ * can be filled again by {@link Norm#forward(Operands, Saved)} and serve any number of backward
+ * calls until it is closed. It does not own {@code x} (in the residual-fused form {@code
+ * residualOut}) and the weight: both must stay unchanged until the backward has run.
+ *
+ * <p>Memory: one or two compute-type numbers per row, and the workspace of the weight's gradients,
+ * which grows on the first backward that wants them and is kept. Freed by {@link #close()}, or some
+ * time after the object has become unreachable. One call at a time may use it; a second one is
+ * refused.
+ */
+public final class Saved implements AutoCloseable {
+  private static final String NAME = "Saved";
+
+  private final Norm norm;
+  private final long capacity;
+  private final UseGuard guard = new UseGuard(NAME);
+  private final NativeBuffer statistics;
+  private final long meanOffset;
+  private @Nullable NativeBuffer workspace;
+
+  private long rows;
+  private @Nullable TensorView x;
+  private @Nullable TensorView weight;
+
+  Saved(Norm norm, long capacity) {
+    this.norm = norm;
+    this.capacity = capacity;
+    long bytes = capacity * norm.statisticsDType().bytes();
+    this.meanOffset = norm.kind() == NormKind.LAYER_NORM ? bytes : -1;
+    this.statistics = NativeBuffer.allocate(meanOffset < 0 ? bytes : 2 * bytes);
+  }
+
+  /**
+   * Returns the number of rows of the last forward call.
+   *
+   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   */
+  public long rows() {
+    guard.checkOpen();
+    source();
+    return rows;
+  }
+
+  /** Returns the largest number of rows it can take. */
+  public long capacity() {
+    return capacity;
+  }
+
+  /**
+   * Returns the rows' means, {@code [rows]} in the compute type, as LayerNorm saves them; null for
+   * RMSNorm. A view of this object's memory: the next forward call changes it.
+   *
+   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   */
+  public @Nullable TensorView mean() {
+    source();
+    return meanOffset < 0 ? null : statistics.view(meanOffset, norm.statisticsDType(), rows);
+  }
+
+  /**
+   * Returns the rows' {@code 1/sqrt(.. + epsilon)}, {@code [rows]} in the compute type. A view of
+   * this object's memory: the next forward call changes it.
+   *
+   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   */
+  public TensorView rstd() {
+    source();
+    return statistics.view(norm.statisticsDType(), rows);
+  }
+
+  /**
+   * Frees the memory. Does nothing if that has been done. Views of the statistics are refused from
+   * then on.
+   *
+   * @throws IllegalStateException if a call is using it
+   */
+  @Override
+  public void close() {
+    if (!guard.isOpen()) {
+      return;
+    }
+    guard.acquireExclusive();
+    try {
+      statistics.close();
+    } catch (IllegalStateException e) {
+      guard.release();
+      throw e;
+    }
+    if (workspace != null) {
+      workspace.close();
+    }
+    x = null;
+    weight = null;
+    guard.closeExclusive();
+  }
+
+  /** Returns, for example, {@code Saved(512 rows of RmsNorm)}. */
+  @Override
+  public String toString() {
+    return NAME + (guard.isOpen() ? "(" : "(closed, ") + rows + " rows of " + norm.name() + ")";
+  }
+
+  Norm norm() {
+    return norm;
+  }
+
+  UseGuard guard() {
+    return guard;
+  }
+
+  long rstdAddress() {
+    return statistics.address();
+  }
+
+  /** The address of the means, or 0 for RMSNorm. */
+  long meanAddress() {
+    return meanOffset < 0 ? 0 : statistics.address() + meanOffset;
+  }
+
+  void fill(long rows, TensorView x, @Nullable TensorView weight) {
+    this.rows = rows;
+    this.x = x;
+    this.weight = weight;
+  }
+
+  /** What was normalised. */
+  TensorView source() {
+    TensorView source = x;
+    if (source == null) {
+      guard.checkOpen();
+      throw new IllegalStateException("Saved has not been filled; expected a forward call before");
+    }
+    return source;
+  }
+
+  @Nullable TensorView weight() {
+    return weight;
+  }
+
+  /**
+   * The workspace, grown to the given size if it is smaller. To be called by the one call that uses
+   * this object.
+   */
+  NativeBuffer workspace(long bytes) {
+    NativeBuffer present = workspace;
+    if (present != null && present.bytes() >= bytes) {
+      return present;
+    }
+    NativeBuffer grown = NativeBuffer.allocate(bytes);
+    workspace = grown;
+    if (present != null) {
+      present.close();
+    }
+    return grown;
+  }
+}

@@ -1,0 +1,674 @@
+package org.normcore;
+
+import static com.google.common.base.Preconditions.checkArgument;
+
+import com.google.common.math.LongMath;
+import java.lang.ref.Reference;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.CharBuffer;
+import java.nio.DoubleBuffer;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
+import java.util.Arrays;
+import java.util.Objects;
+import org.bytedeco.javacpp.Pointer;
+import org.jspecify.annotations.Nullable;
+import org.normcore.internal.Capi;
+import org.normcore.internal.Memory;
+
+/**
+ * Memory seen as a tensor: an address, a {@link DType}, a {@link Device}, a shape and a row stride.
+ * Immutable.
+ *
+ * <p>A view never owns memory. It keeps the object it was made from (a pointer, a buffer)
+ * reachable, and {@link #withOwner} does so for any other object. If that object is a {@link
+ * NativeBuffer} that has been closed, or a pointer that has been deallocated, operations on the
+ * view are refused. Views of plain addresses are trusted.
+ *
+ * <p>The elements of a row, that is along the last dimension, are contiguous. All leading
+ * dimensions are flattened into rows, {@link #rowStride()} elements apart. Any alignment will do.
+ * The dtype is always given, never inferred from the class of a buffer.
+ *
+ * <p>Views are safe to share among threads; nothing orders accesses to the memory itself.
+ */
+public final class TensorView {
+  /** Elements that are converted at a time when copying from or to arrays. */
+  private static final int CHUNK = 8192;
+
+  private static final long UNKNOWN = -1;
+
+  private final long address;
+  private final DType dtype;
+  private final Device device;
+  private final long[] shape;
+  private final long elements;
+  private final long rowLength;
+  private final long rowCount;
+  private final long rowStride;
+  private final long capacity;
+  private final @Nullable NativeBuffer buffer;
+  private final @Nullable Pointer pointer;
+  private final @Nullable Object owner;
+
+  private TensorView(
+      long address,
+      DType dtype,
+      Device device,
+      long[] shape,
+      long rowStride,
+      long capacity,
+      @Nullable NativeBuffer buffer,
+      @Nullable Pointer pointer,
+      @Nullable Object owner) {
+    this.address = address;
+    this.dtype = Objects.requireNonNull(dtype, "dtype");
+    this.device = Objects.requireNonNull(device, "device");
+    this.shape = shape.clone();
+    this.elements = elementsOf(dtype, this.shape);
+    this.rowLength = this.shape.length == 0 ? 1 : this.shape[this.shape.length - 1];
+    this.rowCount = leading(this.shape);
+    this.rowStride = rowStride == UNKNOWN ? rowLength : rowStride;
+    this.capacity = capacity;
+    this.buffer = buffer;
+    this.pointer = pointer;
+    this.owner = owner;
+    checkArgument(
+        this.rowStride >= rowLength,
+        "rowStride: %s; expected at least the length of a row, %s",
+        this.rowStride,
+        rowLength);
+    checkArgument(
+        elements == 0 || address != 0, "address: 0; expected that of %s elements", elements);
+    long bytes = extent();
+    checkArgument(
+        bytes >= 0,
+        "shape: %s with a row stride of %s is beyond the address space",
+        Arrays.toString(shape),
+        rowStride);
+    if (capacity != UNKNOWN && bytes > capacity) {
+      throw new IllegalArgumentException(
+          "buffer: "
+              + capacity
+              + " bytes are too few for a "
+              + dtype
+              + " tensor of shape "
+              + Arrays.toString(shape)
+              + (this.rowStride == rowLength ? "" : " with a row stride of " + this.rowStride)
+              + "; expected at least "
+              + bytes);
+    }
+  }
+
+  /**
+   * Returns a view of the memory at a JavaCPP pointer's position, in host memory.
+   *
+   * <p>If the pointer knows its limit, that bounds the tensor. The pointer's class says nothing
+   * about the dtype. The view keeps the pointer reachable; an operation on it is refused once the
+   * pointer has been deallocated.
+   *
+   * @throws IllegalArgumentException if the pointer is null, or too small for the shape
+   */
+  public static TensorView of(Pointer pointer, DType dtype, long... shape) {
+    if (pointer == null) {
+      throw new IllegalArgumentException("pointer: null; expected the memory of a tensor");
+    }
+    long size = pointer.position() == 0 && pointer.limit() == 0 ? 1 : pointer.sizeof();
+    long bytes =
+        pointer.limit() > 0 ? Math.max(0, pointer.limit() - pointer.position()) * size : UNKNOWN;
+    boolean isNull = pointer.isNull();
+    return new TensorView(
+        isNull ? 0 : pointer.address() + pointer.position() * size,
+        dtype,
+        Device.CPU,
+        shape,
+        UNKNOWN,
+        bytes,
+        null,
+        isNull ? null : pointer,
+        null);
+  }
+
+  /**
+   * Returns a view of a direct buffer's memory from its position to its limit. The class of the
+   * buffer says nothing about the dtype: a bfloat16 tensor may lie in a {@code ByteBuffer} or in a
+   * {@code ShortBuffer}.
+   *
+   * @throws IllegalArgumentException if the buffer is null, on the heap, read-only, not in native
+   *     byte order, or too small for the shape
+   */
+  public static TensorView of(Buffer buffer, DType dtype, long... shape) {
+    if (buffer == null) {
+      throw new IllegalArgumentException("buffer: null; expected the memory of a tensor");
+    }
+    checkArgument(
+        buffer.isDirect(),
+        "buffer: %s is on the Java heap, where it may move; expected a direct buffer, such as"
+            + " ByteBuffer.allocateDirect makes",
+        buffer);
+    checkArgument(!buffer.isReadOnly(), "buffer: %s is read-only; expected a writable one", buffer);
+    checkArgument(
+        order(buffer) == ByteOrder.nativeOrder(),
+        "buffer: %s is in %s byte order; expected the machine's, by order(ByteOrder.nativeOrder())",
+        buffer,
+        order(buffer));
+    return new TensorView(
+        Memory.address(buffer),
+        dtype,
+        Device.CPU,
+        shape,
+        UNKNOWN,
+        (long) buffer.remaining() * elementBytes(buffer),
+        null,
+        null,
+        buffer);
+  }
+
+  /**
+   * Returns a view of the memory at an address. Nothing is known of the memory's size and lifetime:
+   * both are the caller's to see to.
+   *
+   * @throws IllegalArgumentException if the address is 0 and the shape is not empty
+   */
+  public static TensorView ofAddress(long address, DType dtype, Device device, long... shape) {
+    return new TensorView(address, dtype, device, shape, UNKNOWN, UNKNOWN, null, null, null);
+  }
+
+  static TensorView ofBuffer(
+      NativeBuffer buffer, long address, long capacity, DType dtype, long... shape) {
+    return new TensorView(address, dtype, Device.CPU, shape, UNKNOWN, capacity, buffer, null, null);
+  }
+
+  /**
+   * Returns the same tensor with its rows as many elements apart.
+   *
+   * @throws IllegalArgumentException if that is less than the length of a row or reaches beyond the
+   *     memory
+   */
+  public TensorView withRowStride(long elements) {
+    checkArgument(
+        elements >= 0,
+        "rowStride: %s; expected at least the length of a row, %s",
+        elements,
+        rowLength);
+    return new TensorView(
+        address, dtype, device, shape, elements, capacity, buffer, pointer, owner);
+  }
+
+  /**
+   * Returns the same tensor, which keeps the given object reachable too. If that is a {@link
+   * NativeBuffer}, operations on the view are refused once it is closed.
+   */
+  public TensorView withOwner(Object keepAlive) {
+    Objects.requireNonNull(keepAlive, "keepAlive");
+    if (buffer == null && keepAlive instanceof NativeBuffer kept) {
+      return new TensorView(
+          address, dtype, device, shape, rowStride, capacity, kept, pointer, owner);
+    }
+    Object kept = owner == null ? keepAlive : new Object[] {owner, keepAlive};
+    return new TensorView(
+        address, dtype, device, shape, rowStride, capacity, buffer, pointer, kept);
+  }
+
+  /**
+   * Returns the same elements in another shape.
+   *
+   * @throws IllegalArgumentException if the number of elements differs, or the rows are not
+   *     contiguous
+   */
+  public TensorView reshape(long... shape) {
+    checkArgument(
+        isContiguous(),
+        "reshape: %s has gaps between its rows; expected a contiguous tensor",
+        this);
+    checkArgument(
+        elementsOf(dtype, shape) == elements,
+        "shape: %s has %s elements; expected %s, as %s has",
+        Arrays.toString(shape),
+        elementsOf(dtype, shape),
+        elements,
+        this);
+    return new TensorView(address, dtype, device, shape, UNKNOWN, capacity, buffer, pointer, owner);
+  }
+
+  /**
+   * Returns rows {@code begin} to {@code end - 1}, all leading dimensions flattened: shape {@code
+   * [end - begin, length of a row]}, with the same row stride.
+   *
+   * @throws IllegalArgumentException if the range is not within the rows
+   */
+  public TensorView rows(long begin, long end) {
+    checkArgument(
+        0 <= begin && begin <= end && end <= rowCount,
+        "rows: %s to %s; expected a range within 0 to %s",
+        begin,
+        end,
+        rowCount);
+    long offset = begin * rowStride * dtype.bytes();
+    return new TensorView(
+        begin == end ? address : address + offset,
+        dtype,
+        device,
+        new long[] {end - begin, rowLength},
+        rowStride,
+        capacity == UNKNOWN || begin == end ? capacity : capacity - offset,
+        buffer,
+        pointer,
+        owner);
+  }
+
+  /** Returns the address of the first element. */
+  public long address() {
+    return address;
+  }
+
+  /** Returns the number format of the elements. */
+  public DType dtype() {
+    return dtype;
+  }
+
+  /** Returns where the memory lies. */
+  public Device device() {
+    return device;
+  }
+
+  /** Returns a copy of the shape. */
+  public long[] shape() {
+    return shape.clone();
+  }
+
+  /** Returns the number of dimensions. */
+  public int rank() {
+    return shape.length;
+  }
+
+  /**
+   * Returns the size of a dimension; -1 is the last one, -2 the one before it.
+   *
+   * @throws IndexOutOfBoundsException if there is no such dimension
+   */
+  public long size(int dimension) {
+    return shape[
+        Objects.checkIndex(dimension < 0 ? dimension + shape.length : dimension, shape.length)];
+  }
+
+  /** Returns the number of elements, gaps between rows not counted. */
+  public long elements() {
+    return elements;
+  }
+
+  /** Returns the distance between the starts of neighbouring rows, in elements. */
+  public long rowStride() {
+    return rowStride;
+  }
+
+  /** Returns whether there are no gaps between the rows. */
+  public boolean isContiguous() {
+    return rowStride == rowLength || rowCount <= 1;
+  }
+
+  /**
+   * Returns the number of rows if the last {@code normalizedDims} dimensions form a row: the
+   * product of the others.
+   *
+   * @throws IllegalArgumentException if the tensor has not as many dimensions
+   */
+  public long rows(int normalizedDims) {
+    checkArgument(
+        0 <= normalizedDims && normalizedDims <= shape.length,
+        "normalizedDims: %s; expected 0 to %s, as many dimensions as the tensor has",
+        normalizedDims,
+        shape.length);
+    long rows = 1;
+    for (int i = 0; i < shape.length - normalizedDims; i++) {
+      rows *= shape[i];
+    }
+    return rows;
+  }
+
+  /**
+   * Sets all elements from an array, in row order, rounding to nearest even; NaN becomes the
+   * format's canonical quiet NaN, overflow infinity (FP8: the largest finite value).
+   *
+   * @return this
+   * @throws IllegalArgumentException if the array's length is not the number of elements
+   * @throws UnsupportedOperationException if the tensor is not in host memory
+   */
+  public TensorView copyFrom(float[] source) {
+    checkLength(source.length);
+    copyThroughStaging(
+        DType.FLOAT32,
+        true,
+        (staging, first, count) -> staging.asFloatBuffer().put(source, first, count));
+    return this;
+  }
+
+  /**
+   * Sets all elements from an array, in row order, rounding once to nearest even; NaN becomes the
+   * format's canonical quiet NaN, overflow infinity (FP8: the largest finite value).
+   *
+   * @return this
+   * @throws IllegalArgumentException if the array's length is not the number of elements
+   * @throws UnsupportedOperationException if the tensor is not in host memory
+   */
+  public TensorView copyFrom(double[] source) {
+    checkLength(source.length);
+    copyThroughStaging(
+        DType.FLOAT64,
+        true,
+        (staging, first, count) -> staging.asDoubleBuffer().put(source, first, count));
+    return this;
+  }
+
+  /**
+   * Sets all elements from a tensor of the same shape and any dtype, rounding as {@link
+   * #copyFrom(float[])} does. The two may be one memory if dtype size and row stride are the same;
+   * they must not overlap in any other way.
+   *
+   * @return this
+   * @throws IllegalArgumentException if the shapes differ or the memory overlaps
+   * @throws UnsupportedOperationException if one of the tensors is not in host memory
+   */
+  public TensorView copyFrom(TensorView source) {
+    required("source", source);
+    source.checkHost("source");
+    checkHost("target");
+    checkArgument(
+        Arrays.equals(shape, source.shape),
+        "source: shape %s; expected %s, as the target has",
+        Arrays.toString(source.shape),
+        Arrays.toString(shape));
+    boolean same =
+        address == source.address
+            && rowStride == source.rowStride
+            && dtype.bytes() == source.dtype.bytes();
+    checkArgument(same || !overlaps(source), "source: %s overlaps the target %s", source, this);
+    boolean heldSource = source.acquire("source");
+    try {
+      boolean held = acquire("target");
+      try {
+        boolean whole = isContiguous() && source.isContiguous();
+        long run = whole ? elements : rowLength;
+        for (long done = 0, row = 0; done < elements; done += run, row++) {
+          Capi.convert(
+              source.address + row * source.rowStride * source.dtype.bytes(),
+              source.dtype.code(),
+              address + row * rowStride * dtype.bytes(),
+              dtype.code(),
+              run);
+        }
+      } finally {
+        release(held);
+        Reference.reachabilityFence(this);
+      }
+    } finally {
+      source.release(heldSource);
+      Reference.reachabilityFence(source);
+    }
+    return this;
+  }
+
+  /**
+   * Returns all elements, in row order, as floats; float64 is rounded to nearest even, all other
+   * formats are exact.
+   *
+   * @throws IllegalArgumentException if there are more elements than an array holds
+   * @throws UnsupportedOperationException if the tensor is not in host memory
+   */
+  public float[] toFloats() {
+    float[] target = new float[arrayLength(1)];
+    copyThroughStaging(
+        DType.FLOAT32,
+        false,
+        (staging, first, count) -> staging.asFloatBuffer().get(target, first, count));
+    return target;
+  }
+
+  /**
+   * Returns all elements, in row order, as doubles, exactly.
+   *
+   * @throws IllegalArgumentException if there are more elements than an array holds
+   * @throws UnsupportedOperationException if the tensor is not in host memory
+   */
+  public double[] toDoubles() {
+    double[] target = new double[arrayLength(1)];
+    copyThroughStaging(
+        DType.FLOAT64,
+        false,
+        (staging, first, count) -> staging.asDoubleBuffer().get(target, first, count));
+    return target;
+  }
+
+  /**
+   * Returns the bytes of all elements, in row order and the machine's byte order, without the gaps
+   * between rows.
+   *
+   * @throws IllegalArgumentException if there are more bytes than an array holds
+   * @throws UnsupportedOperationException if the tensor is not in host memory
+   */
+  public byte[] toBytes() {
+    byte[] target = new byte[arrayLength(dtype.bytes())];
+    checkHost("tensor");
+    boolean held = acquire("tensor");
+    try {
+      int run = (int) (isContiguous() ? elements : rowLength) * dtype.bytes();
+      for (int done = 0, row = 0; done < target.length; done += run, row++) {
+        Memory.byteBuffer(address + row * rowStride * dtype.bytes(), run).get(target, done, run);
+      }
+    } finally {
+      release(held);
+      Reference.reachabilityFence(this);
+    }
+    return target;
+  }
+
+  /**
+   * Returns, for example, {@code BFLOAT16[2, 4096] on cpu}, with the row stride where there are
+   * gaps.
+   */
+  @Override
+  public String toString() {
+    return dtype
+        + Arrays.toString(shape)
+        + (isContiguous() ? "" : " with a row stride of " + rowStride)
+        + " on "
+        + device;
+  }
+
+  /** The length of a row: the last dimension. */
+  long rowLength() {
+    return rowLength;
+  }
+
+  /** The number of rows: the product of all dimensions but the last. */
+  long rowCount() {
+    return rowCount;
+  }
+
+  /** The bytes from the first element to the end of the last one; negative if that overflows. */
+  long extent() {
+    if (elements == 0) {
+      return 0;
+    }
+    long span =
+        LongMath.saturatedAdd(LongMath.saturatedMultiply(rowCount - 1, rowStride), rowLength);
+    return span > Long.MAX_VALUE / dtype.bytes() ? -1 : span * dtype.bytes();
+  }
+
+  /** Whether the two have a byte, or a gap between rows, in common. */
+  boolean overlaps(TensorView other) {
+    return overlaps(other.address, other.extent());
+  }
+
+  boolean overlaps(long otherAddress, long otherBytes) {
+    long bytes = extent();
+    return bytes > 0
+        && otherBytes > 0
+        && address < otherAddress + otherBytes
+        && otherAddress < address + bytes;
+  }
+
+  boolean hasShape(long[] expected) {
+    return Arrays.equals(shape, expected);
+  }
+
+  /** Whether the last dimensions are the given ones. */
+  boolean endsWith(long[] dimensions) {
+    int offset = shape.length - dimensions.length;
+    if (offset < 0) {
+      return false;
+    }
+    for (int i = 0; i < dimensions.length; i++) {
+      if (shape[offset + i] != dimensions[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  /**
+   * Marks the memory as in use, so that closing its buffer is refused; to be undone by {@link
+   * #release(boolean)}.
+   *
+   * @return whether there is something to undo
+   */
+  boolean acquire(String name) {
+    if (buffer != null) {
+      if (!buffer.guard().tryAcquire()) {
+        throw new IllegalArgumentException(
+            name + ": the NativeBuffer under it is closed; expected an open one");
+      }
+      return true;
+    }
+    if (pointer != null && pointer.isNull()) {
+      throw new IllegalArgumentException(name + ": the Pointer under it has been deallocated");
+    }
+    return false;
+  }
+
+  void release(boolean acquired) {
+    if (acquired && buffer != null) {
+      buffer.guard().release();
+    }
+  }
+
+  static TensorView required(String name, @Nullable TensorView view) {
+    if (view == null) {
+      throw new IllegalArgumentException(name + ": null; expected a tensor");
+    }
+    return view;
+  }
+
+  /** The number of elements of a shape, if a tensor of it can exist. */
+  static long elementsOf(DType dtype, long[] shape) {
+    boolean empty = false;
+    for (long size : shape) {
+      checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
+      empty |= size == 0;
+    }
+    if (empty) {
+      return 0;
+    }
+    long elements = 1;
+    for (long size : shape) {
+      elements = LongMath.saturatedMultiply(elements, size);
+    }
+    checkArgument(
+        elements <= Long.MAX_VALUE / dtype.bytes(),
+        "shape: %s of %s is beyond the address space",
+        Arrays.toString(shape),
+        dtype);
+    return elements;
+  }
+
+  private static long leading(long[] shape) {
+    long rows = 1;
+    for (int i = 0; i < shape.length - 1; i++) {
+      rows = LongMath.saturatedMultiply(rows, shape[i]);
+    }
+    return rows;
+  }
+
+  private void checkHost(String name) {
+    if (!device.isCpu()) {
+      throw new UnsupportedOperationException(
+          name + ": is on " + device + "; copies work on host memory only");
+    }
+  }
+
+  private void checkLength(int length) {
+    checkArgument(
+        length == elements, "source: %s elements; expected %s, as %s has", length, elements, this);
+  }
+
+  private int arrayLength(int unit) {
+    checkArgument(
+        elements <= (Integer.MAX_VALUE - 8) / unit,
+        "%s has more elements than an array can hold",
+        this);
+    return (int) elements * unit;
+  }
+
+  /** What is done with a chunk: {@code count} elements of an array, from {@code first} on. */
+  private interface Chunk {
+    void copy(ByteBuffer staging, int first, int count);
+  }
+
+  private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
+    checkHost("tensor");
+    boolean held = acquire("tensor");
+    try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
+      ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
+      long run = isContiguous() ? elements : rowLength;
+      for (long done = 0; done < elements; ) {
+        long inRow = done % run;
+        long at = address + (done / run * rowStride + inRow) * dtype.bytes();
+        int count = (int) Math.min(CHUNK, run - inRow);
+        if (inward) {
+          chunk.copy(bytes, (int) done, count);
+          Capi.convert(staging.address(), arrayType.code(), at, dtype.code(), count);
+        } else {
+          Capi.convert(at, dtype.code(), staging.address(), arrayType.code(), count);
+          chunk.copy(bytes, (int) done, count);
+        }
+        done += count;
+      }
+    } finally {
+      release(held);
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private static ByteOrder order(Buffer buffer) {
+    if (buffer instanceof ByteBuffer b) {
+      return b.order();
+    } else if (buffer instanceof ShortBuffer b) {
+      return b.order();
+    } else if (buffer instanceof CharBuffer b) {
+      return b.order();
+    } else if (buffer instanceof IntBuffer b) {
+      return b.order();
+    } else if (buffer instanceof FloatBuffer b) {
+      return b.order();
+    } else if (buffer instanceof LongBuffer b) {
+      return b.order();
+    } else {
+      return ((DoubleBuffer) buffer).order();
+    }
+  }
+
+  private static int elementBytes(Buffer buffer) {
+    if (buffer instanceof ByteBuffer) {
+      return 1;
+    } else if (buffer instanceof ShortBuffer || buffer instanceof CharBuffer) {
+      return 2;
+    } else if (buffer instanceof IntBuffer || buffer instanceof FloatBuffer) {
+      return 4;
+    } else {
+      return 8;
+    }
+  }
+}

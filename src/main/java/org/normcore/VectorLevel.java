@@ -1,0 +1,39 @@
+package org.normcore;
+
+import org.normcore.internal.Capi;
+
+/**
+ * A vector instruction set that the CPU kernels are compiled for. All levels give the same bits;
+ * choosing one is for tests and comparisons.
+ */
+public enum VectorLevel {
+  /** The best level of this machine. */
+  BEST,
+  /** Plain C++ without vector intrinsics. Everywhere. */
+  PLAIN,
+  /** x86-64 with AVX2, FMA and F16C. */
+  AVX2,
+  /** x86-64 with AVX-512. */
+  AVX512,
+  /** AArch64 with NEON. */
+  NEON;
+
+  /**
+   * Returns whether this build and this machine have the level. {@link #BEST} and {@link #PLAIN}
+   * always are supported.
+   *
+   * @throws UnsatisfiedLinkError if the native library can't be loaded
+   */
+  public boolean isSupported() {
+    return Capi.cpuLevelSupported(ordinal());
+  }
+
+  /**
+   * Returns the level that {@link #BEST} stands for on this machine.
+   *
+   * @throws UnsatisfiedLinkError if the native library can't be loaded
+   */
+  public static VectorLevel best() {
+    return values()[Capi.cpuBestLevel()];
+  }
+}

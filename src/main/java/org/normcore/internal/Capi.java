@@ -1,0 +1,148 @@
+package org.normcore.internal;
+
+import org.bytedeco.javacpp.BytePointer;
+import org.normcore.NormcoreException;
+import org.normcore.internal.capi.global.normcore;
+import org.normcore.internal.capi.nc_norm_spec;
+
+/**
+ * The C interface with statuses turned into exceptions. {@code normcore.h} says what each call
+ * does.
+ *
+ * <p>The calls on the hot path return the status instead, and are made only with a plan, hence
+ * after the library has been loaded.
+ */
+public final class Capi {
+  /** The largest hidden size. */
+  public static final long MAX_HIDDEN_SIZE = normcore.NC_MAX_HIDDEN_SIZE;
+
+  /** The status of a call that did what it was asked for. */
+  public static final int OK = normcore.NC_OK;
+
+  private Capi() {}
+
+  /** Returns MAJOR * 10000 + MINOR * 100 + PATCH. */
+  public static int version() {
+    NativeLibrary.ensureLoaded();
+    return normcore.nc_version();
+  }
+
+  /** Returns the vector level that BEST means here. */
+  public static int cpuBestLevel() {
+    NativeLibrary.ensureLoaded();
+    return normcore.nc_cpu_best_level();
+  }
+
+  /** Returns whether this build and this machine have the level. */
+  public static boolean cpuLevelSupported(int level) {
+    NativeLibrary.ensureLoaded();
+    int[] supported = new int[1];
+    check(normcore.nc_cpu_level_supported(level, supported));
+    return supported[0] != 0;
+  }
+
+  /** Returns the handle of a new plan. */
+  public static long createPlan(
+      int op,
+      int input,
+      int weight,
+      int output,
+      int affine,
+      int scaleRounding,
+      int gammaOffset,
+      int variance,
+      int compute,
+      int residualRounding,
+      int cpuLevel,
+      long hiddenSize,
+      double epsilon) {
+    NativeLibrary.ensureLoaded();
+    try (nc_norm_spec spec = new nc_norm_spec()) {
+      spec.struct_size(spec.sizeof())
+          .op(op)
+          .x_dtype(input)
+          .weight_dtype(weight)
+          .y_dtype(output)
+          .affine(affine)
+          .scale_rounding(scaleRounding)
+          .gamma_offset(gammaOffset)
+          .variance(variance)
+          .compute(compute)
+          .residual_rounding(residualRounding)
+          .cpu_level(cpuLevel)
+          .hidden_size(hiddenSize)
+          .epsilon(epsilon);
+      long[] plan = new long[1];
+      check(normcore.nc_norm_plan_create(spec, plan));
+      return plan[0];
+    }
+  }
+
+  /** Frees a plan. */
+  public static void destroyPlan(long plan) {
+    check(normcore.nc_norm_plan_destroy(plan));
+  }
+
+  /** Returns the number of row groups of a backward. */
+  public static long backwardGroups(long plan, long rows) {
+    long[] groups = new long[1];
+    check(normcore.nc_norm_backward_groups(plan, rows, groups));
+    return groups[0];
+  }
+
+  /** Returns the bytes of workspace of a backward. */
+  public static long backwardWorkspace(
+      long plan, long rows, boolean wantsWeight, boolean wantsBias) {
+    long[] bytes = new long[1];
+    check(
+        normcore.nc_norm_backward_workspace(
+            plan, rows, wantsWeight ? 1 : 0, wantsBias ? 1 : 0, bytes));
+    return bytes[0];
+  }
+
+  /** Converts contiguous elements. */
+  public static void convert(long source, int sourceType, long target, int targetType, long count) {
+    NativeLibrary.ensureLoaded();
+    check(normcore.nc_convert(source, sourceType, target, targetType, count));
+  }
+
+  /** Returns the address of new memory. */
+  public static long allocate(long bytes) {
+    NativeLibrary.ensureLoaded();
+    long[] address = new long[1];
+    check(normcore.nc_allocate(bytes, address));
+    return address[0];
+  }
+
+  /** Frees memory. */
+  public static void free(long address) {
+    check(normcore.nc_free(address));
+  }
+
+  /** Throws what a status calls for, with the calling thread's message. */
+  public static void check(int status) {
+    if (status != normcore.NC_OK) {
+      throw failure(status, lastError());
+    }
+  }
+
+  /** Returns the calling thread's last message. */
+  public static String lastError() {
+    BytePointer message = normcore.nc_last_error();
+    return message == null ? "" : message.getString();
+  }
+
+  /** Throws what a status calls for, with the given message. */
+  public static void fail(int status, String message) {
+    throw failure(status, message);
+  }
+
+  private static RuntimeException failure(int status, String message) {
+    return switch (status) {
+      case normcore.NC_INVALID_ARGUMENT -> new IllegalArgumentException(message);
+      case normcore.NC_UNSUPPORTED -> new UnsupportedOperationException(message);
+      case normcore.NC_OUT_OF_MEMORY -> throw new OutOfMemoryError(message);
+      default -> new NormcoreException("status " + status + ": " + message);
+    };
+  }
+}

@@ -1,0 +1,68 @@
+package org.normcore.internal;
+
+import java.lang.ref.Cleaner;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.bytedeco.javacpp.Pointer;
+
+/** Host memory by address. */
+public final class Memory {
+  /** Frees native memory and plans whose owners were not closed. */
+  public static final Cleaner CLEANER = Cleaner.create();
+
+  private Memory() {}
+
+  /** Returns the address of the element at a direct buffer's position. */
+  public static long address(Buffer direct) {
+    // A slice starts at the position, so that JavaCPP's scaling of positions by its own idea of an
+    // element's size has
+    // nothing to scale.
+    Buffer slice = direct.slice();
+    try (Pointer pointer = new Pointer(slice)) {
+      return pointer.address();
+    }
+  }
+
+  /**
+   * Returns a direct buffer over memory, in native byte order. It does not keep the memory's owner
+   * reachable.
+   */
+  public static ByteBuffer byteBuffer(long address, long bytes) {
+    if (bytes == 0) {
+      return ByteBuffer.allocateDirect(0).order(ByteOrder.nativeOrder());
+    }
+    return new Block(address, bytes).asByteBuffer();
+  }
+
+  /** Keeps an object reachable as long as a buffer is. */
+  public static void keepAlive(Buffer buffer, Object object) {
+    CLEANER.register(buffer, new Hold(object));
+  }
+
+  /** Sets bytes to 0. */
+  public static void zero(long address, long bytes) {
+    if (bytes > 0) {
+      Pointer.memset(new Block(address, bytes), 0, bytes);
+    }
+  }
+
+  private record Hold(Object object) implements Runnable {
+    @Override
+    public void run() {}
+  }
+
+  /** A pointer to memory that it does not own. */
+  private static final class Block extends Pointer {
+    Block(long address, long bytes) {
+      this.address = address;
+      this.limit = bytes;
+      this.capacity = bytes;
+    }
+
+    @Override
+    public int sizeof() {
+      return 1;
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/**
+ * RMSNorm and LayerNorm, forward and backward, on memory that the caller owns, with the rounding
+ * written down and chosen by the caller.
+ *
+ * <pre>{@code
+ * DType bf16 = DType.BFLOAT16;
+ * try (RmsNorm norm = RmsNorm.builder(4096)
+ *         .epsilon(1e-5).input(bf16).policy(NormPolicy.HUGGING_FACE_LLAMA).build();
+ *     NativeBuffer xs = NativeBuffer.allocate(bf16, 8, 4096);
+ *     NativeBuffer ys = NativeBuffer.allocate(bf16, 8, 4096);
+ *     NativeBuffer dxs = NativeBuffer.allocate(bf16, 8, 4096);
+ *     NativeBuffer ws = NativeBuffer.allocate(bf16, 4096);
+ *     NativeBuffer dws = NativeBuffer.allocate(DType.FLOAT32, 4096).zero()) {
+ *   TensorView x = xs.view(bf16, 8, 4096).copyFrom(new float[8 * 4096]);
+ *   TensorView weight = ws.view(bf16, 4096).copyFrom(new float[4096]);
+ *   TensorView y = ys.view(bf16, 8, 4096);
+ *   TensorView dx = dxs.view(bf16, 8, 4096);
+ *   TensorView dweight = dws.view(DType.FLOAT32, 4096);
+ *
+ *   try (Saved saved = norm.forward(x, weight, y)) {
+ *     TensorView dy = y;
+ *     norm.backward(saved, dy, Gradients.of(dx).weight(dweight, GradientMode.ACCUMULATE));
+ *   }
+ *   norm.infer(x, weight, y);
+ * }
+ * }</pre>
+ *
+ * <p>Tensors come as {@link org.normcore.TensorView}: JavaCPP pointers, direct buffers, plain
+ * addresses, or {@link org.normcore.NativeBuffer} for those who have no memory of their own. Where
+ * a norm rounds is a {@link org.normcore.NormPolicy}; {@link org.normcore.ModelType} knows which
+ * one fits a Hugging Face model.
+ *
+ * <p>Footprint. A norm takes a few hundred bytes, and a few kilobytes more once its calls run in
+ * several threads. A {@link org.normcore.Saved} takes 4 bytes per row (LayerNorm 8; double that
+ * with float64 compute), and after the first backward that wants a weight's gradient its workspace,
+ * of the size that {@link org.normcore.Norm#backwardWorkspaceBytes} tells. Calls that reuse a
+ * {@code Saved}, and inference, allocate nothing. No thread is started, except one that frees what
+ * was not closed.
+ *
+ * <p>Nullness is marked with JSpecify, so Kotlin sees it. Everything that holds native memory is
+ * {@link java.lang.AutoCloseable}: {@code use} in Kotlin, {@code Using} in Scala.
+ */
+@NullMarked
+package org.normcore;
+
+import org.jspecify.annotations.NullMarked;
