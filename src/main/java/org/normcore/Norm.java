@@ -5,11 +5,13 @@ import static com.google.common.base.Preconditions.checkState;
 
 import com.google.common.math.LongMath;
 import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ForkJoinPool;
 import org.jspecify.annotations.Nullable;
+import org.normcore.internal.CallFrame;
 import org.normcore.internal.Capi;
 import org.normcore.internal.FramePool;
 import org.normcore.internal.Memory;
@@ -160,7 +162,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    */
   public Saved newSaved(long rows) {
-    throw new UnsupportedOperationException();
+    checkArgument(
+        rows >= 0 && rows <= Long.MAX_VALUE / 64,
+        "rows: %s; expected 0 to %s",
+        rows,
+        Long.MAX_VALUE / 64);
+    guard.checkOpen();
+    return new Saved(this, rows);
   }
 
   /**
@@ -168,7 +176,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * to be closed by the caller. Otherwise as {@link #forward(Operands, Saved)}.
    */
   public Saved forward(Operands operands) {
-    throw new UnsupportedOperationException();
+    requireOperands(operands);
+    return forwardNew(
+        operands.x,
+        operands.weight,
+        operands.bias,
+        operands.y,
+        operands.residual,
+        operands.residualOut);
   }
 
   /**
@@ -188,7 +203,48 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public Saved forward(Operands operands, Saved reuse) {
-    throw new UnsupportedOperationException();
+    requireOperands(operands);
+    guard.acquire();
+    try {
+      TensorView x = operands.x;
+      TensorView residualOut = operands.residualOut;
+      long rows =
+          checkForward(
+              x, operands.weight, operands.bias, operands.y, operands.residual, residualOut);
+      TensorView source = residualOut == null ? x : residualOut;
+      checkSourceKept(source, operands.y);
+      checkOwn(reuse, "reuse");
+      reuse.guard().acquireExclusive();
+      try {
+        if (rows > reuse.capacity()) {
+          throw new IllegalArgumentException(
+              "reuse: made for "
+                  + reuse.capacity()
+                  + " rows; expected at least "
+                  + rows
+                  + ", as x has");
+        }
+        forwardRows(
+            rows,
+            x,
+            operands.weight,
+            operands.bias,
+            operands.y,
+            operands.residual,
+            residualOut,
+            null,
+            null,
+            reuse.meanAddress(),
+            reuse.rstdAddress());
+        reuse.fill(rows, source, operands.weight);
+        return reuse;
+      } finally {
+        reuse.guard().release();
+      }
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -206,7 +262,34 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
-    throw new UnsupportedOperationException();
+    requireOperands(operands);
+    guard.acquire();
+    try {
+      long rows =
+          checkForward(
+              operands.x,
+              operands.weight,
+              operands.bias,
+              operands.y,
+              operands.residual,
+              operands.residualOut);
+      checkStatistics(mean, rstd, rows);
+      forwardRows(
+          rows,
+          operands.x,
+          operands.weight,
+          operands.bias,
+          operands.y,
+          operands.residual,
+          operands.residualOut,
+          mean,
+          rstd,
+          addressOf(mean),
+          addressOf(rstd));
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -220,7 +303,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public void infer(Operands operands) {
-    throw new UnsupportedOperationException();
+    requireOperands(operands);
+    inferRows(
+        operands.x,
+        operands.weight,
+        operands.bias,
+        operands.y,
+        operands.residual,
+        operands.residualOut);
   }
 
   /**
@@ -239,7 +329,33 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public void backward(Saved saved, TensorView dy, Gradients gradients) {
-    throw new UnsupportedOperationException();
+    guard.acquire();
+    try {
+      checkOwn(saved, "saved");
+      saved.guard().acquireExclusive();
+      try {
+        TensorView x = saved.source();
+        long rows = saved.filledRows();
+        backwardRows(
+            rows,
+            x,
+            saved.weight(),
+            null,
+            null,
+            saved.meanAddress(),
+            saved.rstdAddress(),
+            dy,
+            gradients,
+            saved,
+            null);
+      } finally {
+        saved.guard().release();
+        Reference.reachabilityFence(saved);
+      }
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -270,7 +386,27 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView dy,
       Gradients gradients,
       @Nullable NativeBuffer workspace) {
-    throw new UnsupportedOperationException();
+    guard.acquire();
+    try {
+      long rows = checkMatrix("x", x, input);
+      checkParameter("weight", weight, affine.hasWeight());
+      checkStatistics(mean, rstd, rows);
+      backwardRows(
+          rows,
+          x,
+          weight,
+          mean,
+          rstd,
+          addressOf(mean),
+          addressOf(rstd),
+          dy,
+          gradients,
+          null,
+          workspace);
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -281,7 +417,15 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    */
   public long backwardWorkspaceBytes(long rows, Gradients gradients) {
-    throw new UnsupportedOperationException();
+    checkArgument(rows >= 0, "rows: %s; expected at least 0", rows);
+    requireGradients(gradients);
+    guard.acquire();
+    try {
+      return Capi.backwardWorkspace(plan, rows, gradients.dweight != null, gradients.dbias != null);
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -329,7 +473,38 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView y,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut) {
-    throw new UnsupportedOperationException();
+    guard.acquire();
+    try {
+      long rows = checkForward(x, weight, bias, y, residual, residualOut);
+      TensorView source = residualOut == null ? x : residualOut;
+      checkSourceKept(source, y);
+      Saved saved = new Saved(this, rows);
+      boolean done = false;
+      try {
+        forwardRows(
+            rows,
+            x,
+            weight,
+            bias,
+            y,
+            residual,
+            residualOut,
+            null,
+            null,
+            saved.meanAddress(),
+            saved.rstdAddress());
+        saved.fill(rows, source, weight);
+        done = true;
+        return saved;
+      } finally {
+        if (!done) {
+          saved.close();
+        }
+      }
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   final void inferRows(
@@ -339,7 +514,483 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView y,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut) {
-    throw new UnsupportedOperationException();
+    guard.acquire();
+    try {
+      long rows = checkForward(x, weight, bias, y, residual, residualOut);
+      forwardRows(rows, x, weight, bias, y, residual, residualOut, null, null, 0, 0);
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  /**
+   * Runs a forward whose arguments have been checked; overlaps are left to the native side, which
+   * checks before it writes.
+   */
+  private void forwardRows(
+      long rows,
+      TensorView x,
+      @Nullable TensorView weight,
+      @Nullable TensorView bias,
+      TensorView y,
+      @Nullable TensorView residual,
+      @Nullable TensorView residualOut,
+      @Nullable TensorView mean,
+      @Nullable TensorView rstd,
+      long meanAddress,
+      long rstdAddress) {
+    int held = 0;
+    try {
+      held |= acquire(x, "x", 1);
+      held |= acquire(weight, "weight", 1 << 1);
+      held |= acquire(bias, "bias", 1 << 2);
+      held |= acquire(y, "y", 1 << 3);
+      held |= acquire(residual, "residual", 1 << 4);
+      held |= acquire(residualOut, "residualOut", 1 << 5);
+      held |= acquire(mean, "mean", 1 << 6);
+      held |= acquire(rstd, "rstd", 1 << 7);
+      if (rows == 0) {
+        return;
+      }
+      long bytes = rows * rowBytes(residual == null ? 1 : 3, 1);
+      if (frames.parts(rows, bytes) == 1) {
+        Capi.check(
+            Capi.forward(
+                plan,
+                rows,
+                x.address(),
+                stride(x),
+                addressOf(residual),
+                stride(residual),
+                addressOf(weight),
+                addressOf(bias),
+                y.address(),
+                stride(y),
+                addressOf(residualOut),
+                stride(residualOut),
+                meanAddress,
+                rstdAddress));
+        return;
+      }
+      CallFrame frame = frames.take();
+      try {
+        frame.forward.set(
+            plan,
+            rows,
+            x.address(),
+            stride(x),
+            addressOf(residual),
+            stride(residual),
+            addressOf(weight),
+            addressOf(bias),
+            y.address(),
+            stride(y),
+            addressOf(residualOut),
+            stride(residualOut),
+            meanAddress,
+            rstdAddress);
+        frame.run(frame.forward, rows, bytes);
+      } finally {
+        frame.release();
+      }
+    } finally {
+      release(x, held, 1);
+      release(weight, held, 1 << 1);
+      release(bias, held, 1 << 2);
+      release(y, held, 1 << 3);
+      release(residual, held, 1 << 4);
+      release(residualOut, held, 1 << 5);
+      release(mean, held, 1 << 6);
+      release(rstd, held, 1 << 7);
+    }
+  }
+
+  /**
+   * Checks what is left to check and runs a backward. The workspace is that of {@code saved}, if
+   * that is given.
+   */
+  private void backwardRows(
+      long rows,
+      TensorView x,
+      @Nullable TensorView weight,
+      @Nullable TensorView mean,
+      @Nullable TensorView rstd,
+      long meanAddress,
+      long rstdAddress,
+      TensorView dy,
+      Gradients gradients,
+      @Nullable Saved saved,
+      @Nullable NativeBuffer given) {
+    requireGradients(gradients);
+    TensorView dx = gradients.dx;
+    TensorView dweight = gradients.dweight;
+    TensorView dbias = gradients.dbias;
+    TensorView dresidual = gradients.dresidual;
+    checkRows("dy", checkMatrix("dy", dy, output), rows);
+    if (dx != null) {
+      checkRows("dx", checkMatrix("dx", dx, input), rows);
+    }
+    if (dresidual != null) {
+      checkRows("dresidual", checkMatrix("dresidual", dresidual, input), rows);
+      if (dx == null) {
+        throw new IllegalArgumentException(
+            "dresidual: given without dx; expected a dx to add it to");
+      }
+    }
+    checkGradient("dweight", dweight, gradients.weightMode, affine.hasWeight());
+    checkGradient("dbias", dbias, gradients.biasMode, affine.hasBias());
+
+    CallFrame frame = frames.take();
+    NativeBuffer workspace = null;
+    int held = 0;
+    try {
+      frame.size(plan, rows, dweight != null, dbias != null);
+      long workspaceBytes = frame.workspaceBytes();
+      workspace = saved != null && workspaceBytes > 0 ? saved.workspace(workspaceBytes) : given;
+      if (workspaceBytes > 0 && (workspace == null || workspace.bytes() < workspaceBytes)) {
+        throw new IllegalArgumentException(
+            "workspace: "
+                + (workspace == null ? "null" : workspace.bytes() + " bytes")
+                + "; expected a NativeBuffer of at least "
+                + workspaceBytes
+                + " bytes for these gradients");
+      }
+      if (workspace != null) {
+        if (!workspace.guard().tryAcquire()) {
+          throw new IllegalArgumentException("workspace: is closed; expected an open NativeBuffer");
+        }
+        held |= 1 << 9;
+      }
+      held |= acquire(x, "x", 1);
+      held |= acquire(weight, "weight", 1 << 1);
+      held |= acquire(mean, "mean", 1 << 2);
+      held |= acquire(rstd, "rstd", 1 << 3);
+      held |= acquire(dy, "dy", 1 << 4);
+      held |= acquire(dx, "dx", 1 << 5);
+      held |= acquire(dweight, "dweight", 1 << 6);
+      held |= acquire(dbias, "dbias", 1 << 7);
+      held |= acquire(dresidual, "dresidual", 1 << 8);
+      long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
+      if (workspaceBytes > 0 || dweight != null || dbias != null) {
+        // The native side sees these outputs in the second step only, when dx has been written.
+        checkApart("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
+        checkApart("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
+        checkApart(
+            "dweight", dweight, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
+        checkApart(
+            "dbias", dbias, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
+      }
+      if (rows > 0 && (dx != null || dweight != null || dbias != null)) {
+        frame.backward.set(
+            plan,
+            rows,
+            x.address(),
+            stride(x),
+            addressOf(weight),
+            dy.address(),
+            stride(dy),
+            meanAddress,
+            rstdAddress,
+            addressOf(dresidual),
+            stride(dresidual),
+            addressOf(dx),
+            stride(dx),
+            workspaceAddress,
+            workspaceBytes,
+            dweight != null,
+            dbias != null);
+        long bytes = rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), 1);
+        frame.run(frame.backward, frame.groups(), bytes);
+      }
+      if (dweight != null || dbias != null) {
+        frame.columns.set(
+            plan,
+            rows,
+            hiddenSize,
+            workspaceAddress,
+            workspaceBytes,
+            addressOf(dweight),
+            dweight == null ? 0 : dweight.dtype().code(),
+            dweight == null ? 0 : modeOf(gradients.weightMode),
+            addressOf(dbias),
+            dbias == null ? 0 : dbias.dtype().code(),
+            dbias == null ? 0 : modeOf(gradients.biasMode));
+        frame.run(frame.columns, frame.columns.blocks(), workspaceBytes);
+      }
+    } finally {
+      release(x, held, 1);
+      release(weight, held, 1 << 1);
+      release(mean, held, 1 << 2);
+      release(rstd, held, 1 << 3);
+      release(dy, held, 1 << 4);
+      release(dx, held, 1 << 5);
+      release(dweight, held, 1 << 6);
+      release(dbias, held, 1 << 7);
+      release(dresidual, held, 1 << 8);
+      if (workspace != null && (held & 1 << 9) != 0) {
+        workspace.guard().release();
+      }
+      Reference.reachabilityFence(workspace);
+      frame.release();
+    }
+  }
+
+  // The checks below are on the hot path: they build nothing unless they fail.
+
+  private static void requireOperands(@Nullable Operands operands) {
+    if (operands == null) {
+      throw new IllegalArgumentException("operands: null; expected the tensors of a forward call");
+    }
+  }
+
+  private static void requireGradients(@Nullable Gradients gradients) {
+    if (gradients == null) {
+      throw new IllegalArgumentException("gradients: null; expected Gradients.none() or more");
+    }
+  }
+
+  private void checkOwn(@Nullable Saved saved, String argument) {
+    if (saved == null) {
+      throw new IllegalArgumentException(argument + ": null; expected a Saved of this " + name);
+    }
+    if (saved.norm() != this) {
+      throw new IllegalArgumentException(
+          argument + ": is of another norm, " + saved.norm() + "; expected one of " + this);
+    }
+  }
+
+  /** Checks all tensors of a forward but the statistics, and returns the number of rows. */
+  private long checkForward(
+      TensorView x,
+      @Nullable TensorView weight,
+      @Nullable TensorView bias,
+      TensorView y,
+      @Nullable TensorView residual,
+      @Nullable TensorView residualOut) {
+    long rows = checkMatrix("x", x, input);
+    checkParameter("weight", weight, affine.hasWeight());
+    checkParameter("bias", bias, affine.hasBias());
+    if (residual != null) {
+      checkRows("residual", checkMatrix("residual", residual, input), rows);
+      checkRows("residualOut", checkMatrix("residualOut", residualOut, input), rows);
+    }
+    checkRows("y", checkMatrix("y", y, output), rows);
+    return rows;
+  }
+
+  private void checkSourceKept(TensorView source, TensorView y) {
+    if (source.address() == y.address() && source.elements() > 0) {
+      throw new IllegalArgumentException(
+          "y: in place of x, which the backward reads; expected memory of its own, or a call that"
+              + " saves nothing");
+    }
+  }
+
+  /** Checks a tensor of rows, and returns their number. */
+  private long checkMatrix(String argument, @Nullable TensorView view, DType dtype) {
+    checkTensor(argument, view, dtype);
+    if (!view.endsWith(normalizedShape)) {
+      throw wrongShape(argument, view, "[*, ");
+    }
+    if (normalizedShape.length == 1) {
+      return view.rowCount();
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+    return view.elements() / hiddenSize;
+  }
+
+  private void checkParameter(String argument, @Nullable TensorView view, boolean expected) {
+    if (expected) {
+      checkTensor(argument, view, weight);
+      checkNormalizedShape(argument, view);
+    } else if (view != null) {
+      throw new IllegalArgumentException(
+          argument
+              + ": given as "
+              + view
+              + ", but the norm has none; its affine form is "
+              + affine);
+    }
+  }
+
+  private void checkGradient(
+      String argument, @Nullable TensorView view, GradientMode mode, boolean expected) {
+    if (view == null) {
+      return;
+    }
+    if (!expected) {
+      throw new IllegalArgumentException(
+          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
+    }
+    DType dtype = view.dtype();
+    if (dtype != DType.FLOAT32 && (mode == GradientMode.ACCUMULATE || dtype != weight)) {
+      throw new IllegalArgumentException(
+          argument
+              + ": dtype "
+              + dtype
+              + "; expected FLOAT32"
+              + (mode == GradientMode.ACCUMULATE
+                  ? " to accumulate into"
+                  : " or the weight's, " + weight));
+    }
+    checkTensor(argument, view, dtype);
+    checkNormalizedShape(argument, view);
+  }
+
+  private void checkNormalizedShape(String argument, TensorView view) {
+    if (!view.hasShape(normalizedShape)) {
+      throw wrongShape(argument, view, "[");
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+  }
+
+  private void checkStatistics(@Nullable TensorView mean, @Nullable TensorView rstd, long rows) {
+    if (kind == NormKind.LAYER_NORM) {
+      checkStatistic("mean", mean, rows);
+    } else if (mean != null) {
+      throw new IllegalArgumentException(
+          "mean: given as " + mean + ", but RMSNorm has none; expected null");
+    }
+    checkStatistic("rstd", rstd, rows);
+  }
+
+  private void checkStatistic(String argument, @Nullable TensorView view, long rows) {
+    checkTensor(argument, view, statistics);
+    if (view.elements() != rows) {
+      throw new IllegalArgumentException(
+          argument + ": " + view + "; expected " + rows + " elements, one for each row");
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+  }
+
+  private static void checkTensor(String argument, @Nullable TensorView view, DType dtype) {
+    if (view == null) {
+      throw new IllegalArgumentException(argument + ": null; expected a tensor");
+    }
+    if (view.dtype() != dtype) {
+      throw new IllegalArgumentException(
+          argument + ": dtype " + view.dtype() + "; expected " + dtype);
+    }
+    if (view.device() != Device.CPU) {
+      throw new UnsupportedOperationException(
+          argument + ": is on " + view.device() + "; " + Cuda.unavailabilityCause().getMessage());
+    }
+  }
+
+  private static void checkRows(String argument, long actual, long rows) {
+    if (actual != rows) {
+      throw new IllegalArgumentException(
+          argument + ": " + actual + " rows; expected " + rows + ", as x has");
+    }
+  }
+
+  private static void checkApart(
+      String argument,
+      @Nullable TensorView output,
+      @Nullable TensorView other,
+      TensorView x,
+      @Nullable TensorView weight,
+      TensorView dy,
+      @Nullable TensorView dx,
+      @Nullable TensorView dresidual) {
+    if (output == null) {
+      return;
+    }
+    checkApart(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
+    checkApart(argument, output, "x", x);
+    checkApart(argument, output, "weight", weight);
+    checkApart(argument, output, "dy", dy);
+    checkApart(argument, output, "dx", dx);
+    checkApart(argument, output, "dresidual", dresidual);
+  }
+
+  private void checkApart(
+      String argument,
+      @Nullable TensorView output,
+      long mean,
+      long rstd,
+      long rows,
+      long workspace,
+      long workspaceBytes) {
+    if (output == null) {
+      return;
+    }
+    long bytes = rows * statistics.bytes();
+    if (mean != 0 && output.overlaps(mean, bytes)) {
+      throw overlap(argument, "mean");
+    }
+    if (output.overlaps(rstd, bytes)) {
+      throw overlap(argument, "rstd");
+    }
+    if (output.overlaps(workspace, workspaceBytes)) {
+      throw overlap(argument, "the workspace");
+    }
+  }
+
+  private static void checkApart(
+      String argument, TensorView output, String otherName, @Nullable TensorView other) {
+    if (other != null && output.overlaps(other)) {
+      throw overlap(argument, otherName);
+    }
+  }
+
+  private static IllegalArgumentException overlap(String argument, String other) {
+    return new IllegalArgumentException(
+        argument + ": overlaps " + other + "; expected memory of its own");
+  }
+
+  private IllegalArgumentException wrongShape(String argument, TensorView view, String prefix) {
+    String shape = Arrays.toString(normalizedShape);
+    return new IllegalArgumentException(
+        argument
+            + ": normalized shape "
+            + shape
+            + " expected a tensor of shape "
+            + prefix
+            + shape.substring(1)
+            + ", got "
+            + Arrays.toString(view.shape()));
+  }
+
+  private static IllegalArgumentException gaps(String argument, TensorView view) {
+    return new IllegalArgumentException(
+        argument + ": " + view + " has gaps between its rows; expected it contiguous");
+  }
+
+  private static int acquire(@Nullable TensorView view, String argument, int bit) {
+    return view != null && view.acquire(argument) ? bit : 0;
+  }
+
+  private static void release(@Nullable TensorView view, int held, int bit) {
+    if (view != null) {
+      view.release((held & bit) != 0);
+    }
+    Reference.reachabilityFence(view);
+  }
+
+  private static long addressOf(@Nullable TensorView view) {
+    return view == null ? 0 : view.address();
+  }
+
+  /** The distance between rows of N elements. */
+  private long stride(@Nullable TensorView view) {
+    return view != null && normalizedShape.length == 1 ? view.rowStride() : hiddenSize;
+  }
+
+  /** The bytes of a row in as many tensors of the input's and of the output's dtype. */
+  private long rowBytes(int inputs, int outputs) {
+    return hiddenSize * (inputs * input.bytes() + outputs * output.bytes());
+  }
+
+  private static int modeOf(GradientMode mode) {
+    return mode == GradientMode.WRITE ? Capi.GRADIENT_WRITE : Capi.GRADIENT_ACCUMULATE;
   }
 
   private record DestroyPlan(long plan) implements Runnable {

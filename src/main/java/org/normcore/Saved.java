@@ -132,6 +132,10 @@ public final class Saved implements AutoCloseable {
     this.weight = weight;
   }
 
+  long filledRows() {
+    return rows;
+  }
+
   /** What was normalised. */
   TensorView source() {
     TensorView source = x;

@@ -19,6 +19,12 @@ public final class Capi {
   /** The status of a call that did what it was asked for. */
   public static final int OK = normcore.NC_OK;
 
+  /** The mode of a gradient that is written. */
+  public static final int GRADIENT_WRITE = normcore.NC_GRADIENT_WRITE;
+
+  /** The mode of a gradient that is added to what is there. */
+  public static final int GRADIENT_ACCUMULATE = normcore.NC_GRADIENT_ACCUMULATE;
+
   private Capi() {}
 
   /** Returns MAJOR * 10000 + MINOR * 100 + PATCH. */
@@ -81,6 +87,41 @@ public final class Capi {
   /** Frees a plan. */
   public static void destroyPlan(long plan) {
     check(normcore.nc_norm_plan_destroy(plan));
+  }
+
+  /** Runs a forward over all rows and returns the status. */
+  public static int forward(
+      long plan,
+      long rows,
+      long x,
+      long xStride,
+      long residual,
+      long residualStride,
+      long weight,
+      long bias,
+      long y,
+      long yStride,
+      long residualOut,
+      long residualOutStride,
+      long mean,
+      long rstd) {
+    return normcore.nc_norm_forward(
+        plan,
+        rows,
+        0,
+        rows,
+        x,
+        xStride,
+        residual,
+        residualStride,
+        weight,
+        bias,
+        y,
+        yStride,
+        residualOut,
+        residualOutStride,
+        mean,
+        rstd);
   }
 
   /** Returns the number of row groups of a backward. */
