@@ -1,0 +1,372 @@
+// Runs the library on a case, in any of the forms that must not change a bit, and predicts the same case by the model.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/reduction_order.h"
+#include "normcore/normcore.h"
+#include "reference.h"
+#include "tensor.h"
+
+namespace harness {
+
+using Bits = std::vector<uint64_t>;
+
+// What is computed.
+struct Case {
+  nc_norm_spec spec{};
+  int64_t rows = 3;
+  bool residual = false;   // forward: x + residual
+  bool dresidual = false;  // backward: + dresidual
+  bool dx = true;
+  int32_t dweight_mode = NC_GRADIENT_WRITE, dbias_mode = NC_GRADIENT_WRITE;  // where there is a weight, a bias
+  int32_t dweight_dtype = NC_FLOAT32, dbias_dtype = NC_FLOAT32;
+
+  bool hasWeight() const { return reference::hasWeight(spec.affine); }
+  bool hasBias() const { return reference::hasBias(spec.affine); }
+  bool isLayerNorm() const { return spec.op == NC_LAYER_NORM; }
+  int32_t computeFormat() const { return spec.compute == NC_COMPUTE_FLOAT64 ? NC_FLOAT64 : NC_FLOAT32; }
+  int32_t dweightMode() const { return hasWeight() ? dweight_mode : NC_GRADIENT_ABSENT; }
+  int32_t dbiasMode() const { return hasBias() ? dbias_mode : NC_GRADIENT_ABSENT; }
+  std::string describe() const;
+};
+
+// On what.
+struct Data {
+  Bits x, residual, weight, bias, dy, dresidual;
+  Bits dweight, dbias;  // what the gradients' buffers hold before
+};
+
+// How: nothing in here may change a bit.
+struct Form {
+  int32_t level = NC_CPU_BEST;
+  int64_t extra_stride = 0;  // the rows lie this many elements further apart than they must
+  size_t offset = 0;         // bytes after a 64-byte boundary; the workspace and the statistics stay aligned
+  int64_t row_cut = 0, group_cut = 0, column_cut = 0;  // the most that one call takes; 0: all. Later ranges come first.
+  enum Place { kOwn, kX, kResidual, kDy } y = kOwn, residual_out = kOwn, dx = kOwn;
+  bool saves = true;  // mean and rstd; without them there is no backward
+};
+
+struct Result {
+  Bits y, residual_out, mean, rstd, dx, dweight, dbias;
+};
+
+inline void check(int32_t status) {
+  if (status != NC_OK) throw std::runtime_error("status " + std::to_string(status) + ": " + nc_last_error());
+}
+
+inline nc_norm_spec makeSpec(int32_t op, int32_t x, int32_t weight, int32_t y, int64_t n) {
+  nc_norm_spec spec{};
+  spec.struct_size = sizeof(spec);
+  spec.op = op;
+  spec.x_dtype = x;
+  spec.weight_dtype = weight;
+  spec.y_dtype = y;
+  spec.affine = op == NC_RMS_NORM ? NC_AFFINE_WEIGHT : NC_AFFINE_WEIGHT_AND_BIAS;
+  spec.hidden_size = n;
+  spec.epsilon = 1e-5;
+  return spec;
+}
+
+class Plan {
+ public:
+  explicit Plan(const nc_norm_spec& spec) { check(nc_norm_plan_create(&spec, &handle_)); }
+  Plan(const Plan&) = delete;
+  Plan& operator=(const Plan&) = delete;
+  ~Plan() { nc_norm_plan_destroy(handle_); }
+  operator int64_t() const { return handle_; }
+
+ private:
+  int64_t handle_ = 0;
+};
+
+inline std::string Case::describe() const {
+  const auto name = [](int32_t code) { return std::string(reference::format(code).name); };
+  const nc_norm_spec& s = spec;
+  return std::string(isLayerNorm() ? "layer_norm" : "rms_norm") + " " + name(s.x_dtype) + "," + name(s.weight_dtype) +
+         "->" + name(s.y_dtype) + " affine " + std::to_string(s.affine) + " rounding " +
+         std::to_string(s.scale_rounding) + " offset " + std::to_string(s.gamma_offset) + " variance " +
+         std::to_string(s.variance) + " compute " + std::to_string(s.compute) + " residual rounding " +
+         std::to_string(s.residual_rounding) + (residual ? " +residual" : "") + (dresidual ? " +dresidual" : "") +
+         " " + std::to_string(rows) + " x " + std::to_string(s.hidden_size);
+}
+
+inline Bits drawBits(std::mt19937_64& random, int32_t dtype, int64_t count, double mean, double spread) {
+  std::normal_distribution<double> normal(mean, spread);
+  Bits bits(static_cast<size_t>(count));
+  for (uint64_t& b : bits) b = reference::encode(reference::format(dtype), normal(random));
+  return bits;
+}
+
+inline Data draw(const Case& c, uint64_t seed, double mean = 0.3, double spread = 1.5) {
+  std::mt19937_64 random(seed);
+  const int64_t n = c.spec.hidden_size, size = c.rows * n;
+  Data d;
+  d.x = drawBits(random, c.spec.x_dtype, size, mean, spread);
+  if (c.residual) d.residual = drawBits(random, c.spec.x_dtype, size, 0, spread);
+  const double centre = c.spec.gamma_offset == NC_GAMMA_NONE ? 1 : 0;
+  if (c.hasWeight()) d.weight = drawBits(random, c.spec.weight_dtype, n, centre, 0.3);
+  if (c.hasBias()) d.bias = drawBits(random, c.spec.weight_dtype, n, 0, 0.3);
+  d.dy = drawBits(random, c.spec.y_dtype, size, 0.1, 1);
+  if (c.dresidual) d.dresidual = drawBits(random, c.spec.x_dtype, size, 0, 1);
+  d.dweight = drawBits(random, c.dweight_dtype, n, 0, 1);
+  d.dbias = drawBits(random, c.dbias_dtype, n, 0, 1);
+  return d;
+}
+
+// Calls body(begin, end) over 0 .. count - 1 in ranges of at most `cut`, the last range first.
+template <class Body>
+void inRanges(int64_t count, int64_t cut, Body body) {
+  if (cut <= 0) return body(0, count);
+  for (int64_t begin = (count - 1) / cut * cut; begin >= 0; begin -= cut) body(begin, std::min(count, begin + cut));
+}
+
+inline void expectUntouched(const Tensor& tensor, const std::vector<uint8_t>& before, const char* name) {
+  EXPECT_TRUE(tensor.memory() == before) << name << " is an input and was changed";
+}
+
+inline void runForward(const Case& c, const Data& d, const Form& form, int64_t plan, Result& result) {
+  const int64_t n = c.spec.hidden_size, stride = n + form.extra_stride;
+  const auto tensor = [&](int32_t dtype, const Bits& bits) {
+    Tensor t(dtype, c.rows, n, stride, form.offset);
+    t.fill(bits);
+    return t;
+  };
+  const auto row = [&](bool present, const Bits& bits) {
+    if (!present) return Tensor();
+    Tensor t(c.spec.weight_dtype, 1, n, n, form.offset);
+    t.fill(bits);
+    return t;
+  };
+  Tensor x = tensor(c.spec.x_dtype, d.x), residual, own_y, own_out, mean, rstd;
+  if (c.residual) residual = tensor(c.spec.x_dtype, d.residual);
+  const Tensor weight = row(c.hasWeight(), d.weight), bias = row(c.hasBias(), d.bias);
+  const auto place = [&](Form::Place where, int32_t dtype, Tensor& own) -> Tensor& {
+    if (where == Form::kX) return x;
+    if (where == Form::kResidual) return residual;
+    own = Tensor(dtype, c.rows, n, stride, form.offset);
+    return own;
+  };
+  Tensor& y = place(form.y, c.spec.y_dtype, own_y);
+  Tensor& out = c.residual ? place(form.residual_out, c.spec.x_dtype, own_out) : own_out;
+  if (form.saves) rstd = Tensor(c.computeFormat(), 1, c.rows, c.rows, 0);
+  if (form.saves && c.isLayerNorm()) mean = Tensor(c.computeFormat(), 1, c.rows, c.rows, 0);
+  const std::vector<uint8_t> x_before = x.memory(), residual_before = residual.memory(),
+                             weight_before = weight.memory(), bias_before = bias.memory();
+  inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
+    check(nc_norm_forward(plan, c.rows, begin, end, x.address(), stride, residual.address(),
+                          residual.present() ? stride : 0, weight.address(), bias.address(), y.address(), stride,
+                          out.address(), out.present() ? stride : 0, mean.address(), rstd.address()));
+  });
+  result.y = form.y == Form::kOwn ? y.contents() : Bits();
+  if (form.y != Form::kOwn) {  // read as the output's type, which may be another one of the same size
+    Tensor seen(c.spec.y_dtype, c.rows, n, n, 0);
+    for (int64_t r = 0; r < c.rows; ++r) {
+      for (int64_t i = 0; i < n; ++i) seen.setBits(r, i, y.bits(r, i));
+    }
+    result.y = seen.contents();
+  }
+  if (c.residual) result.residual_out = out.contents();
+  if (mean.present()) result.mean = mean.contents();
+  if (rstd.present()) result.rstd = rstd.contents();
+  for (const Tensor* t : {&x, &residual, &y, &out, &mean, &rstd}) {
+    if (t->present()) EXPECT_TRUE(t->surroundingsIntact()) << "forward wrote outside its tensors";
+  }
+  if (form.y != Form::kX && form.residual_out != Form::kX) expectUntouched(x, x_before, "x");
+  if (form.y != Form::kResidual && form.residual_out != Form::kResidual) {
+    expectUntouched(residual, residual_before, "residual");
+  }
+  expectUntouched(weight, weight_before, "weight");
+  expectUntouched(bias, bias_before, "bias");
+}
+
+inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t plan, Result& result) {
+  const int64_t n = c.spec.hidden_size, stride = n + form.extra_stride;
+  const auto tensor = [&](int32_t dtype, const Bits& bits) {
+    Tensor t(dtype, c.rows, n, stride, form.offset);
+    t.fill(bits);
+    return t;
+  };
+  const auto row = [&](int32_t dtype, bool present, int64_t length, const Bits& bits, size_t offset) {
+    if (!present) return Tensor();
+    Tensor t(dtype, 1, length, length, offset);
+    t.fill(bits);
+    return t;
+  };
+  const int32_t dweight_mode = c.dweightMode(), dbias_mode = c.dbiasMode();
+  Tensor x = tensor(c.spec.x_dtype, c.residual ? result.residual_out : d.x), dy = tensor(c.spec.y_dtype, d.dy);
+  Tensor dresidual, own_dx;
+  if (c.dresidual) dresidual = tensor(c.spec.x_dtype, d.dresidual);
+  if (c.dx && form.dx == Form::kOwn) own_dx = Tensor(c.spec.x_dtype, c.rows, n, stride, form.offset);
+  Tensor& dx = form.dx == Form::kX ? x : form.dx == Form::kDy ? dy : form.dx == Form::kResidual ? dresidual : own_dx;
+  const Tensor weight = row(c.spec.weight_dtype, c.hasWeight(), n, d.weight, form.offset);
+  const Tensor mean = row(c.computeFormat(), c.isLayerNorm(), c.rows, result.mean, 0);
+  const Tensor rstd = row(c.computeFormat(), true, c.rows, result.rstd, 0);
+  const bool wants_dweight = dweight_mode != NC_GRADIENT_ABSENT, wants_dbias = dbias_mode != NC_GRADIENT_ABSENT;
+  Tensor dweight = row(c.dweight_dtype, wants_dweight, n, d.dweight, form.offset);
+  Tensor dbias = row(c.dbias_dtype, wants_dbias, n, d.dbias, form.offset);
+  int64_t groups = 0, bytes = 0;
+  check(nc_norm_backward_groups(plan, c.rows, &groups));
+  check(nc_norm_backward_workspace(plan, c.rows, wants_dweight, wants_dbias, &bytes));
+  Tensor workspace;
+  if (bytes > 0) workspace = Tensor(NC_FLOAT64, 1, (bytes + 7) / 8, (bytes + 7) / 8, 0);
+  const std::vector<uint8_t> x_before = x.memory(), dy_before = dy.memory(), dresidual_before = dresidual.memory(),
+                             weight_before = weight.memory(), mean_before = mean.memory(),
+                             rstd_before = rstd.memory();
+  inRanges(groups, form.group_cut, [&](int64_t begin, int64_t end) {
+    check(nc_norm_backward(plan, c.rows, begin, end, x.address(), stride, weight.address(), dy.address(), stride,
+                           mean.address(), rstd.address(), dresidual.address(), dresidual.present() ? stride : 0,
+                           dx.address(), dx.present() ? stride : 0, workspace.address(), bytes, wants_dweight,
+                           wants_dbias));
+  });
+  inRanges(wants_dweight || wants_dbias ? n : 0, form.column_cut, [&](int64_t begin, int64_t end) {
+    if (begin == end) return;
+    check(nc_norm_backward_columns(plan, c.rows, begin, end, workspace.address(), bytes, dweight.address(),
+                                   c.dweight_dtype, dweight_mode, dbias.address(), c.dbias_dtype, dbias_mode));
+  });
+  if (c.dx && form.dx != Form::kDy) result.dx = dx.contents();
+  if (c.dx && form.dx == Form::kDy) {
+    Tensor seen(c.spec.x_dtype, c.rows, n, n, 0);
+    for (int64_t r = 0; r < c.rows; ++r) {
+      for (int64_t i = 0; i < n; ++i) seen.setBits(r, i, dy.bits(r, i));
+    }
+    result.dx = seen.contents();
+  }
+  if (wants_dweight) result.dweight = dweight.contents();
+  if (wants_dbias) result.dbias = dbias.contents();
+  for (const Tensor* t : {&x, &dy, &dresidual, &dx, &dweight, &dbias, &workspace}) {
+    if (t->present()) EXPECT_TRUE(t->surroundingsIntact()) << "backward wrote outside its tensors";
+  }
+  if (form.dx != Form::kX) expectUntouched(x, x_before, "x");
+  if (form.dx != Form::kDy) expectUntouched(dy, dy_before, "dy");
+  if (form.dx != Form::kResidual) expectUntouched(dresidual, dresidual_before, "dresidual");
+  expectUntouched(weight, weight_before, "weight");
+  expectUntouched(mean, mean_before, "mean");
+  expectUntouched(rstd, rstd_before, "rstd");
+}
+
+inline Result run(const Case& c, const Data& d, const Form& form = {}) {
+  nc_norm_spec spec = c.spec;
+  spec.cpu_level = form.level;
+  const Plan plan(spec);
+  Result result;
+  runForward(c, d, form, plan, result);
+  if (form.saves) runBackward(c, d, form, plan, result);
+  return result;
+}
+
+inline reference::Order orderOf(int64_t rows, int64_t n) {
+  return {nc::lanes(n), nc::segments(n), nc::groups(rows, n), nc::row_lanes(n)};
+}
+
+// What run() must give, bit for bit.
+inline Result predict(const Case& c, const Data& d) {
+  const auto values = [](int32_t dtype, const Bits& bits) {
+    std::vector<double> all;
+    all.reserve(bits.size());
+    for (const uint64_t b : bits) all.push_back(reference::decode(reference::format(dtype), b));
+    return all;
+  };
+  const auto patterns = [](int32_t dtype, const std::vector<double>& all) {
+    Bits bits;
+    bits.reserve(all.size());
+    for (const double v : all) bits.push_back(reference::encode(reference::format(dtype), v));
+    return bits;
+  };
+  const nc_norm_spec& s = c.spec;
+  reference::Inputs in{c.rows,
+                       s.hidden_size,
+                       values(s.x_dtype, d.x),
+                       values(s.x_dtype, d.residual),
+                       values(s.weight_dtype, d.weight),
+                       values(s.weight_dtype, d.bias),
+                       values(s.y_dtype, d.dy),
+                       values(s.x_dtype, d.dresidual)};
+  const auto gradient = [&](int32_t mode, int32_t dtype, const std::vector<double>& sums, const Bits& before) {
+    if (mode == NC_GRADIENT_ABSENT) return Bits();
+    if (mode == NC_GRADIENT_WRITE) return patterns(dtype, sums);
+    std::vector<double> added = values(dtype, before);
+    for (size_t i = 0; i < added.size(); ++i) {
+      added[i] = s.compute == NC_COMPUTE_FLOAT64 ? added[i] + sums[i]
+                                                 : static_cast<float>(added[i]) + static_cast<float>(sums[i]);
+    }
+    return patterns(dtype, added);
+  };
+  const auto evaluate = [&](const auto& model) {
+    reference::Outputs out = model.forward(in);
+    if (c.residual) in.x = out.residual_out;
+    model.backward(in, out);
+    Result result;
+    result.y = patterns(s.y_dtype, out.y);
+    result.residual_out = patterns(s.x_dtype, out.residual_out);
+    if (c.isLayerNorm()) result.mean = patterns(c.computeFormat(), out.mean);
+    result.rstd = patterns(c.computeFormat(), out.rstd);
+    if (c.dx) result.dx = patterns(s.x_dtype, out.dx);
+    result.dweight = gradient(c.dweightMode(), c.dweight_dtype, out.dweight, d.dweight);
+    result.dbias = gradient(c.dbiasMode(), c.dbias_dtype, out.dbias, d.dbias);
+    return result;
+  };
+  const reference::Order order = orderOf(c.rows, s.hidden_size);
+  if (s.compute == NC_COMPUTE_FLOAT64) return evaluate(reference::Model<double>(s, order));
+  return evaluate(reference::Model<float>(s, order));
+}
+
+// "" or the first difference.
+inline std::string difference(const char* name, int32_t dtype, const Bits& expected, const Bits& actual) {
+  if (expected == actual) return "";
+  if (expected.size() != actual.size()) {
+    return std::string(name) + " has " + std::to_string(actual.size()) + " elements, expected " +
+           std::to_string(expected.size());
+  }
+  size_t first = expected.size(), count = 0;
+  for (size_t i = expected.size(); i-- > 0;) {
+    if (expected[i] != actual[i]) first = i, ++count;
+  }
+  char text[200];
+  std::snprintf(text, sizeof text, "%s: %zu of %zu differ, first [%zu]: expected %llx (%.17g), got %llx (%.17g)", name,
+                count, expected.size(), first, static_cast<unsigned long long>(expected[first]),
+                reference::decode(reference::format(dtype), expected[first]),
+                static_cast<unsigned long long>(actual[first]),
+                reference::decode(reference::format(dtype), actual[first]));
+  return text;
+}
+
+inline ::testing::AssertionResult same(const Case& c, const Result& expected, const Result& actual) {
+  std::string all;
+  const auto compare = [&](const char* name, int32_t dtype, const Bits& e, const Bits& a) {
+    const std::string text = difference(name, dtype, e, a);
+    if (!text.empty()) all += "\n  " + text;
+  };
+  compare("y", c.spec.y_dtype, expected.y, actual.y);
+  compare("residual_out", c.spec.x_dtype, expected.residual_out, actual.residual_out);
+  compare("mean", c.computeFormat(), expected.mean, actual.mean);
+  compare("rstd", c.computeFormat(), expected.rstd, actual.rstd);
+  compare("dx", c.spec.x_dtype, expected.dx, actual.dx);
+  compare("dweight", c.dweight_dtype, expected.dweight, actual.dweight);
+  compare("dbias", c.dbias_dtype, expected.dbias, actual.dbias);
+  if (all.empty()) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << c.describe() << all;
+}
+
+inline std::vector<int32_t> supportedLevels() {
+  std::vector<int32_t> levels;
+  for (const int32_t level : {NC_CPU_PLAIN, NC_CPU_AVX2, NC_CPU_AVX512, NC_CPU_NEON}) {
+    int32_t supported = 0;
+    check(nc_cpu_level_supported(level, &supported));
+    if (supported != 0) levels.push_back(level);
+  }
+  return levels;
+}
+
+inline std::string levelName(int32_t level) {
+  static const char* const names[] = {"best", "plain", "avx2", "avx512", "neon"};
+  return names[level];
+}
+
+}  // namespace harness
