@@ -152,9 +152,23 @@ struct RuntimeFormat {
 };
 
 // rd_T(v), kept in the compute type.
-template <class Format, class V>
-NC_INLINE V round_to(Format format, V v) {
-  switch (format.dtype()) {
+template <DType T, class V>
+NC_INLINE V round_to(StaticFormat<T>, V v) {
+  switch (T) {
+    case DType::float32:
+      return Rounding<V>::float32(v);
+    case DType::bfloat16:
+      return Rounding<V>::bfloat16(v);
+    case DType::float16:
+      return Rounding<V>::float16(v);
+    default:
+      return v;
+  }
+}
+
+template <class V>
+inline NC_NOINLINE V round_to(RuntimeFormat format, V v) {
+  switch (format.type) {
     case DType::float32:
       return Rounding<V>::float32(v);
     case DType::bfloat16:

@@ -14,3 +14,9 @@
 #else
 #define NC_INLINE inline __attribute__((always_inline))
 #endif
+
+// For code that is not hot, or only in kernels that are not: one copy keeps builds short.
+#define NC_NOINLINE __attribute__((noinline))
+
+// For lambdas in hot loops, which the compiler would otherwise sometimes call.
+#define NC_LAMBDA_INLINE __attribute__((always_inline))

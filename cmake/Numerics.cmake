@@ -1,0 +1,9 @@
+# THE numeric flags: no other file sets one. Every operation rounds once, to nearest even, as written: the compiler
+# neither fuses, reassociates nor widens. errno of sqrt is not read, which lets it be an instruction.
+set(NORMCORE_NUMERIC_FLAGS
+    -ffp-contract=off
+    -fno-fast-math
+    -fno-math-errno
+    -fno-trapping-math
+    -fno-associative-math
+    -fno-unsafe-math-optimizations)

@@ -1,0 +1,125 @@
+#include "plan.h"
+
+#include <cinttypes>
+#include <cmath>
+
+namespace nc {
+namespace {
+
+constexpr uint64_t kPlanMark = 0x6e6f726d636f7265ull;  // "normcore"
+
+void require_range(const char* name, int32_t value, int32_t last) {
+  if (value < 0 || value > last) fail(NC_INVALID_ARGUMENT, "%s: %d, expected 0 to %d", name, value, last);
+}
+
+DType norm_dtype(const char* name, int32_t value) {
+  require_range(name, value, NC_FLOAT8_E5M2);
+  if (value > NC_FLOAT16) {
+    fail(NC_UNSUPPORTED, "%s: %s is not supported by norms, expected float64, float32, bfloat16 or float16", name,
+         name_of(static_cast<DType>(value)));
+  }
+  return static_cast<DType>(value);
+}
+
+const CpuKernels& kernels_for(int32_t level) {
+  require_range("cpu_level", level, NC_CPU_NEON);
+  const CpuLevel wanted = static_cast<CpuLevel>(level);
+  const CpuKernels* kernels = kernels_of(wanted);
+  if (kernels == nullptr) {
+    fail(NC_UNSUPPORTED, "cpu_level: this build or this machine does not have %s; the best level here is %s",
+         name_of(wanted), name_of(best_level()));
+  }
+  return *kernels;
+}
+
+NormSpec validated(const nc_norm_spec& s) {
+  require_range("op", s.op, NC_LAYER_NORM);
+  require_range("affine", s.affine, NC_AFFINE_WEIGHT_AND_BIAS);
+  require_range("scale_rounding", s.scale_rounding, NC_ROUND_WEIGHT);
+  require_range("gamma_offset", s.gamma_offset, NC_GAMMA_ONE_IN_WEIGHT);
+  require_range("variance", s.variance, NC_VARIANCE_SUM_OF_SQUARES);
+  require_range("compute", s.compute, NC_COMPUTE_FLOAT64);
+  require_range("residual_rounding", s.residual_rounding, NC_RESIDUAL_COMPUTE);
+  if (s.op == NC_RMS_NORM && s.variance != NC_VARIANCE_TWO_PASS) {
+    fail(NC_INVALID_ARGUMENT, "variance: %d, but RMSNorm has no variance algorithm, expected 0 (two-pass)", s.variance);
+  }
+  if (s.hidden_size < 1 || s.hidden_size > NC_MAX_HIDDEN_SIZE) {
+    fail(NC_INVALID_ARGUMENT, "hidden_size: %" PRId64 ", expected 1 to %d", s.hidden_size, NC_MAX_HIDDEN_SIZE);
+  }
+  if (!std::isfinite(s.epsilon) || s.epsilon < 0) {
+    fail(NC_INVALID_ARGUMENT, "epsilon: %g, expected a finite number of at least 0", s.epsilon);
+  }
+  NormSpec spec{};
+  spec.op = static_cast<Op>(s.op);
+  spec.x = norm_dtype("x_dtype", s.x_dtype);
+  spec.weight = norm_dtype("weight_dtype", s.weight_dtype);
+  spec.y = norm_dtype("y_dtype", s.y_dtype);
+  spec.has_weight = (s.affine & NC_AFFINE_WEIGHT) != 0;
+  spec.has_bias = (s.affine & NC_AFFINE_BIAS) != 0;
+  if (s.affine == NC_AFFINE_NONE) spec.weight = spec.x;
+  spec.scale_rounding = static_cast<ScaleRounding>(s.scale_rounding);
+  spec.gamma_offset = static_cast<GammaOffset>(s.gamma_offset);
+  spec.variance = static_cast<Variance>(s.variance);
+  spec.compute = static_cast<Compute>(s.compute);
+  spec.residual_rounding = static_cast<ResidualRounding>(s.residual_rounding);
+  spec.hidden_size = s.hidden_size;
+  spec.epsilon = s.epsilon;
+  return spec;
+}
+
+}  // namespace
+
+const Plan& plan_of(int64_t handle) {
+  if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_norm_plan_create");
+  const Plan* plan = reinterpret_cast<const Plan*>(handle);
+  if (handle % static_cast<int64_t>(alignof(Plan)) != 0 || plan->mark != kPlanMark) {
+    fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not the handle of a living plan", handle);
+  }
+  return *plan;
+}
+
+const char* name_of(DType dtype) {
+  static const char* const names[] = {"float64", "float32", "bfloat16", "float16", "float8_e4m3", "float8_e5m2"};
+  return names[static_cast<int>(dtype)];
+}
+
+int64_t bytes_of_compute(Compute compute) { return compute == Compute::float64 ? 8 : 4; }
+
+}  // namespace nc
+
+extern "C" {
+
+int32_t nc_norm_plan_create(const nc_norm_spec* spec, int64_t* plan) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    if (spec == nullptr) nc::fail(NC_INVALID_ARGUMENT, "spec: null, expected a nc_norm_spec");
+    if (plan == nullptr) nc::fail(NC_INVALID_ARGUMENT, "plan: null, expected the address of the handle");
+    if (spec->struct_size != sizeof(nc_norm_spec)) {
+      nc::fail(NC_INVALID_ARGUMENT, "struct_size: %u, expected %zu: header and library are of different versions",
+               spec->struct_size, sizeof(nc_norm_spec));
+    }
+    const nc::NormSpec valid = nc::validated(*spec);
+    const nc::CpuKernels& kernels = nc::kernels_for(spec->cpu_level);
+    *plan = reinterpret_cast<int64_t>(new nc::Plan{nc::kPlanMark, valid, &kernels});
+  });
+}
+
+int32_t nc_norm_plan_destroy(int64_t plan) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    if (plan == 0) return;
+    nc::Plan* doomed = const_cast<nc::Plan*>(&nc::plan_of(plan));
+    doomed->mark = 0;
+    delete doomed;
+  });
+}
+
+int32_t nc_cpu_best_level(void) NC_NOEXCEPT { return static_cast<int32_t>(nc::best_level()); }
+
+int32_t nc_cpu_level_supported(int32_t level, int32_t* supported) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    nc::require_range("level", level, NC_CPU_NEON);
+    if (supported == nullptr) nc::fail(NC_INVALID_ARGUMENT, "supported: null, expected an address");
+    *supported = nc::kernels_of(static_cast<nc::CpuLevel>(level)) != nullptr ? 1 : 0;
+  });
+}
+
+}  // extern "C"

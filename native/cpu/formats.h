@@ -1,0 +1,82 @@
+// Which combinations of number formats and policies have kernels of their own. All others share one kernel that looks
+// formats and policy up per packet: the same source, hence the same bits, more slowly. The plain level has only that one.
+// The tables are short on purpose: they decide how long the library takes to compile.
+#pragma once
+
+#include "../core/policy.h"
+#include "row_reduce.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// Input, weight and output formats, and the policy: each a Static... or Runtime... type.
+template <class X, class W, class Y, class P>
+struct Formats {
+  static constexpr bool any_lanes = false;
+  X x;
+  W weight;
+  Y y;
+  P policy;
+  NC_INLINE Scale<P, X, W> scale() const { return {policy, x, weight}; }
+};
+
+struct RuntimeFormats : Formats<RuntimeFormat, RuntimeFormat, RuntimeFormat, RuntimePolicy> {
+  static constexpr bool any_lanes = true;
+};
+
+NC_INLINE RuntimeFormats runtime_formats(const NormSpec& spec) {
+  return {{{spec.x}, {spec.weight}, {spec.y}, {spec.scale_rounding, spec.gamma_offset}}};
+}
+
+// Calls f(Formats) with the static formats and policy of the spec, or returns false if it has none of its own.
+template <DType X, DType W, DType Y, class F>
+inline bool with_policy(const NormSpec& spec, F f) {
+  using R = ScaleRounding;
+  using G = GammaOffset;
+  const auto call = [&](auto policy) {
+    f(Formats<StaticFormat<X>, StaticFormat<W>, StaticFormat<Y>, decltype(policy)>{{}, {}, {}, policy});
+    return true;
+  };
+  switch (spec.gamma_offset) {
+    case G::none:
+      switch (spec.scale_rounding) {
+        case R::compute:
+          return call(StaticPolicy<R::compute, G::none>{});
+        case R::input:
+          return call(StaticPolicy<R::input, G::none>{});
+        case R::weight:
+          return call(StaticPolicy<R::weight, G::none>{});
+      }
+      return false;
+    case G::one_in_compute:
+      return spec.scale_rounding == R::compute && call(StaticPolicy<R::compute, G::one_in_compute>{});
+    case G::one_in_weight:
+      return spec.scale_rounding == R::compute && call(StaticPolicy<R::compute, G::one_in_weight>{});
+  }
+  return false;
+}
+
+template <class F>
+inline bool with_static_formats(const NormSpec& spec, F f) {
+#if defined(NC_STATIC_KERNELS)
+  using D = DType;
+  if (spec.compute != Compute::float32 || !spec.has_weight || lanes(spec.hidden_size) < kFewestStaticLanes) {
+    return false;
+  }
+  const auto is = [&](D x, D w, D y) { return spec.x == x && spec.weight == w && spec.y == y; };
+  if (is(D::float32, D::float32, D::float32)) return with_policy<D::float32, D::float32, D::float32>(spec, f);
+  if (is(D::bfloat16, D::bfloat16, D::bfloat16)) return with_policy<D::bfloat16, D::bfloat16, D::bfloat16>(spec, f);
+  if (is(D::float16, D::float16, D::float16)) return with_policy<D::float16, D::float16, D::float16>(spec, f);
+  if (is(D::bfloat16, D::float32, D::bfloat16)) return with_policy<D::bfloat16, D::float32, D::bfloat16>(spec, f);
+  if (is(D::float16, D::float32, D::float16)) return with_policy<D::float16, D::float32, D::float16>(spec, f);
+  if (is(D::bfloat16, D::float32, D::float32)) return with_policy<D::bfloat16, D::float32, D::float32>(spec, f);
+  if (is(D::float16, D::float32, D::float32)) return with_policy<D::float16, D::float32, D::float32>(spec, f);
+#else
+  (void)spec;
+  (void)f;
+#endif
+  return false;
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

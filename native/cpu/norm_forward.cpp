@@ -1,0 +1,183 @@
+// Forward of RMSNorm and LayerNorm on the CPU.
+//
+//   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in the compute type
+//
+// A row is read from memory once: the statistics bring it into the cache, the scaling pass reads it there, and asks for
+// the next row while it writes. RMSNorm is LayerNorm with a mean of +0: x - 0 is x, and the subtraction is free beside
+// the memory.
+#include "formats.h"
+#include "kernels.h"
+#include "statistics.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+namespace {
+
+struct RowRange {
+  int64_t n;
+  const char* weight;
+  const char* bias;
+  char* y;
+  const char* next;  // what will be read next, or null
+};
+
+// Plain rows: only y is written. Residual sums: the rounded sum goes to residual_out beside it.
+template <class C, class F, class Row, class AfterLoad>
+NC_INLINE void scale_row(const F& formats, const RowRange& r, const Row& row, Statistics<C> statistics, bool has_weight,
+                         bool has_bias, AfterLoad after_load) {
+  const auto scale = formats.scale();
+  const Packet<C> mean = Packet<C>::all(statistics.mean);
+  const Packet<C> rstd = Packet<C>::all(statistics.rstd);
+  const Packet<C> one = Packet<C>::all(C(1));
+  const int width = bytes_of(formats.x.dtype());
+  for_each_packet(r.n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    if (r.next != nullptr) __builtin_prefetch(r.next + first * width);
+    const Packet<C> x = row(first, extent);
+    after_load(first, extent, x);
+    Packet<C> t = scale.normalised_value(normalised(x, mean, rstd));
+    if (has_weight) t = scale.scaled(t, scale.gamma(load<C>(formats.weight, r.weight, first, extent), one));
+    if (has_bias) t = scale.shifted(t, load<C>(formats.weight, r.bias, first, extent));
+    store(formats.y, r.y, first, extent, t);
+  });
+}
+
+struct NothingMore {
+  template <class Extent, class P>
+  NC_INLINE void operator()(int64_t, Extent, P) const {}
+};
+
+template <class C>
+using ScaleRow = void (*)(const NormSpec&, const RowRange&, const char* x, Statistics<C>);
+
+template <class C, class Row>
+NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
+  const int64_t n = spec.hidden_size;
+  const C epsilon = static_cast<C>(spec.epsilon);
+  if (spec.op == Op::rms_norm) return rms_statistics<C>(row, n, epsilon);
+  switch (spec.variance) {
+    case Variance::welford:
+      return welford_statistics<C>(row, n, epsilon);
+    case Variance::sum_of_squares:
+      return sum_of_squares_statistics<C>(row, n, epsilon);
+    default:
+      return two_pass_statistics<C>(row, n, epsilon);
+  }
+}
+
+template <class C>
+using PlainStatistics = Statistics<C> (*)(const NormSpec&, const char*);
+
+template <class C>
+Statistics<C> statistics_of_any_row(const NormSpec& spec, const char* x) {
+  return statistics_of<C>(spec, PlainRow<C, RuntimeFormat>{{spec.x}, x});
+}
+#if defined(NC_STATIC_KERNELS)
+template <DType X>
+Statistics<float> statistics_of_static_row(const NormSpec& spec, const char* x) {
+  return statistics_of<float>(spec, PlainRow<float, StaticFormat<X>>{{}, x});
+}
+#endif
+
+template <class C>
+PlainStatistics<C> plain_statistics(const NormSpec& spec) {
+#if defined(NC_STATIC_KERNELS)
+  if constexpr (sizeof(C) == sizeof(float)) {
+    if (lanes(spec.hidden_size) >= kFewestStaticLanes) {
+      if (spec.x == DType::float32) return statistics_of_static_row<DType::float32>;
+      if (spec.x == DType::bfloat16) return statistics_of_static_row<DType::bfloat16>;
+      if (spec.x == DType::float16) return statistics_of_static_row<DType::float16>;
+    }
+  }
+#endif
+  (void)spec;
+  return statistics_of_any_row<C>;
+}
+
+template <class C, class F, bool Bias>
+void scale_static_row(const NormSpec&, const RowRange& r, const char* x, Statistics<C> statistics) {
+  const F formats{};
+  scale_row(formats, r, PlainRow<C, decltype(formats.x)>{formats.x, x}, statistics, true, Bias, NothingMore{});
+}
+
+template <class C>
+void scale_any_row(const NormSpec& spec, const RowRange& r, const char* x, Statistics<C> statistics) {
+  const RuntimeFormats formats = runtime_formats(spec);
+  scale_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, x}, statistics, spec.has_weight, spec.has_bias,
+            NothingMore{});
+}
+
+template <class C>
+ScaleRow<C> plain_scale(const NormSpec& spec) {
+  ScaleRow<C> scale = scale_any_row<C>;
+  if constexpr (sizeof(C) == sizeof(float)) {
+    with_static_formats(spec, [&](auto formats) {
+      using F = decltype(formats);
+      scale = spec.has_bias ? scale_static_row<C, F, true> : scale_static_row<C, F, false>;
+    });
+  }
+  return scale;
+}
+
+// residual_out = rd_I(x + residual), which is then normalised (ResidualRounding::input).
+template <class C>
+void add_residual(RuntimeFormat format, int64_t n, const char* x, const char* residual, char* out) {
+  for_each_packet(n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    store(format, out, first, extent, load<C>(format, x, first, extent) + load<C>(format, residual, first, extent));
+  });
+}
+
+template <class C>
+void save(const ForwardArguments& a, int64_t row, Statistics<C> s) {
+  if (a.mean != nullptr) memcpy(a.mean + row * static_cast<int64_t>(sizeof(C)), &s.mean, sizeof(C));
+  if (a.rstd != nullptr) memcpy(a.rstd + row * static_cast<int64_t>(sizeof(C)), &s.rstd, sizeof(C));
+}
+
+// The unrounded sum is normalised (ResidualRounding::compute): formed twice, from the rows in the cache, and stored
+// with y, so that y and residual_out may lie in x and residual.
+template <class C>
+void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
+  const RuntimeFormats formats = runtime_formats(spec);
+  for (int64_t i = a.row_begin; i < a.row_end; ++i) {
+    const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
+    const Statistics<C> s = statistics_of<C>(spec, row);
+    char* out = a.residual_out + i * a.residual_out_stride;
+    const RowRange r{spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, nullptr};
+    scale_row(formats, r, row, s, spec.has_weight, spec.has_bias,
+              [&](int64_t first, auto extent, Packet<C> sum)
+                  NC_LAMBDA_INLINE { store(formats.x, out, first, extent, sum); });
+    save(a, i, s);
+  }
+}
+
+template <class C>
+void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
+  const bool sums_are_rounded = spec.residual_rounding == ResidualRounding::input;
+  if (a.residual != nullptr && !sums_are_rounded) return forward_unrounded_sums<C>(spec, a);
+  const PlainStatistics<C> statistics = plain_statistics<C>(spec);
+  const ScaleRow<C> scale = plain_scale<C>(spec);
+  for (int64_t i = a.row_begin; i < a.row_end; ++i) {
+    const char* x = a.x + i * a.x_stride;
+    const char* next = i + 1 < a.row_end ? x + a.x_stride : nullptr;
+    if (a.residual != nullptr) {
+      char* out = a.residual_out + i * a.residual_out_stride;
+      add_residual<C>({spec.x}, spec.hidden_size, x, a.residual + i * a.residual_stride, out);
+      x = out;
+    }
+    const Statistics<C> s = statistics(spec, x);
+    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, next}, x, s);
+    save(a, i, s);
+  }
+}
+
+}  // namespace
+
+void norm_forward(const NormSpec& spec, const ForwardArguments& a) {
+  if (spec.compute == Compute::float64) {
+    forward_rows<double>(spec, a);
+  } else {
+    forward_rows<float>(spec, a);
+  }
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

@@ -1,0 +1,324 @@
+// Eight lanes of float or double, from one source for every vector level: the compiler's vector types do the plain
+// arithmetic (each operation rounds once, as in scalar code), and the few things they can't say, fused multiply-add and
+// float16, are named per instruction set at the top.
+#pragma once
+
+#include "../core/dtype.h"
+#include "../core/reduction_order.h"
+#include "../core/row_math.h"
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+template <class C>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(32)));
+};
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(64)));
+};
+typedef uint32_t U32x8 __attribute__((vector_size(32)));
+typedef int32_t I32x8 __attribute__((vector_size(32)));
+typedef uint16_t U16x8 __attribute__((vector_size(16)));
+typedef float F32x4 __attribute__((vector_size(16)));
+
+template <class C>
+struct Packet {
+  using Vector = typename VectorOf<C>::type;
+  Vector v;
+
+  static NC_INLINE Packet all(C c) { return {c - Vector{}}; }
+  static NC_INLINE Packet zero() { return {Vector{}}; }
+
+  friend NC_INLINE Packet operator+(Packet a, Packet b) { return {a.v + b.v}; }
+  friend NC_INLINE Packet operator-(Packet a, Packet b) { return {a.v - b.v}; }
+  friend NC_INLINE Packet operator*(Packet a, Packet b) { return {a.v * b.v}; }
+  friend NC_INLINE Packet operator/(Packet a, Packet b) { return {a.v / b.v}; }
+};
+
+// ---- per instruction set -------------------------------------------------------------------------------------------
+
+#if defined(__AVX2__)
+
+NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
+  return {reinterpret_cast<VectorOf<float>::type>(_mm256_fmadd_ps(reinterpret_cast<__m256>(a.v),
+                                                                  reinterpret_cast<__m256>(b.v),
+                                                                  reinterpret_cast<__m256>(c.v)))};
+}
+NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
+  const __m256 v = reinterpret_cast<__m256>(a.v);
+  const __m128i code = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+  // The hardware keeps a NaN's payload; the canonical one is the same everywhere.
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+  const __m128i nan16 = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
+  return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(0x7e00), nan16));
+}
+NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
+  return {reinterpret_cast<VectorOf<float>::type>(_mm256_cvtph_ps(reinterpret_cast<__m128i>(code)))};
+}
+NC_INLINE U16x8 low_halves(U32x8 a) {
+  // 16-bit values in 32-bit lanes: the saturation of the pack never acts.
+  const __m256i v = reinterpret_cast<__m256i>(a);
+  return reinterpret_cast<U16x8>(_mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
+}
+
+#elif defined(__ARM_NEON) && defined(__aarch64__)
+
+struct Quads {
+  F32x4 q[2];
+};
+NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
+  const Quads x = bit_cast<Quads>(a.v), y = bit_cast<Quads>(b.v), z = bit_cast<Quads>(c.v);
+  Quads r;
+  for (int i = 0; i < 2; ++i) {
+    r.q[i] = reinterpret_cast<F32x4>(vfmaq_f32(reinterpret_cast<float32x4_t>(z.q[i]),
+                                               reinterpret_cast<float32x4_t>(x.q[i]),
+                                               reinterpret_cast<float32x4_t>(y.q[i])));
+  }
+  return {bit_cast<VectorOf<float>::type>(r)};
+}
+NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
+  const Quads x = bit_cast<Quads>(a.v);
+  const float16x4_t low = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[0]));
+  const float16x4_t high = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[1]));
+  const U16x8 code = reinterpret_cast<U16x8>(vreinterpretq_u16_f16(vcombine_f16(low, high)));
+  return ((code & 0x7fff) > 0x7c00) ? (U16x8{} + 0x7e00) : code;
+}
+NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
+  const float16x8_t half = vreinterpretq_f16_u16(reinterpret_cast<uint16x8_t>(code));
+  Quads r;
+  r.q[0] = reinterpret_cast<F32x4>(vcvt_f32_f16(vget_low_f16(half)));
+  r.q[1] = reinterpret_cast<F32x4>(vcvt_f32_f16(vget_high_f16(half)));
+  return {bit_cast<VectorOf<float>::type>(r)};
+}
+NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
+
+#else
+
+inline NC_NOINLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
+  Packet<float> r = a;
+  for (int i = 0; i < kPacket; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  return r;
+}
+inline NC_NOINLINE U16x8 to_float16_bits(Packet<float> a) {
+  U16x8 r{};
+  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode_float16(a.v[i]));
+  return r;
+}
+inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
+  Packet<float> r{};
+  for (int i = 0; i < kPacket; ++i) r.v[i] = decode<Float16>(code[i]);
+  return r;
+}
+NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
+
+#endif
+
+NC_INLINE Packet<double> fma(Packet<double> a, Packet<double> b, Packet<double> c) {
+#if defined(__AVX512F__)
+  return {reinterpret_cast<VectorOf<double>::type>(_mm512_fmadd_pd(reinterpret_cast<__m512d>(a.v),
+                                                                   reinterpret_cast<__m512d>(b.v),
+                                                                   reinterpret_cast<__m512d>(c.v)))};
+#else
+  Packet<double> r = a;
+  for (int i = 0; i < kPacket; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  return r;
+#endif
+}
+
+// ---- conversions ---------------------------------------------------------------------------------------------------
+
+NC_INLINE Packet<float> to(Packet<float> a, float) { return a; }
+NC_INLINE Packet<double> to(Packet<double> a, double) { return a; }
+NC_INLINE Packet<double> to(Packet<float> a, double) {
+  return {__builtin_convertvector(a.v, VectorOf<double>::type)};
+}
+NC_INLINE Packet<float> to(Packet<double> a, float) { return {__builtin_convertvector(a.v, VectorOf<float>::type)}; }
+
+NC_INLINE U16x8 to_bfloat16_bits(Packet<float> a) {
+  const U32x8 code = bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) >> 16;
+  return low_halves((a.v != a.v) ? (U32x8{} + Bfloat16::quiet_nan) : code);
+}
+NC_INLINE Packet<float> from_bfloat16_bits(U16x8 code) {
+  return {reinterpret_cast<VectorOf<float>::type>(__builtin_convertvector(code, U32x8) << 16)};
+}
+
+// From double in one rounding, by the scalar code: float64 compute is there for its accuracy.
+template <class Format>
+inline NC_NOINLINE U16x8 to_half_bits(Packet<double> a) {
+  U16x8 r{};
+  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode<Format>(a.v[i]));
+  return r;
+}
+NC_INLINE U16x8 to_bfloat16_bits(Packet<double> a) { return to_half_bits<Bfloat16>(a); }
+NC_INLINE U16x8 to_float16_bits(Packet<double> a) { return to_half_bits<Float16>(a); }
+
+template <>
+struct Rounding<Packet<float>> {
+  static NC_INLINE Packet<float> float32(Packet<float> a) { return a; }
+  static NC_INLINE Packet<float> bfloat16(Packet<float> a) {
+    const U32x8 rounded = bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) & 0xffff0000u;
+    const U32x8 nan = U32x8{} + 0x7fc00000u;
+    return {reinterpret_cast<VectorOf<float>::type>((a.v != a.v) ? nan : rounded)};
+  }
+  static NC_INLINE Packet<float> float16(Packet<float> a) { return from_float16_bits(to_float16_bits(a)); }
+};
+template <>
+struct Rounding<Packet<double>> {
+  static NC_INLINE Packet<double> float32(Packet<double> a) { return to(to(a, 0.0f), 0.0); }
+  static NC_INLINE Packet<double> bfloat16(Packet<double> a) {
+    return to(from_bfloat16_bits(to_bfloat16_bits(a)), 0.0);
+  }
+  static NC_INLINE Packet<double> float16(Packet<double> a) { return to(from_float16_bits(to_float16_bits(a)), 0.0); }
+};
+
+// ---- memory --------------------------------------------------------------------------------------------------------
+
+// How many elements of a packet exist: all, or the first `count` at the end of a row.
+struct Full {
+  static constexpr bool full = true;
+  static constexpr int count = kPacket;
+};
+struct Part {
+  static constexpr bool full = false;
+  int count;
+};
+
+template <class Raw>
+NC_INLINE Raw load_raw(const char* p) {
+  Raw raw;
+  memcpy(&raw, p, sizeof(raw));
+  return raw;
+}
+
+// Elements first .. first + 7 of a row, converted to C. Those that do not exist are 0 and not touched in memory.
+template <class C, class Extent>
+NC_INLINE Packet<C> load_as(DType type, const char* row, int64_t first, Extent extent) {
+  const int width = bytes_of(type);
+  const char* p = row + first * width;
+  alignas(64) char tail[64];
+  if constexpr (!Extent::full) {
+    memset(tail, 0, sizeof(tail));
+    memcpy(tail, p, static_cast<size_t>(extent.count * width));
+    p = tail;
+  } else {
+    (void)extent;
+    (void)tail;
+  }
+  switch (type) {
+    case DType::float64:
+      return to(Packet<double>{load_raw<VectorOf<double>::type>(p)}, C{});
+    case DType::float32:
+      return to(Packet<float>{load_raw<VectorOf<float>::type>(p)}, C{});
+    case DType::bfloat16:
+      return to(from_bfloat16_bits(load_raw<U16x8>(p)), C{});
+    default:
+      return to(from_float16_bits(load_raw<U16x8>(p)), C{});
+  }
+}
+
+// A format known at compile time makes an access of a few instructions, one known at run time a call.
+template <class C, DType T, class Extent>
+NC_INLINE Packet<C> load(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
+  return load_as<C>(T, row, first, extent);
+}
+template <class C, class Extent>
+inline NC_NOINLINE Packet<C> load(RuntimeFormat format, const char* row, int64_t first, Extent extent) {
+  return load_as<C>(format.type, row, first, extent);
+}
+
+// rd_T(v), to memory.
+template <class C, class Extent>
+NC_INLINE void store_as(DType type, char* row, int64_t first, Extent extent, Packet<C> v) {
+  const int width = bytes_of(type);
+  char* p = row + first * width;
+  alignas(64) char tail[64];
+  char* to_write = Extent::full ? p : tail;
+  switch (type) {
+    case DType::float64: {
+      const Packet<double> wide = to(v, 0.0);
+      memcpy(to_write, &wide.v, 64);
+      break;
+    }
+    case DType::float32: {
+      const Packet<float> single = to(v, 0.0f);
+      memcpy(to_write, &single.v, 32);
+      break;
+    }
+    case DType::bfloat16: {
+      const U16x8 code = to_bfloat16_bits(v);
+      memcpy(to_write, &code, 16);
+      break;
+    }
+    default: {
+      const U16x8 code = to_float16_bits(v);
+      memcpy(to_write, &code, 16);
+      break;
+    }
+  }
+  if constexpr (!Extent::full) memcpy(p, tail, static_cast<size_t>(extent.count * width));
+}
+
+template <class C, DType T, class Extent>
+NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Extent extent, Packet<C> v) {
+  store_as(T, row, first, extent, v);
+}
+template <class C, class Extent>
+inline NC_NOINLINE void store(RuntimeFormat format, char* row, int64_t first, Extent extent, Packet<C> v) {
+  store_as(format.type, row, first, extent, v);
+}
+
+// v where elements exist, `otherwise` where they do not.
+template <class C>
+NC_INLINE Packet<C> where_present(Full, Packet<C> v, Packet<C>) {
+  return v;
+}
+template <class C>
+NC_INLINE Packet<C> where_present(Part part, Packet<C> v, Packet<C> otherwise) {
+  for (int i = part.count; i < kPacket; ++i) v.v[i] = otherwise.v[i];
+  return v;
+}
+
+// f(first, extent) for every packet of a row of n elements, in order.
+template <class F>
+NC_INLINE void for_each_packet(int64_t n, F f) {
+  int64_t first = 0;
+  for (; first + kPacket <= n; first += kPacket) f(first, Full{});
+  if (first < n) f(first, Part{static_cast<int>(n - first)});
+}
+
+// ---- horizontal sums, by halving -----------------------------------------------------------------------------------
+
+template <class C>
+NC_INLINE C sum_of_positions(Packet<C> a) {
+  const C s0 = a.v[0] + a.v[4], s1 = a.v[1] + a.v[5], s2 = a.v[2] + a.v[6], s3 = a.v[3] + a.v[7];
+  return (s0 + s2) + (s1 + s3);
+}
+
+// The same for eight packets at once: element i of the result is the sum of the positions of a[i].
+template <class C>
+NC_INLINE Packet<C> sums_of_positions(const Packet<C> (&a)[kPacket]) {
+  typename Packet<C>::Vector t[4], u[2];
+  for (int i = 0; i < 4; ++i) {
+    t[i] = __builtin_shufflevector(a[i].v, a[i + 4].v, 0, 1, 2, 3, 8, 9, 10, 11) +
+           __builtin_shufflevector(a[i].v, a[i + 4].v, 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  for (int i = 0; i < 2; ++i) {
+    u[i] = __builtin_shufflevector(t[2 * i], t[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+           __builtin_shufflevector(t[2 * i], t[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  return {__builtin_shufflevector(u[0], u[1], 0, 2, 8, 10, 4, 6, 12, 14) +
+          __builtin_shufflevector(u[0], u[1], 1, 3, 9, 11, 5, 7, 13, 15)};
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

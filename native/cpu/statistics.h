@@ -1,0 +1,158 @@
+// mean and rstd of a row, by operation and variance algorithm. RMSNorm's mean is +0.
+#pragma once
+
+#include <type_traits>
+
+#include "row_reduce.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+template <class C>
+struct Statistics {
+  C mean, rstd;
+};
+
+// A row as it is in memory.
+template <class C, class Format>
+struct PlainRow {
+  static constexpr bool any_lanes = std::is_same<Format, RuntimeFormat>::value;
+  Format format;
+  const char* x;
+  template <class Extent>
+  NC_INLINE Packet<C> operator()(int64_t first, Extent extent) const {
+    return load<C>(format, x, first, extent);
+  }
+};
+
+// The unrounded sum of two rows (ResidualRounding::compute).
+template <class C>
+struct SumRow {
+  static constexpr bool any_lanes = true;
+  RuntimeFormat format;
+  const char* x;
+  const char* residual;
+  template <class Extent>
+  NC_INLINE Packet<C> operator()(int64_t first, Extent extent) const {
+    return load<C>(format, x, first, extent) + load<C>(format, residual, first, extent);
+  }
+};
+
+template <class C, class Row>
+NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
+  C sums[1];
+  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
+    const Packet<C> x = row(first, extent);
+    acc[0] = fma(x, x, acc[0]);
+  });
+  return sums[0] / static_cast<C>(n);
+}
+
+template <class C, class Row>
+NC_INLINE C mean_of(const Row& row, int64_t n) {
+  C sums[1];
+  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
+    acc[0] = acc[0] + row(first, extent);
+  });
+  return sums[0] / static_cast<C>(n);
+}
+
+template <class C, class Row>
+NC_INLINE C mean_of_centred_squares(const Row& row, int64_t n, C mean) {
+  const Packet<C> centre = Packet<C>::all(mean);
+  C sums[1];
+  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
+    const Packet<C> xc = where_present(extent, row(first, extent) - centre, Packet<C>::zero());
+    acc[0] = fma(xc, xc, acc[0]);
+  });
+  return sums[0] / static_cast<C>(n);
+}
+
+// Welford's moments of a segment, lane by lane; positions and lanes hold different numbers of values where the row
+// ends, so every moment travels with its count. Slow by nature (a division per element); written for exactness.
+template <class C>
+struct CountedMoments {
+  Moments<C> moments;
+  C count;
+};
+template <class C>
+NC_INLINE CountedMoments<C> merge(CountedMoments<C> lower, CountedMoments<C> upper) {
+  // An empty upper part occurs at the end of a row; the lower one is never empty before it.
+  if (upper.count == C(0)) return lower;
+  return {welford_merge(lower.moments, lower.count, upper.moments, upper.count), lower.count + upper.count};
+}
+
+template <class C, class Row>
+NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t packet, int64_t end, int lane_count) {
+  Moments<Packet<C>> m{Packet<C>::zero(), Packet<C>::zero()};
+  C whole = 0;
+  int extra = 0;  // positions that hold one value more
+  for (; packet < end; packet += lane_count) {
+    const int64_t first = packet * kPacket;
+    const Packet<C> count = Packet<C>::all(whole + C(1));
+    if (first + kPacket <= n) {
+      m = welford_add(m, row(first, Full{}), count);
+      whole += C(1);
+    } else {
+      const Part part{static_cast<int>(n - first)};
+      const Moments<Packet<C>> longer = welford_add(m, row(first, part), count);
+      m = {where_present(part, longer.mean, m.mean), where_present(part, longer.m2, m.m2)};
+      extra = part.count;
+    }
+  }
+  CountedMoments<C> positions[kPacket];
+  for (int i = 0; i < kPacket; ++i) positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
+  return halving(positions, kPacket, merge<C>);
+}
+
+template <class C, class Row>
+NC_INLINE Moments<C> welford(const Row& row, int64_t n) {
+  const int lane_count = lanes(n);
+  const int64_t per_segment = packets_per_segment(n);
+  CountedMoments<C> of_segments[kMaxSegments];
+  for (int s = 0; s < segments(n); ++s) {
+    const int64_t begin = s * per_segment;
+    const int64_t end = begin + per_segment < packets(n) ? begin + per_segment : packets(n);
+    CountedMoments<C> of_lanes[kMaxLanes];
+    for (int lane = 0; lane < lane_count; ++lane) {
+      of_lanes[lane] = lane_moments<C>(row, n, begin + lane, end, lane_count);
+    }
+    const int group = lane_count < kLaneGroup ? lane_count : kLaneGroup;
+    CountedMoments<C> of_groups[kMaxLanes / kLaneGroup];
+    for (int g = 0; g < lane_count / group; ++g) of_groups[g] = halving(of_lanes + g * group, group, merge<C>);
+    of_segments[s] = halving(of_groups, lane_count / group, merge<C>);
+  }
+  return halving(of_segments, segments(n), merge<C>).moments;
+}
+
+template <class C, class Row>
+NC_INLINE Statistics<C> rms_statistics(const Row& row, int64_t n, C epsilon) {
+  return {C(0), reciprocal_deviation(mean_of_squares<C>(row, n), epsilon)};
+}
+
+template <class C, class Row>
+NC_INLINE Statistics<C> two_pass_statistics(const Row& row, int64_t n, C epsilon) {
+  const C mean = mean_of<C>(row, n);
+  return {mean, reciprocal_deviation(mean_of_centred_squares<C>(row, n, mean), epsilon)};
+}
+
+template <class C, class Row>
+NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon) {
+  const Moments<C> m = welford<C>(row, n);
+  return {m.mean, reciprocal_deviation(m.m2 / static_cast<C>(n), epsilon)};
+}
+
+template <class C, class Row>
+NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
+  C sums[2];
+  reduce_row<2, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[2]) NC_LAMBDA_INLINE {
+    const Packet<C> x = row(first, extent);
+    acc[0] = acc[0] + x;
+    acc[1] = fma(x, x, acc[1]);
+  });
+  const C mean = sums[0] / static_cast<C>(n);
+  return {mean, reciprocal_deviation(variance_of_sums(mean, sums[1] / static_cast<C>(n)), epsilon)};
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

@@ -1,0 +1,9 @@
+// The kernels of the level that is being compiled.
+#include "kernels.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+extern const CpuKernels kernels;
+const CpuKernels kernels = {norm_forward, norm_backward, norm_columns};
+}  // namespace NC_LEVEL
+}  // namespace nc
