@@ -1,0 +1,56 @@
+import static java.nio.charset.StandardCharsets.UTF_8;
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Collectors;
+import org.normcore.DType;
+import org.normcore.NativeBuffer;
+import org.normcore.NormPolicy;
+import org.normcore.RmsNorm;
+import org.normcore.TensorView;
+
+/**
+ * A user's program: one row through RMSNorm, then a look at where the libraries were loaded from.
+ */
+final class Smoke {
+  private Smoke() {}
+
+  public static void main(String[] arguments) throws Exception {
+    Path cache = Path.of(arguments[0]);
+    try (NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 3, 2);
+        RmsNorm norm =
+            RmsNorm.builder(2)
+                .epsilon(0)
+                .input(DType.FLOAT32)
+                .policy(NormPolicy.HUGGING_FACE_LLAMA)
+                .build()) {
+      TensorView all = memory.view(DType.FLOAT32, 3, 2);
+      TensorView x = all.rows(0, 1).copyFrom(new float[] {7, 1});
+      TensorView weight = all.rows(1, 2).reshape(2).copyFrom(new float[] {1, 2});
+      TensorView y = all.rows(2, 3);
+      norm.infer(x, weight, y);
+      float[] result = y.toFloats();
+      // The mean square is 25.
+      expect(
+          Math.abs(result[0] - 1.4f) < 1e-6f && Math.abs(result[1] - 0.4f) < 1e-6f, "y is wrong");
+    }
+    List<String> mapped =
+        Files.readAllLines(Path.of("/proc/self/maps"), UTF_8).stream()
+            .filter(line -> line.endsWith("normcore.so"))
+            .map(line -> line.substring(line.indexOf('/')))
+            .distinct()
+            .collect(Collectors.toList());
+    expect(
+        mapped.size() == 2, "expected libnormcore.so and libjninormcore.so, mapped are " + mapped);
+    for (String library : mapped) {
+      expect(Path.of(library).startsWith(cache), library + " was not loaded from the jar");
+    }
+  }
+
+  private static void expect(boolean condition, String message) {
+    if (!condition) {
+      throw new AssertionError(message);
+    }
+  }
+}
