@@ -5,6 +5,7 @@ import java.nio.charset.Charset;
 import org.normcore.ComputeType;
 import org.normcore.DType;
 import org.normcore.GammaOffset;
+import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.ResidualRounding;
 import org.normcore.ScaleRounding;
@@ -48,6 +49,7 @@ public final class Main {
     line.setUsageHelpAutoWidth(true);
     line.registerConverter(NormPolicy.class, OptionNames::parsePolicy);
     registerEnum(line, DType.class);
+    registerEnum(line, NormKind.class);
     registerEnum(line, ScaleRounding.class);
     registerEnum(line, GammaOffset.class);
     registerEnum(line, VarianceAlgorithm.class);

@@ -88,7 +88,11 @@ final class NormApplication {
     norm.forward(operands, mean, rstd);
     if (inputs.dy().isPresent()) {
       Gradients gradients = gradients(norm, inputs);
-      norm.backward(normalised, inputs.weight().orElse(null), mean, rstd, inputs.dy().get(), gradients, null);
+      long rows = x.rows(options.normalizedDims);
+      try (NativeBuffer workspace = NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients))) {
+        norm.backward(
+            normalised, inputs.weight().orElse(null), mean, rstd, inputs.dy().get(), gradients, workspace);
+      }
     }
   }
 

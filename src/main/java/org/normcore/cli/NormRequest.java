@@ -35,32 +35,15 @@ public record NormRequest(
 
   /** Makes the norm. */
   public Norm open() {
-    return switch (kind) {
-      case RMS_NORM -> {
-        RmsNorm.Builder builder =
-            RmsNorm.builder(shape)
-                .epsilon(epsilon)
-                .input(input)
-                .weight(weight)
-                .affine(affine)
-                .policy(policy)
-                .threads(threads);
-        output.ifPresent(builder::output);
-        yield builder.build();
-      }
-      case LAYER_NORM -> {
-        LayerNorm.Builder builder =
-            LayerNorm.builder(shape)
-                .epsilon(epsilon)
-                .input(input)
-                .weight(weight)
-                .affine(affine)
-                .policy(policy)
-                .threads(threads);
-        output.ifPresent(builder::output);
-        yield builder.build();
-      }
-    };
+    Norm.Builder<?> builder = kind == NormKind.RMS_NORM ? RmsNorm.builder(shape) : LayerNorm.builder(shape);
+    builder.epsilon(epsilon);
+    builder.input(input);
+    builder.weight(weight);
+    builder.affine(affine);
+    builder.policy(policy);
+    builder.threads(threads);
+    output.ifPresent(builder::output);
+    return builder.build();
   }
 
   /** The form with these parameters. */

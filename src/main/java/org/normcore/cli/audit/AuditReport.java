@@ -1,0 +1,81 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import java.util.Comparator;
+import java.util.Optional;
+import org.normcore.DType;
+import org.normcore.NormPolicy;
+import org.normcore.cli.Numbers;
+import org.normcore.cli.OptionNames;
+
+/**
+ * Everything an audit found out.
+ *
+ * @param model what is known of the model; nothing for the built-in case
+ * @param policies the policies, the one that the others are compared with first
+ * @param dtypes the types
+ * @param epsilon epsilon
+ * @param seed what the drawn numbers come from
+ * @param cases every norm, type and pair
+ * @param recorded every norm with a recorded output, by policy
+ */
+record AuditReport(
+    Optional<ModelFacts> model,
+    ImmutableList<NormPolicy> policies,
+    ImmutableList<DType> dtypes,
+    double epsilon,
+    long seed,
+    ImmutableList<AuditCase> cases,
+    ImmutableList<RecordedCase> recorded) {
+
+  ImmutableList<Finding> findings() {
+    return Finding.of(cases, dtypes);
+  }
+
+  /** The finding that matters most: the pair of policies that are furthest apart. */
+  Optional<Finding> main() {
+    return findings().stream()
+        .filter(finding -> !finding.isCheck())
+        .max(Comparator.comparingDouble(finding -> finding.y().differingShare()));
+  }
+
+  /** The result in a few words. */
+  String headline() {
+    if (main().isEmpty()) {
+      return "One policy, nothing to compare it with";
+    }
+    Finding main = main().get();
+    if (main.isEqual()) {
+      return "No output depends on where the norm rounds";
+    }
+    return Numbers.percent(main.y().differingShare())
+        + " of the outputs depend on where the norm rounds, in "
+        + OptionNames.of(main.dtype());
+  }
+
+  /** The result in one sentence. */
+  String conclusion() {
+    return main().map(Finding::sentence).orElse("Only one policy was given, so nothing was compared.");
+  }
+
+  /** How the recorded outputs fared, in one sentence, under the first policy. */
+  Optional<String> recordedSentence() {
+    String policy = OptionNames.of(policies.get(0));
+    long all = recorded.stream().filter(r -> r.policy().equals(policy)).count();
+    if (all == 0) {
+      return Optional.empty();
+    }
+    long nearer =
+        recorded.stream()
+            .filter(r -> r.policy().equals(policy) && r.normcore().max() < r.recorded().max())
+            .count();
+    return Optional.of(
+        "Normcore's largest error against the exact value is below that of the recorded output in "
+            + nearer
+            + " of "
+            + all
+            + " norms, under "
+            + policy
+            + ".");
+  }
+}

@@ -1,0 +1,114 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.normcore.DType;
+import org.normcore.GammaOffset;
+import org.normcore.NormPolicy;
+import org.normcore.TensorView;
+import org.normcore.cli.OptionNames;
+import org.normcore.cli.Progress;
+import org.normcore.cli.compare.Comparison;
+
+/** Evaluates every norm in every type under every policy and compares the results with those of the first policy. */
+final class Auditor {
+  /** The name that {@link PlainHuggingFace} goes by among the policies. */
+  static final String PLAIN = "plain-evaluation";
+
+  private final ImmutableList<NormPolicy> policies;
+  private final ImmutableList<DType> dtypes;
+  private final Gaussian gaussian;
+  private final int threads;
+  private final List<AuditCase> cases = new ArrayList<>();
+  private final List<RecordedCase> recorded = new ArrayList<>();
+
+  Auditor(ImmutableList<NormPolicy> policies, ImmutableList<DType> dtypes, Gaussian gaussian, int threads) {
+    this.policies = policies;
+    this.dtypes = dtypes;
+    this.gaussian = gaussian;
+    this.threads = threads;
+  }
+
+  void run(SubjectSource source) throws IOException {
+    try (Progress progress = Progress.start("audit", (long) source.count() * dtypes.size())) {
+      for (int i = 0; i < source.count(); i++) {
+        Subject subject = source.get(i);
+        for (DType dtype : dtypes) {
+          run(subject, dtype);
+          progress.step(subject.name());
+        }
+      }
+    }
+  }
+
+  List<AuditCase> cases() {
+    return cases;
+  }
+
+  List<RecordedCase> recorded() {
+    return recorded;
+  }
+
+  private void run(Subject subject, DType dtype) {
+    Evaluation evaluation = new Evaluation(subject, dtype, gaussian, threads);
+    List<PolicyResult> results = policies.stream().map(evaluation::under).toList();
+    for (int i = 1; i < results.size(); i++) {
+      compare(subject, OptionNames.of(policies.get(0)), results.get(0), OptionNames.of(policies.get(i)), results.get(i));
+    }
+    int plain = policies.indexOf(NormPolicy.HUGGING_FACE_LLAMA);
+    if (plain >= 0 && dtype != DType.FLOAT64) {
+      PolicyResult result = results.get(plain);
+      compare(subject, OptionNames.of(policies.get(plain)), result, PLAIN, evaluation.plainly(result));
+    }
+    if (subject.recordedY().isPresent() && subject.recordedY().get().dtype() == dtype) {
+      for (int i = 0; i < results.size(); i++) {
+        judge(subject, policies.get(i), results.get(i));
+      }
+    }
+  }
+
+  private void compare(Subject subject, String nameA, PolicyResult a, String nameB, PolicyResult b) {
+    ImmutableMap.Builder<String, Comparison> tensors = ImmutableMap.builder();
+    a.tensors()
+        .forEach(
+            (name, tensor) -> {
+              if (b.tensors().containsKey(name)) {
+                tensors.put(name, Comparison.of(tensor, b.tensors().get(name)));
+              }
+            });
+    cases.add(
+        new AuditCase(
+            subject.name(),
+            subject.kind(),
+            a.dtype(),
+            subject.rows(),
+            subject.hiddenSize(),
+            subject.drawn(),
+            nameA,
+            nameB,
+            tensors.buildOrThrow()));
+  }
+
+  private void judge(Subject subject, NormPolicy policy, PolicyResult result) {
+    double[] gamma = subject.weight().toDoubles();
+    if (policy.gammaOffset() != GammaOffset.NONE) {
+      for (int i = 0; i < gamma.length; i++) {
+        gamma[i] += 1;
+      }
+    }
+    Optional<double[]> bias = subject.bias().map(TensorView::toDoubles);
+    double[] exact =
+        new ExactNorm(subject.kind(), subject.epsilon(), gamma, bias).apply(subject.x().toDoubles());
+    recorded.add(
+        new RecordedCase(
+            subject.name(),
+            result.dtype(),
+            OptionNames.of(policy),
+            RecordedCase.Errors.of(subject.recordedY().orElseThrow().toDoubles(), exact),
+            RecordedCase.Errors.of(result.y().toDoubles(), exact)));
+  }
+}

@@ -1,0 +1,43 @@
+package org.normcore.cli.audit;
+
+import java.util.Optional;
+import org.normcore.DType;
+import org.normcore.NormKind;
+
+/** The case of the report that started it: RMSNorm of normally distributed numbers by a normally distributed weight. */
+final class BuiltInCase implements SubjectSource {
+  static final long ROWS = 1024;
+  static final long HIDDEN_SIZE = 4096;
+  static final double EPSILON = 1e-5;
+
+  private final Gaussian gaussian;
+  private final long rows;
+  private final long hiddenSize;
+
+  BuiltInCase(Gaussian gaussian, long rows, long hiddenSize) {
+    this.gaussian = gaussian;
+    this.rows = rows;
+    this.hiddenSize = hiddenSize;
+  }
+
+  @Override
+  public int count() {
+    return 1;
+  }
+
+  @Override
+  public Subject get(int index) {
+    return new Subject(
+        "built-in",
+        NormKind.RMS_NORM,
+        EPSILON,
+        Tensors.of(gaussian.draw("weight", Tensors.count(1, hiddenSize)), DType.FLOAT32, hiddenSize),
+        Optional.empty(),
+        Tensors.of(gaussian.draw("x", Tensors.count(rows, hiddenSize)), DType.FLOAT32, rows, hiddenSize),
+        true,
+        Optional.empty());
+  }
+
+  @Override
+  public void close() {}
+}

@@ -1,0 +1,33 @@
+package org.normcore.cli.audit;
+
+import org.normcore.DType;
+
+/**
+ * How far a recorded output and the library's lie from the exact value, which is computed in float64.
+ *
+ * @param norm the norm's name
+ * @param dtype the type of the outputs
+ * @param policy the policy that the library's output was computed under
+ * @param recorded the recorded output's errors
+ * @param normcore the library's
+ */
+record RecordedCase(String norm, DType dtype, String policy, Errors recorded, Errors normcore) {
+  /**
+   * The errors of an output.
+   *
+   * @param max the largest absolute error
+   * @param rms the root of the mean square error
+   */
+  record Errors(double max, double rms) {
+    static Errors of(double[] values, double[] exact) {
+      double max = 0;
+      double squares = 0;
+      for (int i = 0; i < values.length; i++) {
+        double error = Math.abs(values[i] - exact[i]);
+        max = Double.isNaN(error) ? Double.POSITIVE_INFINITY : Math.max(max, error);
+        squares += error * error;
+      }
+      return new Errors(max, values.length == 0 ? 0 : Math.sqrt(squares / values.length));
+    }
+  }
+}

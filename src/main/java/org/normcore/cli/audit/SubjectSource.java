@@ -1,0 +1,13 @@
+package org.normcore.cli.audit;
+
+import java.io.IOException;
+
+/** The norms to audit, one at a time, so that only one norm's hidden states are in memory. */
+interface SubjectSource extends AutoCloseable {
+  int count();
+
+  Subject get(int index) throws IOException;
+
+  @Override
+  void close() throws IOException;
+}

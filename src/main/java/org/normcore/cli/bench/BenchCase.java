@@ -1,0 +1,55 @@
+package org.normcore.cli.bench;
+
+import com.google.gson.JsonObject;
+import org.normcore.DType;
+import org.normcore.NormKind;
+import org.normcore.cli.OptionNames;
+
+/**
+ * What was measured of one operation.
+ *
+ * @param kind which norm
+ * @param direction infer, forward or backward
+ * @param dtype the type of all tensors
+ * @param rows the number of rows
+ * @param hiddenSize the length of a row
+ * @param nanos the median time of a call on all rows
+ * @param latencyNanos the median time of a call on one row, in one thread
+ * @param bytes the bytes that have to be read and written at least
+ * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run
+ */
+record BenchCase(
+    NormKind kind,
+    String direction,
+    DType dtype,
+    long rows,
+    long hiddenSize,
+    double nanos,
+    double latencyNanos,
+    long bytes,
+    double copyBytesPerSecond) {
+
+  double bytesPerSecond() {
+    return bytes / nanos * 1e9;
+  }
+
+  double shareOfCopy() {
+    return bytesPerSecond() / copyBytesPerSecond;
+  }
+
+  JsonObject json() {
+    JsonObject json = new JsonObject();
+    json.addProperty("op", OptionNames.of(kind));
+    json.addProperty("direction", direction);
+    json.addProperty("dtype", OptionNames.of(dtype));
+    json.addProperty("rows", rows);
+    json.addProperty("hidden", hiddenSize);
+    json.addProperty("median_seconds", nanos / 1e9);
+    json.addProperty("one_row_seconds", latencyNanos / 1e9);
+    json.addProperty("bytes", bytes);
+    json.addProperty("bytes_per_second", bytesPerSecond());
+    json.addProperty("copy_bytes_per_second", copyBytesPerSecond);
+    json.addProperty("share_of_copy", shareOfCopy());
+    return json;
+  }
+}

@@ -1,0 +1,82 @@
+package org.normcore.cli.bench;
+
+import java.util.Random;
+import org.normcore.DType;
+import org.normcore.GradientMode;
+import org.normcore.Gradients;
+import org.normcore.NativeBuffer;
+import org.normcore.NormKind;
+import org.normcore.Operands;
+import org.normcore.TensorView;
+
+/** The tensors of one measurement; freed together. */
+final class BenchTensors implements AutoCloseable {
+  private static final int PATTERN_ROWS = 64;
+
+  private final NativeBuffer matrices;
+  private final NativeBuffer vectors;
+  private final DType dtype;
+  private final long rows;
+  private final long hiddenSize;
+  private final boolean hasBias;
+
+  BenchTensors(NormKind kind, DType dtype, long rows, long hiddenSize) {
+    this.dtype = dtype;
+    this.rows = rows;
+    this.hiddenSize = hiddenSize;
+    this.hasBias = kind == NormKind.LAYER_NORM;
+    this.matrices = NativeBuffer.allocate(dtype, 4, rows, hiddenSize);
+    this.vectors = NativeBuffer.allocate(dtype, 4, hiddenSize);
+    Random random = new Random(1);
+    fill(random, vector(0).reshape(1, hiddenSize), 1);
+    fill(random, vector(1).reshape(1, hiddenSize), 1);
+    fill(random, matrix(0), PATTERN_ROWS);
+    fill(random, matrix(1), PATTERN_ROWS);
+  }
+
+  /** The first rows of x, weight, bias and y. */
+  Operands operands(long count) {
+    Operands operands = Operands.of(matrix(0).rows(0, count), matrix(2).rows(0, count)).weight(vector(0));
+    return hasBias ? operands.bias(vector(1)) : operands;
+  }
+
+  TensorView dy(long count) {
+    return matrix(1).rows(0, count);
+  }
+
+  Gradients gradients(long count) {
+    Gradients gradients = Gradients.of(matrix(3).rows(0, count)).weight(vector(2), GradientMode.WRITE);
+    return hasBias ? gradients.bias(vector(3), GradientMode.WRITE) : gradients;
+  }
+
+  private TensorView matrix(int index) {
+    return matrices.view(index * rows * hiddenSize * dtype.bytes(), dtype, rows, hiddenSize);
+  }
+
+  private TensorView vector(int index) {
+    return vectors.view(index * hiddenSize * dtype.bytes(), dtype, hiddenSize);
+  }
+
+  private static void fill(Random random, TensorView view, int distinctRows) {
+    long rows = view.size(0);
+    int length = Math.toIntExact(view.size(1));
+    float[] values = new float[length];
+    for (long row = 0; row < rows; row++) {
+      if (row < distinctRows) {
+        for (int i = 0; i < length; i++) {
+          values[i] = (float) random.nextGaussian();
+        }
+        view.rows(row, row + 1).copyFrom(values);
+      } else {
+        long from = row % distinctRows;
+        view.rows(row, row + 1).copyFrom(view.rows(from, from + 1));
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    matrices.close();
+    vectors.close();
+  }
+}

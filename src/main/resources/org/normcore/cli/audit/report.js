@@ -1,0 +1,159 @@
+'use strict';
+(function () {
+  const data = JSON.parse(document.getElementById('data').textContent);
+  const TENSORS = ['y', 'dx', 'dweight', 'dbias'];
+  const charts = [];
+
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
+
+  const text = () => ({ color: color('soft'), fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 12 });
+
+  const percent = (share) => (share === 0 ? '0 %' : Number((100 * share).toPrecision(3)).toString() + ' %');
+
+  function casesOf(element) {
+    return data.cases.filter(
+      (c) =>
+        c.dtype === element.dataset.dtype &&
+        c.policies[0] === element.dataset.a &&
+        c.policies[1] === element.dataset.b);
+  }
+
+  function axis(extra) {
+    return Object.assign(
+      {
+        axisLabel: text(),
+        nameTextStyle: text(),
+        axisLine: { lineStyle: { color: color('line') } },
+        axisTick: { show: false },
+        splitLine: { lineStyle: { color: color('line') } },
+      },
+      extra);
+  }
+
+  function base(format) {
+    return {
+      animation: false,
+      textStyle: text(),
+      legend: { top: 0, left: 0, itemWidth: 12, itemHeight: 12, textStyle: text() },
+      tooltip: {
+        trigger: 'axis',
+        axisPointer: { type: 'shadow' },
+        confine: true,
+        valueFormatter: format,
+        backgroundColor: color('paper'),
+        borderColor: color('line'),
+        textStyle: { color: color('ink'), fontSize: 13 },
+      },
+    };
+  }
+
+  function bars(name, values, paint) {
+    return { name: name, type: 'bar', data: values, itemStyle: { color: paint }, barMaxWidth: 26, barGap: '10%' };
+  }
+
+  function histogram(element) {
+    const cases = casesOf(element);
+    const tensors = TENSORS.filter((name) => cases.some((c) => c[name]));
+    const labels = [];
+    const shares = tensors.map((name) => {
+      const counts = [];
+      let total = 0;
+      for (const c of cases) {
+        total += c[name].elements;
+        c[name].ulp_histogram.forEach((bucket, i) => {
+          counts[i] = (counts[i] || 0) + bucket.count;
+          labels[i] = bucket.from === bucket.to ? String(bucket.from) : bucket.from + '-' + bucket.to;
+        });
+      }
+      return counts.map((count) => count / total);
+    });
+    // Bars on a logarithmic axis start at its lower end: a decade below the smallest share.
+    const least = Math.min(...shares.flat().filter((share) => share > 0));
+    const low = Math.pow(10, Math.floor(Math.log10(least)) - (Math.log10(least) % 1 === 0 ? 1 : 0));
+    return Object.assign(base(percent), {
+      grid: { left: 8, right: 8, top: 40, bottom: 28, containLabel: true },
+      xAxis: axis({ type: 'category', data: labels, name: 'ulp', nameLocation: 'middle', nameGap: 28 }),
+      yAxis: axis({ type: 'log', min: low, max: 1, axisLabel: Object.assign(text(), { formatter: percent }) }),
+      series: tensors.map((name, i) => bars(name, shares[i].map((share) => share || null), color(name))),
+    });
+  }
+
+  function norms(element) {
+    const cases = casesOf(element);
+    const tensors = TENSORS.filter((name) => cases.some((c) => c[name]));
+    element.style.height = 70 + cases.length * (tensors.length * 7 + 12) + 'px';
+    return Object.assign(base(percent), {
+      grid: { left: 8, right: 24, top: 40, bottom: 8, containLabel: true },
+      xAxis: axis({ type: 'value', min: 0, axisLabel: Object.assign(text(), { formatter: percent }) }),
+      yAxis: axis({
+        type: 'category',
+        inverse: true,
+        data: cases.map((c) => c.norm),
+        axisLabel: Object.assign(text(), labelsFor(element)),
+      }),
+      series: tensors.map((name) => bars(name, cases.map((c) => c[name].differing), color(name))),
+    });
+  }
+
+  function recorded(element) {
+    const cases = data.recorded.filter((c) => c.policy === element.dataset.policy);
+    element.style.height = 70 + cases.length * 28 + 'px';
+    const scientific = (value) => Number(value).toExponential(1);
+    return Object.assign(base((value) => Number(value).toExponential(3)), {
+      grid: { left: 8, right: 24, top: 40, bottom: 8, containLabel: true },
+      xAxis: axis({
+        type: 'log',
+        axisLabel: Object.assign(text(), { formatter: scientific }),
+        min: (range) => Math.pow(10, Math.floor(Math.log10(range.min / 2))),
+      }),
+      yAxis: axis({
+        type: 'category',
+        inverse: true,
+        data: cases.map((c) => c.norm),
+        axisLabel: Object.assign(text(), labelsFor(element)),
+      }),
+      series: [
+        bars('recorded', cases.map((c) => c.recorded.max_error), color('dx')),
+        bars('normcore', cases.map((c) => c.normcore.max_error), color('dweight')),
+      ],
+    });
+  }
+
+  function labelsFor(element) {
+    const width = element.clientWidth < 560 ? 130 : 320;
+    return {
+      width: width,
+      overflow: 'truncate',
+      interval: 0,
+      // A name's end tells norms apart, so a long one loses its beginning.
+      formatter: (name) => {
+        const most = Math.floor(width / 7);
+        return name.length > most ? '\u2026' + name.slice(name.length - most + 1) : name;
+      },
+    };
+  }
+
+  const kinds = { histogram: histogram, norms: norms, recorded: recorded };
+
+  function draw() {
+    charts.splice(0).forEach((chart) => chart.dispose());
+    for (const kind of Object.keys(kinds)) {
+      document.querySelectorAll('.chart.' + kind).forEach((element) => {
+        const option = kinds[kind](element);
+        const chart = echarts.init(element, null, { renderer: 'svg' });
+        chart.setOption(option);
+        charts.push(chart);
+      });
+    }
+  }
+
+  let width = window.innerWidth;
+  window.addEventListener('resize', () => {
+    if (window.innerWidth !== width) {
+      width = window.innerWidth;
+      draw();
+    }
+  });
+  window.matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  draw();
+})();
