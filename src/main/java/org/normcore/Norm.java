@@ -100,57 +100,57 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /** Returns which norm this is. */
-  public NormKind kind() {
+  public final NormKind kind() {
     return kind;
   }
 
   /** Returns a copy of the sizes of the last dimensions, those that are normalised together. */
-  public long[] normalizedShape() {
+  public final long[] normalizedShape() {
     return normalizedShape.clone();
   }
 
   /** Returns {@code N}, the number of elements that are normalised together. */
-  public long hiddenSize() {
+  public final long hiddenSize() {
     return hiddenSize;
   }
 
   /** Returns the policy. */
-  public NormPolicy policy() {
+  public final NormPolicy policy() {
     return policy;
   }
 
   /** Returns epsilon. */
-  public double epsilon() {
+  public final double epsilon() {
     return epsilon;
   }
 
   /** Returns the dtype of {@code x}, {@code dx} and the residuals. */
-  public DType inputDType() {
+  public final DType inputDType() {
     return input;
   }
 
   /** Returns the dtype of weight and bias. */
-  public DType weightDType() {
+  public final DType weightDType() {
     return weight;
   }
 
   /** Returns the dtype of {@code y} and {@code dy}. */
-  public DType outputDType() {
+  public final DType outputDType() {
     return output;
   }
 
   /** Returns the dtype of mean and rstd: the policy's compute type. */
-  public DType statisticsDType() {
+  public final DType statisticsDType() {
     return statistics;
   }
 
   /** Returns which of weight and bias the norm has. */
-  public Affine affine() {
+  public final Affine affine() {
     return affine;
   }
 
   /** Returns the vector level it was built with. */
-  public VectorLevel vectorLevel() {
+  public final VectorLevel vectorLevel() {
     return vectorLevel;
   }
 
@@ -161,7 +161,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalArgumentException if {@code rows} is negative or too large to be allocated
    * @throws IllegalStateException if the norm is closed
    */
-  public Saved newSaved(long rows) {
+  public final Saved newSaved(long rows) {
     checkArgument(
         rows >= 0 && rows <= Long.MAX_VALUE / 64,
         "rows: %s; expected 0 to %s",
@@ -175,7 +175,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
    * to be closed by the caller. Otherwise as {@link #forward(Operands, Saved)}.
    */
-  public Saved forward(Operands operands) {
+  public final Saved forward(Operands operands) {
     requireOperands(operands);
     return forwardNew(
         operands.x,
@@ -202,7 +202,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *     use
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
-  public Saved forward(Operands operands, Saved reuse) {
+  public final Saved forward(Operands operands, Saved reuse) {
     requireOperands(operands);
     guard.acquire();
     try {
@@ -261,7 +261,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
-  public void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
+  public final void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
     requireOperands(operands);
     guard.acquire();
     try {
@@ -302,7 +302,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
-  public void infer(Operands operands) {
+  public final void infer(Operands operands) {
     requireOperands(operands);
     inferRows(
         operands.x,
@@ -315,7 +315,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
   /**
    * Computes gradients from what a forward call saved. May be called several times for one {@link
-   * Saved}. Allocates nothing, but for the workspace within {@code saved} when it grows.
+   * Saved}, unless {@code dx} is written over {@code x}. Allocates nothing, but for the workspace
+   * within {@code saved} when it grows.
    *
    * <p>In place: {@code dx} may be {@code dy}, the {@code x} of the forward call or the residual's
    * gradient, if address, row stride and element size are the same.
@@ -328,7 +329,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *     use or was never filled
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
-  public void backward(Saved saved, TensorView dy, Gradients gradients) {
+  public final void backward(Saved saved, TensorView dy, Gradients gradients) {
     guard.acquire();
     try {
       checkOwn(saved, "saved");
@@ -348,6 +349,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             gradients,
             saved,
             null);
+        TensorView dx = gradients.dx;
+        if (dx != null && dx.address() == x.address() && rows > 0) {
+          saved.forget();
+        }
       } finally {
         saved.guard().release();
         Reference.reachabilityFence(saved);
@@ -378,7 +383,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
-  public void backward(
+  public final void backward(
       TensorView x,
       @Nullable TensorView weight,
       @Nullable TensorView mean,
@@ -416,7 +421,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalArgumentException if {@code rows} is negative
    * @throws IllegalStateException if the norm is closed
    */
-  public long backwardWorkspaceBytes(long rows, Gradients gradients) {
+  public final long backwardWorkspaceBytes(long rows, Gradients gradients) {
     checkArgument(rows >= 0, "rows: %s; expected at least 0", rows);
     requireGradients(gradients);
     guard.acquire();
@@ -435,7 +440,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if a call is in progress
    */
   @Override
-  public void close() {
+  public final void close() {
     if (guard.close()) {
       cleanable.clean();
     }
@@ -443,7 +448,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
   /** Returns what it was built with. */
   @Override
-  public String toString() {
+  public final String toString() {
     return name
         + "("
         + Arrays.toString(normalizedShape)

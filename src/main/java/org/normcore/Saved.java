@@ -136,12 +136,21 @@ public final class Saved implements AutoCloseable {
     return rows;
   }
 
+  /** Drops what was saved, because it is no longer true. */
+  void forget() {
+    x = null;
+    weight = null;
+    rows = 0;
+  }
+
   /** What was normalised. */
   TensorView source() {
     TensorView source = x;
     if (source == null) {
       guard.checkOpen();
-      throw new IllegalStateException("Saved has not been filled; expected a forward call before");
+      throw new IllegalStateException(
+          "Saved holds nothing: no forward call has filled it, or a backward has written dx over"
+              + " its x");
     }
     return source;
   }
