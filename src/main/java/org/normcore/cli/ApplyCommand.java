@@ -8,6 +8,7 @@ import picocli.CommandLine.Spec;
 /** The parent of the commands that run an operation on the tensors of a file. */
 @Command(
     name = "apply",
+    sortOptions = false,
     description = "Run an operation on the tensors of a safetensors file, forward and backward.",
     synopsisSubcommandLabel = "OPERATION",
     subcommands = {ApplyRmsNormCommand.class, ApplyLayerNormCommand.class})

@@ -11,6 +11,7 @@ import picocli.CommandLine.Spec;
 /** Runs LayerNorm on the tensors of a file. */
 @Command(
     name = "layer-norm",
+    sortOptions = false,
     description = {
       "Run LayerNorm on the tensors of a safetensors file.",
       "",

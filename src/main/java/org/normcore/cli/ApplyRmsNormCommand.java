@@ -11,6 +11,7 @@ import picocli.CommandLine.Spec;
 /** Runs RMSNorm on the tensors of a file. */
 @Command(
     name = "rms-norm",
+    sortOptions = false,
     description = {
       "Run RMSNorm on the tensors of a safetensors file.",
       "",

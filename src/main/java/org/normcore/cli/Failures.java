@@ -23,6 +23,8 @@ final class Failures {
     CommandLine command = e.getCommandLine();
     StringBuilder sentence = new StringBuilder(e.getMessage());
     if (e instanceof UnmatchedArgumentException unmatched) {
+      sentence.setLength(0);
+      sentence.append("Not understood: ").append(String.join(" ", unmatched.getUnmatched()));
       List<String> near = unmatched.getSuggestions();
       if (!near.isEmpty()) {
         sentence.append("; did you mean ").append(String.join(" or ", near)).append('?');

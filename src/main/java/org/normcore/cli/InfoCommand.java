@@ -19,6 +19,7 @@ import picocli.CommandLine.Spec;
 /** What this build and this machine can do. */
 @Command(
     name = "info",
+    sortOptions = false,
     description = "Show version, vector level, CUDA or why not, dtypes, policies and known model types.")
 public final class InfoCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;

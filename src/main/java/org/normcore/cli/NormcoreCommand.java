@@ -3,7 +3,6 @@ package org.normcore.cli;
 import org.normcore.cli.audit.AuditCommand;
 import org.normcore.cli.bench.BenchCommand;
 import picocli.CommandLine.Command;
-import picocli.CommandLine.HelpCommand;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.ParameterException;
@@ -13,18 +12,11 @@ import picocli.CommandLine.Spec;
 /** The command itself: the options that every subcommand takes. */
 @Command(
     name = "normcore",
+    sortOptions = false,
     description = "Fused RMSNorm and LayerNorm, with the rounding chosen by the caller.",
     synopsisSubcommandLabel = "COMMAND",
-    mixinStandardHelpOptions = true,
     versionProvider = VersionProvider.class,
-    scope = ScopeType.INHERIT,
-    subcommands = {
-      AuditCommand.class,
-      ApplyCommand.class,
-      BenchCommand.class,
-      InfoCommand.class,
-      HelpCommand.class
-    },
+    subcommands = {AuditCommand.class, ApplyCommand.class, BenchCommand.class, InfoCommand.class},
     exitCodeListHeading = "%nExit status:%n",
     exitCodeList = {
       " 0:done",
@@ -33,6 +25,19 @@ import picocli.CommandLine.Spec;
     })
 public final class NormcoreCommand implements Runnable {
   @Spec private CommandSpec spec;
+
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      scope = ScopeType.INHERIT,
+      description = "Show this help.")
+  private boolean help;
+
+  @Option(
+      names = {"-V", "--version"},
+      versionHelp = true,
+      description = "Show the version.")
+  private boolean version;
 
   @Option(
       names = "--json",

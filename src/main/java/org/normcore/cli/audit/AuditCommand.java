@@ -22,6 +22,7 @@ import picocli.CommandLine.Spec;
 /** The main job: how far apart do the policies' results lie? */
 @Command(
     name = "audit",
+    sortOptions = false,
     description = {
       "Measure how far apart the policies' results lie, forward and backward.",
       "",

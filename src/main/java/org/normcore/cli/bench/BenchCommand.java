@@ -26,6 +26,7 @@ import picocli.CommandLine.Spec;
 /** Throughput and latency per operation, type and shape. */
 @Command(
     name = "bench",
+    sortOptions = false,
     description = {
       "Measure throughput and latency per operation, dtype and shape, next to this machine's own copy bandwidth.",
       "",
