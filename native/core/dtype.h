@@ -50,6 +50,7 @@ struct SmallFloat {
   static constexpr uint32_t sign_bit = 1u << (ExponentBits + MantissaBits);
   static constexpr uint32_t max_finite = MaxFinite;  // codes without sign
   static constexpr uint32_t overflow = Overflow;
+  static constexpr uint32_t infinity = ((1u << ExponentBits) - 1) << MantissaBits;  // a number in E4M3
   static constexpr uint32_t quiet_nan = QuietNan;
 };
 using Bfloat16 = SmallFloat<8, 7, 0x7f7f, 0x7f80, 0x7fc0>;
@@ -86,7 +87,7 @@ NC_INLINE float decode(uint32_t code) {
   const uint32_t sign = (code & Format::sign_bit) != 0 ? 0x80000000u : 0;
   const uint32_t mantissa_mask = (1u << Format::mantissa_bits) - 1;
   if (magnitude > Format::max_finite) {
-    const bool infinity = magnitude == Format::overflow;
+    const bool infinity = magnitude == Format::infinity;
     return bit_cast<float>(sign | (infinity ? 0x7f800000u : 0x7fc00000u));
   }
   if (magnitude <= mantissa_mask && Format::exponent_bits < 8) {
@@ -214,10 +215,11 @@ NC_INLINE void store_scalar(DType t, void* p, double v) {
   uint8_t byte;
   switch (t) {
     case DType::float64:
+      if (v != v) v = bit_cast<double>(uint64_t{0x7ff8000000000000});
       memcpy(p, &v, 8);
       return;
     case DType::float32:
-      single = static_cast<float>(v);
+      single = v != v ? bit_cast<float>(uint32_t{0x7fc00000}) : static_cast<float>(v);
       memcpy(p, &single, 4);
       return;
     case DType::bfloat16:
