@@ -17,7 +17,8 @@ int64_t extent(const Tensor& t) { return t.rows == 0 ? 0 : (t.rows - 1) * t.stri
 Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width) {
   if (address == 0) return {name, 0, 0, 0, 0, width};
   if (stride < n) {
-    fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the hidden size %" PRId64, name, stride, n);
+    fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the hidden size %" PRId64, name, stride,
+         n);
   }
   int64_t stride_bytes, all_bytes, end;
   if (__builtin_mul_overflow(stride, width, &stride_bytes) || __builtin_mul_overflow(stride_bytes, rows, &all_bytes) ||

@@ -1,6 +1,6 @@
 // Which combinations of number formats and policies have kernels of their own. All others share one kernel that looks
-// formats and policy up per packet: the same source, hence the same bits, more slowly. The plain level has only that one.
-// The tables are short on purpose: they decide how long the library takes to compile.
+// formats and policy up per packet: the same source, hence the same bits, more slowly. The plain level has only that
+// one. The tables are short on purpose: they decide how long the library takes to compile.
 #pragma once
 
 #include "../core/policy.h"

@@ -79,22 +79,23 @@ NC_INLINE void reduce_gradients(const F& formats, const BackwardRow<C>& r, bool 
 
 template <class C, class Extent>
 NC_INLINE Packet<C> load_sum(const C* sums, int64_t first, Extent extent) {
-  return load<C>(StaticFormat<sizeof(C) == 4 ? DType::float32 : DType::float64>{},
+  return load<C>(StaticFormat < sizeof(C) == 4 ? DType::float32 : DType::float64 > {},
                  reinterpret_cast<const char*>(sums), first, extent);
 }
 template <class C, class Extent>
 NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
-  store(StaticFormat<sizeof(C) == 4 ? DType::float32 : DType::float64>{}, reinterpret_cast<char*>(sums), first, extent,
-        v);
+  store(StaticFormat < sizeof(C) == 4 ? DType::float32 : DType::float64 > {}, reinterpret_cast<char*>(sums), first,
+        extent, v);
 }
 
 template <class C, class F>
-NC_INLINE void backward_row(const F& formats, const BackwardRow<C>& r, const Wants& wants, bool has_weight, bool layer_norm) {
+NC_INLINE void backward_row(const F& formats, BackwardRow<C> r, Wants wants, bool has_weight, bool layer_norm) {
   const auto scale = formats.scale();
   C sum1 = 0, sum2 = 0;
   if (wants.dx) reduce_gradients(formats, r, has_weight, layer_norm, sum1, sum2);
   const Packet<C> rstd = Packet<C>::all(r.rstd), c1 = Packet<C>::all(sum1), c2 = Packet<C>::all(sum2);
-  for_each_packet(r.n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+  // By value: the stores could change what a reference leads to, for all that the compiler knows.
+  for_each_packet(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     if (r.next_x != nullptr) {
       __builtin_prefetch(r.next_x + first * bytes_of(formats.x.dtype()));
       __builtin_prefetch(r.next_dy + first * bytes_of(formats.y.dtype()));

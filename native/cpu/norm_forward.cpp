@@ -23,14 +23,15 @@ struct RowRange {
 
 // Plain rows: only y is written. Residual sums: the rounded sum goes to residual_out beside it.
 template <class C, class F, class Row, class AfterLoad>
-NC_INLINE void scale_row(const F& formats, const RowRange& r, const Row& row, Statistics<C> statistics, bool has_weight,
+NC_INLINE void scale_row(const F& formats, RowRange r, Row row, Statistics<C> statistics, bool has_weight,
                          bool has_bias, AfterLoad after_load) {
   const auto scale = formats.scale();
   const Packet<C> mean = Packet<C>::all(statistics.mean);
   const Packet<C> rstd = Packet<C>::all(statistics.rstd);
   const Packet<C> one = Packet<C>::all(C(1));
   const int width = bytes_of(formats.x.dtype());
-  for_each_packet(r.n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+  // By value: the stores could change what a reference leads to, for all that the compiler knows.
+  for_each_packet(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     if (r.next != nullptr) __builtin_prefetch(r.next + first * width);
     const Packet<C> x = row(first, extent);
     after_load(first, extent, x);

@@ -50,9 +50,8 @@ struct Packet {
 #if defined(__AVX2__)
 
 NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
-  return {reinterpret_cast<VectorOf<float>::type>(_mm256_fmadd_ps(reinterpret_cast<__m256>(a.v),
-                                                                  reinterpret_cast<__m256>(b.v),
-                                                                  reinterpret_cast<__m256>(c.v)))};
+  return {reinterpret_cast<VectorOf<float>::type>(
+      _mm256_fmadd_ps(reinterpret_cast<__m256>(a.v), reinterpret_cast<__m256>(b.v), reinterpret_cast<__m256>(c.v)))};
 }
 NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
   const __m256 v = reinterpret_cast<__m256>(a.v);
@@ -64,6 +63,9 @@ NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
 }
 NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
   return {reinterpret_cast<VectorOf<float>::type>(_mm256_cvtph_ps(reinterpret_cast<__m128i>(code)))};
+}
+NC_INLINE U32x8 widened(U16x8 a) {
+  return reinterpret_cast<U32x8>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(a)));
 }
 NC_INLINE U16x8 low_halves(U32x8 a) {
   // 16-bit values in 32-bit lanes: the saturation of the pack never acts.
@@ -80,9 +82,9 @@ NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   const Quads x = bit_cast<Quads>(a.v), y = bit_cast<Quads>(b.v), z = bit_cast<Quads>(c.v);
   Quads r;
   for (int i = 0; i < 2; ++i) {
-    r.q[i] = reinterpret_cast<F32x4>(vfmaq_f32(reinterpret_cast<float32x4_t>(z.q[i]),
-                                               reinterpret_cast<float32x4_t>(x.q[i]),
-                                               reinterpret_cast<float32x4_t>(y.q[i])));
+    r.q[i] =
+        reinterpret_cast<F32x4>(vfmaq_f32(reinterpret_cast<float32x4_t>(z.q[i]), reinterpret_cast<float32x4_t>(x.q[i]),
+                                          reinterpret_cast<float32x4_t>(y.q[i])));
   }
   return {bit_cast<VectorOf<float>::type>(r)};
 }
@@ -100,6 +102,7 @@ NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
   r.q[1] = reinterpret_cast<F32x4>(vcvt_f32_f16(vget_high_f16(half)));
   return {bit_cast<VectorOf<float>::type>(r)};
 }
+NC_INLINE U32x8 widened(U16x8 a) { return __builtin_convertvector(a, U32x8); }
 NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
 
 #else
@@ -119,15 +122,15 @@ inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
   for (int i = 0; i < kPacket; ++i) r.v[i] = decode<Float16>(code[i]);
   return r;
 }
+NC_INLINE U32x8 widened(U16x8 a) { return __builtin_convertvector(a, U32x8); }
 NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
 
 #endif
 
 NC_INLINE Packet<double> fma(Packet<double> a, Packet<double> b, Packet<double> c) {
 #if defined(__AVX512F__)
-  return {reinterpret_cast<VectorOf<double>::type>(_mm512_fmadd_pd(reinterpret_cast<__m512d>(a.v),
-                                                                   reinterpret_cast<__m512d>(b.v),
-                                                                   reinterpret_cast<__m512d>(c.v)))};
+  return {reinterpret_cast<VectorOf<double>::type>(
+      _mm512_fmadd_pd(reinterpret_cast<__m512d>(a.v), reinterpret_cast<__m512d>(b.v), reinterpret_cast<__m512d>(c.v)))};
 #else
   Packet<double> r = a;
   for (int i = 0; i < kPacket; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
@@ -139,9 +142,7 @@ NC_INLINE Packet<double> fma(Packet<double> a, Packet<double> b, Packet<double> 
 
 NC_INLINE Packet<float> to(Packet<float> a, float) { return a; }
 NC_INLINE Packet<double> to(Packet<double> a, double) { return a; }
-NC_INLINE Packet<double> to(Packet<float> a, double) {
-  return {__builtin_convertvector(a.v, VectorOf<double>::type)};
-}
+NC_INLINE Packet<double> to(Packet<float> a, double) { return {__builtin_convertvector(a.v, VectorOf<double>::type)}; }
 NC_INLINE Packet<float> to(Packet<double> a, float) { return {__builtin_convertvector(a.v, VectorOf<float>::type)}; }
 
 NC_INLINE U16x8 to_bfloat16_bits(Packet<float> a) {
@@ -149,7 +150,7 @@ NC_INLINE U16x8 to_bfloat16_bits(Packet<float> a) {
   return low_halves((a.v != a.v) ? (U32x8{} + Bfloat16::quiet_nan) : code);
 }
 NC_INLINE Packet<float> from_bfloat16_bits(U16x8 code) {
-  return {reinterpret_cast<VectorOf<float>::type>(__builtin_convertvector(code, U32x8) << 16)};
+  return {reinterpret_cast<VectorOf<float>::type>(widened(code) << 16)};
 }
 
 // From double in one rounding, by the scalar code: float64 compute is there for its accuracy.

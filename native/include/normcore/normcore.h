@@ -172,8 +172,8 @@ NC_API int32_t nc_norm_backward(int64_t plan, int64_t rows, int64_t group_begin,
  * dtype or NC_FLOAT32; ACCUMULATE: NC_FLOAT32 only. The modes must agree with what the first step was asked for. */
 NC_API int32_t nc_norm_backward_columns(int64_t plan, int64_t rows, int64_t column_begin, int64_t column_end,
                                         int64_t workspace, int64_t workspace_bytes, int64_t dweight,
-                                        int32_t dweight_dtype, int32_t dweight_mode, int64_t dbias,
-                                        int32_t dbias_dtype, int32_t dbias_mode) NC_NOEXCEPT;
+                                        int32_t dweight_dtype, int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype,
+                                        int32_t dbias_mode) NC_NOEXCEPT;
 
 /* Converts count elements, rounding to nearest even, NaN to the canonical quiet NaN, overflow to infinity or, for FP8,
  * to the largest finite value. From and to any dtype. The buffers may be one only if the dtypes have the same size. */
