@@ -15,6 +15,7 @@ public final class Memory {
 
   /** Returns the address of the element at a direct buffer's position. */
   public static long address(Buffer direct) {
+    NativeLibrary.ensureLoaded();
     // A slice starts at the position, so that JavaCPP's scaling of positions by its own idea of an
     // element's size has
     // nothing to scale.
