@@ -19,15 +19,16 @@ void expectPredicted(const Case& c, uint64_t seed, const Form& form = {}) {
 // One test per op, input and weight type.
 class Policies : public ::testing::TestWithParam<std::tuple<int32_t, int32_t, int32_t>> {};
 
-INSTANTIATE_TEST_SUITE_P(
-    Types, Policies,
-    ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM), ::testing::ValuesIn(kDtypes),
-                       ::testing::ValuesIn(kDtypes)),
-    [](const auto& info) {
-      const auto [op, x, w] = info.param;
-      return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + reference::format(x).name + "_" +
-             reference::format(w).name;
-    });
+std::string typesName(const ::testing::TestParamInfo<std::tuple<int32_t, int32_t, int32_t>>& info) {
+  const auto [op, x, weight] = info.param;
+  return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + reference::format(x).name + "_" +
+         reference::format(weight).name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, Policies,
+                         ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
+                                            ::testing::ValuesIn(kDtypes), ::testing::ValuesIn(kDtypes)),
+                         typesName);
 
 // Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of a
 // few sizes, at one of the supported levels and, in turn, with each way of keeping the gradients.

@@ -74,7 +74,10 @@ TEST_P(Sizes, SeveralSegments) {
 }
 
 TEST_P(Sizes, Longest) {
-  for (const int64_t n : {131073, 262144, 1048576}) expectPredicted(1, n);
+  expectPredicted(1, 131073);
+  // The scalar model takes seconds over these; the mixes share them.
+  const int32_t type = GetParam().x;
+  expectPredicted(1, type == NC_BFLOAT16 || type == NC_FLOAT16 ? 262144 : 1048576);
 }
 
 TEST_P(Sizes, Rows) {
