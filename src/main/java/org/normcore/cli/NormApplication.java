@@ -133,7 +133,7 @@ final class NormApplication {
                 + " under "
                 + OptionNames.of(norm.policy())
                 + ", epsilon "
-                + norm.epsilon()
+                + Numbers.exact(norm.epsilon())
                 + ": "
                 + PolicyText.formula(norm.policy()));
     TextTable table = new TextTable("tensor", "dtype", "shape");

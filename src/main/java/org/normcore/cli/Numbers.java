@@ -21,6 +21,11 @@ public final class Numbers {
     return String.format(Locale.ROOT, percent < 0.01 ? "%.4f %%" : "%.2f %%", percent);
   }
 
+  /** All digits of a number, as people write it: 1e-5. */
+  public static String exact(double value) {
+    return Double.toString(value).replace(".0E", "e").replace('E', 'e');
+  }
+
   /** A number with three significant digits. */
   public static String shortest(double value) {
     if (value == 0 || !Double.isFinite(value)) {

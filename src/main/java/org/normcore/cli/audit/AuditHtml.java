@@ -37,8 +37,8 @@ final class AuditHtml {
     page.put("charts", Resources.toString(Resources.getResource(CHARTS), StandardCharsets.UTF_8));
     // Gson's own escaping of <, > and & keeps names in the data from ending the script element.
     page.put("data", new Gson().toJson(json));
-    page.put("headline", report.headline());
-    page.put("conclusion", report.conclusion());
+    page.put("headline", unbroken(report.headline()));
+    page.put("conclusion", unbroken(report.conclusion()));
     page.put("model", report.model().map(ModelFacts::sentence).orElse(""));
     page.put("note", report.model().flatMap(ModelFacts::family).map(f -> f.note()).orElse(""));
     page.put("facts", facts(report));
@@ -46,7 +46,7 @@ final class AuditHtml {
     page.put("recorded", recorded(report));
     page.put("policies", report.policies().stream().map(AuditHtml::policy).toList());
     page.put("command", commandLine);
-    String html = Mustache.compiler().defaultValue("").compile(own("report.mustache")).execute(page);
+    String html = Mustache.compiler().emptyStringIsFalse(true).defaultValue("").compile(own("report.mustache")).execute(page);
     writeText(file, html);
   }
 
@@ -57,6 +57,11 @@ final class AuditHtml {
 
   private static String own(String name) throws IOException {
     return Resources.toString(Resources.getResource(AuditHtml.class, name), StandardCharsets.UTF_8);
+  }
+
+  /** Keeps percent signs with their numbers. */
+  private static String unbroken(String text) {
+    return text.replace(" %", "\u00a0%");
   }
 
   private static List<Map<String, String>> facts(AuditReport report) {
@@ -72,7 +77,7 @@ final class AuditHtml {
               facts.add(fact("hidden states", c.drawn() ? "drawn" : "recorded"));
             });
     facts.add(fact("dtype", report.dtypes().stream().map(OptionNames::of).collect(Collectors.joining(", "))));
-    facts.add(fact("epsilon", Double.toString(report.epsilon())));
+    facts.add(fact("epsilon", Numbers.exact(report.epsilon())));
     facts.add(fact("seed", Long.toString(report.seed())));
     facts.add(fact("normcore", Normcore.version() + ", " + OptionNames.of(VectorLevel.best())));
     return facts;
@@ -105,7 +110,7 @@ final class AuditHtml {
     pair.put("equal", finding.isEqual());
     pair.put("different", !finding.isEqual());
     pair.put("several", finding.cases().size() > 1 && !finding.isEqual());
-    pair.put("sentence", finding.sentence());
+    pair.put("sentence", unbroken(finding.sentence()));
     List<Map<String, String>> tiles = new ArrayList<>();
     finding.tensors().forEach((name, comparison) -> tiles.add(tile(name, comparison)));
     pair.put("tiles", tiles);
@@ -141,8 +146,10 @@ final class AuditHtml {
                 "norm", c.norm(),
                 "recordedMax", Numbers.shortest(c.recorded().max()),
                 "normcoreMax", Numbers.shortest(c.normcore().max()),
+                "doubleMax", Numbers.shortest(c.normcoreFloat64().max()),
                 "recordedRms", Numbers.shortest(c.recorded().rms()),
-                "normcoreRms", Numbers.shortest(c.normcore().rms())));
+                "normcoreRms", Numbers.shortest(c.normcore().rms()),
+                "doubleRms", Numbers.shortest(c.normcoreFloat64().rms())));
       }
     }
     return List.of(

@@ -71,6 +71,7 @@ final class AuditJson {
     json.addProperty("policy", recordedCase.policy());
     json.add("recorded", of(recordedCase.recorded()));
     json.add("normcore", of(recordedCase.normcore()));
+    json.add("normcore_float64", of(recordedCase.normcoreFloat64()));
     return json;
   }
 

@@ -3,6 +3,7 @@ package org.normcore.cli.audit;
 import com.google.common.collect.ImmutableList;
 import java.util.Comparator;
 import java.util.Optional;
+import java.util.function.Function;
 import org.normcore.DType;
 import org.normcore.NormPolicy;
 import org.normcore.cli.Numbers;
@@ -65,17 +66,23 @@ record AuditReport(
     if (all == 0) {
       return Optional.empty();
     }
-    long nearer =
-        recorded.stream()
-            .filter(r -> r.policy().equals(policy) && r.normcore().max() < r.recorded().max())
-            .count();
+    long nearer = count(policy, RecordedCase::normcore);
+    long nearerInDouble = count(policy, RecordedCase::normcoreFloat64);
     return Optional.of(
-        "Normcore's largest error against the exact value is below that of the recorded output in "
+        "Under "
+            + policy
+            + ", Normcore's largest error against the exact value is below that of the recorded output in "
             + nearer
             + " of "
             + all
-            + " norms, under "
-            + policy
-            + ".");
+            + " norms, and in "
+            + nearerInDouble
+            + " with compute type float64.");
+  }
+
+  private long count(String policy, Function<RecordedCase, RecordedCase.Errors> errors) {
+    return recorded.stream()
+        .filter(r -> r.policy().equals(policy) && errors.apply(r).max() < r.recorded().max())
+        .count();
   }
 }

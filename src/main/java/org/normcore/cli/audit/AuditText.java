@@ -19,7 +19,7 @@ final class AuditText {
           "The built-in case: rms-norm"
               + report.cases().stream().findFirst().map(c -> " of [1, " + c.rows() + ", " + c.hiddenSize() + "]").orElse("")
               + ", epsilon "
-              + report.epsilon()
+              + Numbers.exact(report.epsilon())
               + ", x and weight normally distributed, seed "
               + report.seed()
               + ".");

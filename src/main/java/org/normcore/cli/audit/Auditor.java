@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import org.normcore.ComputeType;
 import org.normcore.DType;
 import org.normcore.GammaOffset;
 import org.normcore.NormPolicy;
@@ -66,7 +67,7 @@ final class Auditor {
     }
     if (subject.recordedY().isPresent() && subject.recordedY().get().dtype() == dtype) {
       for (int i = 0; i < results.size(); i++) {
-        judge(subject, policies.get(i), results.get(i));
+        judge(subject, evaluation, policies.get(i), results.get(i));
       }
     }
   }
@@ -93,7 +94,7 @@ final class Auditor {
             tensors.buildOrThrow()));
   }
 
-  private void judge(Subject subject, NormPolicy policy, PolicyResult result) {
+  private void judge(Subject subject, Evaluation evaluation, NormPolicy policy, PolicyResult result) {
     double[] gamma = subject.weight().toDoubles();
     if (policy.gammaOffset() != GammaOffset.NONE) {
       for (int i = 0; i < gamma.length; i++) {
@@ -103,12 +104,14 @@ final class Auditor {
     Optional<double[]> bias = subject.bias().map(TensorView::toDoubles);
     double[] exact =
         new ExactNorm(subject.kind(), subject.epsilon(), gamma, bias).apply(subject.x().toDoubles());
+    PolicyResult wide = evaluation.under(policy.toBuilder().compute(ComputeType.FLOAT64).build());
     recorded.add(
         new RecordedCase(
             subject.name(),
             result.dtype(),
             OptionNames.of(policy),
             RecordedCase.Errors.of(subject.recordedY().orElseThrow().toDoubles(), exact),
-            RecordedCase.Errors.of(result.y().toDoubles(), exact)));
+            RecordedCase.Errors.of(result.y().toDoubles(), exact),
+            RecordedCase.Errors.of(wide.y().toDoubles(), exact)));
   }
 }

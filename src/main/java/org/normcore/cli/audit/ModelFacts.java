@@ -5,6 +5,7 @@ import java.nio.file.Path;
 import java.util.Optional;
 import org.normcore.ModelType;
 import org.normcore.NormKind;
+import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 
 /**
@@ -27,7 +28,7 @@ record ModelFacts(
 
   /** Which policy fits the model, in one sentence. */
   String sentence() {
-    String norm = OptionNames.of(kind) + " with epsilon " + epsilon;
+    String norm = OptionNames.of(kind) + " with epsilon " + Numbers.exact(epsilon);
     if (family.isPresent()) {
       return "A "
           + family.get().modelType()

@@ -10,8 +10,10 @@ import org.normcore.DType;
  * @param policy the policy that the library's output was computed under
  * @param recorded the recorded output's errors
  * @param normcore the library's
+ * @param normcoreFloat64 the library's under the same policy with all arithmetic in float64
  */
-record RecordedCase(String norm, DType dtype, String policy, Errors recorded, Errors normcore) {
+record RecordedCase(
+    String norm, DType dtype, String policy, Errors recorded, Errors normcore, Errors normcoreFloat64) {
   /**
    * The errors of an output.
    *

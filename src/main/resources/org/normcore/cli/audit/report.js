@@ -10,6 +10,17 @@
 
   const percent = (share) => (share === 0 ? '0 %' : Number((100 * share).toPrecision(3)).toString() + ' %');
 
+  // Powers of two, as people call them.
+  function rounded(count) {
+    const units = ['', 'K', 'M', 'G', 'T', 'P', 'E'];
+    let unit = 0;
+    while (count >= 1024 && unit < units.length - 1) {
+      count /= 1024;
+      unit++;
+    }
+    return Math.round(count) + units[unit];
+  }
+
   function casesOf(element) {
     return data.cases.filter(
       (c) =>
@@ -62,26 +73,42 @@
         total += c[name].elements;
         c[name].ulp_histogram.forEach((bucket, i) => {
           counts[i] = (counts[i] || 0) + bucket.count;
-          labels[i] = bucket.from === bucket.to ? String(bucket.from) : bucket.from + '-' + bucket.to;
+          labels[i] = bucket.from === bucket.to ? String(bucket.from) : '\u2264' + rounded(bucket.to);
         });
       }
       return counts.map((count) => count / total);
     });
-    // Bars on a logarithmic axis start at its lower end: a decade below the smallest share.
+    // ECharts draws bars of a logarithmic axis from 1 downwards, so the logarithms are drawn on a plain axis.
     const least = Math.min(...shares.flat().filter((share) => share > 0));
-    const low = Math.pow(10, Math.floor(Math.log10(least)) - (Math.log10(least) % 1 === 0 ? 1 : 0));
-    return Object.assign(base(percent), {
+    const floor = Math.ceil(Math.log10(least)) - 1;
+    const height = (share) => (share > 0 ? Math.log10(share) - floor : null);
+    const decade = (value) => percent(Math.pow(10, value + floor));
+    const tip = (value) => (value === null || value === undefined ? '0 %' : decade(value));
+    return Object.assign(base(tip), {
       grid: { left: 8, right: 8, top: 40, bottom: 28, containLabel: true },
-      xAxis: axis({ type: 'category', data: labels, name: 'ulp', nameLocation: 'middle', nameGap: 28 }),
-      yAxis: axis({ type: 'log', min: low, max: 1, axisLabel: Object.assign(text(), { formatter: percent }) }),
-      series: tensors.map((name, i) => bars(name, shares[i].map((share) => share || null), color(name))),
+      xAxis: axis({
+        type: 'category',
+        data: labels,
+        name: 'units in the last place',
+        nameLocation: 'middle',
+        nameGap: 28,
+        axisLabel: Object.assign(text(), { interval: element.clientWidth < 560 ? 'auto' : 0 }),
+      }),
+      yAxis: axis({
+        type: 'value',
+        min: 0,
+        max: -floor,
+        interval: 1,
+        axisLabel: Object.assign(text(), { formatter: decade }),
+      }),
+      series: tensors.map((name, i) => bars(name, shares[i].map(height), color(name))),
     });
   }
 
   function norms(element) {
     const cases = casesOf(element);
-    const tensors = TENSORS.filter((name) => cases.some((c) => c[name]));
-    element.style.height = 70 + cases.length * (tensors.length * 7 + 12) + 'px';
+    const tensors = TENSORS.filter((name) => cases.some((c) => c[name] && c[name].differing > 0));
+    element.style.height = 70 + cases.length * (tensors.length * 8 + 10) + 'px';
     return Object.assign(base(percent), {
       grid: { left: 8, right: 24, top: 40, bottom: 8, containLabel: true },
       xAxis: axis({ type: 'value', min: 0, axisLabel: Object.assign(text(), { formatter: percent }) }),
@@ -97,14 +124,15 @@
 
   function recorded(element) {
     const cases = data.recorded.filter((c) => c.policy === element.dataset.policy);
-    element.style.height = 70 + cases.length * 28 + 'px';
-    const scientific = (value) => Number(value).toExponential(1);
+    element.style.height = 70 + cases.length * 34 + 'px';
+    const scientific = (value) => (value === 0 ? '0' : Number(value).toExponential(1));
     return Object.assign(base((value) => Number(value).toExponential(3)), {
       grid: { left: 8, right: 24, top: 40, bottom: 8, containLabel: true },
       xAxis: axis({
-        type: 'log',
+        type: 'value',
+        min: 0,
+        splitNumber: element.clientWidth < 560 ? 3 : 6,
         axisLabel: Object.assign(text(), { formatter: scientific }),
-        min: (range) => Math.pow(10, Math.floor(Math.log10(range.min / 2))),
       }),
       yAxis: axis({
         type: 'category',
@@ -115,6 +143,7 @@
       series: [
         bars('recorded', cases.map((c) => c.recorded.max_error), color('dx')),
         bars('normcore', cases.map((c) => c.normcore.max_error), color('dweight')),
+        bars('normcore, computing in float64', cases.map((c) => c.normcore_float64.max_error), color('y')),
       ],
     });
   }
