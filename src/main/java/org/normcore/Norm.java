@@ -63,6 +63,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private final long plan;
   private final Cleaner.Cleanable cleanable;
   private final FramePool frames;
+  private final NormChecks checks;
 
   Norm(NormKind kind, Builder<?> builder) {
     this.kind = kind;
@@ -78,6 +79,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     this.affine = builder.affine;
     this.vectorLevel = builder.vectorLevel;
     this.guard = new UseGuard(name);
+    this.checks =
+        new NormChecks(
+            kind, normalizedShape, hiddenSize, input, weight, output, statistics, affine);
     this.frames = new FramePool(builder.threads, builder.executor);
     VarianceAlgorithm variance =
         kind == NormKind.LAYER_NORM ? policy.variance() : VarianceAlgorithm.TWO_PASS;
@@ -176,7 +180,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * to be closed by the caller. Otherwise as {@link #forward(Operands, Saved)}.
    */
   public final Saved forward(Operands operands) {
-    requireOperands(operands);
+    NormChecks.requireOperands(operands);
     return forwardNew(
         operands.x,
         operands.weight,
@@ -203,17 +207,17 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final Saved forward(Operands operands, Saved reuse) {
-    requireOperands(operands);
+    NormChecks.requireOperands(operands);
     guard.acquire();
     try {
       TensorView x = operands.x;
       TensorView residualOut = operands.residualOut;
       long rows =
-          checkForward(
+          checks.requireForward(
               x, operands.weight, operands.bias, operands.y, operands.residual, residualOut);
       TensorView source = residualOut == null ? x : residualOut;
-      checkSourceKept(source, operands.y);
-      checkOwn(reuse, "reuse");
+      NormChecks.requireSourceKept(source, operands.y);
+      requireOwn(reuse, "reuse");
       reuse.guard().acquireExclusive();
       try {
         if (rows > reuse.capacity()) {
@@ -262,18 +266,18 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
-    requireOperands(operands);
+    NormChecks.requireOperands(operands);
     guard.acquire();
     try {
       long rows =
-          checkForward(
+          checks.requireForward(
               operands.x,
               operands.weight,
               operands.bias,
               operands.y,
               operands.residual,
               operands.residualOut);
-      checkStatistics(mean, rstd, rows);
+      checks.requireStatistics(mean, rstd, rows);
       forwardRows(
           rows,
           operands.x,
@@ -303,7 +307,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void infer(Operands operands) {
-    requireOperands(operands);
+    NormChecks.requireOperands(operands);
     inferRows(
         operands.x,
         operands.weight,
@@ -332,7 +336,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   public final void backward(Saved saved, TensorView dy, Gradients gradients) {
     guard.acquire();
     try {
-      checkOwn(saved, "saved");
+      requireOwn(saved, "saved");
       saved.guard().acquireExclusive();
       try {
         TensorView x = saved.source();
@@ -393,9 +397,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable NativeBuffer workspace) {
     guard.acquire();
     try {
-      long rows = checkMatrix("x", x, input);
-      checkParameter("weight", weight, affine.hasWeight());
-      checkStatistics(mean, rstd, rows);
+      long rows = checks.requireMatrix("x", x, input);
+      checks.requireParameter("weight", weight, affine.hasWeight());
+      checks.requireStatistics(mean, rstd, rows);
       backwardRows(
           rows,
           x,
@@ -423,7 +427,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public final long backwardWorkspaceBytes(long rows, Gradients gradients) {
     checkArgument(rows >= 0, "rows: %s; expected at least 0", rows);
-    requireGradients(gradients);
+    NormChecks.requireGradients(gradients);
     guard.acquire();
     try {
       return Capi.backwardWorkspace(plan, rows, gradients.dweight != null, gradients.dbias != null);
@@ -480,9 +484,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable TensorView residualOut) {
     guard.acquire();
     try {
-      long rows = checkForward(x, weight, bias, y, residual, residualOut);
+      long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
       TensorView source = residualOut == null ? x : residualOut;
-      checkSourceKept(source, y);
+      NormChecks.requireSourceKept(source, y);
       Saved saved = new Saved(this, rows);
       boolean done = false;
       try {
@@ -521,7 +525,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable TensorView residualOut) {
     guard.acquire();
     try {
-      long rows = checkForward(x, weight, bias, y, residual, residualOut);
+      long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
       forwardRows(rows, x, weight, bias, y, residual, residualOut, null, null, 0, 0);
     } finally {
       guard.release();
@@ -627,24 +631,25 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       Gradients gradients,
       @Nullable Saved saved,
       @Nullable NativeBuffer given) {
-    requireGradients(gradients);
+    NormChecks.requireGradients(gradients);
     TensorView dx = gradients.dx;
     TensorView dweight = gradients.dweight;
     TensorView dbias = gradients.dbias;
     TensorView dresidual = gradients.dresidual;
-    checkRows("dy", checkMatrix("dy", dy, output), rows);
+    NormChecks.requireRows("dy", checks.requireMatrix("dy", dy, output), rows);
     if (dx != null) {
-      checkRows("dx", checkMatrix("dx", dx, input), rows);
+      NormChecks.requireRows("dx", checks.requireMatrix("dx", dx, input), rows);
     }
     if (dresidual != null) {
-      checkRows("dresidual", checkMatrix("dresidual", dresidual, input), rows);
+      NormChecks.requireRows(
+          "dresidual", checks.requireMatrix("dresidual", dresidual, input), rows);
       if (dx == null) {
         throw new IllegalArgumentException(
             "dresidual: given without dx; expected a dx to add it to");
       }
     }
-    checkGradient("dweight", dweight, gradients.weightMode, affine.hasWeight());
-    checkGradient("dbias", dbias, gradients.biasMode, affine.hasBias());
+    checks.requireGradient("dweight", dweight, gradients.weightMode, affine.hasWeight());
+    checks.requireGradient("dbias", dbias, gradients.biasMode, affine.hasBias());
 
     CallFrame frame = frames.take();
     NativeBuffer workspace = null;
@@ -679,11 +684,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
       if (workspaceBytes > 0 || dweight != null || dbias != null) {
         // The native side sees these outputs in the second step only, when dx has been written.
-        checkApart("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
-        checkApart("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
-        checkApart(
+        NormChecks.requireApart("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
+        NormChecks.requireApart("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
+        checks.requireApart(
             "dweight", dweight, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
-        checkApart(
+        checks.requireApart(
             "dbias", dbias, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
       }
       if (rows > 0 && (dx != null || dweight != null || dbias != null)) {
@@ -741,21 +746,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
   }
 
-  // The checks below are on the hot path: they build nothing unless they fail.
-
-  private static void requireOperands(@Nullable Operands operands) {
-    if (operands == null) {
-      throw new IllegalArgumentException("operands: null; expected the tensors of a forward call");
-    }
-  }
-
-  private static void requireGradients(@Nullable Gradients gradients) {
-    if (gradients == null) {
-      throw new IllegalArgumentException("gradients: null; expected Gradients.none() or more");
-    }
-  }
-
-  private void checkOwn(@Nullable Saved saved, String argument) {
+  private void requireOwn(@Nullable Saved saved, String argument) {
     if (saved == null) {
       throw new IllegalArgumentException(argument + ": null; expected a Saved of this " + name);
     }
@@ -763,210 +754,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       throw new IllegalArgumentException(
           argument + ": is of another norm, " + saved.norm() + "; expected one of " + this);
     }
-  }
-
-  /** Checks all tensors of a forward but the statistics, and returns the number of rows. */
-  private long checkForward(
-      TensorView x,
-      @Nullable TensorView weight,
-      @Nullable TensorView bias,
-      TensorView y,
-      @Nullable TensorView residual,
-      @Nullable TensorView residualOut) {
-    long rows = checkMatrix("x", x, input);
-    checkParameter("weight", weight, affine.hasWeight());
-    checkParameter("bias", bias, affine.hasBias());
-    if (residual != null) {
-      checkRows("residual", checkMatrix("residual", residual, input), rows);
-      checkRows("residualOut", checkMatrix("residualOut", residualOut, input), rows);
-    }
-    checkRows("y", checkMatrix("y", y, output), rows);
-    return rows;
-  }
-
-  private void checkSourceKept(TensorView source, TensorView y) {
-    if (source.address() == y.address() && source.elements() > 0) {
-      throw new IllegalArgumentException(
-          "y: in place of x, which the backward reads; expected memory of its own, or a call that"
-              + " saves nothing");
-    }
-  }
-
-  /** Checks a tensor of rows, and returns their number. */
-  private long checkMatrix(String argument, @Nullable TensorView view, DType dtype) {
-    checkTensor(argument, view, dtype);
-    if (!view.endsWith(normalizedShape)) {
-      throw wrongShape(argument, view, "[*, ");
-    }
-    if (normalizedShape.length == 1) {
-      return view.rowCount();
-    }
-    if (!view.isContiguous()) {
-      throw gaps(argument, view);
-    }
-    return view.elements() / hiddenSize;
-  }
-
-  private void checkParameter(String argument, @Nullable TensorView view, boolean expected) {
-    if (expected) {
-      checkTensor(argument, view, weight);
-      checkNormalizedShape(argument, view);
-    } else if (view != null) {
-      throw new IllegalArgumentException(
-          argument
-              + ": given as "
-              + view
-              + ", but the norm has none; its affine form is "
-              + affine);
-    }
-  }
-
-  private void checkGradient(
-      String argument, @Nullable TensorView view, GradientMode mode, boolean expected) {
-    if (view == null) {
-      return;
-    }
-    if (!expected) {
-      throw new IllegalArgumentException(
-          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
-    }
-    DType dtype = view.dtype();
-    if (dtype != DType.FLOAT32 && (mode == GradientMode.ACCUMULATE || dtype != weight)) {
-      throw new IllegalArgumentException(
-          argument
-              + ": dtype "
-              + dtype
-              + "; expected FLOAT32"
-              + (mode == GradientMode.ACCUMULATE
-                  ? " to accumulate into"
-                  : " or the weight's, " + weight));
-    }
-    checkTensor(argument, view, dtype);
-    checkNormalizedShape(argument, view);
-  }
-
-  private void checkNormalizedShape(String argument, TensorView view) {
-    if (!view.hasShape(normalizedShape)) {
-      throw wrongShape(argument, view, "[");
-    }
-    if (!view.isContiguous()) {
-      throw gaps(argument, view);
-    }
-  }
-
-  private void checkStatistics(@Nullable TensorView mean, @Nullable TensorView rstd, long rows) {
-    if (kind == NormKind.LAYER_NORM) {
-      checkStatistic("mean", mean, rows);
-    } else if (mean != null) {
-      throw new IllegalArgumentException(
-          "mean: given as " + mean + ", but RMSNorm has none; expected null");
-    }
-    checkStatistic("rstd", rstd, rows);
-  }
-
-  private void checkStatistic(String argument, @Nullable TensorView view, long rows) {
-    checkTensor(argument, view, statistics);
-    if (view.elements() != rows) {
-      throw new IllegalArgumentException(
-          argument + ": " + view + "; expected " + rows + " elements, one for each row");
-    }
-    if (!view.isContiguous()) {
-      throw gaps(argument, view);
-    }
-  }
-
-  private static void checkTensor(String argument, @Nullable TensorView view, DType dtype) {
-    if (view == null) {
-      throw new IllegalArgumentException(argument + ": null; expected a tensor");
-    }
-    if (view.dtype() != dtype) {
-      throw new IllegalArgumentException(
-          argument + ": dtype " + view.dtype() + "; expected " + dtype);
-    }
-    if (view.device() != Device.CPU) {
-      throw new UnsupportedOperationException(
-          argument + ": is on " + view.device() + "; " + Cuda.unavailabilityCause().getMessage());
-    }
-  }
-
-  private static void checkRows(String argument, long actual, long rows) {
-    if (actual != rows) {
-      throw new IllegalArgumentException(
-          argument + ": " + actual + " rows; expected " + rows + ", as x has");
-    }
-  }
-
-  private static void checkApart(
-      String argument,
-      @Nullable TensorView output,
-      @Nullable TensorView other,
-      TensorView x,
-      @Nullable TensorView weight,
-      TensorView dy,
-      @Nullable TensorView dx,
-      @Nullable TensorView dresidual) {
-    if (output == null) {
-      return;
-    }
-    checkApart(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
-    checkApart(argument, output, "x", x);
-    checkApart(argument, output, "weight", weight);
-    checkApart(argument, output, "dy", dy);
-    checkApart(argument, output, "dx", dx);
-    checkApart(argument, output, "dresidual", dresidual);
-  }
-
-  private void checkApart(
-      String argument,
-      @Nullable TensorView output,
-      long mean,
-      long rstd,
-      long rows,
-      long workspace,
-      long workspaceBytes) {
-    if (output == null) {
-      return;
-    }
-    long bytes = rows * statistics.bytes();
-    if (mean != 0 && output.overlaps(mean, bytes)) {
-      throw overlap(argument, "mean");
-    }
-    if (output.overlaps(rstd, bytes)) {
-      throw overlap(argument, "rstd");
-    }
-    if (output.overlaps(workspace, workspaceBytes)) {
-      throw overlap(argument, "the workspace");
-    }
-  }
-
-  private static void checkApart(
-      String argument, TensorView output, String otherName, @Nullable TensorView other) {
-    if (other != null && output.overlaps(other)) {
-      throw overlap(argument, otherName);
-    }
-  }
-
-  private static IllegalArgumentException overlap(String argument, String other) {
-    return new IllegalArgumentException(
-        argument + ": overlaps " + other + "; expected memory of its own");
-  }
-
-  private IllegalArgumentException wrongShape(String argument, TensorView view, String prefix) {
-    String shape = Arrays.toString(normalizedShape);
-    return new IllegalArgumentException(
-        argument
-            + ": normalized shape "
-            + shape
-            + " expected a tensor of shape "
-            + prefix
-            + shape.substring(1)
-            + ", got "
-            + Arrays.toString(view.shape()));
-  }
-
-  private static IllegalArgumentException gaps(String argument, TensorView view) {
-    return new IllegalArgumentException(
-        argument + ": " + view + " has gaps between its rows; expected it contiguous");
   }
 
   private static int acquire(@Nullable TensorView view, String argument, int bit) {

@@ -1,0 +1,258 @@
+package org.normcore;
+
+import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a norm's calls demand of their tensors. Each check throws an exception that names the
+ * argument, its value and what was expected. On the hot path: nothing is built unless a check
+ * fails.
+ *
+ * <p>Overlaps of what the native side sees in its first step are left to it: it refuses them before
+ * it writes.
+ */
+final class NormChecks {
+  private final NormKind kind;
+  private final long[] normalizedShape;
+  private final long hiddenSize;
+  private final DType input;
+  private final DType weight;
+  private final DType output;
+  private final DType statistics;
+  private final Affine affine;
+
+  NormChecks(
+      NormKind kind,
+      long[] normalizedShape,
+      long hiddenSize,
+      DType input,
+      DType weight,
+      DType output,
+      DType statistics,
+      Affine affine) {
+    this.kind = kind;
+    this.normalizedShape = normalizedShape;
+    this.hiddenSize = hiddenSize;
+    this.input = input;
+    this.weight = weight;
+    this.output = output;
+    this.statistics = statistics;
+    this.affine = affine;
+  }
+
+  static void requireOperands(@Nullable Operands operands) {
+    if (operands == null) {
+      throw new IllegalArgumentException("operands: null; expected the tensors of a forward call");
+    }
+  }
+
+  static void requireGradients(@Nullable Gradients gradients) {
+    if (gradients == null) {
+      throw new IllegalArgumentException("gradients: null; expected Gradients.none() or more");
+    }
+  }
+
+  /** Checks all tensors of a forward but the statistics, and returns the number of rows. */
+  long requireForward(
+      TensorView x,
+      @Nullable TensorView weight,
+      @Nullable TensorView bias,
+      TensorView y,
+      @Nullable TensorView residual,
+      @Nullable TensorView residualOut) {
+    long rows = requireMatrix("x", x, input);
+    requireParameter("weight", weight, affine.hasWeight());
+    requireParameter("bias", bias, affine.hasBias());
+    if (residual != null) {
+      requireRows("residual", requireMatrix("residual", residual, input), rows);
+      requireRows("residualOut", requireMatrix("residualOut", residualOut, input), rows);
+    }
+    requireRows("y", requireMatrix("y", y, output), rows);
+    return rows;
+  }
+
+  static void requireSourceKept(TensorView source, TensorView y) {
+    if (source.address() == y.address() && source.elements() > 0) {
+      throw new IllegalArgumentException(
+          "y: in place of x, which the backward reads; expected memory of its own, or a call that"
+              + " saves nothing");
+    }
+  }
+
+  /** Checks a tensor of rows, and returns their number. */
+  long requireMatrix(String argument, @Nullable TensorView view, DType dtype) {
+    requireTensor(argument, view, dtype);
+    if (!view.endsWith(normalizedShape)) {
+      throw wrongShape(argument, view, "[*, ");
+    }
+    if (normalizedShape.length == 1) {
+      return view.rowCount();
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+    return view.elements() / hiddenSize;
+  }
+
+  void requireParameter(String argument, @Nullable TensorView view, boolean expected) {
+    if (expected) {
+      requireTensor(argument, view, weight);
+      requireNormalizedShape(argument, view);
+    } else if (view != null) {
+      throw new IllegalArgumentException(
+          argument
+              + ": given as "
+              + view
+              + ", but the norm has none; its affine form is "
+              + affine);
+    }
+  }
+
+  void requireGradient(
+      String argument, @Nullable TensorView view, GradientMode mode, boolean expected) {
+    if (view == null) {
+      return;
+    }
+    if (!expected) {
+      throw new IllegalArgumentException(
+          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
+    }
+    DType dtype = view.dtype();
+    if (dtype != DType.FLOAT32 && (mode == GradientMode.ACCUMULATE || dtype != weight)) {
+      throw new IllegalArgumentException(
+          argument
+              + ": dtype "
+              + dtype
+              + "; expected FLOAT32"
+              + (mode == GradientMode.ACCUMULATE
+                  ? " to accumulate into"
+                  : " or the weight's, " + weight));
+    }
+    requireTensor(argument, view, dtype);
+    requireNormalizedShape(argument, view);
+  }
+
+  private void requireNormalizedShape(String argument, TensorView view) {
+    if (!view.hasShape(normalizedShape)) {
+      throw wrongShape(argument, view, "[");
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+  }
+
+  void requireStatistics(@Nullable TensorView mean, @Nullable TensorView rstd, long rows) {
+    if (kind == NormKind.LAYER_NORM) {
+      requireStatistic("mean", mean, rows);
+    } else if (mean != null) {
+      throw new IllegalArgumentException(
+          "mean: given as " + mean + ", but RMSNorm has none; expected null");
+    }
+    requireStatistic("rstd", rstd, rows);
+  }
+
+  private void requireStatistic(String argument, @Nullable TensorView view, long rows) {
+    requireTensor(argument, view, statistics);
+    if (view.elements() != rows) {
+      throw new IllegalArgumentException(
+          argument + ": " + view + "; expected " + rows + " elements, one for each row");
+    }
+    if (!view.isContiguous()) {
+      throw gaps(argument, view);
+    }
+  }
+
+  private static void requireTensor(String argument, @Nullable TensorView view, DType dtype) {
+    if (view == null) {
+      throw new IllegalArgumentException(argument + ": null; expected a tensor");
+    }
+    if (view.dtype() != dtype) {
+      throw new IllegalArgumentException(
+          argument + ": dtype " + view.dtype() + "; expected " + dtype);
+    }
+    if (view.device() != Device.CPU) {
+      throw new UnsupportedOperationException(
+          argument + ": is on " + view.device() + "; " + Cuda.unavailabilityCause().getMessage());
+    }
+  }
+
+  static void requireRows(String argument, long actual, long rows) {
+    if (actual != rows) {
+      throw new IllegalArgumentException(
+          argument + ": " + actual + " rows; expected " + rows + ", as x has");
+    }
+  }
+
+  static void requireApart(
+      String argument,
+      @Nullable TensorView output,
+      @Nullable TensorView other,
+      TensorView x,
+      @Nullable TensorView weight,
+      TensorView dy,
+      @Nullable TensorView dx,
+      @Nullable TensorView dresidual) {
+    if (output == null) {
+      return;
+    }
+    requireApart(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
+    requireApart(argument, output, "x", x);
+    requireApart(argument, output, "weight", weight);
+    requireApart(argument, output, "dy", dy);
+    requireApart(argument, output, "dx", dx);
+    requireApart(argument, output, "dresidual", dresidual);
+  }
+
+  void requireApart(
+      String argument,
+      @Nullable TensorView output,
+      long mean,
+      long rstd,
+      long rows,
+      long workspace,
+      long workspaceBytes) {
+    if (output == null) {
+      return;
+    }
+    long bytes = rows * statistics.bytes();
+    if (mean != 0 && output.overlaps(mean, bytes)) {
+      throw overlap(argument, "mean");
+    }
+    if (output.overlaps(rstd, bytes)) {
+      throw overlap(argument, "rstd");
+    }
+    if (output.overlaps(workspace, workspaceBytes)) {
+      throw overlap(argument, "the workspace");
+    }
+  }
+
+  private static void requireApart(
+      String argument, TensorView output, String otherName, @Nullable TensorView other) {
+    if (other != null && output.overlaps(other)) {
+      throw overlap(argument, otherName);
+    }
+  }
+
+  private static IllegalArgumentException overlap(String argument, String other) {
+    return new IllegalArgumentException(
+        argument + ": overlaps " + other + "; expected memory of its own");
+  }
+
+  private IllegalArgumentException wrongShape(String argument, TensorView view, String prefix) {
+    String shape = Arrays.toString(normalizedShape);
+    return new IllegalArgumentException(
+        argument
+            + ": normalized shape "
+            + shape
+            + " expected a tensor of shape "
+            + prefix
+            + shape.substring(1)
+            + ", got "
+            + Arrays.toString(view.shape()));
+  }
+
+  private static IllegalArgumentException gaps(String argument, TensorView view) {
+    return new IllegalArgumentException(
+        argument + ": " + view + " has gaps between its rows; expected it contiguous");
+  }
+}
