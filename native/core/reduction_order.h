@@ -22,7 +22,7 @@ constexpr int kMaxSegments = 16;
 constexpr int kLaneGroup = 32;
 constexpr int64_t kMaxGroups = 256;
 
-NC_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+NC_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 NC_INLINE constexpr int64_t packets(int64_t n) { return ceil_div(n, kPacket); }
 
 // Powers of two. Enough that a lane of a long row holds 8 to 16 packets, and no more than there are packets.
