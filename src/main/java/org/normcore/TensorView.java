@@ -108,7 +108,8 @@ public final class TensorView {
    *
    * <p>If the pointer knows its limit, that bounds the tensor. The pointer's class says nothing
    * about the dtype. The view keeps the pointer reachable; an operation on it is refused once the
-   * pointer has been deallocated.
+   * pointer has been deallocated. Where something else owns the memory, as with the pointer that a
+   * tensor of another library hands out, add that by {@link #withOwner}.
    *
    * @throws IllegalArgumentException if the pointer is null, or too small for the shape
    */
