@@ -1,0 +1,88 @@
+// Prints one line per case with a digest of every bit of its results: run on two machines, the output is the same.
+
+#include <cstdio>
+
+#include "harness.h"
+
+namespace {
+
+using namespace harness;
+
+void mix(uint64_t& hash, const Bits& bits) {
+  for (const uint64_t b : bits) {
+    for (int byte = 0; byte < 8; ++byte) hash = (hash ^ (b >> (8 * byte) & 0xFF)) * 0x100000001B3u;
+  }
+}
+
+// Draws without the C++ library's distributions, whose logarithms may round differently from one machine to another.
+Bits drawPlainly(std::mt19937_64& random, int32_t dtype, int64_t count, double centre) {
+  Bits bits(static_cast<size_t>(count));
+  for (uint64_t& b : bits) {
+    b = reference::encode(reference::format(dtype), centre + static_cast<double>(random() >> 11) * 0x1p-51 - 2);
+  }
+  return bits;
+}
+
+void print(const Case& c) {
+  std::mt19937_64 random(99);
+  const int64_t n = c.spec.hidden_size, size = c.rows * n;
+  Data d;
+  d.x = drawPlainly(random, c.spec.x_dtype, size, 0.3);
+  if (c.residual) d.residual = drawPlainly(random, c.spec.x_dtype, size, 0);
+  if (c.hasWeight()) d.weight = drawPlainly(random, c.spec.weight_dtype, n, 1);
+  if (c.hasBias()) d.bias = drawPlainly(random, c.spec.weight_dtype, n, 0);
+  d.dy = drawPlainly(random, c.spec.y_dtype, size, 0.1);
+  if (c.dresidual) d.dresidual = drawPlainly(random, c.spec.x_dtype, size, 0);
+  d.dweight = d.dbias = drawPlainly(random, NC_FLOAT32, n, 0);
+  uint64_t common = 0;
+  for (const int32_t level : supportedLevels()) {
+    Form form;
+    form.level = level;
+    const Result r = run(c, d, form);
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (const Bits* bits : {&r.y, &r.residual_out, &r.mean, &r.rstd, &r.dx, &r.dweight, &r.dbias}) mix(hash, *bits);
+    if (level != NC_CPU_PLAIN && hash != common) throw std::runtime_error(levelName(level) + " differs: " + c.describe());
+    common = hash;
+  }
+  std::printf("%016llx  %s\n", static_cast<unsigned long long>(common), c.describe().c_str());
+}
+
+}  // namespace
+
+int main() {
+  const int32_t dtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
+  int turn = 0;
+  for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+    for (const int32_t x : dtypes) {
+      for (const int32_t weight : dtypes) {
+        for (const int32_t y : dtypes) {
+          for (int32_t rounding = 0; rounding < 3; ++rounding) {
+            ++turn;
+            const int64_t sizes[] = {1, 7, 31, 229, 769, 4096};
+            Case c;
+            c.spec = makeSpec(op, x, weight, y, sizes[turn % 6]);
+            c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
+            c.spec.scale_rounding = rounding;
+            c.spec.gamma_offset = turn / 3 % 3;
+            c.spec.compute = turn / 5 % 2;
+            c.spec.variance = op == NC_LAYER_NORM ? turn / 2 % 3 : 0;
+            c.residual = c.dresidual = turn % 4 == 0;
+            c.spec.residual_rounding = turn / 4 % 2;
+            c.rows = 1 + turn % 9;
+            c.dweight_mode = turn % 7 == 0 ? NC_GRADIENT_ACCUMULATE : NC_GRADIENT_WRITE;
+            print(c);
+          }
+        }
+      }
+    }
+  }
+  for (const int64_t n : {20000, 65537, 262144}) {
+    for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+      Case c;
+      c.spec = makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n);
+      c.rows = 2;
+      print(c);
+    }
+  }
+  return 0;
+}
