@@ -111,7 +111,12 @@
     element.style.height = 70 + cases.length * (tensors.length * 8 + 10) + 'px';
     return Object.assign(base(percent), {
       grid: { left: 8, right: 24, top: 40, bottom: 8, containLabel: true },
-      xAxis: axis({ type: 'value', min: 0, axisLabel: Object.assign(text(), { formatter: percent }) }),
+      xAxis: axis({
+        type: 'value',
+        min: 0,
+        splitNumber: element.clientWidth < 560 ? 3 : 6,
+        axisLabel: Object.assign(text(), { formatter: percent }),
+      }),
       yAxis: axis({
         type: 'category',
         inverse: true,
@@ -149,15 +154,15 @@
   }
 
   function labelsFor(element) {
-    const width = element.clientWidth < 560 ? 130 : 320;
+    const narrow = element.clientWidth < 560;
+    const most = narrow ? 20 : 48;
+    // On a narrow page every part of a name but the last becomes its first letter; numbers stay.
+    const abbreviated = (name) => name.replace(/([A-Za-z_])[A-Za-z_]*\./g, '$1.');
     return {
-      width: width,
-      overflow: 'truncate',
       interval: 0,
-      // A name's end tells norms apart, so a long one loses its beginning.
       formatter: (name) => {
-        const most = Math.floor(width / 7);
-        return name.length > most ? '\u2026' + name.slice(name.length - most + 1) : name;
+        const label = narrow ? abbreviated(name) : name;
+        return label.length > most ? '\u2026' + label.slice(label.length - most + 1) : label;
       },
     };
   }

@@ -1,0 +1,32 @@
+package org.normcore.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.gson.JsonObject;
+import org.junit.jupiter.api.Test;
+import org.normcore.DType;
+import org.normcore.ModelType;
+import org.normcore.NormPolicy;
+
+class InfoCommandTest {
+  @Test
+  void textNamesEveryPolicy() {
+    String out = CommandRun.succeeding("info").out();
+    for (NormPolicy policy : NormPolicy.presets().values()) {
+      assertTrue(out.contains(OptionNames.of(policy)), out);
+    }
+  }
+
+  @Test
+  void jsonHoldsEverything() {
+    JsonObject json = CommandRun.succeeding("info", "--json").json();
+    assertEquals(DType.values().length, json.getAsJsonArray("dtypes").size());
+    assertEquals(NormPolicy.presets().size(), json.getAsJsonArray("policies").size());
+    assertEquals(ModelType.all().size(), json.getAsJsonArray("model_types").size());
+    assertFalse(json.getAsJsonObject("cuda").get("available").getAsBoolean());
+    assertTrue(json.getAsJsonObject("cuda").get("reason").getAsString().contains("CUDA"));
+    assertTrue(json.get("vector_level").getAsString().matches("plain|avx2|avx512|neon"));
+  }
+}

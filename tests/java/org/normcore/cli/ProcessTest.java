@@ -1,0 +1,61 @@
+package org.normcore.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.gson.JsonParser;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+/** The command line as a process of its own: exit statuses and streams are the real ones. */
+class ProcessTest {
+  @TempDir private Path directory;
+
+  @Test
+  void statusAndStreamsAreThoseOfTheCommand() throws Exception {
+    assertEquals(0, run("info", "--json"));
+    assertTrue(JsonParser.parseString(output("out")).isJsonObject());
+    assertEquals("", output("err"));
+
+    assertEquals(2, run("audit", "--policies", "none"));
+    assertEquals("", output("out"));
+    assertEquals(1, output("err").lines().count());
+  }
+
+  @Test
+  void auditWritesOnlyJsonOnStandardOutput() throws Exception {
+    assertEquals(
+        0,
+        run("audit", "--json", "--rows", "8", "--hidden", "64", "--out", directory.resolve("report").toString()));
+    assertTrue(JsonParser.parseString(output("out")).getAsJsonObject().has("cases"));
+    assertEquals("", output("err"));
+  }
+
+  private int run(String... args) throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.add("-cp");
+    command.add(System.getProperty("java.class.path"));
+    String cache = System.getProperty("org.bytedeco.javacpp.cachedir");
+    if (cache != null) {
+      command.add("-Dorg.bytedeco.javacpp.cachedir=" + cache);
+    }
+    command.add(Main.class.getName());
+    command.addAll(List.of(args));
+    return new ProcessBuilder(command)
+        .redirectOutput(directory.resolve("out").toFile())
+        .redirectError(directory.resolve("err").toFile())
+        .start()
+        .waitFor();
+  }
+
+  private String output(String name) throws IOException {
+    return Files.readString(directory.resolve(name), StandardCharsets.UTF_8);
+  }
+}

@@ -1,0 +1,60 @@
+package org.normcore.cli;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import org.junit.jupiter.api.Test;
+
+/** What every command does with wrong options, and its help. */
+class UsageTest {
+  @Test
+  void missingCommandsAreNamed() {
+    CommandRun.refused("A command is missing: audit, apply, bench or info");
+    CommandRun.refused("An operation is missing: rms-norm or layer-norm", "apply");
+  }
+
+  @Test
+  void nearCommandsAndOptionsAreSuggested() {
+    CommandRun.refused("did you mean audit?", "audti");
+    CommandRun.refused("did you mean --policies?", "audit", "--polices=t5");
+  }
+
+  @Test
+  void unknownConstantsAreAnsweredWithTheKnownOnes() {
+    CommandRun.refused("\"llama\" is not one of transformer-engine, ", "audit", "--policies", "llama");
+    CommandRun.refused("is not one of float64, float32, bfloat16", "bench", "--dtype", "int8");
+    CommandRun.refused("is not one of compute, input, weight", "apply", "rms-norm", "--in", "x", "--rounding", "up");
+  }
+
+  @Test
+  void constantsMayBeWrittenAsInJava() {
+    assertEquals(OptionNames.parsePolicy("HUGGING_FACE_LLAMA"), OptionNames.parsePolicy("hugging-face-llama"));
+  }
+
+  @Test
+  void cudaIsRefusedWithTheReason() {
+    CommandRun.refused("CUDA", "info", "--device", "cuda");
+    CommandRun.refused("CUDA", "--device", "cuda:1", "audit");
+    CommandRun.refused("expected cpu, cuda or cuda:K", "info", "--device", "gpu");
+  }
+
+  @Test
+  void threadsAreCounted() {
+    CommandRun.refused("--threads is -1, expected at least 1", "info", "--threads", "-1");
+    CommandRun.refused("--threads", "info", "--threads", "two");
+    assertEquals(3, CommandRun.succeeding("info", "--json", "--threads", 3).json().get("threads").getAsInt());
+  }
+
+  @Test
+  void helpNamesTheOptions() {
+    assertTrue(CommandRun.succeeding("--help").out().contains("audit"));
+    assertTrue(CommandRun.succeeding("apply", "layer-norm", "--help").out().contains("--normalized-dims"));
+    assertTrue(CommandRun.succeeding("audit", "--help").out().contains("--activations"));
+    assertTrue(CommandRun.succeeding("bench", "--help").out().contains("--seconds"));
+  }
+
+  @Test
+  void versionIsTheLibrarys() {
+    assertTrue(CommandRun.succeeding("--version").out().matches("normcore \\d+\\.\\d+\\.\\d+\\R"));
+  }
+}

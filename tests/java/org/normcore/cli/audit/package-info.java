@@ -1,0 +1,2 @@
+/** Tests of the audit. */
+package org.normcore.cli.audit;

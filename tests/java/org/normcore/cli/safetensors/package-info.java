@@ -1,0 +1,2 @@
+/** Tests of the safetensors format. */
+package org.normcore.cli.safetensors;
