@@ -40,7 +40,16 @@ class ApplyCommandTest {
   void rmsNormEqualsTheApi() throws IOException {
     Map<String, TensorView> in = inputs(DType.BFLOAT16, DType.BFLOAT16, "x", "weight", "dy");
     CommandRun.succeeding(
-        "apply", "rms-norm", "--in", write(in), "--out", out(), "--policy", "hugging-face-llama", "--epsilon", "1e-6");
+        "apply",
+        "rms-norm",
+        "--in",
+        write(in),
+        "--out",
+        out(),
+        "--policy",
+        "hugging-face-llama",
+        "--epsilon",
+        "1e-6");
 
     TensorView y = empty(DType.BFLOAT16, 2, 3, HIDDEN);
     TensorView dx = empty(DType.BFLOAT16, 2, 3, HIDDEN);
@@ -54,7 +63,8 @@ class ApplyCommandTest {
         Saved saved = norm.forward(in.get("x"), in.get("weight"), y)) {
       norm.backward(saved, in.get("dy"), Gradients.of(dx).weight(dweight, GradientMode.WRITE));
       assertOutput(
-          ImmutableMap.of("y", y, "rstd", saved.rstd().reshape(2, 3), "dx", dx, "dweight", dweight));
+          ImmutableMap.of(
+              "y", y, "rstd", saved.rstd().reshape(2, 3), "dx", dx, "dweight", dweight));
     }
   }
 
@@ -64,17 +74,29 @@ class ApplyCommandTest {
         inputs(DType.BFLOAT16, DType.FLOAT32, "x", "weight", "bias", "residual", "dy", "dresidual");
     in.put("dy", tensor(new Random(5), DType.FLOAT32, 2, 3, HIDDEN));
     CommandRun.succeeding(
-        "apply", "layer-norm", "--in", write(in), "--out", out(), "--policy", "deberta", "--variance", "welford");
+        "apply",
+        "layer-norm",
+        "--in",
+        write(in),
+        "--out",
+        out(),
+        "--policy",
+        "deberta",
+        "--variance",
+        "welford");
 
-    NormPolicy policy =
-        NormPolicy.DEBERTA.toBuilder().variance(VarianceAlgorithm.WELFORD).build();
+    NormPolicy policy = NormPolicy.DEBERTA.toBuilder().variance(VarianceAlgorithm.WELFORD).build();
     TensorView y = empty(DType.FLOAT32, 2, 3, HIDDEN);
     TensorView residualOut = empty(DType.BFLOAT16, 2, 3, HIDDEN);
     TensorView dx = empty(DType.BFLOAT16, 2, 3, HIDDEN);
     TensorView dweight = empty(DType.FLOAT32, HIDDEN);
     TensorView dbias = empty(DType.FLOAT32, HIDDEN);
     try (LayerNorm norm =
-            LayerNorm.builder(HIDDEN).input(DType.BFLOAT16).weight(DType.FLOAT32).policy(policy).build();
+            LayerNorm.builder(HIDDEN)
+                .input(DType.BFLOAT16)
+                .weight(DType.FLOAT32)
+                .policy(policy)
+                .build();
         Saved saved =
             norm.forward(
                 Operands.of(in.get("x"), y)
@@ -106,10 +128,23 @@ class ApplyCommandTest {
     Map<String, TensorView> in = new LinkedHashMap<>();
     in.put("x", tensor(random, DType.FLOAT32, 4, 3, 5));
     CommandRun.succeeding(
-        "apply", "layer-norm", "--in", write(in), "--out", out(), "--policy", "pytorch", "--normalized-dims", 2);
+        "apply",
+        "layer-norm",
+        "--in",
+        write(in),
+        "--out",
+        out(),
+        "--policy",
+        "pytorch",
+        "--normalized-dims",
+        2);
     TensorView y = empty(DType.FLOAT32, 4, 3, 5);
     try (LayerNorm norm =
-            LayerNorm.builder(3, 5).input(DType.FLOAT32).affine(Affine.NONE).policy(NormPolicy.PYTORCH).build();
+            LayerNorm.builder(3, 5)
+                .input(DType.FLOAT32)
+                .affine(Affine.NONE)
+                .policy(NormPolicy.PYTORCH)
+                .build();
         Saved saved = norm.forward(in.get("x"), null, null, y)) {
       assertOutput(ImmutableMap.of("y", y, "rstd", saved.rstd(), "mean", saved.mean()));
     }
@@ -121,8 +156,19 @@ class ApplyCommandTest {
     in.put("dy", tensor(new Random(5), DType.FLOAT16, 2, 3, HIDDEN));
     JsonObject json =
         CommandRun.succeeding(
-                "apply", "rms-norm", "--in", write(in), "--out", out(), "--json",
-                "--output-dtype", "float16", "--grad-dtype", "float32", "--compute", "float64")
+                "apply",
+                "rms-norm",
+                "--in",
+                write(in),
+                "--out",
+                out(),
+                "--json",
+                "--output-dtype",
+                "float16",
+                "--grad-dtype",
+                "float32",
+                "--compute",
+                "float64")
             .json();
     JsonObject tensors = json.getAsJsonObject("tensors");
     assertEquals("float16", tensors.getAsJsonObject("y").get("dtype").getAsString());
@@ -135,11 +181,14 @@ class ApplyCommandTest {
   void modelTypesChooseThePolicy() throws IOException {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     JsonObject json =
-        CommandRun.succeeding("apply", "rms-norm", "--in", in, "--out", out(), "--json", "--model-type", "qwen3").json();
+        CommandRun.succeeding(
+                "apply", "rms-norm", "--in", in, "--out", out(), "--json", "--model-type", "qwen3")
+            .json();
     assertEquals("hugging-face-llama", json.getAsJsonObject("policy").get("name").getAsString());
     CommandRun.refused("bert has layer-norm, not rms-norm", apply(in, "--model-type", "bert"));
     CommandRun.refused("the nearest known are qwen3", apply(in, "--model-type", "qwen33"));
-    CommandRun.refused("mutually exclusive", apply(in, "--model-type", "qwen3", "--policy", "gemma"));
+    CommandRun.refused(
+        "mutually exclusive", apply(in, "--model-type", "qwen3", "--policy", "gemma"));
   }
 
   @Test
@@ -147,20 +196,34 @@ class ApplyCommandTest {
     Path in = write(inputs(DType.BFLOAT16, DType.BFLOAT16, "x", "weight", "dy"));
     CommandRun.succeeding("apply", "rms-norm", "--in", in, "--out", out());
     JsonObject same =
-        CommandRun.succeeding("apply", "rms-norm", "--in", in, "--expect", out(), "--max-ulp", 0, "--json").json();
+        CommandRun.succeeding(
+                "apply", "rms-norm", "--in", in, "--expect", out(), "--max-ulp", 0, "--json")
+            .json();
     assertFalse(same.getAsJsonObject("expect").get("exceeded").getAsBoolean());
     assertEquals(4, same.getAsJsonObject("expect").getAsJsonObject("tensors").size());
 
     CommandRun other =
         CommandRun.of(
-            "apply", "rms-norm", "--in", in, "--expect", out(), "--max-ulp", 0, "--json", "--rounding", "input");
+            "apply",
+            "rms-norm",
+            "--in",
+            in,
+            "--expect",
+            out(),
+            "--max-ulp",
+            0,
+            "--json",
+            "--rounding",
+            "input");
     assertEquals(1, other.status());
-    JsonObject y = other.json().getAsJsonObject("expect").getAsJsonObject("tensors").getAsJsonObject("y");
+    JsonObject y =
+        other.json().getAsJsonObject("expect").getAsJsonObject("tensors").getAsJsonObject("y");
     assertTrue(y.get("differing").getAsDouble() > 0.05, y.toString());
     assertEquals(1, y.get("max_ulp").getAsLong());
     assertTrue(y.getAsJsonObject("first_difference").get("index").getAsLong() >= 0);
 
-    CommandRun text = CommandRun.of("apply", "rms-norm", "--in", in, "--expect", out(), "--rounding", "input");
+    CommandRun text =
+        CommandRun.of("apply", "rms-norm", "--in", in, "--expect", out(), "--rounding", "input");
     assertEquals(0, text.status());
     assertTrue(text.out().contains("first difference"), text.out());
   }
@@ -170,9 +233,12 @@ class ApplyCommandTest {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     Path expect = directory.resolve("expect.safetensors");
     SafetensorsWriter.write(expect, ImmutableMap.of("z", empty(DType.FLOAT32, 1)));
-    CommandRun.refused("has none of the tensors that were computed: y, rstd", apply(in, "--expect", expect));
+    CommandRun.refused(
+        "has none of the tensors that were computed: y, rstd", apply(in, "--expect", expect));
     SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.FLOAT32, 1)));
-    CommandRun.refused("y is float32 [1], but what was computed is float32 [2, 3, 37]", apply(in, "--expect", expect));
+    CommandRun.refused(
+        "y is float32 [1], but what was computed is float32 [2, 3, 37]",
+        apply(in, "--expect", expect));
     CommandRun.refused("--max-ulp needs --expect", apply(in, "--max-ulp", "1"));
     CommandRun.refused("--max-ulp is -1", apply(in, "--max-ulp", "-1", "--expect", expect));
     assertFalse(Files.exists(out()));
@@ -195,12 +261,14 @@ class ApplyCommandTest {
     Path good = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     CommandRun.refused("epsilon", apply(good, "--epsilon", "-1"));
     CommandRun.refused("epsilon", apply(good, "--epsilon", "NaN"));
-    CommandRun.refused("--normalized-dims is 4, expected 1 to 3", apply(good, "--normalized-dims", "4"));
+    CommandRun.refused(
+        "--normalized-dims is 4, expected 1 to 3", apply(good, "--normalized-dims", "4"));
     CommandRun.refused("--normalized-dims is 0", apply(good, "--normalized-dims", "0"));
     CommandRun.refused("--in", "apply", "rms-norm", "--out", out());
     CommandRun.refused("--out is missing", "apply", "rms-norm", "--in", good);
     CommandRun.refused("does not exist", apply(directory.resolve("nowhere")));
-    CommandRun.refused("can't be written", "apply", "rms-norm", "--in", good, "--out", directory.resolve("a/b"));
+    CommandRun.refused(
+        "can't be written", "apply", "rms-norm", "--in", good, "--out", directory.resolve("a/b"));
     Path lonely = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight", "dresidual"));
     CommandRun.refused("has dresidual but no dy", apply(lonely));
     assertFalse(Files.exists(out()));
@@ -240,7 +308,8 @@ class ApplyCommandTest {
     Map<String, TensorView> tensors = new LinkedHashMap<>();
     for (String name : names) {
       boolean vector = name.equals("weight") || name.equals("bias");
-      tensors.put(name, vector ? tensor(random, parameter, HIDDEN) : tensor(random, input, 2, 3, HIDDEN));
+      tensors.put(
+          name, vector ? tensor(random, parameter, HIDDEN) : tensor(random, input, 2, 3, HIDDEN));
     }
     return tensors;
   }

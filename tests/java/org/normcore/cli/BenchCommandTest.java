@@ -11,7 +11,17 @@ import org.junit.jupiter.api.Test;
 
 class BenchCommandTest {
   private static final Object[] SMALL = {
-    "bench", "--rows", "16", "--hidden", "64,100", "--dtype", "float32", "--op", "rms-norm", "--seconds", "0.001"
+    "bench",
+    "--rows",
+    "16",
+    "--hidden",
+    "64,100",
+    "--dtype",
+    "float32",
+    "--op",
+    "rms-norm",
+    "--seconds",
+    "0.001"
   };
 
   @Test
@@ -42,6 +52,7 @@ class BenchCommandTest {
     CommandRun.refused("--rows is 0, expected 1", "bench", "--rows", "0");
     CommandRun.refused("--hidden is 0, expected 1", "bench", "--hidden", "0");
     CommandRun.refused("--seconds is NaN", "bench", "--seconds", "NaN");
-    CommandRun.refused("expected float64, float32, bfloat16 or float16", "bench", "--dtype", "float8-e4m3");
+    CommandRun.refused(
+        "expected float64, float32, bfloat16 or float16", "bench", "--dtype", "float8-e4m3");
   }
 }

@@ -37,7 +37,10 @@ public record CommandRun(int status, String out, String err) {
     return run;
   }
 
-  /** Runs a command that has to be refused as wrong input: one sentence with that text, and nothing else. */
+  /**
+   * Runs a command that has to be refused as wrong input: one sentence with that text, and nothing
+   * else.
+   */
   public static CommandRun refused(String text, Object... args) {
     CommandRun run = of(args);
     assertTrue(run.err.contains(text), run.err);

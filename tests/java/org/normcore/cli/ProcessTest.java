@@ -32,7 +32,15 @@ class ProcessTest {
   void auditWritesOnlyJsonOnStandardOutput() throws Exception {
     assertEquals(
         0,
-        run("audit", "--json", "--rows", "8", "--hidden", "64", "--out", directory.resolve("report").toString()));
+        run(
+            "audit",
+            "--json",
+            "--rows",
+            "8",
+            "--hidden",
+            "64",
+            "--out",
+            directory.resolve("report").toString()));
     assertTrue(JsonParser.parseString(output("out")).getAsJsonObject().has("cases"));
     assertEquals("", output("err"));
   }

@@ -21,14 +21,24 @@ class UsageTest {
 
   @Test
   void unknownConstantsAreAnsweredWithTheKnownOnes() {
-    CommandRun.refused("\"llama\" is not one of transformer-engine, ", "audit", "--policies", "llama");
+    CommandRun.refused(
+        "\"llama\" is not one of transformer-engine, ", "audit", "--policies", "llama");
     CommandRun.refused("is not one of float64, float32, bfloat16", "bench", "--dtype", "int8");
-    CommandRun.refused("is not one of compute, input, weight", "apply", "rms-norm", "--in", "x", "--rounding", "up");
+    CommandRun.refused(
+        "is not one of compute, input, weight",
+        "apply",
+        "rms-norm",
+        "--in",
+        "x",
+        "--rounding",
+        "up");
   }
 
   @Test
   void constantsMayBeWrittenAsInJava() {
-    assertEquals(OptionNames.parsePolicy("HUGGING_FACE_LLAMA"), OptionNames.parsePolicy("hugging-face-llama"));
+    assertEquals(
+        OptionNames.parsePolicy("HUGGING_FACE_LLAMA"),
+        OptionNames.parsePolicy("hugging-face-llama"));
   }
 
   @Test
@@ -42,13 +52,16 @@ class UsageTest {
   void threadsAreCounted() {
     CommandRun.refused("--threads is -1, expected at least 1", "info", "--threads", "-1");
     CommandRun.refused("--threads", "info", "--threads", "two");
-    assertEquals(3, CommandRun.succeeding("info", "--json", "--threads", 3).json().get("threads").getAsInt());
+    assertEquals(
+        3,
+        CommandRun.succeeding("info", "--json", "--threads", 3).json().get("threads").getAsInt());
   }
 
   @Test
   void helpNamesTheOptions() {
     assertTrue(CommandRun.succeeding("--help").out().contains("audit"));
-    assertTrue(CommandRun.succeeding("apply", "layer-norm", "--help").out().contains("--normalized-dims"));
+    assertTrue(
+        CommandRun.succeeding("apply", "layer-norm", "--help").out().contains("--normalized-dims"));
     assertTrue(CommandRun.succeeding("audit", "--help").out().contains("--activations"));
     assertTrue(CommandRun.succeeding("bench", "--help").out().contains("--seconds"));
   }

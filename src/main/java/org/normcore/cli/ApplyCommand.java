@@ -17,6 +17,7 @@ public final class ApplyCommand implements Runnable {
 
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "An operation is missing: rms-norm or layer-norm");
+    throw new ParameterException(
+        spec.commandLine(), "An operation is missing: rms-norm or layer-norm");
   }
 }

@@ -7,7 +7,11 @@ import picocli.CommandLine.Option;
 
 /** The options of {@code apply rms-norm} and {@code apply layer-norm}. */
 final class ApplyOptions {
-  @Option(names = "--in", required = true, paramLabel = "FILE", description = "The tensors to read.")
+  @Option(
+      names = "--in",
+      required = true,
+      paramLabel = "FILE",
+      description = "The tensors to read.")
   Path in;
 
   @Option(
@@ -28,7 +32,8 @@ final class ApplyOptions {
   @Option(
       names = "--output-dtype",
       paramLabel = "TYPE",
-      description = "The type of y and dy: float64, float32, bfloat16 or float16. Default: by the policy.")
+      description =
+          "The type of y and dy: float64, float32, bfloat16 or float16. Default: by the policy.")
   DType outputDType;
 
   @Option(
@@ -53,6 +58,7 @@ final class ApplyOptions {
   @Option(
       names = "--max-ulp",
       paramLabel = "N",
-      description = "With --expect: exit with status 1 if any element is further off, in units in the last place.")
+      description =
+          "With --expect: exit with status 1 if any element is further off, in units in the last place.")
   Long maxUlp;
 }

@@ -6,7 +6,10 @@ import org.normcore.Cuda;
 import org.normcore.Device;
 import picocli.CommandLine.Model.CommandSpec;
 
-/** What a running command needs of its surroundings: where to print, and the options of every command. */
+/**
+ * What a running command needs of its surroundings: where to print, and the options of every
+ * command.
+ */
 public final class Context {
   private final PrintWriter out;
   private final NormcoreCommand root;
@@ -19,10 +22,12 @@ public final class Context {
   /**
    * The context of a command, with its device checked.
    *
-   * @throws UnsupportedOperationException if the device asked for is not to be had; the message says why
+   * @throws UnsupportedOperationException if the device asked for is not to be had; the message
+   *     says why
    */
   public static Context of(CommandSpec spec) {
-    Context context = new Context(spec.commandLine().getOut(), (NormcoreCommand) spec.root().userObject());
+    Context context =
+        new Context(spec.commandLine().getOut(), (NormcoreCommand) spec.root().userObject());
     if (!DeviceNames.parse(context.root.device()).isCpu()) {
       Cuda.ensureAvailable();
     }

@@ -23,7 +23,8 @@ final class Expectation {
     this.maxUlp = maxUlp;
   }
 
-  static Expectation compare(Path path, Map<String, TensorView> computed, Optional<Long> maxUlp) throws IOException {
+  static Expectation compare(Path path, Map<String, TensorView> computed, Optional<Long> maxUlp)
+      throws IOException {
     Map<String, Comparison> comparisons = new LinkedHashMap<>();
     try (SafetensorsFile file = SafetensorsFile.open(path)) {
       for (Map.Entry<String, TensorView> member : computed.entrySet()) {
@@ -35,13 +36,17 @@ final class Expectation {
       }
     }
     if (comparisons.isEmpty()) {
-      throw new BadInput(path + ": has none of the tensors that were computed: " + String.join(", ", computed.keySet()));
+      throw new BadInput(
+          path
+              + ": has none of the tensors that were computed: "
+              + String.join(", ", computed.keySet()));
     }
     return new Expectation(comparisons, maxUlp);
   }
 
   private static void check(Path path, String name, TensorView computed, TensorView expected) {
-    if (computed.dtype() != expected.dtype() || !Arrays.equals(computed.shape(), expected.shape())) {
+    if (computed.dtype() != expected.dtype()
+        || !Arrays.equals(computed.shape(), expected.shape())) {
       throw new BadInput(
           path
               + ": "
@@ -60,7 +65,8 @@ final class Expectation {
   /** Whether some element is further off than allowed; a NaN on one side only always is. */
   boolean exceeded() {
     return maxUlp.isPresent()
-        && comparisons.values().stream().anyMatch(c -> c.nanMismatches() > 0 || c.maxUlp() > maxUlp.get());
+        && comparisons.values().stream()
+            .anyMatch(c -> c.nanMismatches() > 0 || c.maxUlp() > maxUlp.get());
   }
 
   JsonObject json() {
@@ -82,7 +88,9 @@ final class Expectation {
                 Numbers.percent(1 - c.differingShare()),
                 Numbers.shortest(c.maxAbs()),
                 Long.toString(c.maxUlp()),
-                c.first().map(d -> "at " + d.index() + ": " + d.a() + ", expected " + d.b()).orElse("none")));
+                c.first()
+                    .map(d -> "at " + d.index() + ": " + d.a() + ", expected " + d.b())
+                    .orElse("none")));
     out.println();
     table.print(out);
     maxUlp.ifPresent(

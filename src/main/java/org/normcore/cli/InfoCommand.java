@@ -20,7 +20,8 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "info",
     sortOptions = false,
-    description = "Show version, vector level, CUDA or why not, dtypes, policies and known model types.")
+    description =
+        "Show version, vector level, CUDA or why not, dtypes, policies and known model types.")
 public final class InfoCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
@@ -75,9 +76,13 @@ public final class InfoCommand implements Callable<Integer> {
     out.println("vector level  " + OptionNames.of(VectorLevel.best()));
     out.println("threads       " + context.threads());
     out.println(
-        "cuda          " + (Cuda.isAvailable() ? "available" : "no: " + Cuda.unavailabilityCause().getMessage()));
+        "cuda          "
+            + (Cuda.isAvailable()
+                ? "available"
+                : "no: " + Cuda.unavailabilityCause().getMessage()));
     out.println(
-        "dtypes        " + Arrays.stream(DType.values()).map(OptionNames::of).collect(Collectors.joining(", ")));
+        "dtypes        "
+            + Arrays.stream(DType.values()).map(OptionNames::of).collect(Collectors.joining(", ")));
     out.println();
     TextTable policies = new TextTable("policy", "scale rounding", "gamma offset", "formula");
     for (NormPolicy policy : NormPolicy.presets().values()) {
@@ -90,6 +95,8 @@ public final class InfoCommand implements Callable<Integer> {
     policies.print(out);
     out.println();
     out.println(
-        "model types   " + ModelType.all().size() + " known, from Hugging Face transformers; --json lists them");
+        "model types   "
+            + ModelType.all().size()
+            + " known, from Hugging Face transformers; --json lists them");
   }
 }

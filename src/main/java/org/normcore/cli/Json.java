@@ -9,7 +9,8 @@ import com.google.gson.JsonPrimitive;
 
 /** The spelling of JSON documents. */
 public final class Json {
-  private static final Gson GSON = new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create();
+  private static final Gson GSON =
+      new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create();
 
   private Json() {}
 

@@ -49,7 +49,8 @@ final class NormApplication {
 
   private void checkOptions() {
     if (options.out == null && options.expect == null) {
-      throw new BadInput("--out is missing: expected the file to write, or --expect to compare with only");
+      throw new BadInput(
+          "--out is missing: expected the file to write, or --expect to compare with only");
     }
     if (options.maxUlp != null && options.expect == null) {
       throw new BadInput("--max-ulp needs --expect, the file to compare with");
@@ -77,9 +78,13 @@ final class NormApplication {
     long[] statisticsShape = Arrays.copyOf(x.shape(), x.rank() - options.normalizedDims);
     TensorView y = output("y", norm.outputDType(), x.shape());
     TensorView rstd = output("rstd", norm.statisticsDType(), statisticsShape);
-    TensorView mean = kind == NormKind.LAYER_NORM ? output("mean", norm.statisticsDType(), statisticsShape) : null;
+    TensorView mean =
+        kind == NormKind.LAYER_NORM
+            ? output("mean", norm.statisticsDType(), statisticsShape)
+            : null;
 
-    Operands operands = Operands.of(x, y).weight(inputs.weight().orElse(null)).bias(inputs.bias().orElse(null));
+    Operands operands =
+        Operands.of(x, y).weight(inputs.weight().orElse(null)).bias(inputs.bias().orElse(null));
     TensorView normalised = x;
     if (inputs.residual().isPresent()) {
       normalised = output("residual_out", x.dtype(), x.shape());
@@ -89,9 +94,16 @@ final class NormApplication {
     if (inputs.dy().isPresent()) {
       Gradients gradients = gradients(norm, inputs);
       long rows = x.rows(options.normalizedDims);
-      try (NativeBuffer workspace = NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients))) {
+      try (NativeBuffer workspace =
+          NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients))) {
         norm.backward(
-            normalised, inputs.weight().orElse(null), mean, rstd, inputs.dy().get(), gradients, workspace);
+            normalised,
+            inputs.weight().orElse(null),
+            mean,
+            rstd,
+            inputs.dy().get(),
+            gradients,
+            workspace);
       }
     }
   }
@@ -100,12 +112,16 @@ final class NormApplication {
     DType dtype = Optional.ofNullable(options.gradDType).orElse(norm.weightDType());
     Gradients gradients = Gradients.of(output("dx", norm.inputDType(), inputs.x().shape()));
     if (inputs.weight().isPresent()) {
-      gradients = gradients.weight(output("dweight", dtype, inputs.normalizedShape()), GradientMode.WRITE);
+      gradients =
+          gradients.weight(output("dweight", dtype, inputs.normalizedShape()), GradientMode.WRITE);
     }
     if (inputs.bias().isPresent()) {
-      gradients = gradients.bias(output("dbias", dtype, inputs.normalizedShape()), GradientMode.WRITE);
+      gradients =
+          gradients.bias(output("dbias", dtype, inputs.normalizedShape()), GradientMode.WRITE);
     }
-    return inputs.dresidual().isPresent() ? gradients.residual(inputs.dresidual().get()) : gradients;
+    return inputs.dresidual().isPresent()
+        ? gradients.residual(inputs.dresidual().get())
+        : gradients;
   }
 
   private TensorView output(String name, DType dtype, long[] shape) {
@@ -118,7 +134,8 @@ final class NormApplication {
     if (options.expect == null) {
       return Optional.empty();
     }
-    return Optional.of(Expectation.compare(options.expect, outputs, Optional.ofNullable(options.maxUlp)));
+    return Optional.of(
+        Expectation.compare(options.expect, outputs, Optional.ofNullable(options.maxUlp)));
   }
 
   private void report(Norm norm, Optional<Expectation> expectation) {
@@ -138,7 +155,8 @@ final class NormApplication {
                 + PolicyText.formula(norm.policy()));
     TextTable table = new TextTable("tensor", "dtype", "shape");
     outputs.forEach(
-        (name, view) -> table.row(name, OptionNames.of(view.dtype()), Arrays.toString(view.shape())));
+        (name, view) ->
+            table.row(name, OptionNames.of(view.dtype()), Arrays.toString(view.shape())));
     table.print(context.out());
     expectation.ifPresent(e -> e.print(context.out()));
     if (options.out != null) {

@@ -39,7 +39,8 @@ record NormInputs(
             find(file, "dy"),
             find(file, "dresidual"));
     if (inputs.dresidual.isPresent() && inputs.dy.isEmpty()) {
-      throw new BadInput(options.in + ": has dresidual but no dy, the other half of the backward's input");
+      throw new BadInput(
+          options.in + ": has dresidual but no dy, the other half of the backward's input");
     }
     return inputs;
   }

@@ -35,7 +35,8 @@ public record NormRequest(
 
   /** Makes the norm. */
   public Norm open() {
-    Norm.Builder<?> builder = kind == NormKind.RMS_NORM ? RmsNorm.builder(shape) : LayerNorm.builder(shape);
+    Norm.Builder<?> builder =
+        kind == NormKind.RMS_NORM ? RmsNorm.builder(shape) : LayerNorm.builder(shape);
     builder.epsilon(epsilon);
     builder.input(input);
     builder.weight(weight);

@@ -58,7 +58,8 @@ public final class NormcoreCommand implements Runnable {
       scope = ScopeType.INHERIT,
       paramLabel = "N",
       defaultValue = "0",
-      description = "Threads on the CPU. Default: one per processor. Never changes a bit of a result.")
+      description =
+          "Threads on the CPU. Default: one per processor. Never changes a bit of a result.")
   private int threads;
 
   boolean json() {
@@ -75,6 +76,7 @@ public final class NormcoreCommand implements Runnable {
 
   @Override
   public void run() {
-    throw new ParameterException(spec.commandLine(), "A command is missing: audit, apply, bench or info");
+    throw new ParameterException(
+        spec.commandLine(), "A command is missing: audit, apply, bench or info");
   }
 }

@@ -44,7 +44,9 @@ public final class OptionNames {
       }
     }
     String known =
-        NormPolicy.presets().values().stream().map(OptionNames::of).collect(Collectors.joining(", "));
+        NormPolicy.presets().values().stream()
+            .map(OptionNames::of)
+            .collect(Collectors.joining(", "));
     throw new TypeConversionException("\"" + text + "\" is not one of " + known);
   }
 }

@@ -12,7 +12,10 @@ import org.normcore.VarianceAlgorithm;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Option;
 
-/** The options that choose a policy: a preset or a model type to start from, and single choices over it. */
+/**
+ * The options that choose a policy: a preset or a model type to start from, and single choices over
+ * it.
+ */
 final class PolicyOptions {
   @ArgGroup(exclusive = true)
   private Start start;
@@ -35,13 +38,17 @@ final class PolicyOptions {
       description = "How the variance is formed: two-pass, welford or sum-of-squares.")
   private VarianceAlgorithm variance;
 
-  @Option(names = "--compute", paramLabel = "C", description = "The type of all arithmetic: float32 or float64.")
+  @Option(
+      names = "--compute",
+      paramLabel = "C",
+      description = "The type of all arithmetic: float32 or float64.")
   private ComputeType compute;
 
   @Option(
       names = "--residual-rounding",
       paramLabel = "R",
-      description = "What is normalised with a residual: the sum rounded to the input's type (input) or not (compute).")
+      description =
+          "What is normalised with a residual: the sum rounded to the input's type (input) or not (compute).")
   private ResidualRounding residualRounding;
 
   /** Where the policy starts from. */
@@ -57,7 +64,8 @@ final class PolicyOptions {
     @Option(
         names = "--model-type",
         paramLabel = "TYPE",
-        description = "The preset that fits this model_type of a Hugging Face config.json, for example qwen3.")
+        description =
+            "The preset that fits this model_type of a Hugging Face config.json, for example qwen3.")
     private String modelType;
   }
 
@@ -84,7 +92,12 @@ final class PolicyOptions {
     ModelType type = ModelType.of(start.modelType);
     if (type.norm() != kind) {
       throw new BadInput(
-          "--model-type " + type.modelType() + " has " + OptionNames.of(type.norm()) + ", not " + OptionNames.of(kind));
+          "--model-type "
+              + type.modelType()
+              + " has "
+              + OptionNames.of(type.norm())
+              + ", not "
+              + OptionNames.of(kind));
     }
     return type.policy();
   }

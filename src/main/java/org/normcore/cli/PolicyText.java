@@ -26,9 +26,12 @@ public final class PolicyText {
   public static String sentence(NormPolicy policy) {
     String rounding =
         switch (policy.scaleRounding()) {
-          case COMPUTE -> "The normalised value stays in the compute type to the end and is rounded once.";
-          case INPUT -> "The normalised value is rounded to the input's type before the weight is applied.";
-          case WEIGHT -> "The normalised value is rounded to the weight's type before the weight is applied.";
+          case COMPUTE ->
+              "The normalised value stays in the compute type to the end and is rounded once.";
+          case INPUT ->
+              "The normalised value is rounded to the input's type before the weight is applied.";
+          case WEIGHT ->
+              "The normalised value is rounded to the weight's type before the weight is applied.";
         };
     return switch (policy.gammaOffset()) {
       case NONE -> rounding;

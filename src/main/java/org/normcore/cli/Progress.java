@@ -42,7 +42,8 @@ public final class Progress implements AutoCloseable {
   }
 
   private static boolean standardErrorIsTerminal() {
-    // Java can't ask this of standard error alone: System.console() wants standard input to be a terminal as well.
+    // Java can't ask this of standard error alone: System.console() wants standard input to be a
+    // terminal as well.
     try {
       String target = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
       return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty");

@@ -51,7 +51,8 @@ class AuditCommandTest {
   @Test
   void jsonHoldsEveryNumberTwice() throws IOException {
     JsonObject json = audit("--json", "--rows", "16", "--hidden", "64");
-    JsonObject saved = JsonParser.parseString(Files.readString(out().resolve("audit.json"))).getAsJsonObject();
+    JsonObject saved =
+        JsonParser.parseString(Files.readString(out().resolve("audit.json"))).getAsJsonObject();
     assertEquals(saved.get("cases"), json.get("cases"));
     assertEquals(out().resolve("report.html").toString(), json.get("report").getAsString());
     for (JsonObject one : cases(json, "cases")) {
@@ -60,7 +61,9 @@ class AuditCommandTest {
         assertTrue(
             numbers
                 .keySet()
-                .containsAll(ImmutableSet.of("differing", "beyond_0_01", "max_abs", "max_ulp", "ulp_histogram")));
+                .containsAll(
+                    ImmutableSet.of(
+                        "differing", "beyond_0_01", "max_abs", "max_ulp", "ulp_histogram")));
         long counted =
             StreamSupport.stream(numbers.getAsJsonArray("ulp_histogram").spliterator(), false)
                 .mapToLong(bucket -> bucket.getAsJsonObject().get("count").getAsLong())
@@ -72,20 +75,30 @@ class AuditCommandTest {
 
   @Test
   void seedsDecideAndThreadsDoNot() {
-    JsonElement one = audit("--json", "--rows", "33", "--hidden", "100", "--threads", "1").get("cases");
-    assertEquals(one, audit("--json", "--rows", "33", "--hidden", "100", "--threads", "3").get("cases"));
-    assertNotEquals(one, audit("--json", "--rows", "33", "--hidden", "100", "--seed", "1").get("cases"));
+    JsonElement one =
+        audit("--json", "--rows", "33", "--hidden", "100", "--threads", "1").get("cases");
+    assertEquals(
+        one, audit("--json", "--rows", "33", "--hidden", "100", "--threads", "3").get("cases"));
+    assertNotEquals(
+        one, audit("--json", "--rows", "33", "--hidden", "100", "--seed", "1").get("cases"));
   }
 
   @Test
   void equivalentPoliciesDoNotDiffer() {
-    JsonObject json = audit("--json", "--rows", "64", "--hidden", "300", "--policies", "transformer-engine,pytorch");
+    JsonObject json =
+        audit(
+            "--json",
+            "--rows",
+            "64",
+            "--hidden",
+            "300",
+            "--policies",
+            "transformer-engine,pytorch");
     JsonObject only = cases(json, "cases").get(0);
     for (String tensor : List.of("y", "dx", "dweight")) {
       assertEquals(0, differing(only, tensor), tensor);
     }
-    JsonObject wide =
-        audit("--json", "--rows", "64", "--hidden", "300", "--dtype", "float32");
+    JsonObject wide = audit("--json", "--rows", "64", "--hidden", "300", "--dtype", "float32");
     assertEquals(0, differing(cases(wide, "cases").get(0), "y"));
     assertEquals(0, differing(cases(wide, "cases").get(0), "dx"));
   }
@@ -116,7 +129,8 @@ class AuditCommandTest {
 
   @Test
   void recordedOutputsAreJudgedAgainstTheExactValue() {
-    JsonObject json = audit("--json", "--model", MODEL, "--activations", ACTIVATIONS, "--policies", "pytorch");
+    JsonObject json =
+        audit("--json", "--model", MODEL, "--activations", ACTIVATIONS, "--policies", "pytorch");
     List<JsonObject> recorded = cases(json, "recorded");
     assertEquals(13, recorded.size());
     double largest = 0;
@@ -127,7 +141,8 @@ class AuditCommandTest {
       double theirs = error(one, "recorded");
       largestRecorded = Math.max(largestRecorded, theirs);
       largest = Math.max(largest, error(one, "normcore"));
-      // Float32 arithmetic rounds four times on the way; whose roundings add up worse in one norm is chance.
+      // Float32 arithmetic rounds four times on the way; whose roundings add up worse in one norm
+      // is chance.
       assertTrue(error(one, "normcore") < 2.5 * theirs, one.toString());
       assertTrue(error(one, "normcore_float64") < theirs, one.toString());
     }
@@ -145,7 +160,8 @@ class AuditCommandTest {
 
   @Test
   void unknownFamiliesAreSaidToBeUnknown() throws IOException {
-    model("{\"model_type\":\"nothing-of-the-kind\",\"rms_norm_eps\":1e-6,\"torch_dtype\":\"bfloat16\"}");
+    model(
+        "{\"model_type\":\"nothing-of-the-kind\",\"rms_norm_eps\":1e-6,\"torch_dtype\":\"bfloat16\"}");
     JsonObject json = audit("--json", "--model", directory, "--rows", "4");
     assertFalse(json.getAsJsonObject("model").get("known").getAsBoolean());
     assertEquals(1e-6, json.getAsJsonObject("model").get("epsilon").getAsDouble());
@@ -163,9 +179,12 @@ class AuditCommandTest {
 
   @Test
   void textEndsWithTheConclusionAndTheReport() throws IOException {
-    CommandRun run = CommandRun.succeeding("audit", "--rows", "16", "--hidden", "64", "--seed", "7", "--out", out());
+    CommandRun run =
+        CommandRun.succeeding(
+            "audit", "--rows", "16", "--hidden", "64", "--seed", "7", "--out", out());
     assertTrue(run.out().contains("seed 7"), run.out());
-    assertTrue(run.out().contains("transformer-engine and hugging-face-llama differ in"), run.out());
+    assertTrue(
+        run.out().contains("transformer-engine and hugging-face-llama differ in"), run.out());
     assertTrue(run.out().stripTrailing().endsWith("report.html"), run.out());
     String html = Files.readString(out().resolve("report.html"));
     assertTrue(html.contains("depend on where the norm rounds"), "headline");
@@ -177,10 +196,13 @@ class AuditCommandTest {
 
   @Test
   void namesInTheModelCanNotEscapeIntoTheReport() throws IOException {
-    Files.writeString(directory.resolve("config.json"), "{\"model_type\":\"llama\",\"dtype\":\"bfloat16\"}");
+    Files.writeString(
+        directory.resolve("config.json"), "{\"model_type\":\"llama\",\"dtype\":\"bfloat16\"}");
     SafetensorsWriter.write(
         directory.resolve("model.safetensors"),
-        ImmutableMap.of("</script><script>alert(1)</script>.norm.weight", Tensors.of(new float[64], DType.BFLOAT16, 64)));
+        ImmutableMap.of(
+            "</script><script>alert(1)</script>.norm.weight",
+            Tensors.of(new float[64], DType.BFLOAT16, 64)));
     audit("--json", "--model", directory, "--rows", "2");
     assertFalse(Files.readString(out().resolve("report.html")).contains("<script>alert"));
   }
@@ -188,7 +210,14 @@ class AuditCommandTest {
   @Test
   void wrongOptionsAreRefused() {
     refused("--activations needs --model", "--activations", ACTIVATIONS);
-    refused("--rows can't be given with --activations", "--model", MODEL, "--activations", ACTIVATIONS, "--rows", 4);
+    refused(
+        "--rows can't be given with --activations",
+        "--model",
+        MODEL,
+        "--activations",
+        ACTIVATIONS,
+        "--rows",
+        4);
     refused("--hidden can't be given with --model", "--model", MODEL, "--hidden", 4);
     refused("--rows is 0, expected at least 1", "--rows", 0);
     refused("--rows is 9999999999, expected at most", "--rows", 9999999999L);
@@ -216,8 +245,14 @@ class AuditCommandTest {
     model("{\"model_type\":\"llama\"}");
     refused("holds no hidden states", "--model", directory, "--activations", ACTIVATIONS);
     Path activations = directory.resolve("activations.bin");
-    SafetensorsWriter.write(activations, ImmutableMap.of("model.norm.x", Tensors.empty(DType.FLOAT32, 2, 63)));
-    refused("expected a tensor of shape [*, 64], got [2, 63]", "--model", directory, "--activations", activations);
+    SafetensorsWriter.write(
+        activations, ImmutableMap.of("model.norm.x", Tensors.empty(DType.FLOAT32, 2, 63)));
+    refused(
+        "expected a tensor of shape [*, 64], got [2, 63]",
+        "--model",
+        directory,
+        "--activations",
+        activations);
     Files.write(activations, new byte[4]);
     refused("too short for a safetensors file", "--model", directory, "--activations", activations);
     assertFalse(Files.exists(out()));
@@ -253,7 +288,9 @@ class AuditCommandTest {
   }
 
   private static List<JsonObject> cases(JsonObject json, String name) {
-    return StreamSupport.stream(json.getAsJsonArray(name).spliterator(), false).map(JsonElement::getAsJsonObject).toList();
+    return StreamSupport.stream(json.getAsJsonArray(name).spliterator(), false)
+        .map(JsonElement::getAsJsonObject)
+        .toList();
   }
 
   private static List<String> names(JsonObject one) {

@@ -75,7 +75,8 @@ class NormFinderTest {
     Map<String, TensorEntry> tensors = tensors("layers.10.norm.weight", 8);
     tensors.putAll(tensors("layers.9.norm.weight", 8));
     assertEquals(
-        List.of("layers.9.norm", "layers.10.norm"), NormFinder.find(tensors).stream().map(NormModule::name).toList());
+        List.of("layers.9.norm", "layers.10.norm"),
+        NormFinder.find(tensors).stream().map(NormModule::name).toList());
   }
 
   private static Map<String, TensorEntry> tensors(String name, long... shape) {
@@ -84,7 +85,9 @@ class NormFinderTest {
       elements *= size;
     }
     Map<String, TensorEntry> tensors = new LinkedHashMap<>();
-    tensors.put(name, new TensorEntry(name, StoredType.F32, ImmutableLongArray.copyOf(shape), 0, 4 * elements));
+    tensors.put(
+        name,
+        new TensorEntry(name, StoredType.F32, ImmutableLongArray.copyOf(shape), 0, 4 * elements));
     return tensors;
   }
 }

@@ -56,7 +56,8 @@ class ComparisonTest {
 
   @Test
   void zerosOfBothSignsAreNeighbours() {
-    Comparison comparison = Comparison.of(tensor(DType.BFLOAT16, 0.0), tensor(DType.BFLOAT16, -0.0));
+    Comparison comparison =
+        Comparison.of(tensor(DType.BFLOAT16, 0.0), tensor(DType.BFLOAT16, -0.0));
     assertEquals(1, comparison.differing());
     assertEquals(1, comparison.maxUlp());
     assertEquals(0, comparison.maxAbs());
@@ -66,14 +67,16 @@ class ComparisonTest {
   void distancesAcrossTheWholeRangeDoNotOverflow() {
     Comparison comparison =
         Comparison.of(
-            tensor(DType.FLOAT64, Double.NEGATIVE_INFINITY, 1), tensor(DType.FLOAT64, Double.POSITIVE_INFINITY, 1));
+            tensor(DType.FLOAT64, Double.NEGATIVE_INFINITY, 1),
+            tensor(DType.FLOAT64, Double.POSITIVE_INFINITY, 1));
     assertEquals(Long.MAX_VALUE, comparison.maxUlp());
     assertEquals(1, comparison.differing());
   }
 
   @Test
   void aNanOnOneSideIsCountedApart() {
-    Comparison comparison = Comparison.of(tensor(DType.FLOAT16, Double.NaN, 1), tensor(DType.FLOAT16, 1, 1));
+    Comparison comparison =
+        Comparison.of(tensor(DType.FLOAT16, Double.NaN, 1), tensor(DType.FLOAT16, 1, 1));
     assertEquals(1, comparison.nanMismatches());
     assertEquals(0.5, comparison.differingShare());
     assertEquals(0, comparison.maxAbs());
@@ -81,7 +84,9 @@ class ComparisonTest {
 
   @Test
   void largeDifferencesAreCounted() {
-    Comparison comparison = Comparison.of(tensor(DType.FLOAT64, 0, 0, 0, 0), tensor(DType.FLOAT64, 0.01, 0.02, 0.005, 0));
+    Comparison comparison =
+        Comparison.of(
+            tensor(DType.FLOAT64, 0, 0, 0, 0), tensor(DType.FLOAT64, 0.01, 0.02, 0.005, 0));
     assertEquals(0.25, comparison.beyondShare());
   }
 
@@ -99,7 +104,8 @@ class ComparisonTest {
   void otherTypesAndShapesAreRefused() {
     TensorView a = tensor(DType.FLOAT32, 1, 2);
     assertThrows(IllegalArgumentException.class, () -> Comparison.of(a, tensor(DType.FLOAT32, 1)));
-    assertThrows(IllegalArgumentException.class, () -> Comparison.of(a, tensor(DType.FLOAT64, 1, 2)));
+    assertThrows(
+        IllegalArgumentException.class, () -> Comparison.of(a, tensor(DType.FLOAT64, 1, 2)));
   }
 
   private static TensorView tensor(DType dtype, double... values) {

@@ -108,12 +108,17 @@ class HostileHeaderTest {
 
   @Test
   void deepNestingIsRefused() throws IOException {
-    refused("is not valid JSON", write(("{\"x\":" + "[".repeat(100_000)).getBytes(StandardCharsets.UTF_8)));
+    refused(
+        "is not valid JSON",
+        write(("{\"x\":" + "[".repeat(100_000)).getBytes(StandardCharsets.UTF_8)));
   }
 
   @Test
   void endlessNumbersAreRefused() throws IOException {
-    String header = "{\"x\":{\"dtype\":\"F32\",\"shape\":[" + "9".repeat(100_000) + "],\"data_offsets\":[0,16]}}";
+    String header =
+        "{\"x\":{\"dtype\":\"F32\",\"shape\":["
+            + "9".repeat(100_000)
+            + "],\"data_offsets\":[0,16]}}";
     refused("is not valid JSON", write(header.getBytes(StandardCharsets.UTF_8)));
   }
 
@@ -124,7 +129,8 @@ class HostileHeaderTest {
   }
 
   private void refused(String fault, Path file) {
-    String message = assertThrows(SafetensorsException.class, () -> SafetensorsFile.open(file)).getMessage();
+    String message =
+        assertThrows(SafetensorsException.class, () -> SafetensorsFile.open(file)).getMessage();
     assertTrue(message.startsWith(file.toString()), message);
     assertTrue(message.contains(fault), message);
     assertEquals(1, message.lines().count());

@@ -24,8 +24,10 @@ class SafetensorsDirectoryTest {
 
   @BeforeEach
   void writeShards() throws IOException {
-    SafetensorsWriter.write(directory.resolve("a.safetensors"), ImmutableMap.of("first", tensor(1)));
-    SafetensorsWriter.write(directory.resolve("b.safetensors"), ImmutableMap.of("second", tensor(2)));
+    SafetensorsWriter.write(
+        directory.resolve("a.safetensors"), ImmutableMap.of("first", tensor(1)));
+    SafetensorsWriter.write(
+        directory.resolve("b.safetensors"), ImmutableMap.of("second", tensor(2)));
   }
 
   @Test
@@ -46,7 +48,8 @@ class SafetensorsDirectoryTest {
 
   @Test
   void aSingleFileGoesBeforeOthers() throws IOException {
-    SafetensorsWriter.write(directory.resolve("model.safetensors"), ImmutableMap.of("first", tensor(3)));
+    SafetensorsWriter.write(
+        directory.resolve("model.safetensors"), ImmutableMap.of("first", tensor(3)));
     try (SafetensorsDirectory model = SafetensorsDirectory.open(directory)) {
       assertArrayEquals(new float[] {3}, model.view("first").toFloats());
     }
@@ -54,7 +57,8 @@ class SafetensorsDirectoryTest {
 
   @Test
   void tensorsInTwoFilesAreRefused() throws IOException {
-    SafetensorsWriter.write(directory.resolve("c.safetensors"), ImmutableMap.of("first", tensor(3)));
+    SafetensorsWriter.write(
+        directory.resolve("c.safetensors"), ImmutableMap.of("first", tensor(3)));
     refused("holds the tensor \"first\" in two files");
   }
 
@@ -95,11 +99,14 @@ class SafetensorsDirectoryTest {
 
   private void refused(String fault) {
     String message =
-        assertThrows(SafetensorsException.class, () -> SafetensorsDirectory.open(directory)).getMessage();
+        assertThrows(SafetensorsException.class, () -> SafetensorsDirectory.open(directory))
+            .getMessage();
     assertTrue(message.contains(fault), message);
   }
 
   private static TensorView tensor(float value) {
-    return NativeBuffer.allocate(DType.FLOAT32, 1).view(DType.FLOAT32, 1).copyFrom(new float[] {value});
+    return NativeBuffer.allocate(DType.FLOAT32, 1)
+        .view(DType.FLOAT32, 1)
+        .copyFrom(new float[] {value});
   }
 }

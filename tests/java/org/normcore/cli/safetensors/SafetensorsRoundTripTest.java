@@ -67,15 +67,29 @@ class SafetensorsRoundTripTest {
   void tensorsBeyondTwoGibibytesAreReached() throws IOException {
     long big = (1L << 31) + 12;
     String header =
-        "{\"big\":{\"dtype\":\"U8\",\"shape\":[" + big + "],\"data_offsets\":[0," + big + "]},"
-            + "\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[" + big + "," + (big + 8) + "]}}";
+        "{\"big\":{\"dtype\":\"U8\",\"shape\":["
+            + big
+            + "],\"data_offsets\":[0,"
+            + big
+            + "]},"
+            + "\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":["
+            + big
+            + ","
+            + (big + 8)
+            + "]}}";
     Path path = directory.resolve("big.safetensors");
     byte[] text = header.getBytes(StandardCharsets.UTF_8);
     try (RandomAccessFile file = new RandomAccessFile(path.toFile(), "rw")) {
-      file.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(text.length).array());
+      file.write(
+          ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(text.length).array());
       file.write(text);
       file.seek(8 + text.length + big);
-      file.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putFloat(1.5f).putFloat(-2).array());
+      file.write(
+          ByteBuffer.allocate(8)
+              .order(ByteOrder.LITTLE_ENDIAN)
+              .putFloat(1.5f)
+              .putFloat(-2)
+              .array());
     }
     try (SafetensorsFile file = SafetensorsFile.open(path)) {
       assertArrayEquals(new float[] {1.5f, -2}, file.view("x").toFloats());
@@ -85,7 +99,8 @@ class SafetensorsRoundTripTest {
   @Test
   void metadataIsRead() throws IOException {
     try (SafetensorsFile file =
-        SafetensorsFile.open(Path.of("tests/data/all-MiniLM-L6-v2-norms/activations.safetensors"))) {
+        SafetensorsFile.open(
+            Path.of("tests/data/all-MiniLM-L6-v2-norms/activations.safetensors"))) {
       assertEquals("1e-12", file.metadata().get("eps"));
       assertEquals(26, file.entries().size());
     }
@@ -93,14 +108,21 @@ class SafetensorsRoundTripTest {
 
   @Test
   void integersAreListedButNotViewed() throws IOException {
-    byte[] header = "{\"ids\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}".getBytes(StandardCharsets.UTF_8);
+    byte[] header =
+        "{\"ids\":{\"dtype\":\"I64\",\"shape\":[1],\"data_offsets\":[0,8]}}"
+            .getBytes(StandardCharsets.UTF_8);
     Path path = directory.resolve("ids.safetensors");
     Files.write(
         path,
-        ByteBuffer.allocate(16 + header.length).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).put(header).array());
+        ByteBuffer.allocate(16 + header.length)
+            .order(ByteOrder.LITTLE_ENDIAN)
+            .putLong(header.length)
+            .put(header)
+            .array());
     try (SafetensorsFile file = SafetensorsFile.open(path)) {
       assertEquals(StoredType.I64, file.entries().get("ids").type());
-      String message = assertThrows(SafetensorsException.class, () -> file.view("ids")).getMessage();
+      String message =
+          assertThrows(SafetensorsException.class, () -> file.view("ids")).getMessage();
       assertTrue(message.contains("\"ids\" is I64, not a floating-point type"), message);
       assertThrows(SafetensorsException.class, () -> file.view("other"));
     }
@@ -124,7 +146,8 @@ class SafetensorsRoundTripTest {
       assertEquals(List.of(path), files.toList());
     }
     assertThrows(
-        SafetensorsException.class, () -> SafetensorsWriter.write(directory.resolve("no/such/file"), ImmutableMap.of()));
+        SafetensorsException.class,
+        () -> SafetensorsWriter.write(directory.resolve("no/such/file"), ImmutableMap.of()));
   }
 
   private static TensorView tensor(DType dtype, long... shape) {

@@ -58,10 +58,16 @@ public final class AuditCommand implements Callable<Integer> {
   @Option(
       names = "--rows",
       paramLabel = "N",
-      description = "Rows of hidden states to draw. Default: 1024, or " + MODEL_ROWS + " for each norm of a model.")
+      description =
+          "Rows of hidden states to draw. Default: 1024, or "
+              + MODEL_ROWS
+              + " for each norm of a model.")
   private Long rows;
 
-  @Option(names = "--hidden", paramLabel = "N", description = "The length of a row without --model. Default: 4096.")
+  @Option(
+      names = "--hidden",
+      paramLabel = "N",
+      description = "The length of a row without --model. Default: 4096.")
   private Long hidden;
 
   @Option(
@@ -112,7 +118,8 @@ public final class AuditCommand implements Callable<Integer> {
       throw new BadInput("--activations needs --model, whose norms they are the hidden states of");
     }
     if (activations != null && rows != null) {
-      throw new BadInput("--rows can't be given with --activations, which have their own number of rows");
+      throw new BadInput(
+          "--rows can't be given with --activations, which have their own number of rows");
     }
     if (hidden != null && model != null) {
       throw new BadInput("--hidden can't be given with --model, which has its own hidden size");
@@ -122,7 +129,9 @@ public final class AuditCommand implements Callable<Integer> {
     for (DType dtype : dtypes == null ? List.<DType>of() : dtypes) {
       if (!dtype.isNormType()) {
         throw new BadInput(
-            "--dtype is " + OptionNames.of(dtype) + ", expected float64, float32, bfloat16 or float16");
+            "--dtype is "
+                + OptionNames.of(dtype)
+                + ", expected float64, float32, bfloat16 or float16");
       }
     }
     if (Files.exists(out) && !Files.isDirectory(out)) {
@@ -141,7 +150,9 @@ public final class AuditCommand implements Callable<Integer> {
     long width = hidden == null ? BuiltInCase.HIDDEN_SIZE : hidden;
     try (BuiltInCase source = new BuiltInCase(new Gaussian(seed), height, width)) {
       ImmutableList<NormPolicy> chosen =
-          chosenPolicies().orElse(ImmutableList.of(NormPolicy.TRANSFORMER_ENGINE, NormPolicy.HUGGING_FACE_LLAMA));
+          chosenPolicies()
+              .orElse(
+                  ImmutableList.of(NormPolicy.TRANSFORMER_ENGINE, NormPolicy.HUGGING_FACE_LLAMA));
       ImmutableList<DType> types = chosenDTypes().orElse(ImmutableList.of(DType.BFLOAT16));
       return audit(context, source, Optional.empty(), chosen, types, BuiltInCase.EPSILON);
     }
@@ -149,16 +160,26 @@ public final class AuditCommand implements Callable<Integer> {
 
   private AuditReport auditModel(Context context) throws IOException {
     long height = rows == null ? MODEL_ROWS : rows;
-    try (ModelNorms source = ModelNorms.open(model, Optional.ofNullable(activations), new Gaussian(seed), height)) {
+    try (ModelNorms source =
+        ModelNorms.open(model, Optional.ofNullable(activations), new Gaussian(seed), height)) {
       ModelConfig config = source.config();
       ModelFacts facts =
           new ModelFacts(
-              model, config.modelType(), config.family(), source.kind(), config.epsilon(), source.count());
-      ImmutableList<NormPolicy> chosen = chosenPolicies().orElseGet(() -> DefaultPolicies.of(config.family()));
+              model,
+              config.modelType(),
+              config.family(),
+              source.kind(),
+              config.epsilon(),
+              source.count());
+      ImmutableList<NormPolicy> chosen =
+          chosenPolicies().orElseGet(() -> DefaultPolicies.of(config.family()));
       DType own = config.dtype().orElse(source.storedDType());
       ImmutableList<DType> types =
           chosenDTypes()
-              .orElse(own == DType.FLOAT32 ? ImmutableList.of(own, DType.BFLOAT16) : ImmutableList.of(own));
+              .orElse(
+                  own == DType.FLOAT32
+                      ? ImmutableList.of(own, DType.BFLOAT16)
+                      : ImmutableList.of(own));
       return audit(context, source, Optional.of(facts), chosen, types, config.epsilon());
     }
   }
@@ -188,10 +209,12 @@ public final class AuditCommand implements Callable<Integer> {
   }
 
   private Optional<ImmutableList<DType>> chosenDTypes() {
-    return Optional.ofNullable(dtypes).map(types -> types.stream().distinct().collect(ImmutableList.toImmutableList()));
+    return Optional.ofNullable(dtypes)
+        .map(types -> types.stream().distinct().collect(ImmutableList.toImmutableList()));
   }
 
   private String commandLine() {
-    return "normcore " + String.join(" ", spec.root().commandLine().getParseResult().originalArgs());
+    return "normcore "
+        + String.join(" ", spec.root().commandLine().getParseResult().originalArgs());
   }
 }

@@ -24,13 +24,17 @@ import org.normcore.cli.PolicyText;
 import org.normcore.cli.compare.Comparison;
 import org.normcore.cli.safetensors.AtomicFile;
 
-/** An audit's result as one HTML file that needs nothing else: style, charts and numbers are in it. */
+/**
+ * An audit's result as one HTML file that needs nothing else: style, charts and numbers are in it.
+ */
 final class AuditHtml {
-  private static final String CHARTS = "META-INF/resources/webjars/echarts/5.5.0/echarts.common.min.js";
+  private static final String CHARTS =
+      "META-INF/resources/webjars/echarts/5.5.0/echarts.common.min.js";
 
   private AuditHtml() {}
 
-  static void write(AuditReport report, JsonObject json, String commandLine, Path file) throws IOException {
+  static void write(AuditReport report, JsonObject json, String commandLine, Path file)
+      throws IOException {
     Map<String, Object> page = new LinkedHashMap<>();
     page.put("style", own("report.css"));
     page.put("script", own("report.js"));
@@ -46,7 +50,12 @@ final class AuditHtml {
     page.put("recorded", recorded(report));
     page.put("policies", report.policies().stream().map(AuditHtml::policy).toList());
     page.put("command", commandLine);
-    String html = Mustache.compiler().emptyStringIsFalse(true).defaultValue("").compile(own("report.mustache")).execute(page);
+    String html =
+        Mustache.compiler()
+            .emptyStringIsFalse(true)
+            .defaultValue("")
+            .compile(own("report.mustache"))
+            .execute(page);
     writeText(file, html);
   }
 
@@ -66,7 +75,9 @@ final class AuditHtml {
 
   private static List<Map<String, String>> facts(AuditReport report) {
     List<Map<String, String>> facts = new ArrayList<>();
-    report.model().ifPresent(model -> facts.add(fact("model", model.directory().getFileName().toString())));
+    report
+        .model()
+        .ifPresent(model -> facts.add(fact("model", model.directory().getFileName().toString())));
     report.model().ifPresent(model -> facts.add(fact("norms", Integer.toString(model.norms()))));
     report.cases().stream()
         .findFirst()
@@ -76,7 +87,10 @@ final class AuditHtml {
               facts.add(fact("rows x hidden", c.rows() + " x " + c.hiddenSize()));
               facts.add(fact("hidden states", c.drawn() ? "drawn" : "recorded"));
             });
-    facts.add(fact("dtype", report.dtypes().stream().map(OptionNames::of).collect(Collectors.joining(", "))));
+    facts.add(
+        fact(
+            "dtype",
+            report.dtypes().stream().map(OptionNames::of).collect(Collectors.joining(", "))));
     facts.add(fact("epsilon", Numbers.exact(report.epsilon())));
     facts.add(fact("seed", Long.toString(report.seed())));
     facts.add(fact("normcore", Normcore.version() + ", " + OptionNames.of(VectorLevel.best())));
@@ -118,7 +132,9 @@ final class AuditHtml {
     for (AuditCase c : finding.cases()) {
       List<Map<String, String>> cells = new ArrayList<>();
       c.tensors().forEach((name, comparison) -> cells.add(tile(name, comparison)));
-      norms.add(ImmutableMap.of("norm", c.norm(), "shape", c.rows() + " x " + c.hiddenSize(), "cells", cells));
+      norms.add(
+          ImmutableMap.of(
+              "norm", c.norm(), "shape", c.rows() + " x " + c.hiddenSize(), "cells", cells));
     }
     pair.put("norms", norms);
     return pair;
@@ -153,11 +169,17 @@ final class AuditHtml {
       }
     }
     return List.of(
-        ImmutableMap.of("policy", policy, "sentence", report.recordedSentence().orElse(""), "rows", rows));
+        ImmutableMap.of(
+            "policy", policy, "sentence", report.recordedSentence().orElse(""), "rows", rows));
   }
 
   private static Map<String, String> policy(NormPolicy policy) {
     return ImmutableMap.of(
-        "name", OptionNames.of(policy), "sentence", PolicyText.sentence(policy), "formula", PolicyText.formula(policy));
+        "name",
+        OptionNames.of(policy),
+        "sentence",
+        PolicyText.sentence(policy),
+        "formula",
+        PolicyText.formula(policy));
   }
 }

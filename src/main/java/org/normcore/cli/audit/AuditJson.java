@@ -23,7 +23,8 @@ final class AuditJson {
     json.addProperty("vector_level", OptionNames.of(VectorLevel.best()));
     json.addProperty("seed", report.seed());
     json.addProperty("epsilon", report.epsilon());
-    json.add("model", report.model().map(model -> (JsonElement) model.json()).orElse(JsonNull.INSTANCE));
+    json.add(
+        "model", report.model().map(model -> (JsonElement) model.json()).orElse(JsonNull.INSTANCE));
     JsonArray policies = new JsonArray();
     for (NormPolicy policy : report.policies()) {
       policies.add(PolicyText.json(policy));
@@ -60,7 +61,9 @@ final class AuditJson {
     policies.add(auditCase.a());
     policies.add(auditCase.b());
     json.add("policies", policies);
-    auditCase.tensors().forEach((name, comparison) -> json.add(name, ComparisonJson.of(comparison)));
+    auditCase
+        .tensors()
+        .forEach((name, comparison) -> json.add(name, ComparisonJson.of(comparison)));
     return json;
   }
 

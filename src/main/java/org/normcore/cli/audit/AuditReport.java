@@ -56,7 +56,9 @@ record AuditReport(
 
   /** The result in one sentence. */
   String conclusion() {
-    return main().map(Finding::sentence).orElse("Only one policy was given, so nothing was compared.");
+    return main()
+        .map(Finding::sentence)
+        .orElse("Only one policy was given, so nothing was compared.");
   }
 
   /** How the recorded outputs fared, in one sentence, under the first policy. */

@@ -17,16 +17,23 @@ final class AuditText {
     if (report.model().isEmpty()) {
       out.println(
           "The built-in case: rms-norm"
-              + report.cases().stream().findFirst().map(c -> " of [1, " + c.rows() + ", " + c.hiddenSize() + "]").orElse("")
+              + report.cases().stream()
+                  .findFirst()
+                  .map(c -> " of [1, " + c.rows() + ", " + c.hiddenSize() + "]")
+                  .orElse("")
               + ", epsilon "
               + Numbers.exact(report.epsilon())
               + ", x and weight normally distributed, seed "
               + report.seed()
               + ".");
     } else if (report.cases().stream().anyMatch(AuditCase::drawn)) {
-      out.println("Hidden states and incoming gradients are drawn with seed " + report.seed() + ".");
+      out.println(
+          "Hidden states and incoming gradients are drawn with seed " + report.seed() + ".");
     } else {
-      out.println("Hidden states are the recorded ones; incoming gradients are drawn with seed " + report.seed() + ".");
+      out.println(
+          "Hidden states are the recorded ones; incoming gradients are drawn with seed "
+              + report.seed()
+              + ".");
     }
     out.println();
     boolean single = report.findings().stream().allMatch(finding -> finding.cases().size() == 1);
@@ -37,13 +44,16 @@ final class AuditText {
     }
     out.println();
     out.println(report.conclusion());
-    report.findings().stream().filter(Finding::isCheck).forEach(finding -> out.println(finding.sentence()));
+    report.findings().stream()
+        .filter(Finding::isCheck)
+        .forEach(finding -> out.println(finding.sentence()));
     report.recordedSentence().ifPresent(out::println);
   }
 
   private static void printFindings(AuditReport report, PrintWriter out) {
     TextTable table =
-        new TextTable("dtype", "policies", "tensor", "differing", "beyond 0.01", "max abs", "max ulp");
+        new TextTable(
+            "dtype", "policies", "tensor", "differing", "beyond 0.01", "max abs", "max ulp");
     for (Finding finding : report.findings()) {
       finding
           .tensors()
@@ -62,8 +72,16 @@ final class AuditText {
   }
 
   private static void printNorms(Finding finding, PrintWriter out) {
-    out.println("By norm, " + finding.a() + " / " + finding.b() + " in " + OptionNames.of(finding.dtype()) + ":");
-    TextTable table = new TextTable("norm", "y differing", "y max abs", "dx differing", "dweight differing");
+    out.println(
+        "By norm, "
+            + finding.a()
+            + " / "
+            + finding.b()
+            + " in "
+            + OptionNames.of(finding.dtype())
+            + ":");
+    TextTable table =
+        new TextTable("norm", "y differing", "y max abs", "dx differing", "dweight differing");
     for (AuditCase c : finding.cases().subList(0, Math.min(MOST_NORMS, finding.cases().size()))) {
       Comparison y = c.tensors().get("y");
       table.row(
@@ -75,7 +93,8 @@ final class AuditText {
     }
     table.print(out);
     if (finding.cases().size() > MOST_NORMS) {
-      out.println("and " + (finding.cases().size() - MOST_NORMS) + " more; the report has all of them");
+      out.println(
+          "and " + (finding.cases().size() - MOST_NORMS) + " more; the report has all of them");
     }
   }
 }

@@ -15,7 +15,10 @@ import org.normcore.cli.OptionNames;
 import org.normcore.cli.Progress;
 import org.normcore.cli.compare.Comparison;
 
-/** Evaluates every norm in every type under every policy and compares the results with those of the first policy. */
+/**
+ * Evaluates every norm in every type under every policy and compares the results with those of the
+ * first policy.
+ */
 final class Auditor {
   /** The name that {@link PlainHuggingFace} goes by among the policies. */
   static final String PLAIN = "plain-evaluation";
@@ -27,7 +30,11 @@ final class Auditor {
   private final List<AuditCase> cases = new ArrayList<>();
   private final List<RecordedCase> recorded = new ArrayList<>();
 
-  Auditor(ImmutableList<NormPolicy> policies, ImmutableList<DType> dtypes, Gaussian gaussian, int threads) {
+  Auditor(
+      ImmutableList<NormPolicy> policies,
+      ImmutableList<DType> dtypes,
+      Gaussian gaussian,
+      int threads) {
     this.policies = policies;
     this.dtypes = dtypes;
     this.gaussian = gaussian;
@@ -58,12 +65,18 @@ final class Auditor {
     Evaluation evaluation = new Evaluation(subject, dtype, gaussian, threads);
     List<PolicyResult> results = policies.stream().map(evaluation::under).toList();
     for (int i = 1; i < results.size(); i++) {
-      compare(subject, OptionNames.of(policies.get(0)), results.get(0), OptionNames.of(policies.get(i)), results.get(i));
+      compare(
+          subject,
+          OptionNames.of(policies.get(0)),
+          results.get(0),
+          OptionNames.of(policies.get(i)),
+          results.get(i));
     }
     int plain = policies.indexOf(NormPolicy.HUGGING_FACE_LLAMA);
     if (plain >= 0 && dtype != DType.FLOAT64) {
       PolicyResult result = results.get(plain);
-      compare(subject, OptionNames.of(policies.get(plain)), result, PLAIN, evaluation.plainly(result));
+      compare(
+          subject, OptionNames.of(policies.get(plain)), result, PLAIN, evaluation.plainly(result));
     }
     if (subject.recordedY().isPresent() && subject.recordedY().get().dtype() == dtype) {
       for (int i = 0; i < results.size(); i++) {
@@ -72,7 +85,8 @@ final class Auditor {
     }
   }
 
-  private void compare(Subject subject, String nameA, PolicyResult a, String nameB, PolicyResult b) {
+  private void compare(
+      Subject subject, String nameA, PolicyResult a, String nameB, PolicyResult b) {
     ImmutableMap.Builder<String, Comparison> tensors = ImmutableMap.builder();
     a.tensors()
         .forEach(
@@ -94,7 +108,8 @@ final class Auditor {
             tensors.buildOrThrow()));
   }
 
-  private void judge(Subject subject, Evaluation evaluation, NormPolicy policy, PolicyResult result) {
+  private void judge(
+      Subject subject, Evaluation evaluation, NormPolicy policy, PolicyResult result) {
     double[] gamma = subject.weight().toDoubles();
     if (policy.gammaOffset() != GammaOffset.NONE) {
       for (int i = 0; i < gamma.length; i++) {
@@ -103,7 +118,8 @@ final class Auditor {
     }
     Optional<double[]> bias = subject.bias().map(TensorView::toDoubles);
     double[] exact =
-        new ExactNorm(subject.kind(), subject.epsilon(), gamma, bias).apply(subject.x().toDoubles());
+        new ExactNorm(subject.kind(), subject.epsilon(), gamma, bias)
+            .apply(subject.x().toDoubles());
     PolicyResult wide = evaluation.under(policy.toBuilder().compute(ComputeType.FLOAT64).build());
     recorded.add(
         new RecordedCase(

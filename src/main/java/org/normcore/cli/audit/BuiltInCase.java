@@ -4,7 +4,10 @@ import java.util.Optional;
 import org.normcore.DType;
 import org.normcore.NormKind;
 
-/** The case of the report that started it: RMSNorm of normally distributed numbers by a normally distributed weight. */
+/**
+ * The case of the report that started it: RMSNorm of normally distributed numbers by a normally
+ * distributed weight.
+ */
 final class BuiltInCase implements SubjectSource {
   static final long ROWS = 1024;
   static final long HIDDEN_SIZE = 4096;
@@ -31,9 +34,11 @@ final class BuiltInCase implements SubjectSource {
         "built-in",
         NormKind.RMS_NORM,
         EPSILON,
-        Tensors.of(gaussian.draw("weight", Tensors.count(1, hiddenSize)), DType.FLOAT32, hiddenSize),
+        Tensors.of(
+            gaussian.draw("weight", Tensors.count(1, hiddenSize)), DType.FLOAT32, hiddenSize),
         Optional.empty(),
-        Tensors.of(gaussian.draw("x", Tensors.count(rows, hiddenSize)), DType.FLOAT32, rows, hiddenSize),
+        Tensors.of(
+            gaussian.draw("x", Tensors.count(rows, hiddenSize)), DType.FLOAT32, rows, hiddenSize),
         true,
         Optional.empty());
   }

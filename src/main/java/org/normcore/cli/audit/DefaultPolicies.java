@@ -15,11 +15,13 @@ final class DefaultPolicies {
   static ImmutableList<NormPolicy> of(Optional<ModelType> family) {
     NormPolicy own = family.map(ModelType::policy).orElse(NormPolicy.TRANSFORMER_ENGINE);
     if (own.gammaOffset() != GammaOffset.NONE) {
-      // Another preset would apply the weight without its offset, which is another function and not another rounding.
+      // Another preset would apply the weight without its offset, which is another function and not
+      // another rounding.
       return ImmutableList.of(own, own.toBuilder().scaleRounding(ScaleRounding.INPUT).build());
     }
     ImmutableList.Builder<NormPolicy> policies = ImmutableList.<NormPolicy>builder().add(own);
-    for (NormPolicy common : ImmutableList.of(NormPolicy.TRANSFORMER_ENGINE, NormPolicy.HUGGING_FACE_LLAMA)) {
+    for (NormPolicy common :
+        ImmutableList.of(NormPolicy.TRANSFORMER_ENGINE, NormPolicy.HUGGING_FACE_LLAMA)) {
       if (!common.equals(own)) {
         policies.add(common);
       }

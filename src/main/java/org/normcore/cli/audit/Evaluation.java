@@ -54,7 +54,8 @@ final class Evaluation {
           subject.kind() == NormKind.LAYER_NORM
               ? Optional.of(Tensors.empty(norm.statisticsDType(), subject.rows()))
               : Optional.empty();
-      norm.forward(Operands.of(x, y).weight(weight).bias(bias.orElse(null)), mean.orElse(null), rstd);
+      norm.forward(
+          Operands.of(x, y).weight(weight).bias(bias.orElse(null)), mean.orElse(null), rstd);
 
       TensorView dx = Tensors.empty(dtype, x.shape());
       TensorView dweight = Tensors.empty(dtype, weight.shape());
@@ -66,7 +67,8 @@ final class Evaluation {
         gradients = gradients.bias(dbias, GradientMode.WRITE);
         tensors.put("dbias", dbias);
       }
-      try (NativeBuffer workspace = NativeBuffer.allocate(norm.backwardWorkspaceBytes(subject.rows(), gradients))) {
+      try (NativeBuffer workspace =
+          NativeBuffer.allocate(norm.backwardWorkspaceBytes(subject.rows(), gradients))) {
         norm.backward(x, weight, mean.orElse(null), rstd, dy, gradients, workspace);
       }
       return new PolicyResult(tensors.buildOrThrow(), mean, rstd);
@@ -84,7 +86,9 @@ final class Evaluation {
         ImmutableMap.of(
             "y", Tensors.of(plain.forward(inputs, mean, rstd), dtype, x.shape()),
             "dx", Tensors.of(plain.inputGradient(inputs, gradients, mean, rstd), dtype, x.shape()),
-            "dweight", Tensors.of(plain.weightGradient(inputs, gradients, mean, rstd), dtype, weight.shape()));
+            "dweight",
+                Tensors.of(
+                    plain.weightGradient(inputs, gradients, mean, rstd), dtype, weight.shape()));
     return new PolicyResult(tensors, statistics.mean(), statistics.rstd());
   }
 }

@@ -20,7 +20,12 @@ import org.normcore.cli.compare.Comparison;
  * @param cases the norms' own cases
  * @param tensors the norms' comparisons added up, by tensor
  */
-record Finding(DType dtype, String a, String b, ImmutableList<AuditCase> cases, Map<String, Comparison> tensors) {
+record Finding(
+    DType dtype,
+    String a,
+    String b,
+    ImmutableList<AuditCase> cases,
+    Map<String, Comparison> tensors) {
   private record Key(DType dtype, String a, String b) {}
 
   /** Sorts cases into findings, in the order in which they first occur, types first. */
@@ -41,7 +46,10 @@ record Finding(DType dtype, String a, String b, ImmutableList<AuditCase> cases, 
   private static Finding of(Key key, ImmutableList<AuditCase> cases) {
     Map<String, Comparison> tensors = new LinkedHashMap<>();
     for (AuditCase c : cases) {
-      c.tensors().forEach((name, comparison) -> tensors.computeIfAbsent(name, n -> Comparison.empty()).add(comparison));
+      c.tensors()
+          .forEach(
+              (name, comparison) ->
+                  tensors.computeIfAbsent(name, n -> Comparison.empty()).add(comparison));
     }
     return new Finding(key.dtype, key.a, key.b, cases, tensors);
   }
@@ -74,7 +82,14 @@ record Finding(DType dtype, String a, String b, ImmutableList<AuditCase> cases, 
           + " elements of y.";
     }
     if (isEqual()) {
-      return where + ", " + a + " and " + b + " agree in every element of " + join(tensors.keySet().stream().toList()) + ".";
+      return where
+          + ", "
+          + a
+          + " and "
+          + b
+          + " agree in every element of "
+          + join(tensors.keySet().stream().toList())
+          + ".";
     }
     List<String> shares =
         tensors.entrySet().stream()
@@ -85,6 +100,8 @@ record Finding(DType dtype, String a, String b, ImmutableList<AuditCase> cases, 
 
   private static String join(List<String> parts) {
     int last = parts.size() - 1;
-    return last == 0 ? parts.get(0) : String.join(", ", parts.subList(0, last)) + " and " + parts.get(last);
+    return last == 0
+        ? parts.get(0)
+        : String.join(", ", parts.subList(0, last)) + " and " + parts.get(last);
   }
 }

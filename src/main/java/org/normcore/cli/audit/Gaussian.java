@@ -5,7 +5,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.Random;
 
 /**
- * Standard normal numbers, the same on every machine for the same seed and name: {@link Random} fixes its algorithm.
+ * Standard normal numbers, the same on every machine for the same seed and name: {@link Random}
+ * fixes its algorithm.
  */
 final class Gaussian {
   private final long seed;
@@ -17,7 +18,13 @@ final class Gaussian {
   /** So many numbers, from a stream of their own for each name. */
   float[] draw(String name, int count) {
     Random random =
-        new Random(Hashing.sha256().newHasher().putLong(seed).putString(name, StandardCharsets.UTF_8).hash().asLong());
+        new Random(
+            Hashing.sha256()
+                .newHasher()
+                .putLong(seed)
+                .putString(name, StandardCharsets.UTF_8)
+                .hash()
+                .asLong());
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
       values[i] = (float) random.nextGaussian();

@@ -13,12 +13,16 @@ import org.normcore.ModelType;
 import org.normcore.cli.BadInput;
 import org.normcore.cli.safetensors.StrictJson;
 
-/** A model's {@code config.json}: what it says about norms. Models of several parts keep it in a text_config. */
+/**
+ * A model's {@code config.json}: what it says about norms. Models of several parts keep it in a
+ * text_config.
+ */
 final class ModelConfig {
   private static final long LARGEST = 16_000_000;
   private static final double USUAL_EPSILON = 1e-5;
   private static final ImmutableList<String> USUAL_EPSILON_KEYS =
-      ImmutableList.of("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon");
+      ImmutableList.of(
+          "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_eps", "norm_epsilon");
 
   private final Path file;
   private final ImmutableList<JsonObject> parts;
@@ -31,7 +35,8 @@ final class ModelConfig {
   static ModelConfig read(Path directory) throws IOException {
     Path file = directory.resolve("config.json");
     if (!Files.exists(file)) {
-      throw new BadInput(directory + ": has no config.json, which says how the model's norms are computed");
+      throw new BadInput(
+          directory + ": has no config.json, which says how the model's norms are computed");
     }
     JsonObject json = StrictJson.readObject(file, LARGEST);
     ImmutableList.Builder<JsonObject> parts = ImmutableList.<JsonObject>builder().add(json);
@@ -93,7 +98,8 @@ final class ModelConfig {
         return epsilon;
       }
     }
-    throw new BadInput(file + ": has the " + key + " " + value + ", expected a finite number of at least 0");
+    throw new BadInput(
+        file + ": has the " + key + " " + value + ", expected a finite number of at least 0");
   }
 
   private Optional<String> text(String key) {

@@ -40,7 +40,9 @@ record ModelFacts(
           + family.get().source()
           + ").";
     }
-    return modelType.map(type -> "The model_type " + type + " is not known").orElse("The model names no model_type")
+    return modelType
+            .map(type -> "The model_type " + type + " is not known")
+            .orElse("The model names no model_type")
         + "; its norms are taken for "
         + norm
         + ", and which policy fits it is not known.";

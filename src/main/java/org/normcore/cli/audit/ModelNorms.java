@@ -37,16 +37,20 @@ final class ModelNorms implements SubjectSource {
     this.rows = rows;
   }
 
-  static ModelNorms open(Path directory, Optional<Path> activations, Gaussian gaussian, long rows) throws IOException {
+  static ModelNorms open(Path directory, Optional<Path> activations, Gaussian gaussian, long rows)
+      throws IOException {
     if (!Files.isDirectory(directory)) {
-      throw new BadInput(directory + ": is not a directory, expected one with config.json and *.safetensors");
+      throw new BadInput(
+          directory + ": is not a directory, expected one with config.json and *.safetensors");
     }
     ModelConfig config = ModelConfig.read(directory);
     SafetensorsDirectory weights = SafetensorsDirectory.open(directory);
     ModelNorms norms = null;
     try {
       Optional<SafetensorsFile> recorded =
-          activations.isPresent() ? Optional.of(SafetensorsFile.open(activations.get())) : Optional.empty();
+          activations.isPresent()
+              ? Optional.of(SafetensorsFile.open(activations.get()))
+              : Optional.empty();
       norms = new ModelNorms(config, weights, recorded, gaussian, rows);
       norms.check(directory, activations);
       return norms;
@@ -60,10 +64,16 @@ final class ModelNorms implements SubjectSource {
   private void check(Path directory, Optional<Path> path) {
     if (modules.isEmpty()) {
       throw new BadInput(
-          directory + ": has no norm weights, that is one-dimensional floating-point tensors of modules named like norms");
+          directory
+              + ": has no norm weights, that is one-dimensional floating-point tensors of modules named like norms");
     }
-    if (activations.isPresent() && modules.stream().noneMatch(module -> hasRecorded(module.name() + ".x"))) {
-      throw new BadInput(path.get() + ": holds no hidden states of the model's norms, such as " + modules.get(0).name() + ".x");
+    if (activations.isPresent()
+        && modules.stream().noneMatch(module -> hasRecorded(module.name() + ".x"))) {
+      throw new BadInput(
+          path.get()
+              + ": holds no hidden states of the model's norms, such as "
+              + modules.get(0).name()
+              + ".x");
     }
   }
 
@@ -76,10 +86,16 @@ final class ModelNorms implements SubjectSource {
     return weights.entries().get(modules.get(0).weight()).type().dtype().orElseThrow();
   }
 
-  /** Which norm the model's norms are: as its family is known to have, else guessed from whether there are biases. */
+  /**
+   * Which norm the model's norms are: as its family is known to have, else guessed from whether
+   * there are biases.
+   */
   NormKind kind() {
     boolean hasBias = modules.stream().anyMatch(module -> module.bias().isPresent());
-    return config.family().map(ModelType::norm).orElse(hasBias ? NormKind.LAYER_NORM : NormKind.RMS_NORM);
+    return config
+        .family()
+        .map(ModelType::norm)
+        .orElse(hasBias ? NormKind.LAYER_NORM : NormKind.RMS_NORM);
   }
 
   @Override
@@ -92,21 +108,33 @@ final class ModelNorms implements SubjectSource {
     NormModule module = modules.get(index);
     TensorView weight = weights.view(module.weight());
     Optional<TensorView> bias =
-        module.bias().isPresent() ? Optional.of(weights.view(module.bias().get())) : Optional.empty();
+        module.bias().isPresent()
+            ? Optional.of(weights.view(module.bias().get()))
+            : Optional.empty();
     String xName = module.name() + ".x";
     String yName = module.name() + ".y";
     boolean recorded = hasRecorded(xName);
     TensorView x = recorded ? recorded(xName, module) : drawn(module);
-    Optional<TensorView> y = recorded && hasRecorded(yName) ? Optional.of(recorded(yName, module)) : Optional.empty();
+    Optional<TensorView> y =
+        recorded && hasRecorded(yName) ? Optional.of(recorded(yName, module)) : Optional.empty();
     if (y.isPresent() && y.get().size(0) != x.size(0)) {
-      throw new BadInput(yName + " has " + y.get().size(0) + " rows, expected " + x.size(0) + " as " + xName + " has");
+      throw new BadInput(
+          yName
+              + " has "
+              + y.get().size(0)
+              + " rows, expected "
+              + x.size(0)
+              + " as "
+              + xName
+              + " has");
     }
     return new Subject(module.name(), kind(), config.epsilon(), weight, bias, x, !recorded, y);
   }
 
   private TensorView drawn(NormModule module) {
     int count = Tensors.count(rows, module.hiddenSize());
-    return Tensors.of(gaussian.draw(module.name() + ".x", count), DType.FLOAT32, rows, module.hiddenSize());
+    return Tensors.of(
+        gaussian.draw(module.name() + ".x", count), DType.FLOAT32, rows, module.hiddenSize());
   }
 
   private boolean hasRecorded(String name) {

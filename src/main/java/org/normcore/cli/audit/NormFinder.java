@@ -9,12 +9,16 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.normcore.cli.safetensors.TensorEntry;
 
-/** Finds the norms among a model's tensors: one-dimensional weights of modules that are named like norms. */
+/**
+ * Finds the norms among a model's tensors: one-dimensional weights of modules that are named like
+ * norms.
+ */
 final class NormFinder {
   private static final ImmutableMap<String, String> BIAS_OF =
       ImmutableMap.of("weight", "bias", "gamma", "beta", "scale", "bias");
   private static final Pattern MODULE = Pattern.compile(".*norm.*|ln|ln_.*|.*_ln|ln[0-9]+");
-  private static final Pattern OTHER_NORM = Pattern.compile(".*(batch_?norm|group_?norm|instance_?norm|weight_?norm).*");
+  private static final Pattern OTHER_NORM =
+      Pattern.compile(".*(batch_?norm|group_?norm|instance_?norm|weight_?norm).*");
   private static final Pattern DIGITS = Pattern.compile("\\d+");
 
   private NormFinder() {}
@@ -47,7 +51,10 @@ final class NormFinder {
     boolean hasBias = bias != null && isVector(bias) && bias.elements() == entry.elements();
     return Optional.of(
         new NormModule(
-            module, entry.name(), hasBias ? Optional.of(bias.name()) : Optional.empty(), entry.elements()));
+            module,
+            entry.name(),
+            hasBias ? Optional.of(bias.name()) : Optional.empty(),
+            entry.elements()));
   }
 
   private static boolean isVector(TensorEntry entry) {
@@ -56,7 +63,9 @@ final class NormFinder {
   }
 
   private static String sortKey(String name) {
-    return DIGITS.matcher(name).replaceAll(match -> Matcher.quoteReplacement(padded(match.group())));
+    return DIGITS
+        .matcher(name)
+        .replaceAll(match -> Matcher.quoteReplacement(padded(match.group())));
   }
 
   private static String padded(String digits) {

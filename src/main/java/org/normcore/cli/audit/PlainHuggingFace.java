@@ -5,9 +5,10 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * The Hugging Face order of operations as its authors wrote it, element by element: normalise in float32, round, apply
- * the weight, round; with a bias, add it and round. Input, weight and output have one type. Mean and reciprocal standard
- * deviation are given, so that the forward has nothing left to disagree about but the rounding.
+ * The Hugging Face order of operations as its authors wrote it, element by element: normalise in
+ * float32, round, apply the weight, round; with a bias, add it and round. Input, weight and output
+ * have one type. Mean and reciprocal standard deviation are given, so that the forward has nothing
+ * left to disagree about but the rounding.
  */
 final class PlainHuggingFace {
   private final PlainRounding rounding;
@@ -51,7 +52,8 @@ final class PlainHuggingFace {
       float c1 = (float) (products / hidden);
       float c2 = mean.isPresent() ? (float) (sum / hidden) : 0;
       for (int column = 0; column < hidden; column++) {
-        dx[row * hidden + column] = rounding.round(rstd[row] * (h[column] - xhat[column] * c1 - c2));
+        dx[row * hidden + column] =
+            rounding.round(rstd[row] * (h[column] - xhat[column] * c1 - c2));
       }
     }
     return dx;

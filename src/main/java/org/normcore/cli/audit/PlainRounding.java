@@ -2,7 +2,10 @@ package org.normcore.cli.audit;
 
 import org.normcore.DType;
 
-/** Rounding to nearest even, by arithmetic alone: written for the audit, and apart from the library's conversions. */
+/**
+ * Rounding to nearest even, by arithmetic alone: written for the audit, and apart from the
+ * library's conversions.
+ */
 final class PlainRounding {
   private final boolean isFloat32;
   private final int fractionBits;
@@ -27,7 +30,9 @@ final class PlainRounding {
         smallestExponent = -14;
         largest = 65504;
       }
-      default -> throw new IllegalArgumentException("dtype: " + dtype + "; expected a type of at most 32 bits");
+      default ->
+          throw new IllegalArgumentException(
+              "dtype: " + dtype + "; expected a type of at most 32 bits");
     }
   }
 

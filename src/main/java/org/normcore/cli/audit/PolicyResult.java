@@ -12,7 +12,8 @@ import org.normcore.TensorView;
  * @param mean the rows' means, for LayerNorm
  * @param rstd the rows' reciprocal standard deviations
  */
-record PolicyResult(ImmutableMap<String, TensorView> tensors, Optional<TensorView> mean, TensorView rstd) {
+record PolicyResult(
+    ImmutableMap<String, TensorView> tensors, Optional<TensorView> mean, TensorView rstd) {
   DType dtype() {
     return y().dtype();
   }

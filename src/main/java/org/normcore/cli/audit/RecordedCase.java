@@ -3,7 +3,8 @@ package org.normcore.cli.audit;
 import org.normcore.DType;
 
 /**
- * How far a recorded output and the library's lie from the exact value, which is computed in float64.
+ * How far a recorded output and the library's lie from the exact value, which is computed in
+ * float64.
  *
  * @param norm the norm's name
  * @param dtype the type of the outputs
@@ -13,7 +14,12 @@ import org.normcore.DType;
  * @param normcoreFloat64 the library's under the same policy with all arithmetic in float64
  */
 record RecordedCase(
-    String norm, DType dtype, String policy, Errors recorded, Errors normcore, Errors normcoreFloat64) {
+    String norm,
+    DType dtype,
+    String policy,
+    Errors recorded,
+    Errors normcore,
+    Errors normcoreFloat64) {
   /**
    * The errors of an output.
    *

@@ -25,7 +25,12 @@ final class Tensors {
   static int count(long rows, long hiddenSize) {
     if (rows > Integer.MAX_VALUE / Math.max(1, hiddenSize)) {
       throw new BadInput(
-          "--rows is " + rows + ", expected at most " + Integer.MAX_VALUE / hiddenSize + " rows of " + hiddenSize);
+          "--rows is "
+              + rows
+              + ", expected at most "
+              + Integer.MAX_VALUE / hiddenSize
+              + " rows of "
+              + hiddenSize);
     }
     return Math.toIntExact(rows * hiddenSize);
   }

@@ -42,17 +42,34 @@ final class Bench {
       Gradients gradients = tensors.gradients(rows);
       Gradients gradientsRow = tensors.gradients(1);
       // In this order, so that the backward finds what the forward saved.
-      double[] infer = {stopwatch.median(() -> norm.infer(all)), stopwatch.median(() -> alone.infer(row))};
+      double[] infer = {
+        stopwatch.median(() -> norm.infer(all)), stopwatch.median(() -> alone.infer(row))
+      };
       double[] forward = {
-        stopwatch.median(() -> norm.forward(all, saved)), stopwatch.median(() -> alone.forward(row, savedRow))
+        stopwatch.median(() -> norm.forward(all, saved)),
+        stopwatch.median(() -> alone.forward(row, savedRow))
       };
       double[] backward = {
         stopwatch.median(() -> norm.backward(saved, dy, gradients)),
         stopwatch.median(() -> alone.backward(savedRow, dyRow, gradientsRow))
       };
-      cases.add(new BenchCase(kind, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy));
-      cases.add(new BenchCase(kind, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy));
-      cases.add(new BenchCase(kind, "backward", dtype, rows, hiddenSize, backward[0], backward[1], 3 * tensor, copy));
+      cases.add(
+          new BenchCase(
+              kind, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy));
+      cases.add(
+          new BenchCase(
+              kind, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy));
+      cases.add(
+          new BenchCase(
+              kind,
+              "backward",
+              dtype,
+              rows,
+              hiddenSize,
+              backward[0],
+              backward[1],
+              3 * tensor,
+              copy));
     }
     return cases;
   }
@@ -60,7 +77,15 @@ final class Bench {
   private Norm norm(NormKind kind, DType dtype, long hiddenSize, int threadCount) {
     Affine affine = kind == NormKind.LAYER_NORM ? Affine.WEIGHT_AND_BIAS : Affine.WEIGHT;
     return new NormRequest(
-            kind, new long[] {hiddenSize}, 1e-5, dtype, dtype, Optional.empty(), affine, policy, threadCount)
+            kind,
+            new long[] {hiddenSize},
+            1e-5,
+            dtype,
+            dtype,
+            Optional.empty(),
+            affine,
+            policy,
+            threadCount)
         .open();
   }
 }

@@ -111,7 +111,9 @@ public final class BenchCommand implements Callable<Integer> {
     for (DType dtype : dtypes) {
       if (!dtype.isNormType()) {
         throw new BadInput(
-            "--dtype is " + OptionNames.of(dtype) + ", expected float64, float32, bfloat16 or float16");
+            "--dtype is "
+                + OptionNames.of(dtype)
+                + ", expected float64, float32, bfloat16 or float16");
       }
     }
   }
@@ -119,7 +121,8 @@ public final class BenchCommand implements Callable<Integer> {
   private List<BenchCase> measure(Context context) {
     Bench bench = new Bench(policy, context.threads(), new Stopwatch(seconds));
     List<BenchCase> cases = new ArrayList<>();
-    try (Progress progress = Progress.start("bench", (long) kinds.size() * dtypes.size() * hidden.size())) {
+    try (Progress progress =
+        Progress.start("bench", (long) kinds.size() * dtypes.size() * hidden.size())) {
       for (NormKind kind : kinds) {
         for (DType dtype : dtypes) {
           for (long size : hidden) {
@@ -158,7 +161,17 @@ public final class BenchCommand implements Callable<Integer> {
             + OptionNames.of(policy)
             + ".");
     TextTable table =
-        new TextTable("op", "direction", "dtype", "rows", "hidden", "ms", "GB/s", "copy GB/s", "of copy", "one row us");
+        new TextTable(
+            "op",
+            "direction",
+            "dtype",
+            "rows",
+            "hidden",
+            "ms",
+            "GB/s",
+            "copy GB/s",
+            "of copy",
+            "one row us");
     for (BenchCase c : cases) {
       table.row(
           OptionNames.of(c.kind()),

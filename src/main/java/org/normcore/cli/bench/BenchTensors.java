@@ -36,7 +36,8 @@ final class BenchTensors implements AutoCloseable {
 
   /** The first rows of x, weight, bias and y. */
   Operands operands(long count) {
-    Operands operands = Operands.of(matrix(0).rows(0, count), matrix(2).rows(0, count)).weight(vector(0));
+    Operands operands =
+        Operands.of(matrix(0).rows(0, count), matrix(2).rows(0, count)).weight(vector(0));
     return hasBias ? operands.bias(vector(1)) : operands;
   }
 
@@ -45,7 +46,8 @@ final class BenchTensors implements AutoCloseable {
   }
 
   Gradients gradients(long count) {
-    Gradients gradients = Gradients.of(matrix(3).rows(0, count)).weight(vector(2), GradientMode.WRITE);
+    Gradients gradients =
+        Gradients.of(matrix(3).rows(0, count)).weight(vector(2), GradientMode.WRITE);
     return hasBias ? gradients.bias(vector(3), GradientMode.WRITE) : gradients;
   }
 

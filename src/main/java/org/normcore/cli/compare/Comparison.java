@@ -11,7 +11,8 @@ import org.normcore.TensorView;
 /**
  * How far apart two tensors of one dtype and shape lie.
  *
- * <p>Elements are equal if their bits are, or if both are NaN. Comparisons of further tensors can be added up.
+ * <p>Elements are equal if their bits are, or if both are NaN. Comparisons of further tensors can
+ * be added up.
  */
 public final class Comparison {
   /** The absolute difference beyond which elements are counted on their own. */
@@ -39,7 +40,11 @@ public final class Comparison {
 
   /** Compares two contiguous tensors on the CPU. */
   public static Comparison of(TensorView a, TensorView b) {
-    checkArgument(a.dtype() == b.dtype(), "dtype: %s and %s can't be compared bit by bit", a.dtype(), b.dtype());
+    checkArgument(
+        a.dtype() == b.dtype(),
+        "dtype: %s and %s can't be compared bit by bit",
+        a.dtype(),
+        b.dtype());
     checkArgument(
         Arrays.equals(a.shape(), b.shape()),
         "shape: %s and %s differ",

@@ -29,7 +29,8 @@ public final class ComparisonJson {
       histogram.add(entry);
     }
     json.add("ulp_histogram", histogram);
-    json.add("first_difference", comparison.first().map(ComparisonJson::of).orElse(JsonNull.INSTANCE));
+    json.add(
+        "first_difference", comparison.first().map(ComparisonJson::of).orElse(JsonNull.INSTANCE));
     return json;
   }
 

@@ -4,8 +4,8 @@ import java.nio.ByteBuffer;
 import org.normcore.DType;
 
 /**
- * Elements as integers in the order of their values, so that neighbouring numbers of a format are one apart. Minus zero
- * lies one step below plus zero.
+ * Elements as integers in the order of their values, so that neighbouring numbers of a format are
+ * one apart. Minus zero lies one step below plus zero.
  */
 final class OrderedBits {
   /** Stands for every NaN. */

@@ -2,7 +2,10 @@ package org.normcore.cli.compare;
 
 import com.google.common.collect.ImmutableList;
 
-/** Counts of elements by distance in units in the last place: 0, 1, 2, 3 to 4, 5 to 8, and so on by powers of two. */
+/**
+ * Counts of elements by distance in units in the last place: 0, 1, 2, 3 to 4, 5 to 8, and so on by
+ * powers of two.
+ */
 public final class UlpHistogram {
   private static final int BUCKETS = 65;
 

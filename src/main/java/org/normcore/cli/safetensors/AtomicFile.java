@@ -9,7 +9,10 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
-/** A file that appears under its name only when all of it is written; until then, a failure leaves no trace. */
+/**
+ * A file that appears under its name only when all of it is written; until then, a failure leaves
+ * no trace.
+ */
 public final class AtomicFile {
   /** Writes a file's content. */
   @FunctionalInterface
@@ -25,14 +28,21 @@ public final class AtomicFile {
     Path absolute = file.toAbsolutePath();
     Path parent = absolute.getParent();
     if (parent == null || !Files.isDirectory(parent) || Files.isDirectory(absolute)) {
-      throw new SafetensorsException(file, "can't be written: it is a directory, or its directory does not exist");
+      throw new SafetensorsException(
+          file, "can't be written: it is a directory, or its directory does not exist");
     }
-    // Not Files.createTempFile: that one is readable by its owner only, and the mode would survive the move.
-    Path part = parent.resolve("." + absolute.getFileName() + "." + ProcessHandle.current().pid() + ".part");
+    // Not Files.createTempFile: that one is readable by its owner only, and the mode would survive
+    // the move.
+    Path part =
+        parent.resolve(
+            "." + absolute.getFileName() + "." + ProcessHandle.current().pid() + ".part");
     try {
       try (FileChannel channel =
           FileChannel.open(
-              part, StandardOpenOption.CREATE, StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE)) {
+              part,
+              StandardOpenOption.CREATE,
+              StandardOpenOption.TRUNCATE_EXISTING,
+              StandardOpenOption.WRITE)) {
         content.writeTo(channel);
       }
       move(part, absolute);

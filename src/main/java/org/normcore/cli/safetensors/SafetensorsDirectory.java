@@ -13,8 +13,8 @@ import java.util.Map;
 import org.normcore.TensorView;
 
 /**
- * The tensors of a model's directory: those that {@code model.safetensors.index.json} lists, else those of {@code
- * model.safetensors}, else those of every {@code *.safetensors} there.
+ * The tensors of a model's directory: those that {@code model.safetensors.index.json} lists, else
+ * those of {@code model.safetensors}, else those of every {@code *.safetensors} there.
  */
 public final class SafetensorsDirectory implements TensorSource {
   private static final String INDEX = "model.safetensors.index.json";
@@ -25,7 +25,9 @@ public final class SafetensorsDirectory implements TensorSource {
   private final ImmutableMap<String, TensorEntry> entries;
 
   private SafetensorsDirectory(
-      Map<String, SafetensorsFile> files, Map<String, SafetensorsFile> fileOf, Map<String, TensorEntry> entries) {
+      Map<String, SafetensorsFile> files,
+      Map<String, SafetensorsFile> fileOf,
+      Map<String, TensorEntry> entries) {
     this.files = ImmutableMap.copyOf(files);
     this.fileOf = ImmutableMap.copyOf(fileOf);
     this.entries = ImmutableMap.copyOf(entries);
@@ -52,7 +54,8 @@ public final class SafetensorsDirectory implements TensorSource {
         for (TensorEntry entry : file.entries().values()) {
           if (entries.put(entry.name(), entry) != null) {
             throw new SafetensorsException(
-                directory, "holds the tensor \"" + Quoted.shorten(entry.name()) + "\" in two files");
+                directory,
+                "holds the tensor \"" + Quoted.shorten(entry.name()) + "\" in two files");
           }
           fileOf.put(entry.name(), file);
         }
@@ -85,7 +88,12 @@ public final class SafetensorsDirectory implements TensorSource {
         TensorEntry entry = file.entries().get(tensor);
         if (entry == null) {
           throw new SafetensorsException(
-              index, "puts the tensor \"" + Quoted.shorten(tensor) + "\" into " + name + ", which does not hold it");
+              index,
+              "puts the tensor \""
+                  + Quoted.shorten(tensor)
+                  + "\" into "
+                  + name
+                  + ", which does not hold it");
         }
         fileOf.put(tensor, file);
         entries.put(tensor, entry);
@@ -133,7 +141,8 @@ public final class SafetensorsDirectory implements TensorSource {
   public TensorView view(String name) throws IOException {
     SafetensorsFile file = fileOf.get(name);
     if (file == null) {
-      throw new IllegalArgumentException("the model has no tensor \"" + Quoted.shorten(name) + "\"");
+      throw new IllegalArgumentException(
+          "the model has no tensor \"" + Quoted.shorten(name) + "\"");
     }
     return file.view(name);
   }

@@ -16,8 +16,8 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 
 /**
- * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked for, each on its
- * own, so that a file may be larger than one mapping can be.
+ * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked
+ * for, each on its own, so that a file may be larger than one mapping can be.
  */
 public final class SafetensorsFile implements TensorSource {
   private static final int LARGEST_PIECE = 1 << 28;
@@ -79,7 +79,11 @@ public final class SafetensorsFile implements TensorSource {
                 () ->
                     new SafetensorsException(
                         file,
-                        "tensor \"" + Quoted.shorten(name) + "\" is " + entry.type() + ", not a floating-point type"));
+                        "tensor \""
+                            + Quoted.shorten(name)
+                            + "\" is "
+                            + entry.type()
+                            + ", not a floating-point type"));
     boolean mappable = entry.bytes() > 0 && entry.bytes() <= Integer.MAX_VALUE;
     return mappable ? map(entry, dtype) : load(entry, dtype);
   }
@@ -87,7 +91,8 @@ public final class SafetensorsFile implements TensorSource {
   private TensorView map(TensorEntry entry, DType dtype) throws IOException {
     ByteBuffer mapping = channel.map(MapMode.READ_ONLY, entry.begin(), entry.bytes());
     BytePointer pointer = new BytePointer(mapping);
-    return TensorView.ofAddress(pointer.address(), dtype, Device.CPU, entry.shape().toArray()).withOwner(mapping);
+    return TensorView.ofAddress(pointer.address(), dtype, Device.CPU, entry.shape().toArray())
+        .withOwner(mapping);
   }
 
   private TensorView load(TensorEntry entry, DType dtype) throws IOException {

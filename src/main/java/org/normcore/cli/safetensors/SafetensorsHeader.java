@@ -14,8 +14,11 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
 
-/** A file's header, checked against the file: every byte of the data belongs to exactly one tensor. */
-record SafetensorsHeader(ImmutableMap<String, TensorEntry> entries, ImmutableMap<String, String> metadata) {
+/**
+ * A file's header, checked against the file: every byte of the data belongs to exactly one tensor.
+ */
+record SafetensorsHeader(
+    ImmutableMap<String, TensorEntry> entries, ImmutableMap<String, String> metadata) {
   static final long LARGEST = 100_000_000;
   private static final int LENGTH_BYTES = 8;
   private static final String METADATA = "__metadata__";
@@ -24,13 +27,20 @@ record SafetensorsHeader(ImmutableMap<String, TensorEntry> entries, ImmutableMap
     long size = channel.size();
     if (size < LENGTH_BYTES) {
       throw new SafetensorsException(
-          file, "is " + size + " bytes long, too short for a safetensors file, which starts with 8 bytes of length");
+          file,
+          "is "
+              + size
+              + " bytes long, too short for a safetensors file, which starts with 8 bytes of length");
     }
     long length = readFully(channel, 0, LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN).getLong();
     if (length < 0 || length > LARGEST) {
       throw new SafetensorsException(
           file,
-          "claims a header of " + Long.toUnsignedString(length) + " bytes, more than the " + LARGEST + " allowed");
+          "claims a header of "
+              + Long.toUnsignedString(length)
+              + " bytes, more than the "
+              + LARGEST
+              + " allowed");
     }
     if (length > size - LENGTH_BYTES) {
       throw new SafetensorsException(
@@ -55,7 +65,8 @@ record SafetensorsHeader(ImmutableMap<String, TensorEntry> entries, ImmutableMap
     return header;
   }
 
-  private static ByteBuffer readFully(FileChannel channel, long position, int bytes) throws IOException {
+  private static ByteBuffer readFully(FileChannel channel, long position, int bytes)
+      throws IOException {
     ByteBuffer buffer = ByteBuffer.allocate(bytes);
     while (buffer.hasRemaining()) {
       if (channel.read(buffer, position + buffer.position()) < 0) {
@@ -74,7 +85,12 @@ record SafetensorsHeader(ImmutableMap<String, TensorEntry> entries, ImmutableMap
       JsonElement value = member.getValue();
       if (!value.isJsonPrimitive() || !value.getAsJsonPrimitive().isString()) {
         throw new SafetensorsException(
-            file, "has a " + METADATA + " whose \"" + Quoted.shorten(member.getKey()) + "\" is not a string");
+            file,
+            "has a "
+                + METADATA
+                + " whose \""
+                + Quoted.shorten(member.getKey())
+                + "\" is not a string");
       }
       metadata.put(member.getKey(), value.getAsString());
     }
@@ -93,7 +109,13 @@ record SafetensorsHeader(ImmutableMap<String, TensorEntry> entries, ImmutableMap
       }
       if (entry.begin() > covered) {
         throw new SafetensorsException(
-            file, "has a hole of " + (entry.begin() - covered) + " bytes between " + before + " and " + name);
+            file,
+            "has a hole of "
+                + (entry.begin() - covered)
+                + " bytes between "
+                + before
+                + " and "
+                + name);
       }
       covered = entry.end();
       before = name;

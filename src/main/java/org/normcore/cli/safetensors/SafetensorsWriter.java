@@ -24,7 +24,8 @@ public final class SafetensorsWriter {
     AtomicFile.write(
         file,
         channel -> {
-          ByteBuffer length = ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).flip();
+          ByteBuffer length =
+              ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(header.length).flip();
           AtomicFile.writeFully(channel, length);
           AtomicFile.writeFully(channel, ByteBuffer.wrap(header));
           for (TensorView tensor : tensors.values()) {

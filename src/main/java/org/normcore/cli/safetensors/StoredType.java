@@ -3,7 +3,9 @@ package org.normcore.cli.safetensors;
 import java.util.Optional;
 import org.normcore.DType;
 
-/** The element types of the format, with the {@link DType} that stands for them where there is one. */
+/**
+ * The element types of the format, with the {@link DType} that stands for them where there is one.
+ */
 public enum StoredType {
   BOOL(1, null),
   U8(1, null),

@@ -30,7 +30,8 @@ public final class StrictJson {
     long size = Files.size(file);
     if (size > largest) {
       throw new SafetensorsException(
-          file, "is " + size + " bytes long, more than the " + largest + " that such a file may have");
+          file,
+          "is " + size + " bytes long, more than the " + largest + " that such a file may have");
     }
     return parseObject(file, ByteBuffer.wrap(Files.readAllBytes(file)), "the file");
   }
@@ -54,7 +55,10 @@ public final class StrictJson {
         throw new MalformedJsonException("text after the document");
       }
       return object;
-    } catch (MalformedJsonException | EOFException | IllegalStateException | NumberFormatException e) {
+    } catch (MalformedJsonException
+        | EOFException
+        | IllegalStateException
+        | NumberFormatException e) {
       throw new SafetensorsException(file, what + " is not valid JSON");
     } catch (IOException e) {
       throw new IllegalStateException("reading from memory failed", e);
@@ -69,7 +73,8 @@ public final class StrictJson {
         while (reader.hasNext()) {
           String key = reader.nextName();
           if (object.has(key)) {
-            throw new SafetensorsException(file, "has the JSON key \"" + Quoted.shorten(key) + "\" twice");
+            throw new SafetensorsException(
+                file, "has the JSON key \"" + Quoted.shorten(key) + "\" twice");
           }
           object.add(key, read(file, reader));
         }

@@ -11,7 +11,8 @@ import com.google.common.primitives.ImmutableLongArray;
  * @param begin the first byte, counted from the start of the file
  * @param end one past the last byte
  */
-public record TensorEntry(String name, StoredType type, ImmutableLongArray shape, long begin, long end) {
+public record TensorEntry(
+    String name, StoredType type, ImmutableLongArray shape, long begin, long end) {
   /** The number of bytes. */
   public long bytes() {
     return end - begin;

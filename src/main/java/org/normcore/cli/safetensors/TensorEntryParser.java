@@ -6,7 +6,10 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.nio.file.Path;
 
-/** Turns one tensor's JSON into an entry whose size, shape and byte range agree with each other and with the file. */
+/**
+ * Turns one tensor's JSON into an entry whose size, shape and byte range agree with each other and
+ * with the file.
+ */
 final class TensorEntryParser {
   private final Path file;
   private final String name;
@@ -56,7 +59,8 @@ final class TensorEntryParser {
       throw fault("has no dtype that is a string");
     }
     String text = element.getAsString();
-    return StoredType.find(text).orElseThrow(() -> fault("has the unknown dtype \"" + Quoted.shorten(text) + "\""));
+    return StoredType.find(text)
+        .orElseThrow(() -> fault("has the unknown dtype \"" + Quoted.shorten(text) + "\""));
   }
 
   private ImmutableLongArray naturals(JsonElement element, String what) {
@@ -83,7 +87,11 @@ final class TensorEntryParser {
       }
     }
     throw fault(
-        "has the " + what + " value " + Quoted.shorten(value.toString()) + ", which is not a whole number from 0 to 2^63");
+        "has the "
+            + what
+            + " value "
+            + Quoted.shorten(value.toString())
+            + ", which is not a whole number from 0 to 2^63");
   }
 
   private long bytes(StoredType type, ImmutableLongArray shape) {

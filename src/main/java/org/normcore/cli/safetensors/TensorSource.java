@@ -12,7 +12,8 @@ public interface TensorSource extends AutoCloseable {
   /**
    * A read-only view of a tensor's elements. It stays valid after {@link #close()}.
    *
-   * @throws IllegalArgumentException if there is no such tensor or its type is no {@link org.normcore.DType}
+   * @throws IllegalArgumentException if there is no such tensor or its type is no {@link
+   *     org.normcore.DType}
    */
   TensorView view(String name) throws IOException;
 
