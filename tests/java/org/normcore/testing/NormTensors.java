@@ -1,0 +1,151 @@
+package org.normcore.testing;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.normcore.Affine;
+import org.normcore.DType;
+import org.normcore.GradientMode;
+import org.normcore.Gradients;
+import org.normcore.LayerNorm;
+import org.normcore.Norm;
+import org.normcore.NormKind;
+import org.normcore.NormPolicy;
+import org.normcore.Operands;
+import org.normcore.RmsNorm;
+import org.normcore.Saved;
+import org.normcore.TensorView;
+
+/**
+ * All tensors of one norm, with random contents that depend on the seed and a row's number only, so
+ * that the same rows can be had at another alignment, stride or batch size.
+ */
+public final class NormTensors implements AutoCloseable {
+  /** How tensors lie in memory. */
+  public record Layout(int misalignment, long gap) {
+    /** Aligned and contiguous. */
+    public static final Layout DENSE = new Layout(0, 0);
+  }
+
+  private final Arena arena = new Arena();
+  private final Norm norm;
+  private final int rows;
+  private final int n;
+
+  public final TensorView x;
+  public final TensorView residual;
+  public final TensorView residualOut;
+  public final TensorView weight;
+  public final TensorView bias;
+  public final TensorView y;
+  public final TensorView dy;
+  public final TensorView dx;
+  public final TensorView dresidual;
+  public final TensorView dweight;
+  public final TensorView dbias;
+
+  /** Makes the tensors of as many rows; those that the norm or the form lacks are null. */
+  public NormTensors(Norm norm, int rows, boolean residualForm, Layout layout, long seed) {
+    this.norm = norm;
+    this.rows = rows;
+    this.n = Math.toIntExact(norm.hiddenSize());
+    DType input = norm.inputDType();
+    DType weightType = norm.weightDType();
+    x = rows(input, layout, seed);
+    residual = residualForm ? rows(input, layout, seed + 1) : null;
+    residualOut = residualForm ? empty(input, layout) : null;
+    weight = norm.affine().hasWeight() ? parameter(weightType, layout, seed + 2) : null;
+    bias = norm.affine().hasBias() ? parameter(weightType, layout, seed + 3) : null;
+    y = empty(norm.outputDType(), layout);
+    dy = rows(norm.outputDType(), layout, seed + 4);
+    dx = empty(input, layout);
+    dresidual = residualForm ? rows(input, layout, seed + 5) : null;
+    dweight = weight == null ? null : arena.tensor(layout.misalignment, 0, weightType, n);
+    dbias = bias == null ? null : arena.tensor(layout.misalignment, 0, weightType, n);
+  }
+
+  /** Starts a norm of either kind. */
+  public static Norm.Builder<?> builder(NormKind kind, long... normalizedShape) {
+    return kind == NormKind.LAYER_NORM
+        ? LayerNorm.builder(normalizedShape)
+        : RmsNorm.builder(normalizedShape);
+  }
+
+  /** Starts a norm of either kind with everything that changes its results. */
+  public static Norm.Builder<?> builder(
+      NormKind kind, long n, DType input, DType weight, Affine affine, NormPolicy policy) {
+    return builder(kind, n).input(input).weight(weight).affine(affine).policy(policy);
+  }
+
+  /** Returns what a forward call takes. */
+  public Operands operands() {
+    Operands operands = Operands.of(x, y).weight(weight).bias(bias);
+    return residual == null ? operands : operands.residual(residual, residualOut);
+  }
+
+  /** Returns all gradients that the norm has, to be written. */
+  public Gradients gradients() {
+    Gradients gradients = Gradients.of(dx);
+    if (dweight != null) {
+      gradients = gradients.weight(dweight, GradientMode.WRITE);
+    }
+    if (dbias != null) {
+      gradients = gradients.bias(dbias, GradientMode.WRITE);
+    }
+    return dresidual == null ? gradients : gradients.residual(dresidual);
+  }
+
+  /** Runs forward and backward. */
+  public void run() {
+    try (Saved saved = norm.forward(operands())) {
+      norm.backward(saved, dy, gradients());
+    }
+  }
+
+  /** Returns the bytes of what does not depend on other rows: residualOut, y and dx. */
+  public List<byte[]> rowResults(int begin, int end) {
+    List<byte[]> all = new ArrayList<>();
+    for (TensorView view : new TensorView[] {residualOut, y, dx}) {
+      if (view != null) {
+        all.add(view.rows(begin, end).toBytes());
+      }
+    }
+    return all;
+  }
+
+  /** Returns the bytes of everything that forward and backward write. */
+  public List<byte[]> results() {
+    List<byte[]> all = rowResults(0, rows);
+    for (TensorView view : new TensorView[] {dweight, dbias}) {
+      if (view != null) {
+        all.add(view.toBytes());
+      }
+    }
+    return all;
+  }
+
+  /** Fails if anything but the outputs has been written. */
+  public void assertGuards() {
+    arena.assertGuards();
+  }
+
+  private TensorView empty(DType dtype, Layout layout) {
+    return arena.tensor(layout.misalignment, layout.gap, dtype, rows, n);
+  }
+
+  private TensorView rows(DType dtype, Layout layout, long seed) {
+    TensorView view = empty(dtype, layout);
+    for (int row = 0; row < rows; row++) {
+      view.rows(row, row + 1).copyFrom(Values.normal(seed * 1_000_003 + row, n));
+    }
+    return view;
+  }
+
+  private TensorView parameter(DType dtype, Layout layout, long seed) {
+    return arena.tensor(layout.misalignment, 0, dtype, n).copyFrom(Values.normal(seed, n));
+  }
+
+  @Override
+  public void close() {
+    arena.close();
+  }
+}
