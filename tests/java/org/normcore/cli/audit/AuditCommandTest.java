@@ -202,7 +202,7 @@ class AuditCommandTest {
         directory.resolve("model.safetensors"),
         ImmutableMap.of(
             "</script><script>alert(1)</script>.norm.weight",
-            Tensors.of(new float[64], DType.BFLOAT16, 64)));
+            new Arena().of(new float[64], DType.BFLOAT16, 64)));
     audit("--json", "--model", directory, "--rows", "2");
     assertFalse(Files.readString(out().resolve("report.html")).contains("<script>alert"));
   }
@@ -238,7 +238,7 @@ class AuditCommandTest {
     refused("holds no *.safetensors file", "--model", directory);
     SafetensorsWriter.write(
         directory.resolve("model.safetensors"),
-        ImmutableMap.of("lm_head.weight", Tensors.empty(DType.FLOAT32, 4, 4)));
+        ImmutableMap.of("lm_head.weight", new Arena().empty(DType.FLOAT32, 4, 4)));
     refused("has no norm weights", "--model", directory);
     model("{\"model_type\":\"llama\",\"rms_norm_eps\":-1}");
     refused("has the rms_norm_eps -1, expected", "--model", directory);
@@ -246,7 +246,7 @@ class AuditCommandTest {
     refused("holds no hidden states", "--model", directory, "--activations", ACTIVATIONS);
     Path activations = directory.resolve("activations.bin");
     SafetensorsWriter.write(
-        activations, ImmutableMap.of("model.norm.x", Tensors.empty(DType.FLOAT32, 2, 63)));
+        activations, ImmutableMap.of("model.norm.x", new Arena().empty(DType.FLOAT32, 2, 63)));
     refused(
         "expected a tensor of shape [*, 64], got [2, 63]",
         "--model",
@@ -263,7 +263,7 @@ class AuditCommandTest {
     float[] weight = new Gaussian(3).draw("weight", 64);
     SafetensorsWriter.write(
         directory.resolve("model.safetensors"),
-        ImmutableMap.of("model.norm.weight", Tensors.of(weight, DType.BFLOAT16, 64)));
+        ImmutableMap.of("model.norm.weight", new Arena().of(weight, DType.BFLOAT16, 64)));
   }
 
   private Path out() {

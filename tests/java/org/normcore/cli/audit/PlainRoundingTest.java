@@ -25,7 +25,7 @@ class PlainRoundingTest {
       float tie = Float.intBitsToFloat((random.nextInt() & 0xbfff_8000) | 0x8000);
       values[i] = Float.isFinite(tie) ? tie + (i % 3 - 1) * 1e-12 * tie : 1;
     }
-    TensorView rounded = Tensors.empty(dtype, count).copyFrom(values);
+    TensorView rounded = new Arena().empty(dtype, count).copyFrom(values);
     double[] expected = rounded.toDoubles();
     PlainRounding rounding = new PlainRounding(dtype);
     for (int i = 0; i < count; i++) {

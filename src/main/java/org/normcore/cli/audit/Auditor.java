@@ -44,10 +44,12 @@ final class Auditor {
   void run(SubjectSource source) throws IOException {
     try (Progress progress = Progress.start("audit", (long) source.count() * dtypes.size())) {
       for (int i = 0; i < source.count(); i++) {
-        Subject subject = source.get(i);
-        for (DType dtype : dtypes) {
-          run(subject, dtype);
-          progress.step(subject.name());
+        try (Arena arena = new Arena()) {
+          Subject subject = source.get(i, arena);
+          for (DType dtype : dtypes) {
+            run(subject, dtype);
+            progress.step(subject.name());
+          }
         }
       }
     }
@@ -62,7 +64,12 @@ final class Auditor {
   }
 
   private void run(Subject subject, DType dtype) {
-    Evaluation evaluation = new Evaluation(subject, dtype, gaussian, threads);
+    try (Arena arena = new Arena()) {
+      run(subject, dtype, new Evaluation(subject, dtype, gaussian, threads, arena));
+    }
+  }
+
+  private void run(Subject subject, DType dtype, Evaluation evaluation) {
     List<PolicyResult> results = policies.stream().map(evaluation::under).toList();
     for (int i = 1; i < results.size(); i++) {
       compare(

@@ -29,16 +29,15 @@ final class BuiltInCase implements SubjectSource {
   }
 
   @Override
-  public Subject get(int index) {
+  public Subject get(int index, Arena arena) {
     return new Subject(
         "built-in",
         NormKind.RMS_NORM,
         EPSILON,
-        Tensors.of(
-            gaussian.draw("weight", Tensors.count(1, hiddenSize)), DType.FLOAT32, hiddenSize),
+        arena.of(gaussian.draw("weight", Arena.count(1, hiddenSize)), DType.FLOAT32, hiddenSize),
         Optional.empty(),
-        Tensors.of(
-            gaussian.draw("x", Tensors.count(rows, hiddenSize)), DType.FLOAT32, rows, hiddenSize),
+        arena.of(
+            gaussian.draw("x", Arena.count(rows, hiddenSize)), DType.FLOAT32, rows, hiddenSize),
         true,
         Optional.empty());
   }

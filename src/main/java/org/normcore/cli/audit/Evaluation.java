@@ -18,20 +18,22 @@ final class Evaluation {
   private final Subject subject;
   private final DType dtype;
   private final int threads;
+  private final Arena arena;
   private final TensorView x;
   private final TensorView weight;
   private final Optional<TensorView> bias;
   private final TensorView dy;
 
-  Evaluation(Subject subject, DType dtype, Gaussian gaussian, int threads) {
+  Evaluation(Subject subject, DType dtype, Gaussian gaussian, int threads, Arena arena) {
     this.subject = subject;
     this.dtype = dtype;
     this.threads = threads;
-    this.x = Tensors.converted(subject.x(), dtype);
-    this.weight = Tensors.converted(subject.weight(), dtype);
-    this.bias = subject.bias().map(b -> Tensors.converted(b, dtype));
-    int count = Tensors.count(subject.rows(), subject.hiddenSize());
-    this.dy = Tensors.of(gaussian.draw(subject.name() + ".dy", count), dtype, x.shape());
+    this.arena = arena;
+    this.x = arena.converted(subject.x(), dtype);
+    this.weight = arena.converted(subject.weight(), dtype);
+    this.bias = subject.bias().map(b -> arena.converted(b, dtype));
+    int count = Arena.count(subject.rows(), subject.hiddenSize());
+    this.dy = arena.of(gaussian.draw(subject.name() + ".dy", count), dtype, x.shape());
   }
 
   /** Forward and backward by the library. */
@@ -48,22 +50,22 @@ final class Evaluation {
             policy,
             threads);
     try (Norm norm = request.open()) {
-      TensorView y = Tensors.empty(dtype, x.shape());
-      TensorView rstd = Tensors.empty(norm.statisticsDType(), subject.rows());
+      TensorView y = arena.empty(dtype, x.shape());
+      TensorView rstd = arena.empty(norm.statisticsDType(), subject.rows());
       Optional<TensorView> mean =
           subject.kind() == NormKind.LAYER_NORM
-              ? Optional.of(Tensors.empty(norm.statisticsDType(), subject.rows()))
+              ? Optional.of(arena.empty(norm.statisticsDType(), subject.rows()))
               : Optional.empty();
       norm.forward(
           Operands.of(x, y).weight(weight).bias(bias.orElse(null)), mean.orElse(null), rstd);
 
-      TensorView dx = Tensors.empty(dtype, x.shape());
-      TensorView dweight = Tensors.empty(dtype, weight.shape());
+      TensorView dx = arena.empty(dtype, x.shape());
+      TensorView dweight = arena.empty(dtype, weight.shape());
       ImmutableMap.Builder<String, TensorView> tensors = ImmutableMap.builder();
       tensors.put("y", y).put("dx", dx).put("dweight", dweight);
       Gradients gradients = Gradients.of(dx).weight(dweight, GradientMode.WRITE);
       if (bias.isPresent()) {
-        TensorView dbias = Tensors.empty(dtype, weight.shape());
+        TensorView dbias = arena.empty(dtype, weight.shape());
         gradients = gradients.bias(dbias, GradientMode.WRITE);
         tensors.put("dbias", dbias);
       }
@@ -84,10 +86,10 @@ final class Evaluation {
     float[] rstd = statistics.rstd().toFloats();
     ImmutableMap<String, TensorView> tensors =
         ImmutableMap.of(
-            "y", Tensors.of(plain.forward(inputs, mean, rstd), dtype, x.shape()),
-            "dx", Tensors.of(plain.inputGradient(inputs, gradients, mean, rstd), dtype, x.shape()),
+            "y", arena.of(plain.forward(inputs, mean, rstd), dtype, x.shape()),
+            "dx", arena.of(plain.inputGradient(inputs, gradients, mean, rstd), dtype, x.shape()),
             "dweight",
-                Tensors.of(
+                arena.of(
                     plain.weightGradient(inputs, gradients, mean, rstd), dtype, weight.shape()));
     return new PolicyResult(tensors, statistics.mean(), statistics.rstd());
   }

@@ -104,7 +104,7 @@ final class ModelNorms implements SubjectSource {
   }
 
   @Override
-  public Subject get(int index) throws IOException {
+  public Subject get(int index, Arena arena) throws IOException {
     NormModule module = modules.get(index);
     TensorView weight = weights.view(module.weight());
     Optional<TensorView> bias =
@@ -114,7 +114,7 @@ final class ModelNorms implements SubjectSource {
     String xName = module.name() + ".x";
     String yName = module.name() + ".y";
     boolean recorded = hasRecorded(xName);
-    TensorView x = recorded ? recorded(xName, module) : drawn(module);
+    TensorView x = recorded ? recorded(xName, module) : drawn(module, arena);
     Optional<TensorView> y =
         recorded && hasRecorded(yName) ? Optional.of(recorded(yName, module)) : Optional.empty();
     if (y.isPresent() && y.get().size(0) != x.size(0)) {
@@ -131,9 +131,9 @@ final class ModelNorms implements SubjectSource {
     return new Subject(module.name(), kind(), config.epsilon(), weight, bias, x, !recorded, y);
   }
 
-  private TensorView drawn(NormModule module) {
-    int count = Tensors.count(rows, module.hiddenSize());
-    return Tensors.of(
+  private TensorView drawn(NormModule module, Arena arena) {
+    int count = Arena.count(rows, module.hiddenSize());
+    return arena.of(
         gaussian.draw(module.name() + ".x", count), DType.FLOAT32, rows, module.hiddenSize());
   }
 
@@ -153,7 +153,7 @@ final class ModelNorms implements SubjectSource {
               + "], got "
               + Arrays.toString(view.shape()));
     }
-    Tensors.count(view.rows(1), module.hiddenSize());
+    Arena.count(view.rows(1), module.hiddenSize());
     return view.reshape(view.rows(1), module.hiddenSize());
   }
 

@@ -6,7 +6,8 @@ import java.io.IOException;
 interface SubjectSource extends AutoCloseable {
   int count();
 
-  Subject get(int index) throws IOException;
+  /** A norm; the tensors made for it go into the arena. */
+  Subject get(int index, Arena arena) throws IOException;
 
   @Override
   void close() throws IOException;

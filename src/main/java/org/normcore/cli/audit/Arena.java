@@ -1,23 +1,30 @@
 package org.normcore.cli.audit;
 
+import java.util.ArrayList;
+import java.util.List;
 import org.normcore.DType;
 import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 import org.normcore.cli.BadInput;
 
-/** Makes tensors that live as long as their views. */
-final class Tensors {
-  private Tensors() {}
+/**
+ * Tensors that are freed together. Left to the collector, the results of many norms would fill the
+ * memory: it does not see how large they are.
+ */
+final class Arena implements AutoCloseable {
+  private final List<NativeBuffer> buffers = new ArrayList<>();
 
-  static TensorView empty(DType dtype, long... shape) {
-    return NativeBuffer.allocate(dtype, shape).view(dtype, shape);
+  TensorView empty(DType dtype, long... shape) {
+    NativeBuffer buffer = NativeBuffer.allocate(dtype, shape);
+    buffers.add(buffer);
+    return buffer.view(dtype, shape);
   }
 
-  static TensorView of(float[] values, DType dtype, long... shape) {
+  TensorView of(float[] values, DType dtype, long... shape) {
     return empty(dtype, shape).copyFrom(values);
   }
 
-  static TensorView converted(TensorView source, DType dtype) {
+  TensorView converted(TensorView source, DType dtype) {
     return source.dtype() == dtype ? source : empty(dtype, source.shape()).copyFrom(source);
   }
 
@@ -33,5 +40,11 @@ final class Tensors {
               + hiddenSize);
     }
     return Math.toIntExact(rows * hiddenSize);
+  }
+
+  @Override
+  public void close() {
+    buffers.forEach(NativeBuffer::close);
+    buffers.clear();
   }
 }
