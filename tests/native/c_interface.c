@@ -19,9 +19,7 @@ static void ok(int32_t status, const char* what) { expect(status == NC_OK, what)
 
 static int64_t at(const void* p) { return (int64_t)(intptr_t)p; }
 
-static void expect_near(float value, double expected, const char* what) {
-  expect(fabs(value - expected) < 1e-5, what);
-}
+static void expect_near(float value, double expected, const char* what) { expect(fabs(value - expected) < 1e-5, what); }
 
 int main(void) {
   const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};

@@ -41,7 +41,8 @@ void print(const Case& c) {
     const Result r = run(c, d, form);
     uint64_t hash = 0xCBF29CE484222325u;
     for (const Bits* bits : {&r.y, &r.residual_out, &r.mean, &r.rstd, &r.dx, &r.dweight, &r.dbias}) mix(hash, *bits);
-    if (level != NC_CPU_PLAIN && hash != common) throw std::runtime_error(levelName(level) + " differs: " + c.describe());
+    if (level != NC_CPU_PLAIN && hash != common)
+      throw std::runtime_error(levelName(level) + " differs: " + c.describe());
     common = hash;
   }
   std::printf("%016llx  %s\n", static_cast<unsigned long long>(common), c.describe().c_str());

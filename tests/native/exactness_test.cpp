@@ -125,8 +125,7 @@ TEST_P(Exactness, OneRoundingFromTheExactValue) {
       ASSERT_LE(std::fabs(dweight[i] - dweights[i]),
                 1.01L * (columns + 1) * u * dweight_size[i] + halfUlp(mix.weight, dweights[i]))
           << c.describe() << " dweight [" << i << "]";
-      ASSERT_LE(std::fabs(dbias[i] - dbiases[i]),
-                1.01L * columns * u * dbias_size[i] + halfUlp(mix.weight, dbiases[i]))
+      ASSERT_LE(std::fabs(dbias[i] - dbiases[i]), 1.01L * columns * u * dbias_size[i] + halfUlp(mix.weight, dbiases[i]))
           << c.describe() << " dbias [" << i << "]";
     }
   }

@@ -93,8 +93,8 @@ inline std::string Case::describe() const {
          "->" + name(s.y_dtype) + " affine " + std::to_string(s.affine) + " rounding " +
          std::to_string(s.scale_rounding) + " offset " + std::to_string(s.gamma_offset) + " variance " +
          std::to_string(s.variance) + " compute " + std::to_string(s.compute) + " residual rounding " +
-         std::to_string(s.residual_rounding) + (residual ? " +residual" : "") + (dresidual ? " +dresidual" : "") +
-         " " + std::to_string(rows) + " x " + std::to_string(s.hidden_size);
+         std::to_string(s.residual_rounding) + (residual ? " +residual" : "") + (dresidual ? " +dresidual" : "") + " " +
+         std::to_string(rows) + " x " + std::to_string(s.hidden_size);
 }
 
 inline Bits drawBits(std::mt19937_64& random, int32_t dtype, int64_t count, double mean, double spread) {
@@ -217,8 +217,7 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
   Tensor workspace;
   if (bytes > 0) workspace = Tensor(NC_FLOAT64, 1, (bytes + 7) / 8, (bytes + 7) / 8, 0);
   const std::vector<uint8_t> x_before = x.memory(), dy_before = dy.memory(), dresidual_before = dresidual.memory(),
-                             weight_before = weight.memory(), mean_before = mean.memory(),
-                             rstd_before = rstd.memory();
+                             weight_before = weight.memory(), mean_before = mean.memory(), rstd_before = rstd.memory();
   inRanges(groups, form.group_cut, [&](int64_t begin, int64_t end) {
     check(nc_norm_backward(plan, c.rows, begin, end, x.address(), stride, weight.address(), dy.address(), stride,
                            mean.address(), rstd.address(), dresidual.address(), dresidual.present() ? stride : 0,

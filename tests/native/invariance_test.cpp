@@ -15,12 +15,12 @@ using namespace harness;
 std::vector<Case> cases(int64_t rows, int64_t n) {
   std::vector<Case> all;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
-    for (const auto& [x, w, y, rounding, compute] : std::vector<std::array<int32_t, 5>>{
-             {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16, NC_ROUND_INPUT, 0},
-             {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, NC_ROUND_COMPUTE, 0},
-             {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16, NC_ROUND_WEIGHT, 0},
-             {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, 0},
-             {NC_FLOAT64, NC_FLOAT32, NC_FLOAT64, NC_ROUND_INPUT, 1}}) {
+    for (const auto& [x, w, y, rounding, compute] :
+         std::vector<std::array<int32_t, 5>>{{NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16, NC_ROUND_INPUT, 0},
+                                             {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, NC_ROUND_COMPUTE, 0},
+                                             {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16, NC_ROUND_WEIGHT, 0},
+                                             {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, 0},
+                                             {NC_FLOAT64, NC_FLOAT32, NC_FLOAT64, NC_ROUND_INPUT, 1}}) {
       Case c;
       c.spec = makeSpec(op, x, w, y, n);
       c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
@@ -68,12 +68,12 @@ TEST(Invariance, VectorLevel) {
   }
 }
 
-#define LEVEL_TEST(Name, level)                                                                   \
-  TEST(Level, Name) {                                                                             \
-    int32_t supported = 0;                                                                        \
-    ASSERT_EQ(NC_OK, nc_cpu_level_supported(level, &supported));                                  \
+#define LEVEL_TEST(Name, level)                                                                                    \
+  TEST(Level, Name) {                                                                                              \
+    int32_t supported = 0;                                                                                         \
+    ASSERT_EQ(NC_OK, nc_cpu_level_supported(level, &supported));                                                   \
     if (supported == 0) GTEST_SKIP() << #Name " is not of this machine (or build): its kernels were not run here"; \
-    EXPECT_EQ(NC_OK, nc_cpu_level_supported(nc_cpu_best_level(), &supported));                    \
+    EXPECT_EQ(NC_OK, nc_cpu_level_supported(nc_cpu_best_level(), &supported));                                     \
   }
 LEVEL_TEST(Avx2, NC_CPU_AVX2)
 LEVEL_TEST(Avx512, NC_CPU_AVX512)
@@ -177,7 +177,8 @@ TEST(Invariance, OtherRows) {
         const auto begin = bits.begin() + static_cast<std::ptrdiff_t>(static_cast<size_t>(row) * width);
         bits = Bits(begin, begin + static_cast<std::ptrdiff_t>(width));
       };
-      for (Bits* bits : {&one.x, &one.residual, &one.dy, &one.dresidual, &expected.y, &expected.residual_out, &expected.dx}) {
+      for (Bits* bits :
+           {&one.x, &one.residual, &one.dy, &one.dresidual, &expected.y, &expected.residual_out, &expected.dx}) {
         pick(*bits, n);
       }
       pick(expected.mean, 1);

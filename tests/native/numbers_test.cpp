@@ -21,8 +21,7 @@ std::vector<uint64_t> convert(const Format& from, const Format& to, const std::v
     reference::storeBits(from, &source[i * static_cast<size_t>(from.bytes)], patterns[i]);
   }
   EXPECT_EQ(NC_OK, nc_convert(reinterpret_cast<int64_t>(source.data()), from.code,
-                              reinterpret_cast<int64_t>(target.data()), to.code,
-                              static_cast<int64_t>(patterns.size())))
+                              reinterpret_cast<int64_t>(target.data()), to.code, static_cast<int64_t>(patterns.size())))
       << nc_last_error();
   std::vector<uint64_t> result(patterns.size());
   for (size_t i = 0; i < patterns.size(); ++i) {
@@ -89,10 +88,10 @@ TEST_P(SmallFormat, EveryNumberComesBackAsItWas) {
     const std::vector<uint64_t> all = everyPattern(f), back = convert(*wide, f, convert(f, *wide, all));
     for (size_t i = 0; i < all.size(); ++i) {
       const double v = reference::decode(f, all[i]);
-      const uint64_t expected = std::isfinite(v)  ? all[i]
-                                : std::isnan(v)   ? f.nan
-                                : !f.saturates    ? all[i]
-                                                  : reference::encode(f, std::copysign(f.max, v));
+      const uint64_t expected = std::isfinite(v) ? all[i]
+                                : std::isnan(v)  ? f.nan
+                                : !f.saturates   ? all[i]
+                                                 : reference::encode(f, std::copysign(f.max, v));
       ASSERT_EQ(expected, back[i]) << f.name << " " << std::hex << all[i] << " through " << wide->name;
     }
   }
@@ -162,8 +161,8 @@ TEST_P(EveryFormat, RandomPatternsOfFloat64AndFloat32) {
     singles.push_back(random() & 0xFFFFFFFFu);
     // Most patterns of float64 are out of every other format's range: these are in it.
     std::uniform_real_distribution<double> exponent(-160, 130);
-    doubles.push_back(reference::encode(f64, std::ldexp(1 + static_cast<double>(random() >> 11) * 0x1p-53,
-                                                        static_cast<int>(exponent(random)))));
+    doubles.push_back(reference::encode(
+        f64, std::ldexp(1 + static_cast<double>(random() >> 11) * 0x1p-53, static_cast<int>(exponent(random)))));
   }
   expectConverted(f64, f, doubles);
   expectConverted(f32, f, singles);
@@ -171,18 +170,46 @@ TEST_P(EveryFormat, RandomPatternsOfFloat64AndFloat32) {
 
 TEST_P(EveryFormat, Specials) {
   const double inf = HUGE_VAL, tiny = std::numeric_limits<double>::denorm_min();
-  std::vector<uint64_t> bits =
-      patternsOf(f64, {0.0, -0.0, inf, -inf, tiny, -tiny, 0x1p-149, 0x1p-150, 0x1.000001p-150, 0x1p-126, 0x1p-133,
-                       0x1p-134, 0x1.8p-134, 65504, 65519.99, 65520, -65519.99, -65520, 0x1.FFFFFEp127,
-                       0x1.FFFFFEFFFFFFFp127, 0x1.FFFFFFp127, 0x1.FEFFFFFFFFFFFp127, 0x1.FFp127, 448, 463.99, 464, 480,
-                       1e6, 57344, 61439.99, 61440, 1e300});
+  std::vector<uint64_t> bits = patternsOf(f64, {0.0,
+                                                -0.0,
+                                                inf,
+                                                -inf,
+                                                tiny,
+                                                -tiny,
+                                                0x1p-149,
+                                                0x1p-150,
+                                                0x1.000001p-150,
+                                                0x1p-126,
+                                                0x1p-133,
+                                                0x1p-134,
+                                                0x1.8p-134,
+                                                65504,
+                                                65519.99,
+                                                65520,
+                                                -65519.99,
+                                                -65520,
+                                                0x1.FFFFFEp127,
+                                                0x1.FFFFFEFFFFFFFp127,
+                                                0x1.FFFFFFp127,
+                                                0x1.FEFFFFFFFFFFFp127,
+                                                0x1.FFp127,
+                                                448,
+                                                463.99,
+                                                464,
+                                                480,
+                                                1e6,
+                                                57344,
+                                                61439.99,
+                                                61440,
+                                                1e300});
   // Quiet and signalling NaNs of both signs.
   for (const uint64_t nan : {0x7FF8000000000000u, 0xFFF8000000000000u, 0x7FF0000000000001u, 0xFFF0000000000001u,
                              0x7FFFFFFFFFFFFFFFu, 0x7FF8000000000001u}) {
     bits.push_back(nan);
   }
   expectConverted(f64, f, bits);
-  std::vector<uint64_t> singles = patternsOf(f32, {0.0, -0.0, inf, -inf, 65504, 65519.996, 65520, -65520, 448, 464, 480});
+  std::vector<uint64_t> singles =
+      patternsOf(f32, {0.0, -0.0, inf, -inf, 65504, 65519.996, 65520, -65520, 448, 464, 480});
   for (const uint64_t nan : {0x7FC00000u, 0xFFC00000u, 0x7F800001u, 0xFF800001u, 0x7FFFFFFFu}) singles.push_back(nan);
   expectConverted(f32, f, singles);
 }
@@ -198,8 +225,9 @@ TEST_P(EveryFormat, AnyAlignmentAndCount) {
         ASSERT_EQ(NC_OK, nc_convert(reinterpret_cast<int64_t>(source.data() + offset), f.code,
                                     reinterpret_cast<int64_t>(target.data() + offset), to.code, count));
         for (int i = 0; i < count; ++i) {
-          ASSERT_EQ(reference::encode(to, reference::load(f, source.data() + offset + static_cast<size_t>(i * f.bytes))),
-                    reference::loadBits(to, target.data() + offset + static_cast<size_t>(i * to.bytes)))
+          ASSERT_EQ(
+              reference::encode(to, reference::load(f, source.data() + offset + static_cast<size_t>(i * f.bytes))),
+              reference::loadBits(to, target.data() + offset + static_cast<size_t>(i * to.bytes)))
               << f.name << " to " << to.name << ", element " << i << " of " << count;
         }
         for (size_t i = 0; i < offset; ++i) ASSERT_EQ(0xA5, target[i]);
@@ -248,7 +276,8 @@ TEST(Reference, RoundsToTheNearestNumber) {
   }
   for (int i = 0; i < 200000; ++i) {
     double v = reference::decode(f64, random());
-    if (i % 2 == 0) v = std::ldexp(1 + static_cast<double>(random() >> 12) * 0x1p-52, static_cast<int>(random() % 290) - 160);
+    if (i % 2 == 0)
+      v = std::ldexp(1 + static_cast<double>(random() >> 12) * 0x1p-52, static_cast<int>(random() % 290) - 160);
     if (std::isnan(v)) continue;
     ASSERT_EQ(static_cast<double>(static_cast<float>(v)), reference::round(f32, v)) << v;
     const float single = static_cast<float>(v);

@@ -26,8 +26,8 @@ std::string typesName(const ::testing::TestParamInfo<std::tuple<int32_t, int32_t
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Policies,
-                         ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
-                                            ::testing::ValuesIn(kDtypes), ::testing::ValuesIn(kDtypes)),
+                         ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM), ::testing::ValuesIn(kDtypes),
+                                            ::testing::ValuesIn(kDtypes)),
                          typesName);
 
 // Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of a

@@ -16,8 +16,8 @@ namespace reference {
 
 // How a shape's sums are cut: the four functions of the shape, as plain numbers.
 struct Order {
-  int64_t lanes, segments;      // of a row
-  int64_t groups, row_lanes;    // of the column sums
+  int64_t lanes, segments;    // of a row
+  int64_t groups, row_lanes;  // of the column sums
 };
 
 struct Inputs {
@@ -148,14 +148,14 @@ class Model {
         hats[static_cast<size_t>(i)] = hat(in, out, row, i);
       }
       const auto add = [](C a, C b) { return a + b; };
-      const C c1 = reduceRow<C>(
-                       n_, order_,
-                       [&](C sum, int64_t i) {
-                         return std::fma(h[static_cast<size_t>(i)], hats[static_cast<size_t>(i)], sum);
-                       },
-                       add) /
-                   count;
-      const C c2 = reduceRow<C>(n_, order_, [&](C sum, int64_t i) { return sum + h[static_cast<size_t>(i)]; }, add) /
+      const C c1 =
+          reduceRow<C>(
+              n_, order_,
+              [&](C sum, int64_t i) { return std::fma(h[static_cast<size_t>(i)], hats[static_cast<size_t>(i)], sum); },
+              add) /
+          count;
+      const C c2 = reduceRow<C>(
+                       n_, order_, [&](C sum, int64_t i) { return sum + h[static_cast<size_t>(i)]; }, add) /
                    count;
       const C rstd = static_cast<C>(out.rstd[static_cast<size_t>(row)]);
       for (int64_t i = 0; i < n_; ++i) {

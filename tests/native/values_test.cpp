@@ -25,7 +25,8 @@ const Mix kMixes[] = {
     {"RmsF64", NC_RMS_NORM, NC_FLOAT64, NC_FLOAT64, NC_FLOAT64, NC_ROUND_COMPUTE, 0, 1},
     {"LayerF32", NC_LAYER_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, NC_VARIANCE_TWO_PASS, 0},
     {"LayerF32Welford", NC_LAYER_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, NC_VARIANCE_WELFORD, 0},
-    {"LayerF32Sums", NC_LAYER_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, NC_VARIANCE_SUM_OF_SQUARES, 0},
+    {"LayerF32Sums", NC_LAYER_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, NC_VARIANCE_SUM_OF_SQUARES,
+     0},
     {"LayerBf16", NC_LAYER_NORM, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, NC_ROUND_INPUT, NC_VARIANCE_TWO_PASS, 0},
     {"LayerF16", NC_LAYER_NORM, NC_FLOAT16, NC_FLOAT16, NC_FLOAT16, NC_ROUND_COMPUTE, NC_VARIANCE_WELFORD, 0},
     {"LayerF64Narrow", NC_LAYER_NORM, NC_FLOAT64, NC_BFLOAT16, NC_FLOAT16, NC_ROUND_INPUT, NC_VARIANCE_TWO_PASS, 0},
@@ -63,7 +64,9 @@ const std::vector<SpecialRow>& specialRows() {
       {"NaN last", [](int64_t i, int64_t n, double v, const auto&) { return i == n - 1 ? kNan : v; }},
       {"one infinity", [](int64_t i, int64_t, double v, const auto&) { return i == 0 ? kInfinity : v; }},
       {"both infinities",
-       [](int64_t i, int64_t n, double v, const auto&) { return i == 0 ? kInfinity : i == n - 1 ? -kInfinity : v; }},
+       [](int64_t i, int64_t n, double v, const auto&) { return i == 0       ? kInfinity
+                                                                : i == n - 1 ? -kInfinity
+                                                                             : v; }},
       {"all infinite", [](int64_t, int64_t, double, const auto&) { return -kInfinity; }},
       {"zeros", [](int64_t, int64_t, double, const auto&) { return 0.0; }},
       {"negative zeros", [](int64_t, int64_t, double, const auto&) { return -0.0; }},

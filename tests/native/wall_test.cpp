@@ -144,26 +144,48 @@ class Calls : public ::testing::Test {
   static int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
 
   Forward forward() {
-    return {layer,           kRows,   0,
-            kRows,           at(&x[0]), kStride,
-            at(&residual[0]), kStride, at(&weight[0]),
-            at(&bias[0]),    at(&y[0]), kStride,
-            at(&out[0]),     kStride, at(&mean[0]),
-            at(&rstd[0])};
+    return {layer,          kRows,        0,         kRows,   at(&x[0]),   kStride, at(&residual[0]), kStride,
+            at(&weight[0]), at(&bias[0]), at(&y[0]), kStride, at(&out[0]), kStride, at(&mean[0]),     at(&rstd[0])};
   }
   Backward backward() {
-    return {layer,        kRows,   0,           groups,      at(&x[0]),         kStride, at(&weight[0]),
-            at(&dy[0]),   kStride, at(&mean[0]), at(&rstd[0]), at(&dresidual[0]), kStride, at(&dx[0]),
-            kStride,      at(&workspace[0]), bytes, 1, 1};
+    return {layer,
+            kRows,
+            0,
+            groups,
+            at(&x[0]),
+            kStride,
+            at(&weight[0]),
+            at(&dy[0]),
+            kStride,
+            at(&mean[0]),
+            at(&rstd[0]),
+            at(&dresidual[0]),
+            kStride,
+            at(&dx[0]),
+            kStride,
+            at(&workspace[0]),
+            bytes,
+            1,
+            1};
   }
   Columns columns() {
-    return {layer,          kRows,      0, kN, at(&workspace[0]), bytes, at(&dweight[0]), NC_FLOAT32, NC_GRADIENT_WRITE,
-            at(&dbias[0]), NC_FLOAT32, NC_GRADIENT_WRITE};
+    return {layer,
+            kRows,
+            0,
+            kN,
+            at(&workspace[0]),
+            bytes,
+            at(&dweight[0]),
+            NC_FLOAT32,
+            NC_GRADIENT_WRITE,
+            at(&dbias[0]),
+            NC_FLOAT32,
+            NC_GRADIENT_WRITE};
   }
 
   // All that could be written.
   std::vector<std::vector<float>> everything() const {
-    std::vector<std::vector<float>> all = {x,    residual, y,   out,   dy,    dx,      dresidual,
+    std::vector<std::vector<float>> all = {x,    residual, y,      out,  dy,      dx,   dresidual,
                                            mean, rstd,     weight, bias, dweight, dbias};
     all.push_back(std::vector<float>(workspace.begin(), workspace.end()));
     return all;
@@ -218,7 +240,9 @@ TEST_F(Calls, ForwardRefuses) {
           {"a sum of nothing", [](F& f) { f.residual = 0; }, {"residual_out"}},
           {"mean alone", [](F& f) { f.rstd = 0; }, {"rstd", "0"}},
           {"rstd alone", [](F& f) { f.mean = 0; }, {"mean", "0"}},
-          {"beyond the address space", [](F& f) { f.x_stride = int64_t{1} << 61; }, {"x", std::to_string(int64_t{1} << 61)}},
+          {"beyond the address space",
+           [](F& f) { f.x_stride = int64_t{1} << 61; },
+           {"x", std::to_string(int64_t{1} << 61)}},
           {"y one element into x", [](F& f) { f.y = f.x + 4; }, {"y", "x"}},
           {"y is x at another stride", [](F& f) { f.y = f.x, f.y_stride = 12; }, {"y", "x"}},
           {"y is residual_out", [](F& f) { f.y = f.residual_out; }, {"residual_out", "y"}},
@@ -255,39 +279,39 @@ TEST_F(Calls, InterleavedSlicesAreApart) {
 
 TEST_F(Calls, BackwardRefuses) {
   using B = Backward;
-  expectAllRefused<B>(
-      backward(),
-      {
-          {"no plan", [](B& b) { b.plan = 0; }, {"plan", "0"}},
-          {"negative rows", [](B& b) { b.rows = -3; }, {"rows", "-3"}},
-          {"begin before 0", [](B& b) { b.group_begin = -1; }, {"group", "-1"}},
-          {"end beyond groups", [](B& b) { b.group_end += 1; }, {"group", std::to_string(groups + 1)}},
-          {"begin after end", [](B& b) { b.group_begin = 1, b.group_end = 0; }, {"group", "1", "0"}},
-          {"no x", [](B& b) { b.x = 0; }, {"x", "0"}},
-          {"no dy", [](B& b) { b.dy = 0; }, {"dy", "0"}},
-          {"no weight", [](B& b) { b.weight = 0; }, {"weight", "0"}},
-          {"no mean", [](B& b) { b.mean = 0; }, {"mean", "0"}},
-          {"no rstd", [](B& b) { b.rstd = 0; }, {"rstd", "0"}},
-          {"dresidual without dx", [](B& b) { b.dx = 0; }, {"dresidual", "dx"}},
-          {"x's stride", [](B& b) { b.x_stride = 11; }, {"x", "11", "12"}},
-          {"dy's stride", [](B& b) { b.dy_stride = -1; }, {"dy", "-1"}},
-          {"dx's stride", [](B& b) { b.dx_stride = 5; }, {"dx", "5"}},
-          {"dresidual's stride", [](B& b) { b.dresidual_stride = 5; }, {"dresidual", "5"}},
-          {"no workspace", [](B& b) { b.workspace = 0; }, {"workspace", "0"}},
-          {"workspace too small", [](B& b) { b.workspace_bytes -= 1; },
-           {"workspace_bytes", std::to_string(bytes - 1), std::to_string(bytes)}},
-          {"negative workspace", [](B& b) { b.workspace_bytes = -8; }, {"workspace_bytes", "-8"}},
-          {"workspace askew", [](B& b) { b.workspace += 4; }, {"workspace", "8"}},
-          {"a strange wish", [](B& b) { b.wants_dweight = 2; }, {"wants_dweight", "2"}},
-          {"another", [](B& b) { b.wants_dbias = -1; }, {"wants_dbias", "-1"}},
-          {"dx across dy", [](B& b) { b.dx = b.dy + 4; }, {"dx", "dy"}},
-          {"dx across x", [](B& b) { b.dx = b.x + 8; }, {"dx", "x"}},
-          {"dx is x at another stride", [](B& b) { b.dx = b.x, b.dx_stride = 12; }, {"dx", "x"}},
-          {"dx over rstd", [](B& b) { b.rstd = b.dx + 16; }, {"dx", "rstd"}},
-          {"dx over the weight", [](B& b) { b.weight = b.dx; }, {"dx", "weight"}},
-          {"workspace in x", [](B& b) { b.x = b.workspace; }, {"workspace", "x"}},
-          {"workspace in dx", [](B& b) { b.dx = b.workspace; }, {"dx", "workspace"}},
-      });
+  expectAllRefused<B>(backward(),
+                      {
+                          {"no plan", [](B& b) { b.plan = 0; }, {"plan", "0"}},
+                          {"negative rows", [](B& b) { b.rows = -3; }, {"rows", "-3"}},
+                          {"begin before 0", [](B& b) { b.group_begin = -1; }, {"group", "-1"}},
+                          {"end beyond groups", [](B& b) { b.group_end += 1; }, {"group", std::to_string(groups + 1)}},
+                          {"begin after end", [](B& b) { b.group_begin = 1, b.group_end = 0; }, {"group", "1", "0"}},
+                          {"no x", [](B& b) { b.x = 0; }, {"x", "0"}},
+                          {"no dy", [](B& b) { b.dy = 0; }, {"dy", "0"}},
+                          {"no weight", [](B& b) { b.weight = 0; }, {"weight", "0"}},
+                          {"no mean", [](B& b) { b.mean = 0; }, {"mean", "0"}},
+                          {"no rstd", [](B& b) { b.rstd = 0; }, {"rstd", "0"}},
+                          {"dresidual without dx", [](B& b) { b.dx = 0; }, {"dresidual", "dx"}},
+                          {"x's stride", [](B& b) { b.x_stride = 11; }, {"x", "11", "12"}},
+                          {"dy's stride", [](B& b) { b.dy_stride = -1; }, {"dy", "-1"}},
+                          {"dx's stride", [](B& b) { b.dx_stride = 5; }, {"dx", "5"}},
+                          {"dresidual's stride", [](B& b) { b.dresidual_stride = 5; }, {"dresidual", "5"}},
+                          {"no workspace", [](B& b) { b.workspace = 0; }, {"workspace", "0"}},
+                          {"workspace too small",
+                           [](B& b) { b.workspace_bytes -= 1; },
+                           {"workspace_bytes", std::to_string(bytes - 1), std::to_string(bytes)}},
+                          {"negative workspace", [](B& b) { b.workspace_bytes = -8; }, {"workspace_bytes", "-8"}},
+                          {"workspace askew", [](B& b) { b.workspace += 4; }, {"workspace", "8"}},
+                          {"a strange wish", [](B& b) { b.wants_dweight = 2; }, {"wants_dweight", "2"}},
+                          {"another", [](B& b) { b.wants_dbias = -1; }, {"wants_dbias", "-1"}},
+                          {"dx across dy", [](B& b) { b.dx = b.dy + 4; }, {"dx", "dy"}},
+                          {"dx across x", [](B& b) { b.dx = b.x + 8; }, {"dx", "x"}},
+                          {"dx is x at another stride", [](B& b) { b.dx = b.x, b.dx_stride = 12; }, {"dx", "x"}},
+                          {"dx over rstd", [](B& b) { b.rstd = b.dx + 16; }, {"dx", "rstd"}},
+                          {"dx over the weight", [](B& b) { b.weight = b.dx; }, {"dx", "weight"}},
+                          {"workspace in x", [](B& b) { b.x = b.workspace; }, {"workspace", "x"}},
+                          {"workspace in dx", [](B& b) { b.dx = b.workspace; }, {"dx", "workspace"}},
+                      });
   Backward b = backward();
   b.plan = rms;
   b.mean = 0;
@@ -317,7 +341,8 @@ TEST_F(Calls, ColumnsRefuses) {
           {"dweight's dtype", [](C& c) { c.dweight_dtype = NC_FLOAT16; }, {"dweight", std::to_string(NC_FLOAT16)}},
           {"no dtype", [](C& c) { c.dbias_dtype = 17; }, {"dbias", "17"}},
           {"accumulate into bfloat16",
-           [](C& c) { c.dbias_dtype = NC_BFLOAT16, c.dbias_mode = NC_GRADIENT_ACCUMULATE; }, {"dbias", "float32"}},
+           [](C& c) { c.dbias_dtype = NC_BFLOAT16, c.dbias_mode = NC_GRADIENT_ACCUMULATE; },
+           {"dbias", "float32"}},
           {"dweight is dbias", [](C& c) { c.dbias = c.dweight; }, {"dweight", "dbias"}},
           {"dweight in the workspace", [](C& c) { c.dweight = c.workspace; }, {"dweight", "workspace"}},
       });
