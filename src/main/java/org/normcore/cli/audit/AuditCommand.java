@@ -31,7 +31,7 @@ import picocli.CommandLine.Spec;
       ""
     })
 public final class AuditCommand implements Callable<Integer> {
-  private static final long MODEL_ROWS = 256;
+  private static final long MODEL_ROWS = 128;
 
   @Spec private CommandSpec spec;
 
