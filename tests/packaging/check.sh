@@ -37,9 +37,11 @@ for library in "${libraries[@]}"; do
 done
 
 cd "$away"
-main_jar=$(ls jars/normcore-[0-9]*.jar | grep -v -e '-linux-' -e '-sources' -e '-javadoc')
-native_jar=$(ls jars/normcore-[0-9]*-linux-*.jar)
-"${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache" -cp "$main_jar:$native_jar:$dependencies" Smoke.java \
+jars=$dependencies
+for jar in jars/normcore-[0-9]*.jar; do
+  [[ "$jar" == *-sources.jar || "$jar" == *-javadoc.jar ]] || jars=$jar:$jars
+done
+"${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache" -cp "$jars" Smoke.java \
   "$away/cache" || fail 'a program that uses the jars failed'
 "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cli-cache" -jar jars/normcore-cli.jar info > info.txt ||
   fail 'normcore-cli.jar info failed'
