@@ -51,6 +51,7 @@ class UsageTest {
   @Test
   void threadsAreCounted() {
     CommandRun.refused("--threads is -1, expected at least 1", "info", "--threads", "-1");
+    CommandRun.refused("--threads is 0, expected at least 1", "audit", "--threads", "0");
     CommandRun.refused("--threads", "info", "--threads", "two");
     assertEquals(
         3,

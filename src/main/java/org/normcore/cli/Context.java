@@ -31,7 +31,7 @@ public final class Context {
     if (!DeviceNames.parse(context.root.device()).isCpu()) {
       Cuda.ensureAvailable();
     }
-    if (context.root.threads() < 0) {
+    if (context.root.threads() < 1) {
       throw new BadInput("--threads is " + context.root.threads() + ", expected at least 1");
     }
     return context;
@@ -49,7 +49,7 @@ public final class Context {
 
   /** The number of threads to use. */
   public int threads() {
-    return root.threads() == 0 ? Runtime.getRuntime().availableProcessors() : root.threads();
+    return root.threads();
   }
 
   /** The device to work on. */

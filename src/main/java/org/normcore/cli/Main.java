@@ -1,7 +1,7 @@
 package org.normcore.cli;
 
 import java.io.PrintWriter;
-import java.nio.charset.Charset;
+import java.nio.charset.StandardCharsets;
 import org.normcore.ComputeType;
 import org.normcore.DType;
 import org.normcore.GammaOffset;
@@ -18,8 +18,9 @@ public final class Main {
 
   /** Runs one command and exits with its status. */
   public static void main(String[] args) {
-    PrintWriter out = new PrintWriter(System.out, false, Charset.defaultCharset());
-    PrintWriter err = new PrintWriter(System.err, true, Charset.defaultCharset());
+    // JSON is UTF-8 whatever the locale is.
+    PrintWriter out = new PrintWriter(System.out, false, StandardCharsets.UTF_8);
+    PrintWriter err = new PrintWriter(System.err, true, StandardCharsets.UTF_8);
     System.exit(run(out, err, args));
   }
 

@@ -57,10 +57,9 @@ public final class NormcoreCommand implements Runnable {
       names = "--threads",
       scope = ScopeType.INHERIT,
       paramLabel = "N",
-      defaultValue = "0",
       description =
           "Threads on the CPU. Default: one per processor. Never changes a bit of a result.")
-  private int threads;
+  private Integer threads;
 
   boolean json() {
     return json;
@@ -71,7 +70,7 @@ public final class NormcoreCommand implements Runnable {
   }
 
   int threads() {
-    return threads;
+    return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
   }
 
   @Override
