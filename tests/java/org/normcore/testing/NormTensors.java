@@ -1,6 +1,10 @@
 package org.normcore.testing;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.normcore.Affine;
 import org.normcore.DType;
@@ -96,8 +100,33 @@ public final class NormTensors implements AutoCloseable {
 
   /** Runs forward and backward. */
   public void run() {
+    run(norm);
+  }
+
+  /** Runs forward and backward of another norm with the same dtypes and affine form. */
+  public void run(Norm norm) {
     try (Saved saved = norm.forward(operands())) {
       norm.backward(saved, dy, gradients());
+    }
+  }
+
+  /** Overwrites all outputs, so that old results can't be taken for new ones. */
+  public void clear() {
+    for (TensorView view : new TensorView[] {residualOut, y, dx, dweight, dbias}) {
+      if (view != null) {
+        double[] nothing = new double[Math.toIntExact(view.elements())];
+        Arrays.fill(nothing, Double.NaN);
+        view.copyFrom(nothing);
+      }
+    }
+  }
+
+  /** Fails if the results are not the expected ones, bit for bit. */
+  public void assertResults(List<byte[]> expected, String what) {
+    List<byte[]> actual = results();
+    assertEquals(expected.size(), actual.size(), what);
+    for (int i = 0; i < actual.size(); i++) {
+      assertArrayEquals(expected.get(i), actual.get(i), what);
     }
   }
 

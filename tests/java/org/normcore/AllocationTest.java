@@ -1,0 +1,118 @@
+package org.normcore;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.normcore.DType.BFLOAT16;
+
+import com.sun.management.ThreadMXBean;
+import java.lang.management.ManagementFactory;
+import java.util.List;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ForkJoinPool;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.normcore.testing.NormTensors;
+import org.normcore.testing.NormTensors.Layout;
+
+/** The hot calls allocate nothing on the Java heap: counted by the JVM, thread by thread. */
+class AllocationTest {
+  private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+
+  private static long allocated(Set<Thread> threads) {
+    long sum = 0;
+    for (Thread thread : threads) {
+      sum += THREADS.getThreadAllocatedBytes(thread.getId());
+    }
+    return sum;
+  }
+
+  /** Bytes that the threads allocate while the body runs, less what looking at them takes. */
+  private static long allocatedBy(Set<Thread> threads, int calls, Runnable body) {
+    allocated(threads);
+    long first = allocated(threads);
+    long begin = allocated(threads);
+    for (int i = 0; i < calls; i++) {
+      body.run();
+    }
+    return allocated(threads) - begin - (begin - first);
+  }
+
+  private static void assertNothingAllocated(
+      Norm norm, int rows, int calls, Set<Thread> threads, String what) {
+    try (NormTensors t = new NormTensors(norm, rows, true, Layout.DENSE, 1);
+        Saved saved = norm.newSaved(rows);
+        Saved statistics = norm.forward(t.operands());
+        NativeBuffer workspace =
+            NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, t.gradients()))) {
+      Operands operands = t.operands();
+      Gradients gradients = t.gradients();
+      TensorView mean = statistics.mean();
+      TensorView rstd = statistics.rstd();
+      List<Runnable> hotCalls =
+          List.of(
+              () -> norm.infer(operands),
+              () -> norm.forward(operands, saved),
+              () -> norm.forward(operands, mean, rstd),
+              () -> norm.backward(saved, t.dy, gradients),
+              () -> norm.backward(t.residualOut, t.weight, mean, rstd, t.dy, gradients, workspace));
+      for (Runnable call : hotCalls) {
+        for (int i = 0; i < calls; i++) {
+          call.run(); // Until everything is compiled and every frame made.
+        }
+      }
+      for (int i = 0; i < hotCalls.size(); i++) {
+        assertEquals(
+            0,
+            allocatedBy(threads, calls, hotCalls.get(i)),
+            "bytes allocated by %d calls number %d of %s, %s".formatted(calls, i, norm, what));
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void inOneThread(NormKind kind) {
+    for (int threads : new int[] {1, 4}) {
+      try (Norm norm =
+          NormTensors.builder(
+                  kind,
+                  256,
+                  BFLOAT16,
+                  BFLOAT16,
+                  Affine.WEIGHT_AND_BIAS,
+                  NormPolicy.HUGGING_FACE_LLAMA)
+              .threads(threads)
+              .build()) {
+        assertNothingAllocated(norm, 4, 10_000, Set.of(Thread.currentThread()), "one range");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void inSeveralThreads(NormKind kind) {
+    Set<Thread> threads = ConcurrentHashMap.newKeySet();
+    threads.add(Thread.currentThread());
+    ForkJoinPool pool =
+        new ForkJoinPool(
+            2,
+            p -> {
+              var worker = ForkJoinPool.defaultForkJoinWorkerThreadFactory.newThread(p);
+              threads.add(worker);
+              return worker;
+            },
+            null,
+            false);
+    try (Norm norm =
+        NormTensors.builder(
+                kind, 2048, BFLOAT16, BFLOAT16, Affine.WEIGHT_AND_BIAS, NormPolicy.PYTORCH)
+            .threads(3)
+            .executor(pool)
+            .build()) {
+      assertNothingAllocated(norm, 64, 2_000, threads, "several ranges");
+      assertEquals(3, threads.size(), "the pool has worked with its two threads");
+    } finally {
+      pool.shutdown();
+    }
+  }
+}

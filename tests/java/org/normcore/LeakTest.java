@@ -1,0 +1,59 @@
+package org.normcore;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
+
+/**
+ * Nothing is left behind by a million rounds of forward and backward, nor by objects that were
+ * opened and closed, or calls that were refused.
+ *
+ * <p>Measured as resident memory of a JVM of its own, whose heap is all in memory from the start.
+ * What may grow is what the JVM itself does, compiled code foremost: 4 MB. The smallest block of
+ * malloc takes 32 bytes, so one lost block per round is 4 MB and more in each kind of round.
+ */
+class LeakTest {
+  private static final int ROUNDS = 1_000_000;
+  private static final long BOUND = 4 << 20;
+
+  @Test
+  @EnabledOnOs(OS.LINUX)
+  void residentMemoryStaysAsItIs() throws IOException, InterruptedException {
+    Process process =
+        new ProcessBuilder(
+                System.getProperty("java.home") + File.separator + "bin" + File.separator + "java",
+                "-Xms64m",
+                "-Xmx64m",
+                "-XX:+AlwaysPreTouch",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                // JavaCPP would bound the process by the size of this small heap.
+                "-Dorg.bytedeco.javacpp.maxphysicalbytes=0",
+                "-Dorg.bytedeco.javacpp.cachedir="
+                    + System.getProperty("org.bytedeco.javacpp.cachedir", ""),
+                "-cp",
+                System.getProperty(
+                    "surefire.test.class.path", System.getProperty("java.class.path")),
+                LeakRounds.class.getName(),
+                String.valueOf(ROUNDS))
+            .redirectErrorStream(true)
+            .start();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(0, process.waitFor(), output);
+    List<String> lines = output.lines().filter(line -> line.contains("\t")).toList();
+    assertFalse(lines.isEmpty(), output);
+    assertEquals(8, lines.size(), output);
+    for (String line : lines) {
+      long grown = Long.parseLong(line.split("\t")[2]);
+      assertTrue(grown < BOUND, "kind, rounds, bytes grown: " + line);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+package org.normcore;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.normcore.DType.FLOAT32;
+import static org.normcore.DType.FLOAT64;
+
+import java.util.Arrays;
+import org.junit.jupiter.api.Test;
+import org.normcore.testing.Arena;
+import org.normcore.testing.Reference;
+import org.normcore.testing.Values;
+
+/** What each variance algorithm makes of values whose mean is large beside their spread. */
+class VarianceTest {
+  private static final double EPSILON = 1e-5;
+
+  private static double[] normalise(double[] x, VarianceAlgorithm variance, ComputeType compute) {
+    NormPolicy policy = NormPolicy.PYTORCH.toBuilder().variance(variance).compute(compute).build();
+    try (Arena arena = new Arena();
+        LayerNorm norm =
+            LayerNorm.builder(x.length)
+                .epsilon(EPSILON)
+                .input(FLOAT32)
+                .output(FLOAT64)
+                .affine(Affine.NONE)
+                .policy(policy)
+                .build()) {
+      TensorView y = arena.tensor(FLOAT64, 1, x.length);
+      norm.infer(arena.tensor(FLOAT32, x, 1, x.length), null, null, y);
+      return y.toDoubles();
+    }
+  }
+
+  private static double largestDistance(double[] a, double[] b) {
+    double largest = 0;
+    for (int i = 0; i < a.length; i++) {
+      largest = Math.max(largest, Math.abs(a[i] - b[i]));
+    }
+    return largest;
+  }
+
+  private static double[] floats(double[] values) {
+    double[] rounded = new double[values.length];
+    for (int i = 0; i < values.length; i++) {
+      rounded[i] = (float) values[i];
+    }
+    return rounded;
+  }
+
+  private static double[] exact(double[] x) {
+    return Reference.forward(
+            NormKind.LAYER_NORM, x.length, EPSILON, GammaOffset.NONE, x, null, null)
+        .y();
+  }
+
+  /**
+   * The pair of a OneFlow report. In float32 the mean is half a unit in the last place off, 6e-8,
+   * which is 1.2e-5 of x - mean; the two sums of squares lose 1.2e-7 of a variance of 2.5e-5.
+   */
+  @Test
+  void oneFlowPair() {
+    double[] x = floats(new double[] {-1.83965693, -1.82964566});
+    double[] exact = exact(x);
+    assertEquals(-0.845427, exact[0], 5e-7);
+    assertEquals(0.845427, exact[1], 5e-7);
+    for (VarianceAlgorithm variance : VarianceAlgorithm.values()) {
+      double[] wide = normalise(x, variance, ComputeType.FLOAT64);
+      assertTrue(largestDistance(exact, wide) < 1e-10, variance + " in float64: " + wide[0]);
+      double distance = largestDistance(exact, normalise(x, variance, ComputeType.FLOAT32));
+      if (variance == VarianceAlgorithm.SUM_OF_SQUARES) {
+        assertEquals(2.58e-3, distance, 1e-4, "the error of that algorithm, on all machines");
+      } else {
+        assertTrue(distance < 1.3e-5, variance + " in float32 is off by " + distance);
+      }
+    }
+  }
+
+  /**
+   * A mean 10^4 times the spread. Half a unit in the last place of a float32 mean of 10^4 is 5e-4
+   * of the spread, which is what an accurate algorithm may be off.
+   */
+  @Test
+  void meanFarFromZero() {
+    double[] x = floats(Values.normal(1, 4096, 1e4, 1));
+    double[] exact = exact(x);
+    for (VarianceAlgorithm variance : VarianceAlgorithm.values()) {
+      double wide = largestDistance(exact, normalise(x, variance, ComputeType.FLOAT64));
+      assertTrue(wide < 1e-6, variance + " in float64 is off by " + wide);
+      double single = largestDistance(exact, normalise(x, variance, ComputeType.FLOAT32));
+      if (variance == VarianceAlgorithm.SUM_OF_SQUARES) {
+        assertTrue(single > 1, "lost digits were expected, not a distance of " + single);
+      } else {
+        assertTrue(single < 6e-4, variance + " in float32 is off by " + single);
+      }
+    }
+  }
+
+  /** A constant row has variance 0: y is 0 under every algorithm, whatever the constant. */
+  @Test
+  void constantRows() {
+    for (double constant : new double[] {0, 1, -3.25, 1e-20, 65504, 1e10}) {
+      for (int n : new int[] {1, 2, 8, 31, 4096}) {
+        double[] x = new double[n];
+        Arrays.fill(x, (float) constant);
+        for (VarianceAlgorithm variance :
+            new VarianceAlgorithm[] {VarianceAlgorithm.TWO_PASS, VarianceAlgorithm.WELFORD}) {
+          for (ComputeType compute : ComputeType.values()) {
+            // Off by what rounding the mean of n equal numbers may do.
+            double bound =
+                n == 1 ? 0 : Math.abs(constant) * Math.scalb(8, -24) / Math.sqrt(EPSILON);
+            double distance = largestDistance(new double[n], normalise(x, variance, compute));
+            assertTrue(
+                distance <= bound, n + " times " + constant + ", " + variance + ": " + distance);
+          }
+        }
+      }
+    }
+  }
+}
