@@ -153,9 +153,9 @@ struct RuntimeFormat {
 };
 
 // rd_T(v), kept in the compute type.
-template <DType T, class V>
-NC_INLINE V round_to(StaticFormat<T>, V v) {
-  switch (T) {
+template <class V>
+NC_INLINE V round_as(DType type, V v) {
+  switch (type) {
     case DType::float32:
       return Rounding<V>::float32(v);
     case DType::bfloat16:
@@ -166,19 +166,13 @@ NC_INLINE V round_to(StaticFormat<T>, V v) {
       return v;
   }
 }
-
+template <DType T, class V>
+NC_INLINE V round_to(StaticFormat<T>, V v) {
+  return round_as(T, v);
+}
 template <class V>
 inline NC_NOINLINE V round_to(RuntimeFormat format, V v) {
-  switch (format.type) {
-    case DType::float32:
-      return Rounding<V>::float32(v);
-    case DType::bfloat16:
-      return Rounding<V>::bfloat16(v);
-    case DType::float16:
-      return Rounding<V>::float16(v);
-    default:
-      return v;
-  }
+  return round_as(format.type, v);
 }
 
 // Scalar access by address, for everything that is not a hot path.
