@@ -157,11 +157,10 @@ class InvarianceTest {
     List<byte[]> expected = expected(c);
     for (Layout layout :
         List.of(
-            new Layout(1, 0),
-            new Layout(0, 1),
-            new Layout(c.input.bytes(), 7),
-            new Layout(31, 64),
-            new Layout(62, 3))) {
+            new Layout(1, 0, 0),
+            new Layout(0, 1, 1),
+            new Layout(c.input.bytes(), 0, 8),
+            new Layout(31, 64, 5))) {
       try (Norm norm = c.builder().threads(2).build();
           NormTensors t = new NormTensors(norm, c.rows, true, layout, c.seed)) {
         t.run();

@@ -61,7 +61,7 @@ public final class LeakRounds {
   }
 
   private static void measure(String what, int rounds, Runnable round) throws IOException {
-    for (int i = 0; i < rounds / 4; i++) {
+    for (int i = 0; i < rounds / 10; i++) {
       round.run();
     }
     System.gc();

@@ -24,8 +24,16 @@ import org.normcore.TensorView;
  * that the same rows can be had at another alignment, stride or batch size.
  */
 public final class NormTensors implements AutoCloseable {
-  /** How tensors lie in memory. */
-  public record Layout(int misalignment, long gap) {
+  /**
+   * How tensors lie in memory: bytes after an aligned address, elements between rows, and by how
+   * many elements that gap is larger in each tensor than in the one before.
+   */
+  public record Layout(int misalignment, long gap, int growth) {
+    /** All tensors with the same gap. */
+    public Layout(int misalignment, long gap) {
+      this(misalignment, gap, 0);
+    }
+
     /** Aligned and contiguous. */
     public static final Layout DENSE = new Layout(0, 0);
   }
@@ -34,6 +42,7 @@ public final class NormTensors implements AutoCloseable {
   private final Norm norm;
   private final int rows;
   private final int n;
+  private long matrices;
 
   public final TensorView x;
   public final TensorView residual;
@@ -158,7 +167,8 @@ public final class NormTensors implements AutoCloseable {
   }
 
   private TensorView empty(DType dtype, Layout layout) {
-    return arena.tensor(layout.misalignment, layout.gap, dtype, rows, n);
+    return arena.tensor(
+        layout.misalignment, layout.gap + layout.growth * matrices++, dtype, rows, n);
   }
 
   private TensorView rows(DType dtype, Layout layout, long seed) {
