@@ -1,6 +1,10 @@
 package org.normcore.internal;
 
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Loader;
 import org.normcore.NormcoreException;
 import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_norm_spec;
@@ -63,7 +67,11 @@ public final class Capi {
       long hiddenSize,
       double epsilon) {
     NativeLibrary.ensureLoaded();
-    try (nc_norm_spec spec = new nc_norm_spec()) {
+    // Not allocated by JavaCPP, which refuses that in a process whose native memory is large beside
+    // its Java heap.
+    ByteBuffer memory =
+        ByteBuffer.allocateDirect(Loader.sizeof(nc_norm_spec.class)).order(ByteOrder.nativeOrder());
+    try (nc_norm_spec spec = new nc_norm_spec(new BytePointer(memory))) {
       spec.struct_size(spec.sizeof())
           .op(op)
           .x_dtype(input)
@@ -81,6 +89,8 @@ public final class Capi {
       long[] plan = new long[1];
       check(normcore.nc_norm_plan_create(spec, plan));
       return plan[0];
+    } finally {
+      Reference.reachabilityFence(memory);
     }
   }
 
