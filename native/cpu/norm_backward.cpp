@@ -79,13 +79,11 @@ NC_INLINE void reduce_gradients(const F& formats, const BackwardRow<C>& r, bool 
 
 template <class C, class Extent>
 NC_INLINE Packet<C> load_sum(const C* sums, int64_t first, Extent extent) {
-  return load<C>(StaticFormat < sizeof(C) == 4 ? DType::float32 : DType::float64 > {},
-                 reinterpret_cast<const char*>(sums), first, extent);
+  return load<C>(ComputeFormat<C>{}, reinterpret_cast<const char*>(sums), first, extent);
 }
 template <class C, class Extent>
 NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
-  store(StaticFormat < sizeof(C) == 4 ? DType::float32 : DType::float64 > {}, reinterpret_cast<char*>(sums), first,
-        extent, v);
+  store(ComputeFormat<C>{}, reinterpret_cast<char*>(sums), first, extent, v);
 }
 
 template <class C, class F>

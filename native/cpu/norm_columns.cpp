@@ -33,7 +33,7 @@ struct Tile {
 template <class C>
 void write_gradient(const ColumnArguments& a, int64_t first_column, const C* sums, int64_t columns) {
   const RuntimeFormat format{a.dtype};
-  constexpr StaticFormat<sizeof(C) == 4 ? DType::float32 : DType::float64> sum_format;
+  const ComputeFormat<C> sum_format{};
   char* gradient = a.gradient + first_column * bytes_of(a.dtype);
   for_each_packet(columns, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
     Packet<C> sum = load<C>(sum_format, reinterpret_cast<const char*>(sums), first, extent);

@@ -45,7 +45,7 @@ struct Packet {
   friend NC_INLINE Packet operator/(Packet a, Packet b) { return {a.v / b.v}; }
 };
 
-// ---- per instruction set -------------------------------------------------------------------------------------------
+// Per instruction set.
 
 #if defined(__AVX2__)
 
@@ -138,7 +138,7 @@ NC_INLINE Packet<double> fma(Packet<double> a, Packet<double> b, Packet<double> 
 #endif
 }
 
-// ---- conversions ---------------------------------------------------------------------------------------------------
+// Conversions.
 
 NC_INLINE Packet<float> to(Packet<float> a, float) { return a; }
 NC_INLINE Packet<double> to(Packet<double> a, double) { return a; }
@@ -182,7 +182,15 @@ struct Rounding<Packet<double>> {
   static NC_INLINE Packet<double> float16(Packet<double> a) { return to(from_float16_bits(to_float16_bits(a)), 0.0); }
 };
 
-// ---- memory --------------------------------------------------------------------------------------------------------
+// Memory.
+
+// The format of values of the compute type themselves: sums and their shares.
+template <class C>
+struct ComputeFormat;
+template <>
+struct ComputeFormat<float> : StaticFormat<DType::float32> {};
+template <>
+struct ComputeFormat<double> : StaticFormat<DType::float64> {};
 
 // How many elements of a packet exist: all, or the first `count` at the end of a row.
 struct Full {
@@ -297,7 +305,7 @@ NC_INLINE void for_each_packet(int64_t n, F f) {
   if (first < n) f(first, Part{static_cast<int>(n - first)});
 }
 
-// ---- horizontal sums, by halving -----------------------------------------------------------------------------------
+// Horizontal sums, by halving.
 
 template <class C>
 NC_INLINE C sum_of_positions(Packet<C> a) {
