@@ -107,7 +107,8 @@ int32_t nc_norm_plan_destroy(int64_t plan) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (plan == 0) return;
     nc::Plan* doomed = const_cast<nc::Plan*>(&nc::plan_of(plan));
-    doomed->mark = 0;
+    // Volatile, so that the store outlives the optimiser: a second destroy of memory not yet reused is then refused.
+    *const_cast<volatile uint64_t*>(&doomed->mark) = 0;
     delete doomed;
   });
 }

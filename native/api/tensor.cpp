@@ -30,7 +30,7 @@ Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_
 }
 
 Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
-  return {name, address, address == 0 ? 0 : 1, n * width, n * width, width};
+  return matrix(name, address, 1, n, n, width);
 }
 
 void require_present(const Tensor& t, const char* why) {

@@ -1,5 +1,6 @@
 // Where values are rounded: the only file that decides it. Forward and backward of the affine part of a norm, for one
-// element or a packet of them. A kernel never looks at an enum of the policy; it calls these.
+// element or a packet of them, and the residual sum. A kernel picks among these by the policy's enums when it is
+// chosen; what they round is said here.
 #pragma once
 
 #include "dtype.h"
@@ -26,6 +27,16 @@ NC_INLINE StaticFormat<promote(I, W)> promoted(StaticFormat<I>, StaticFormat<W>)
   return {};
 }
 NC_INLINE RuntimeFormat promoted(RuntimeFormat i, RuntimeFormat w) { return {promote(i.type, w.type)}; }
+
+// The residual sum: as it is stored (ResidualRounding::input normalises that one), or unrounded.
+template <class V>
+NC_INLINE V residual_sum(V x, V residual) {
+  return x + residual;
+}
+template <class I, class V>
+NC_INLINE V rounded_residual_sum(I input, V x, V residual) {
+  return round_to(input, residual_sum(x, residual));
+}
 
 // Policy: one of the above. I, W: formats of input and weight.
 template <class Policy, class I, class W>

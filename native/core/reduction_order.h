@@ -25,7 +25,8 @@ constexpr int64_t kMaxGroups = 256;
 NC_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 NC_INLINE constexpr int64_t packets(int64_t n) { return ceil_div(n, kPacket); }
 
-// Powers of two. Enough that a lane of a long row holds 8 to 16 packets, and no more than there are packets.
+// Powers of two, so that a lane of a row of 1K to 16K elements holds 4 to 16 packets; never more than there are
+// packets, rounded up.
 NC_INLINE constexpr int lanes(int64_t n) {
   if (n > 16384) return 256;
   if (n > 6144) return 128;

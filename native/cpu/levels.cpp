@@ -23,6 +23,13 @@ extern const CpuKernels kernels;
 }
 #endif
 
+#if defined(NC_HAVE_AVX2)
+// What the avx2 kernels are compiled for; the avx512 ones are compiled for it too.
+static bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+}
+#endif
+
 const char* name_of(CpuLevel level) {
   switch (level) {
     case CpuLevel::plain:
@@ -46,15 +53,12 @@ const CpuKernels* kernels_of(CpuLevel level) {
       return &plain::kernels;
 #if defined(NC_HAVE_AVX2)
     case CpuLevel::avx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")
-                 ? &avx2::kernels
-                 : nullptr;
+      return has_avx2() ? &avx2::kernels : nullptr;
 #endif
 #if defined(NC_HAVE_AVX512)
     case CpuLevel::avx512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                     __builtin_cpu_supports("f16c")
+      return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+                     __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
                  ? &avx512::kernels
                  : nullptr;
 #endif

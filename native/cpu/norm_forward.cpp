@@ -123,7 +123,9 @@ ScaleRow<C> plain_scale(const NormSpec& spec) {
 template <class C>
 void add_residual(RuntimeFormat format, int64_t n, const char* x, const char* residual, char* out) {
   for_each_packet(n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    store(format, out, first, extent, load<C>(format, x, first, extent) + load<C>(format, residual, first, extent));
+    const Packet<C> sum =
+        rounded_residual_sum(format, load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
+    store(format, out, first, extent, sum);
   });
 }
 

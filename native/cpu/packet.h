@@ -59,7 +59,7 @@ NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
   // The hardware keeps a NaN's payload; the canonical one is the same everywhere.
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   const __m128i nan16 = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
-  return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(0x7e00), nan16));
+  return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(Float16::quiet_nan), nan16));
 }
 NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
   return {reinterpret_cast<VectorOf<float>::type>(_mm256_cvtph_ps(reinterpret_cast<__m128i>(code)))};
@@ -93,7 +93,7 @@ NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
   const float16x4_t low = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[0]));
   const float16x4_t high = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[1]));
   const U16x8 code = reinterpret_cast<U16x8>(vreinterpretq_u16_f16(vcombine_f16(low, high)));
-  return ((code & 0x7fff) > 0x7c00) ? (U16x8{} + 0x7e00) : code;
+  return ((code & (Float16::sign_bit - 1)) > Float16::infinity) ? (U16x8{} + Float16::quiet_nan) : code;
 }
 NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
   const float16x8_t half = vreinterpretq_f16_u16(reinterpret_cast<uint16x8_t>(code));
@@ -167,8 +167,8 @@ template <>
 struct Rounding<Packet<float>> {
   static NC_INLINE Packet<float> float32(Packet<float> a) { return a; }
   static NC_INLINE Packet<float> bfloat16(Packet<float> a) {
-    const U32x8 rounded = bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) & 0xffff0000u;
-    const U32x8 nan = U32x8{} + 0x7fc00000u;
+    const U32x8 rounded = bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) >> 16 << 16;
+    const U32x8 nan = U32x8{} + (Bfloat16::quiet_nan << 16);
     return {reinterpret_cast<VectorOf<float>::type>((a.v != a.v) ? nan : rounded)};
   }
   static NC_INLINE Packet<float> float16(Packet<float> a) { return from_float16_bits(to_float16_bits(a)); }

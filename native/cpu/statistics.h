@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "../core/policy.h"
 #include "row_reduce.h"
 
 namespace nc {
@@ -34,7 +35,7 @@ struct SumRow {
   const char* residual;
   template <class Extent>
   NC_INLINE Packet<C> operator()(int64_t first, Extent extent) const {
-    return load<C>(format, x, first, extent) + load<C>(format, residual, first, extent);
+    return residual_sum(load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
   }
 };
 

@@ -6,7 +6,7 @@
 # Cross-compiles the library for aarch64, runs digest.cpp under emulation and natively, and compares what they print:
 # a digest of every result of about 400 cases, for the plain and the NEON level there and all levels here. Then runs
 # the conversion, policy and special value tests under emulation, against the scalar model. Not part of the build: it
-# takes ten minutes or more on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose sources
+# takes half an hour on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose sources
 # are compiled for aarch64), cmake, ninja-build.
 set -eu
 
@@ -19,7 +19,8 @@ native=$(cd "$here/../../native" && pwd)
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
 
-flags="-std=c++17 -O1 -DNDEBUG -ffp-contract=off -fno-math-errno -Wno-psabi -I$here -I$native -I$native/include"
+numeric=$(grep -o -- "-f[a-z-]*=*[a-z]*" "$here/../../cmake/Numerics.cmake" | tr "\n" " ")
+flags="-std=c++17 -O1 -DNDEBUG $numeric -Wno-psabi -I$here -I$native -I$native/include"
 
 echo "the library for aarch64"
 cmake -S "$native" -B "$build/aarch64" -G Ninja -DNORMCORE_TESTS=OFF -DCMAKE_SYSTEM_NAME=Linux \
