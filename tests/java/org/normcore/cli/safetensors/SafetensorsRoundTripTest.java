@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.collect.ImmutableMap;
+import com.google.common.collect.ImmutableSet;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.nio.ByteBuffer;
@@ -148,6 +149,30 @@ class SafetensorsRoundTripTest {
     assertThrows(
         SafetensorsException.class,
         () -> SafetensorsWriter.write(directory.resolve("no/such/file"), ImmutableMap.of()));
+  }
+
+  @Test
+  void onlyRegularFilesAreReplaced() throws IOException {
+    Path file = Files.writeString(directory.resolve("file"), "before");
+    Path link = Files.createSymbolicLink(directory.resolve("link"), Path.of("file"));
+    SafetensorsWriter.write(link, ImmutableMap.of("x", tensor(DType.FLOAT32, 2)));
+    assertTrue(Files.isSymbolicLink(link));
+    try (SafetensorsFile written = SafetensorsFile.open(file)) {
+      assertEquals(ImmutableSet.of("x"), written.entries().keySet());
+    }
+
+    Path device = Files.createSymbolicLink(directory.resolve("device"), Path.of("/dev/null"));
+    Path nowhere = Files.createSymbolicLink(directory.resolve("nowhere"), Path.of("missing"));
+    for (Path other : List.of(device, nowhere)) {
+      String message =
+          assertThrows(
+                  SafetensorsException.class,
+                  () -> SafetensorsWriter.write(other, ImmutableMap.of()))
+              .getMessage();
+      assertTrue(message.contains("is not a regular file"), message);
+      assertTrue(Files.isSymbolicLink(other));
+      Files.delete(other);
+    }
   }
 
   private static TensorView tensor(DType dtype, long... shape) {

@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
@@ -23,14 +24,25 @@ public final class AtomicFile {
 
   private AtomicFile() {}
 
-  /** Writes the file, replacing one of that name. */
+  /**
+   * Checks that a file of that name can be written.
+   *
+   * @throws SafetensorsException if its directory does not exist, or if there is something of that
+   *     name that is not a regular file
+   */
+  public static void check(Path file) throws IOException {
+    target(file);
+  }
+
+  /**
+   * Writes the file, replacing a regular file of that name. A symbolic link stays, and the file
+   * that it leads to is replaced.
+   *
+   * @throws SafetensorsException as {@link #check} does
+   */
   public static void write(Path file, Content content) throws IOException {
-    Path absolute = file.toAbsolutePath();
+    Path absolute = target(file);
     Path parent = absolute.getParent();
-    if (parent == null || !Files.isDirectory(parent) || Files.isDirectory(absolute)) {
-      throw new SafetensorsException(
-          file, "can't be written: it is a directory, or its directory does not exist");
-    }
     // Not Files.createTempFile: that one is readable by its owner only, and the mode would survive
     // the move.
     Path part =
@@ -56,6 +68,23 @@ public final class AtomicFile {
     while (bytes.hasRemaining()) {
       channel.write(bytes);
     }
+  }
+
+  private static Path target(Path file) throws IOException {
+    Path absolute = file.toAbsolutePath();
+    Path parent = absolute.getParent();
+    if (parent == null || !Files.isDirectory(parent) || Files.isDirectory(absolute)) {
+      throw new SafetensorsException(
+          file, "can't be written: it is a directory, or its directory does not exist");
+    }
+    if (Files.isRegularFile(absolute)) {
+      return absolute.toRealPath();
+    }
+    // Moving a file there would replace the device or pipe itself, which others may use.
+    if (Files.exists(absolute, LinkOption.NOFOLLOW_LINKS)) {
+      throw new SafetensorsException(file, "can't be written: it is not a regular file");
+    }
+    return absolute;
   }
 
   private static void move(Path part, Path file) throws IOException {
