@@ -1,6 +1,7 @@
 package org.normcore.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonParser;
@@ -45,9 +46,26 @@ class ProcessTest {
     assertEquals("", output("err"));
   }
 
+  @Test
+  void lackOfMemoryIsASentence() throws Exception {
+    Path report = directory.resolve("report");
+    assertEquals(1, run(List.of("-Xmx24m"), "audit", "--out", report.toString()));
+    String err = output("err");
+    assertEquals(1, err.lines().count(), err);
+    assertTrue(err.startsWith("normcore: out of memory"), err);
+    assertTrue(err.contains("java -Xmx"), err);
+    assertFalse(Files.exists(report));
+  }
+
   private int run(String... args) throws IOException, InterruptedException {
+    return run(List.of(), args);
+  }
+
+  private int run(List<String> javaOptions, String... args)
+      throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(javaOptions);
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
     String cache = System.getProperty("org.bytedeco.javacpp.cachedir");

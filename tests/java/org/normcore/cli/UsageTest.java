@@ -50,12 +50,29 @@ class UsageTest {
 
   @Test
   void threadsAreCounted() {
-    CommandRun.refused("--threads is -1, expected at least 1", "info", "--threads", "-1");
-    CommandRun.refused("--threads is 0, expected at least 1", "audit", "--threads", "0");
+    CommandRun.refused("--threads is -1, expected 1 to 1024", "info", "--threads", "-1");
+    CommandRun.refused("--threads is 0, expected 1 to 1024", "audit", "--threads", "0");
+    CommandRun.refused("--threads is 1025, expected 1 to 1024", "bench", "--threads", "1025");
     CommandRun.refused("--threads", "info", "--threads", "two");
     assertEquals(
         3,
         CommandRun.succeeding("info", "--json", "--threads", 3).json().get("threads").getAsInt());
+  }
+
+  @Test
+  void sentencesHaveOnePrefix() {
+    CommandRun run =
+        CommandRun.refused(
+            "mutually exclusive",
+            "apply",
+            "rms-norm",
+            "--in",
+            "x",
+            "--policy",
+            "t5",
+            "--model-type",
+            "qwen3");
+    assertTrue(run.err().startsWith("normcore: --policy=NAME"), run.err());
   }
 
   @Test

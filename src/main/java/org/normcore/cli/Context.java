@@ -31,8 +31,10 @@ public final class Context {
     if (!DeviceNames.parse(context.root.device()).isCpu()) {
       Cuda.ensureAvailable();
     }
-    if (context.root.threads() < 1) {
-      throw new BadInput("--threads is " + context.root.threads() + ", expected at least 1");
+    int threads = context.root.threads();
+    if (threads < 1 || threads > NormcoreCommand.MOST_THREADS) {
+      throw new BadInput(
+          "--threads is " + threads + ", expected 1 to " + NormcoreCommand.MOST_THREADS);
     }
     return context;
   }

@@ -21,7 +21,7 @@ final class Failures {
   /** Wrong options or commands. */
   static int ofUsage(ParameterException e, String[] args) {
     CommandLine command = e.getCommandLine();
-    StringBuilder sentence = new StringBuilder(e.getMessage());
+    StringBuilder sentence = new StringBuilder(message(e));
     if (e instanceof UnmatchedArgumentException unmatched) {
       sentence.setLength(0);
       sentence.append("Not understood: ").append(String.join(" ", unmatched.getUnmatched()));
@@ -35,6 +35,12 @@ final class Failures {
     return BAD_INPUT;
   }
 
+  private static String message(ParameterException e) {
+    // Of all its messages, picocli gives only those about groups of options a prefix.
+    String message = e.getMessage();
+    return message.startsWith("Error: ") ? message.substring("Error: ".length()) : message;
+  }
+
   /** Anything that went wrong while a command ran. */
   static int report(PrintWriter err, Throwable e) {
     print(err, sentence(e));
@@ -46,9 +52,7 @@ final class Failures {
         || e instanceof SafetensorsException
         || e instanceof IllegalArgumentException
         || e instanceof UnsupportedOperationException
-        || e instanceof NoSuchFileException
-        || e instanceof AccessDeniedException
-        || e instanceof FileAlreadyExistsException;
+        || e instanceof FileSystemException;
   }
 
   private static String sentence(Throwable e) {
@@ -61,11 +65,15 @@ final class Failures {
     if (e instanceof FileAlreadyExistsException file) {
       return file.getFile() + ": is in the way";
     }
-    if (e instanceof FileSystemException file && file.getReason() != null) {
-      return file.getFile() + ": " + file.getReason();
+    if (e instanceof FileSystemException file) {
+      return file.getFile()
+          + ": "
+          + (file.getReason() == null ? "can't be used" : file.getReason());
     }
     if (e instanceof OutOfMemoryError) {
-      return "out of memory: " + e.getMessage();
+      return "out of memory ("
+          + e.getMessage()
+          + "): give Java more with java -Xmx, for example -Xmx8g, or ask for fewer rows";
     }
     if (e.getMessage() == null || !isBadInput(e)) {
       return e.getClass().getSimpleName() + (e.getMessage() == null ? "" : ": " + e.getMessage());

@@ -24,6 +24,9 @@ import picocli.CommandLine.Spec;
       " 2:wrong usage or input; standard error says how"
     })
 public final class NormcoreCommand implements Runnable {
+  /** As many as a norm takes. */
+  static final int MOST_THREADS = 1024;
+
   @Spec private CommandSpec spec;
 
   @Option(
@@ -58,7 +61,9 @@ public final class NormcoreCommand implements Runnable {
       scope = ScopeType.INHERIT,
       paramLabel = "N",
       description =
-          "Threads on the CPU. Default: one per processor. Never changes a bit of a result.")
+          "Threads on the CPU, 1 to "
+              + MOST_THREADS
+              + ". Default: one per processor. Never changes a bit of a result.")
   private Integer threads;
 
   boolean json() {
@@ -70,7 +75,9 @@ public final class NormcoreCommand implements Runnable {
   }
 
   int threads() {
-    return threads == null ? Runtime.getRuntime().availableProcessors() : threads;
+    return threads == null
+        ? Math.min(Runtime.getRuntime().availableProcessors(), MOST_THREADS)
+        : threads;
   }
 
   @Override
