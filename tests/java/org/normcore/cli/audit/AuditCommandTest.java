@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
@@ -11,6 +12,7 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import java.io.IOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -221,11 +223,38 @@ class AuditCommandTest {
     refused("--hidden can't be given with --model", "--model", MODEL, "--hidden", 4);
     refused("--rows is 0, expected at least 1", "--rows", 0);
     refused("--rows is 9999999999, expected at most", "--rows", 9999999999L);
-    refused("--hidden is -1", "--hidden", -1);
-    refused("product of at most 1048576", "--hidden", 2_000_000, "--rows", 1);
+    refused("--rows is 2147483647, expected at most", "--rows", Integer.MAX_VALUE, "--hidden", 1);
+    refused("--hidden is -1, expected 1 to 1048576", "--hidden", -1);
+    refused("--hidden is 1048577, expected 1 to 1048576", "--hidden", 1_048_577, "--rows", 1);
     refused("expected float64, float32, bfloat16 or float16", "--dtype", "float8-e5m2");
     refused("is not a directory", "--model", directory.resolve("nowhere"));
     assertFalse(Files.exists(out()));
+  }
+
+  @Test
+  void placesThatCanNotHoldTheReportAreRefused() throws IOException {
+    Path file = Files.writeString(directory.resolve("file"), "");
+    CommandRun.refused("is a file, expected a directory", "audit", "--out", file);
+    CommandRun.refused(
+        "is a file, expected a directory", "audit", "--out", file.resolve("deep/down"));
+    Files.createDirectories(out().resolve("audit.json"));
+    refused("audit.json: can't be written: it is a directory", "--rows", 1, "--hidden", 1);
+    assertFalse(Files.exists(out().resolve("report.html")));
+  }
+
+  @Test
+  void refusedModelsLeaveNoFileOpen() throws IOException {
+    model("{\"model_type\":\"llama\"}");
+    refused("holds no hidden states", "--model", directory, "--activations", ACTIVATIONS);
+    Path descriptors = Path.of("/proc/self/fd");
+    assumeTrue(Files.isDirectory(descriptors));
+    try (DirectoryStream<Path> open = Files.newDirectoryStream(descriptors)) {
+      for (Path descriptor : open) {
+        Path file = Files.readSymbolicLink(descriptor);
+        assertFalse(file.startsWith(directory.toRealPath()), file.toString());
+        assertFalse(file.endsWith(ACTIVATIONS), file.toString());
+      }
+    }
   }
 
   @Test

@@ -12,6 +12,9 @@ import org.normcore.cli.BadInput;
  * memory: it does not see how large they are.
  */
 final class Arena implements AutoCloseable {
+  /** Virtual machines refuse arrays of a few elements fewer than there are indices. */
+  private static final long LARGEST_ARRAY = Integer.MAX_VALUE - 8;
+
   private final List<NativeBuffer> buffers = new ArrayList<>();
 
   TensorView empty(DType dtype, long... shape) {
@@ -30,12 +33,12 @@ final class Arena implements AutoCloseable {
 
   /** The number of elements of a matrix, which has to fit a Java array. */
   static int count(long rows, long hiddenSize) {
-    if (rows > Integer.MAX_VALUE / Math.max(1, hiddenSize)) {
+    if (rows > LARGEST_ARRAY / Math.max(1, hiddenSize)) {
       throw new BadInput(
           "--rows is "
               + rows
               + ", expected at most "
-              + Integer.MAX_VALUE / hiddenSize
+              + LARGEST_ARRAY / hiddenSize
               + " rows of "
               + hiddenSize);
     }

@@ -14,6 +14,7 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.Context;
 import org.normcore.cli.Json;
 import org.normcore.cli.OptionNames;
+import org.normcore.cli.safetensors.AtomicFile;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -32,6 +33,9 @@ import picocli.CommandLine.Spec;
     })
 public final class AuditCommand implements Callable<Integer> {
   private static final long MODEL_ROWS = 128;
+  private static final long MOST_HIDDEN = 1 << 20;
+  private static final String HTML = "report.html";
+  private static final String JSON = "audit.json";
 
   @Spec private CommandSpec spec;
 
@@ -97,12 +101,13 @@ public final class AuditCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     Context context = Context.of(spec);
     check();
+    checkOut();
     AuditReport report = model == null ? auditBuiltIn(context) : auditModel(context);
     JsonObject json = AuditJson.of(report);
     Files.createDirectories(out);
-    Path html = out.resolve("report.html");
+    Path html = out.resolve(HTML);
     AuditHtml.write(report, json, commandLine(), html);
-    AuditHtml.writeText(out.resolve("audit.json"), Json.toText(json));
+    AuditHtml.writeText(out.resolve(JSON), Json.toText(json));
     json.addProperty("report", html.toString());
     if (context.json()) {
       context.print(json);
@@ -124,8 +129,12 @@ public final class AuditCommand implements Callable<Integer> {
     if (hidden != null && model != null) {
       throw new BadInput("--hidden can't be given with --model, which has its own hidden size");
     }
-    checkPositive("--rows", rows);
-    checkPositive("--hidden", hidden);
+    if (rows != null && rows < 1) {
+      throw new BadInput("--rows is " + rows + ", expected at least 1");
+    }
+    if (hidden != null && (hidden < 1 || hidden > MOST_HIDDEN)) {
+      throw new BadInput("--hidden is " + hidden + ", expected 1 to " + MOST_HIDDEN);
+    }
     for (DType dtype : dtypes == null ? List.<DType>of() : dtypes) {
       if (!dtype.isNormType()) {
         throw new BadInput(
@@ -134,14 +143,21 @@ public final class AuditCommand implements Callable<Integer> {
                 + ", expected float64, float32, bfloat16 or float16");
       }
     }
-    if (Files.exists(out) && !Files.isDirectory(out)) {
-      throw new BadInput("--out is " + out + ", which is a file, expected a directory");
-    }
   }
 
-  private static void checkPositive(String option, Long value) {
-    if (value != null && value < 1) {
-      throw new BadInput(option + " is " + value + ", expected at least 1");
+  /** Before the work, so that neither the work nor half a report is lost to a wrong path. */
+  private void checkOut() throws IOException {
+    Path existing = out.toAbsolutePath();
+    while (existing != null && !Files.exists(existing)) {
+      existing = existing.getParent();
+    }
+    if (existing != null && !Files.isDirectory(existing)) {
+      throw new BadInput(
+          "--out is " + out + ", but " + existing + " is a file, expected a directory");
+    }
+    if (Files.isDirectory(out)) {
+      AtomicFile.check(out.resolve(HTML));
+      AtomicFile.check(out.resolve(JSON));
     }
   }
 

@@ -45,19 +45,17 @@ final class ModelNorms implements SubjectSource {
     }
     ModelConfig config = ModelConfig.read(directory);
     SafetensorsDirectory weights = SafetensorsDirectory.open(directory);
-    ModelNorms norms = null;
+    Optional<SafetensorsFile> recorded = Optional.empty();
     try {
-      Optional<SafetensorsFile> recorded =
-          activations.isPresent()
-              ? Optional.of(SafetensorsFile.open(activations.get()))
-              : Optional.empty();
-      norms = new ModelNorms(config, weights, recorded, gaussian, rows);
+      if (activations.isPresent()) {
+        recorded = Optional.of(SafetensorsFile.open(activations.get()));
+      }
+      ModelNorms norms = new ModelNorms(config, weights, recorded, gaussian, rows);
       norms.check(directory, activations);
       return norms;
-    } finally {
-      if (norms == null) {
-        weights.close();
-      }
+    } catch (IOException | RuntimeException e) {
+      close(weights, recorded);
+      throw e;
     }
   }
 
@@ -159,6 +157,11 @@ final class ModelNorms implements SubjectSource {
 
   @Override
   public void close() throws IOException {
+    close(weights, activations);
+  }
+
+  private static void close(SafetensorsDirectory weights, Optional<SafetensorsFile> activations)
+      throws IOException {
     weights.close();
     if (activations.isPresent()) {
       activations.get().close();
