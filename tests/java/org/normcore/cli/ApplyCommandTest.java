@@ -226,6 +226,9 @@ class ApplyCommandTest {
         CommandRun.of("apply", "rms-norm", "--in", in, "--expect", out(), "--rounding", "input");
     assertEquals(0, text.status());
     assertTrue(text.out().contains("first difference"), text.out());
+    assertTrue(text.out().matches("(?s).* at \\d+: \\S+, expected \\S+\\R.*"), text.out());
+    assertTrue(text.out().matches("(?s).*\\Ry, ulp 0: [0-9.]+ %, 1: [0-9.]+ %\\R.*"), text.out());
+    assertTrue(text.out().matches("(?s).*\\Rrstd, ulp 0: 100 %\\R.*"), text.out());
   }
 
   @Test
@@ -263,12 +266,14 @@ class ApplyCommandTest {
     CommandRun.refused("epsilon", apply(good, "--epsilon", "NaN"));
     CommandRun.refused(
         "--normalized-dims is 4, expected 1 to 3", apply(good, "--normalized-dims", "4"));
+    CommandRun.refused("--variance is welford", apply(good, "--variance", "welford"));
     CommandRun.refused("--normalized-dims is 0", apply(good, "--normalized-dims", "0"));
     CommandRun.refused("--in", "apply", "rms-norm", "--out", out());
     CommandRun.refused("--out is missing", "apply", "rms-norm", "--in", good);
     CommandRun.refused("does not exist", apply(directory.resolve("nowhere")));
     CommandRun.refused(
         "can't be written", "apply", "rms-norm", "--in", good, "--out", directory.resolve("a/b"));
+    CommandRun.refused("x is a scalar", apply(write(ImmutableMap.of("x", empty(DType.FLOAT32)))));
     Path lonely = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight", "dresidual"));
     CommandRun.refused("has dresidual but no dy", apply(lonely));
     assertFalse(Files.exists(out()));

@@ -4,13 +4,16 @@ import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.normcore.TensorView;
 import org.normcore.cli.compare.Comparison;
 import org.normcore.cli.compare.ComparisonJson;
+import org.normcore.cli.compare.UlpHistogram;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
 /** What was computed, compared with what a file holds under the same names. */
@@ -93,11 +96,30 @@ final class Expectation {
                     .orElse("none")));
     out.println();
     table.print(out);
+    comparisons.forEach((name, c) -> print(out, name, c));
     maxUlp.ifPresent(
         limit ->
             out.println(
                 exceeded()
                     ? "The limit of " + limit + " ulp is exceeded."
                     : "Everything is within " + limit + " ulp."));
+  }
+
+  /** The classes of distances that aren't empty, on one line. */
+  private static void print(PrintWriter out, String name, Comparison comparison) {
+    List<String> shares = new ArrayList<>();
+    for (UlpHistogram.Bucket bucket : comparison.histogram().buckets()) {
+      if (bucket.count() > 0) {
+        double share = (double) bucket.count() / comparison.elements();
+        shares.add(bucket.label() + ": " + Numbers.percent(share));
+      }
+    }
+    if (comparison.nanMismatches() > 0) {
+      double share = (double) comparison.nanMismatches() / comparison.elements();
+      shares.add("NaN on one side: " + Numbers.percent(share));
+    }
+    if (!shares.isEmpty()) {
+      out.println(name + ", ulp " + String.join(", ", shares));
+    }
   }
 }

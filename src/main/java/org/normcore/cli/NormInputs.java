@@ -19,6 +19,11 @@ record NormInputs(
 
   static NormInputs read(SafetensorsFile file, ApplyOptions options) throws IOException {
     TensorView x = file.view("x");
+    if (x.rank() == 0) {
+      throw new BadInput(
+          options.in
+              + ": x is a scalar, of shape [], expected at least one dimension to normalise");
+    }
     int dims = options.normalizedDims;
     if (dims < 1 || dims > x.rank()) {
       throw new BadInput(

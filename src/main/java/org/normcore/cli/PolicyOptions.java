@@ -35,7 +35,8 @@ final class PolicyOptions {
   @Option(
       names = "--variance",
       paramLabel = "V",
-      description = "How the variance is formed: two-pass, welford or sum-of-squares.")
+      description =
+          "For layer-norm, how the variance is formed: two-pass, welford or sum-of-squares.")
   private VarianceAlgorithm variance;
 
   @Option(
@@ -71,6 +72,12 @@ final class PolicyOptions {
 
   /** The policy chosen, for a norm of that kind. */
   NormPolicy policy(NormKind kind) {
+    if (variance != null && kind == NormKind.RMS_NORM) {
+      throw new BadInput(
+          "--variance is "
+              + OptionNames.of(variance)
+              + ", but rms-norm forms no variance, expected it with layer-norm only");
+    }
     NormPolicy base = base(kind);
     NormPolicy.Builder builder = base.toBuilder();
     Optional.ofNullable(rounding).ifPresent(builder::scaleRounding);
