@@ -25,6 +25,7 @@ import org.bytedeco.javacpp.FloatPointer;
 import org.bytedeco.javacpp.Pointer;
 import org.bytedeco.javacpp.ShortPointer;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.normcore.testing.Arena;
@@ -82,6 +83,16 @@ class TensorViewTest {
       TensorView.of(floats, FLOAT32, 2);
       assertRefused(() -> TensorView.of(floats, FLOAT32, 3), "8 bytes", "12");
     }
+    try (FloatPointer floats = new FloatPointer(16)) {
+      floats.limit(0);
+      assertRefused(() -> TensorView.of(floats, FLOAT32, 1), "0 bytes", "4");
+      assertEquals(0, TensorView.of(floats, FLOAT32, 0).elements());
+      floats.limit(16).position(16);
+      assertRefused(() -> TensorView.of(floats, FLOAT32, 1), "0 bytes", "4");
+      // As native functions return pointers: nothing is known of the size.
+      floats.position(0).limit(0).capacity(0);
+      assertEquals(99, TensorView.of(floats, FLOAT32, 99).elements());
+    }
     assertRefused(() -> TensorView.of((Pointer) null, FLOAT32, 1), "pointer", "null");
     assertRefused(
         () -> TensorView.of(new FloatPointer((Pointer) null), FLOAT32, 1), "address", "0");
@@ -93,8 +104,12 @@ class TensorViewTest {
     FloatPointer floats = new FloatPointer(4);
     TensorView view = TensorView.of(floats, FLOAT32, 4).copyFrom(new float[] {1, 2, 3, 4});
     floats.deallocate();
-    assertRefused(view::toFloats, "tensor", "deallocated");
-    assertRefused(() -> view.copyFrom(new float[4]), "tensor", "deallocated");
+    try (NativeBuffer open = NativeBuffer.allocate(16)) {
+      for (TensorView dead : List.of(view, view.withOwner(open), view.withOwner(new Object()))) {
+        assertRefused(dead::toFloats, "tensor", "deallocated");
+        assertRefused(() -> dead.copyFrom(new float[4]), "tensor", "deallocated");
+      }
+    }
   }
 
   @Test
@@ -167,6 +182,46 @@ class TensorViewTest {
     }
     assertRefused(() -> TensorView.ofAddress(0, FLOAT32, Device.CPU, 1), "address: 0");
     assertEquals(0, TensorView.ofAddress(0, FLOAT32, Device.CPU, 0, 7).elements());
+    for (long size : new long[] {0, 1, 4}) {
+      assertRefused(() -> TensorView.ofAddress(-8, FLOAT32, Device.CPU, size), "address: -8");
+    }
+    long last = Long.MAX_VALUE - 16;
+    TensorView view = TensorView.ofAddress(last, FLOAT32, Device.CPU, 2, 2);
+    assertRefused(
+        () -> TensorView.ofAddress(last + 1, FLOAT32, Device.CPU, 2, 2),
+        "address: " + (last + 1),
+        "at most " + last);
+    assertRefused(() -> view.withRowStride(3), "address: " + last, "at most " + (last - 4));
+  }
+
+  @Test
+  void nullArgumentsAreNamed() {
+    assertNamed("dtype", () -> TensorView.ofAddress(64, null, Device.CPU, 1));
+    assertNamed("device", () -> TensorView.ofAddress(64, FLOAT32, null, 1));
+    assertNamed("shape", () -> TensorView.ofAddress(64, FLOAT32, Device.CPU, (long[]) null));
+    assertNamed("dtype", () -> TensorView.of(direct(8), null, 1));
+    assertNamed("shape", () -> TensorView.of(direct(8), FLOAT32, (long[]) null));
+    assertNamed("dtype", () -> NativeBuffer.allocate((DType) null, 1));
+    assertNamed("shape", () -> NativeBuffer.allocate(FLOAT32, (long[]) null));
+    TensorView view = TensorView.of(direct(8), FLOAT32, 2);
+    assertNamed("shape", () -> view.reshape((long[]) null));
+    assertNamed("keepAlive", () -> view.withOwner(null));
+    try (NativeBuffer buffer = NativeBuffer.allocate(8)) {
+      assertNamed("dtype", () -> buffer.view(null, 1));
+      assertNamed("shape", () -> buffer.view(FLOAT32, (long[]) null));
+    }
+    assertNamed("normalizedShape", () -> RmsNorm.builder((long[]) null));
+    assertNamed("normalizedShape", () -> LayerNorm.builder((long[]) null));
+    assertNamed("input", () -> RmsNorm.builder(4).input(null));
+    assertNamed("rounding", () -> NormPolicy.builder(null));
+    assertNamed("modelType", () -> NormPolicy.forModelType(null));
+    assertNamed("modelType", () -> ModelType.of(null));
+    assertNamed("modelType", () -> ModelType.find(null));
+  }
+
+  private static void assertNamed(String argument, Executable call) {
+    String message = assertThrows(NullPointerException.class, call).getMessage();
+    assertEquals(argument, message);
   }
 
   @Test

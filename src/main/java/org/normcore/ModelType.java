@@ -11,6 +11,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -48,7 +49,7 @@ public record ModelType(
    *     nearest ones
    */
   public static ModelType of(String modelType) {
-    ModelType found = Table.ALL.get(modelType);
+    ModelType found = Table.ALL.get(Objects.requireNonNull(modelType, "modelType"));
     if (found == null) {
       throw new IllegalArgumentException(
           "modelType: \""
@@ -61,7 +62,7 @@ public record ModelType(
 
   /** Returns the facts of a model family, or nothing if it is not in the table. */
   public static Optional<ModelType> find(String modelType) {
-    return Optional.ofNullable(Table.ALL.get(modelType));
+    return Optional.ofNullable(Table.ALL.get(Objects.requireNonNull(modelType, "modelType")));
   }
 
   /** Returns all families by {@code model_type}, in the table's order. */

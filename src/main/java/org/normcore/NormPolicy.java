@@ -146,7 +146,7 @@ public final class NormPolicy {
    * VarianceAlgorithm#TWO_PASS}, {@link ComputeType#FLOAT32} and {@link ResidualRounding#INPUT}.
    */
   public static Builder builder(ScaleRounding rounding) {
-    return new Builder(rounding);
+    return new Builder(Objects.requireNonNull(rounding, "rounding"));
   }
 
   /** Returns a builder that starts from this policy's contents. */

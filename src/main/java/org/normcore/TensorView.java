@@ -67,7 +67,7 @@ public final class TensorView {
     this.address = address;
     this.dtype = Objects.requireNonNull(dtype, "dtype");
     this.device = Objects.requireNonNull(device, "device");
-    this.shape = shape.clone();
+    this.shape = Objects.requireNonNull(shape, "shape").clone();
     this.elements = elementsOf(dtype, this.shape);
     this.rowLength = this.shape.length == 0 ? 1 : this.shape[this.shape.length - 1];
     this.rowCount = leading(this.shape);
@@ -83,12 +83,19 @@ public final class TensorView {
         rowLength);
     checkArgument(
         elements == 0 || address != 0, "address: 0; expected that of %s elements", elements);
+    checkArgument(address >= 0, "address: %s; expected at least 0", address);
     long bytes = extent();
     checkArgument(
         bytes >= 0,
         "shape: %s with a row stride of %s is beyond the address space",
         Arrays.toString(shape),
         rowStride);
+    checkArgument(
+        address <= Long.MAX_VALUE - bytes,
+        "address: %s; expected at most %s, for %s bytes to end within the address space",
+        address,
+        Long.MAX_VALUE - bytes,
+        bytes);
     if (capacity != UNKNOWN && bytes > capacity) {
       throw new IllegalArgumentException(
           "buffer: "
@@ -106,10 +113,12 @@ public final class TensorView {
   /**
    * Returns a view of the memory at a JavaCPP pointer's position, in host memory.
    *
-   * <p>If the pointer knows its limit, that bounds the tensor. The pointer's class says nothing
-   * about the dtype. The view keeps the pointer reachable; an operation on it is refused once the
-   * pointer has been deallocated. Where something else owns the memory, as with the pointer that a
-   * tensor of another library hands out, add that by {@link #withOwner}.
+   * <p>If the pointer has a limit or a capacity, what lies between its position and its limit
+   * bounds the tensor. A pointer whose limit and capacity are both 0 does not know its size, as
+   * those do that native functions return, and is trusted like a bare address. The pointer's class
+   * says nothing about the dtype. The view keeps the pointer reachable; an operation on it is
+   * refused once the pointer has been deallocated. Where something else owns the memory, as with
+   * the pointer that a tensor of another library hands out, add that by {@link #withOwner}.
    *
    * @throws IllegalArgumentException if the pointer is null, or too small for the shape
    */
@@ -118,8 +127,8 @@ public final class TensorView {
       throw new IllegalArgumentException("pointer: null; expected the memory of a tensor");
     }
     long size = pointer.position() == 0 && pointer.limit() == 0 ? 1 : pointer.sizeof();
-    long bytes =
-        pointer.limit() > 0 ? Math.max(0, pointer.limit() - pointer.position()) * size : UNKNOWN;
+    boolean known = pointer.limit() > 0 || pointer.capacity() > 0;
+    long bytes = known ? Math.max(0, pointer.limit() - pointer.position()) * size : UNKNOWN;
     boolean isNull = pointer.isNull();
     return new TensorView(
         isNull ? 0 : pointer.address() + pointer.position() * size,
@@ -172,7 +181,8 @@ public final class TensorView {
    * Returns a view of the memory at an address. Nothing is known of the memory's size and lifetime:
    * both are the caller's to see to.
    *
-   * @throws IllegalArgumentException if the address is 0 and the shape is not empty
+   * @throws IllegalArgumentException if the address is negative, or 0 and the shape is not empty,
+   *     or if the tensor's end is beyond 2^63 - 1
    */
   public static TensorView ofAddress(long address, DType dtype, Device device, long... shape) {
     return new TensorView(address, dtype, device, shape, UNKNOWN, UNKNOWN, null, null, null);
@@ -479,11 +489,6 @@ public final class TensorView {
         + device;
   }
 
-  /** The length of a row: the last dimension. */
-  long rowLength() {
-    return rowLength;
-  }
-
   /** The number of rows: the product of all dimensions but the last. */
   long rowCount() {
     return rowCount;
@@ -537,17 +542,18 @@ public final class TensorView {
    * @return whether there is something to undo
    */
   boolean acquire(String name) {
-    if (buffer != null) {
-      if (!buffer.guard().tryAcquire()) {
-        throw new IllegalArgumentException(
-            name + ": the NativeBuffer under it is closed; expected an open one");
-      }
-      return true;
-    }
+    // A view may have both: a pointer to the memory and, as its owner, a buffer.
     if (pointer != null && pointer.isNull()) {
       throw new IllegalArgumentException(name + ": the Pointer under it has been deallocated");
     }
-    return false;
+    if (buffer == null) {
+      return false;
+    }
+    if (!buffer.guard().tryAcquire()) {
+      throw new IllegalArgumentException(
+          name + ": the NativeBuffer under it is closed; expected an open one");
+    }
+    return true;
   }
 
   void release(boolean acquired) {
@@ -565,6 +571,8 @@ public final class TensorView {
 
   /** The number of elements of a shape, if a tensor of it can exist. */
   static long elementsOf(DType dtype, long[] shape) {
+    Objects.requireNonNull(dtype, "dtype");
+    Objects.requireNonNull(shape, "shape");
     boolean empty = false;
     for (long size : shape) {
       checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
