@@ -322,14 +322,14 @@ class BadInputTest {
         bad(
             "residualOut over y",
             s -> s.operands().residual(s.residual, s.at(s.y, 32, FLOAT32, ROWS, N)),
-            "residual_out",
+            "residualOut",
             "y"));
     all.add(bad("residualOut and y the same", s -> s.operands().residual(s.residual, s.y), "y"));
     all.add(
         bad(
             "residualOut a row into residual",
             s -> s.operands().residual(s.residual, s.at(s.residual, 32, FLOAT32, ROWS, N)),
-            "residual_out",
+            "residualOut",
             "residual"));
     all.add(
         bad(
@@ -842,6 +842,13 @@ class BadInputTest {
               ILLEGAL,
               () -> norm.backward(saved, s.dy, Gradients.none().bias(s.dbias, GradientMode.WRITE)),
               List.of("dbias: asked for", "affine form is " + affine));
+          s.assertRefused(
+              "workspace of dbias",
+              ILLEGAL,
+              () ->
+                  norm.backwardWorkspaceBytes(
+                      ROWS, Gradients.none().bias(s.dbias, GradientMode.WRITE)),
+              List.of("dbias: asked for as BFLOAT16[8]", "affine form is " + affine));
         }
         if (!affine.hasWeight()) {
           s.assertRefused(
@@ -851,6 +858,13 @@ class BadInputTest {
                   norm.backward(
                       saved, s.dy, Gradients.none().weight(s.dweight, GradientMode.WRITE)),
               List.of("dweight: asked for", "affine form is " + affine));
+          s.assertRefused(
+              "workspace of dweight",
+              ILLEGAL,
+              () ->
+                  norm.backwardWorkspaceBytes(
+                      ROWS, Gradients.none().weight(s.dweight, GradientMode.WRITE)),
+              List.of("dweight: asked for as BFLOAT16[8]", "affine form is " + affine));
         }
       }
     }
@@ -919,8 +933,12 @@ class BadInputTest {
         assertTrue(message.contains(dtype.toString()) && message.contains("expected"), message);
       }
     }
-    String message = assertThrows(ILLEGAL, () -> builder.threads(0)).getMessage();
-    assertTrue(message.contains("threads: 0"), message);
+    for (int threads : new int[] {Integer.MIN_VALUE, 0, 1025, Integer.MAX_VALUE}) {
+      String refusal = assertThrows(ILLEGAL, () -> builder.threads(threads)).getMessage();
+      assertEquals("threads: " + threads + "; expected 1 to 1024", refusal);
+    }
+    builder.threads(1).threads(1024);
+    String message;
     assertThrows(NullPointerException.class, () -> builder.policy(null));
     assertThrows(NullPointerException.class, () -> builder.executor(null));
     assertThrows(NullPointerException.class, () -> builder.affine(null));

@@ -169,6 +169,44 @@ class ConcurrencyTest {
     }
   }
 
+  /**
+   * The executor does its task, which writes, and then fails: what a Saved held is gone, be it that
+   * a forward was filling it anew or that a backward was writing over its x. A backward that writes
+   * elsewhere leaves it as it was.
+   */
+  @Test
+  void savedStateThatACallHasPartlyOverwrittenIsDropped() {
+    IllegalArgumentException failure = new IllegalArgumentException("late");
+    boolean[] fails = new boolean[1];
+    Executor late =
+        task -> {
+          task.run();
+          if (fails[0]) {
+            throw failure;
+          }
+        };
+    try (Norm norm = builder(NormKind.RMS_NORM).threads(2).executor(late).build();
+        NormTensors t = new NormTensors(norm, ROWS, false, Layout.DENSE, 1);
+        Saved saved = norm.newSaved(ROWS)) {
+      norm.forward(t.operands(), saved);
+      fails[0] = true;
+      assertSame(
+          failure,
+          assertThrows(failure.getClass(), () -> norm.backward(saved, t.dy, Gradients.of(t.dx))));
+      assertEquals(ROWS, saved.rows(), "dx lies elsewhere");
+      assertSame(
+          failure, assertThrows(failure.getClass(), () -> norm.forward(t.operands(), saved)));
+      assertThrows(IllegalStateException.class, saved::rows, "the statistics are half new");
+      fails[0] = false;
+      norm.forward(t.operands(), saved);
+      fails[0] = true;
+      assertSame(
+          failure,
+          assertThrows(failure.getClass(), () -> norm.backward(saved, t.dy, Gradients.of(t.x))));
+      assertThrows(IllegalStateException.class, saved::rows, "x is half dx");
+    }
+  }
+
   @Test
   void interruptsAreLeftToTheCaller() {
     try (Norm norm = builder(NormKind.LAYER_NORM).threads(3).build();

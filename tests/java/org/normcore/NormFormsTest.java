@@ -469,6 +469,36 @@ class NormFormsTest {
     }
   }
 
+  /** Without weight and bias the weight's dtype is the input's, whatever was asked for. */
+  @ParameterizedTest
+  @EnumSource
+  void weightDTypeOfNormsWithoutWeight(NormKind kind) {
+    for (NormPolicy policy : List.of(NormPolicy.T5, NormPolicy.DEBERTA, NormPolicy.PYTORCH)) {
+      try (Norm plain =
+              NormTensors.builder(kind, 64)
+                  .input(BFLOAT16)
+                  .affine(Affine.NONE)
+                  .policy(policy)
+                  .build();
+          Norm asked =
+              NormTensors.builder(kind, 64)
+                  .affine(Affine.NONE)
+                  .input(BFLOAT16)
+                  .weight(FLOAT32)
+                  .policy(policy)
+                  .build();
+          NormTensors t = new NormTensors(plain, 3, false, Layout.DENSE, 1)) {
+        assertEquals(BFLOAT16, asked.weightDType());
+        assertEquals(BFLOAT16, asked.outputDType());
+        t.run();
+        List<byte[]> expected = t.results();
+        t.clear();
+        t.run(asked);
+        t.assertResults(expected, policy.name());
+      }
+    }
+  }
+
   @Test
   void conveniencesAreTheSameCalls() {
     NormPolicy policy = NormPolicy.PYTORCH;

@@ -41,9 +41,12 @@ import org.normcore.internal.UseGuard;
  * is allocated. Tensors may be in place of each other where the methods say so; otherwise an output
  * must not overlap anything.
  *
- * <p><b>Errors.</b> A call that throws {@link IllegalArgumentException}, {@link
- * IllegalStateException} or {@link UnsupportedOperationException} has written nothing. The message
- * names the argument, its value and what was expected.
+ * <p><b>Errors.</b> A call that refuses its arguments or the state of an object, with {@link
+ * IllegalArgumentException}, {@link IllegalStateException} or {@link
+ * UnsupportedOperationException}, has written nothing. The message names the argument, its value
+ * and what was expected. That does not hold for what the executor throws: such an exception, of
+ * whatever class, is passed on when nothing runs any more, and by then part of the outputs may have
+ * been written.
  */
 public abstract sealed class Norm implements AutoCloseable permits RmsNorm, LayerNorm {
   private final NormKind kind;
@@ -72,11 +75,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     this.hiddenSize = builder.hiddenSize;
     this.epsilon = builder.epsilon;
     this.input = Objects.requireNonNull(builder.input);
-    this.weight = builder.weight == null ? input : builder.weight;
+    this.affine = builder.affine;
+    this.weight = builder.weight == null || affine == Affine.NONE ? input : builder.weight;
     this.policy = Objects.requireNonNull(builder.policy);
     this.output = builder.output == null ? policy.outputDType(input, weight) : builder.output;
     this.statistics = policy.compute().dtype();
-    this.affine = builder.affine;
     this.vectorLevel = builder.vectorLevel;
     this.guard = new UseGuard(name);
     this.checks =
@@ -133,7 +136,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return input;
   }
 
-  /** Returns the dtype of weight and bias. */
+  /** Returns the dtype of weight and bias; that of the input if the norm has neither. */
   public final DType weightDType() {
     return weight;
   }
@@ -198,6 +201,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * residual, if address, row stride and element size are the same. {@code y} may be {@code x} only
    * in the residual-fused form, because the backward reads {@code x} otherwise.
    *
+   * <p>If the call throws, {@code reuse} may hold nothing any more, because what it held before may
+   * have been overwritten in part.
+   *
    * @return {@code reuse}
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or
    *     device, given where the norm has none, missing where it has one, or overlaps another one;
@@ -219,6 +225,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       NormChecks.requireSourceKept(source, operands.y);
       requireOwn(reuse, "reuse");
       reuse.guard().acquireExclusive();
+      boolean untrue = false;
       try {
         if (rows > reuse.capacity()) {
           throw new IllegalArgumentException(
@@ -228,6 +235,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
                   + rows
                   + ", as x has");
         }
+        untrue = true;
         forwardRows(
             rows,
             x,
@@ -241,8 +249,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             reuse.meanAddress(),
             reuse.rstdAddress());
         reuse.fill(rows, source, operands.weight);
+        untrue = false;
         return reuse;
       } finally {
+        if (untrue) {
+          reuse.forget();
+        }
         reuse.guard().release();
       }
     } finally {
@@ -323,7 +335,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * within {@code saved} when it grows.
    *
    * <p>In place: {@code dx} may be {@code dy}, the {@code x} of the forward call or the residual's
-   * gradient, if address, row stride and element size are the same.
+   * gradient, if address, row stride and element size are the same. Once a call has begun to write
+   * {@code dx} over {@code x}, {@code saved} holds nothing, even if the call fails.
    *
    * @param dy the gradient of {@code y}, with its rows, shape and dtype
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or device
@@ -353,10 +366,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             gradients,
             saved,
             null);
-        TensorView dx = gradients.dx;
-        if (dx != null && dx.address() == x.address() && rows > 0) {
-          saved.forget();
-        }
       } finally {
         saved.guard().release();
         Reference.reachabilityFence(saved);
@@ -422,12 +431,15 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * Returns the size of the workspace for a backward of as many rows: 0 if neither the weight's nor
    * the bias's gradient is wanted.
    *
-   * @throws IllegalArgumentException if {@code rows} is negative
+   * @throws IllegalArgumentException if {@code rows} is negative, or a gradient is asked for that
+   *     the norm does not have
    * @throws IllegalStateException if the norm is closed
    */
   public final long backwardWorkspaceBytes(long rows, Gradients gradients) {
     checkArgument(rows >= 0, "rows: %s; expected at least 0", rows);
     NormChecks.requireGradients(gradients);
+    checks.requireWanted("dweight", gradients.dweight, affine.hasWeight());
+    checks.requireWanted("dbias", gradients.dbias, affine.hasBias());
     guard.acquire();
     try {
       return Capi.backwardWorkspace(plan, rows, gradients.dweight != null, gradients.dbias != null);
@@ -710,6 +722,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             workspaceBytes,
             dweight != null,
             dbias != null);
+        if (saved != null && dx != null && dx.address() == x.address()) {
+          saved.forget();
+        }
         long bytes = rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), 1);
         frame.run(frame.backward, frame.groups(), bytes);
       }
@@ -799,6 +814,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public abstract static sealed class Builder<B extends Builder<B>>
       permits RmsNorm.Builder, LayerNorm.Builder {
+    private static final int MAX_THREADS = 1024;
+
     private final long[] normalizedShape;
     private final long hiddenSize;
     private double epsilon = 1e-5;
@@ -808,11 +825,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private Affine affine;
     private @Nullable NormPolicy policy;
     private VectorLevel vectorLevel = VectorLevel.BEST;
-    private int threads = ForkJoinPool.getCommonPoolParallelism() + 1;
+    private int threads = Math.min(ForkJoinPool.getCommonPoolParallelism() + 1, MAX_THREADS);
     private Executor executor = ForkJoinPool.commonPool();
 
     Builder(long[] normalizedShape, Affine affine) {
-      this.normalizedShape = normalizedShape.clone();
+      this.normalizedShape = Objects.requireNonNull(normalizedShape, "normalizedShape").clone();
       this.affine = affine;
       long product = normalizedShape.length == 0 ? 0 : 1;
       for (long size : normalizedShape) {
@@ -853,7 +870,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets the dtype of weight and bias. That of the input if not set.
+     * Sets the dtype of weight and bias. That of the input if not set, or if the norm has neither:
+     * with {@link Affine#NONE} what is set here changes nothing, the output's dtype included.
      *
      * @throws IllegalArgumentException if it is an FP8 format
      */
@@ -889,13 +907,17 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
     /**
      * Sets how many threads at most work on one call, the calling thread among them. That of the
-     * common pool and one more if not set. 1: everything runs in the calling thread. The number
-     * never changes a bit of the results.
+     * common pool and one more, but at most 1024, if not set. 1: everything runs in the calling
+     * thread. The number never changes a bit of the results.
      *
-     * @throws IllegalArgumentException if it is less than 1
+     * @throws IllegalArgumentException if it is not within 1 to 1024
      */
     public B threads(int threads) {
-      checkArgument(threads >= 1, "threads: %s; expected at least 1", threads);
+      checkArgument(
+          threads >= 1 && threads <= MAX_THREADS,
+          "threads: %s; expected 1 to %s",
+          threads,
+          MAX_THREADS);
       this.threads = threads;
       return self();
     }

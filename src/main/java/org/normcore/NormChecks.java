@@ -113,10 +113,7 @@ final class NormChecks {
     if (view == null) {
       return;
     }
-    if (!expected) {
-      throw new IllegalArgumentException(
-          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
-    }
+    requireWanted(argument, view, expected);
     DType dtype = view.dtype();
     if (dtype != DType.FLOAT32 && (mode == GradientMode.ACCUMULATE || dtype != weight)) {
       throw new IllegalArgumentException(
@@ -130,6 +127,14 @@ final class NormChecks {
     }
     requireTensor(argument, view, dtype);
     requireNormalizedShape(argument, view);
+  }
+
+  /** Checks that a gradient, if it is asked for, is one that the norm has. */
+  void requireWanted(String argument, @Nullable TensorView view, boolean expected) {
+    if (view != null && !expected) {
+      throw new IllegalArgumentException(
+          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
+    }
   }
 
   private void requireNormalizedShape(String argument, TensorView view) {

@@ -188,9 +188,17 @@ public final class Capi {
     throw failure(status, message);
   }
 
+  /**
+   * The message with arguments named as the Java interface names them. Only this one is named
+   * otherwise in C and left to the native side to check.
+   */
+  private static String inJavaNames(String message) {
+    return message.replace("residual_out", "residualOut");
+  }
+
   private static RuntimeException failure(int status, String message) {
     return switch (status) {
-      case normcore.NC_INVALID_ARGUMENT -> new IllegalArgumentException(message);
+      case normcore.NC_INVALID_ARGUMENT -> new IllegalArgumentException(inJavaNames(message));
       case normcore.NC_UNSUPPORTED -> new UnsupportedOperationException(message);
       case normcore.NC_OUT_OF_MEMORY -> throw new OutOfMemoryError(message);
       default -> new NormcoreException("status " + status + ": " + message);
