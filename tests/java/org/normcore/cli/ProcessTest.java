@@ -49,7 +49,8 @@ class ProcessTest {
   @Test
   void lackOfMemoryIsASentence() throws Exception {
     Path report = directory.resolve("report");
-    assertEquals(1, run(List.of("-Xmx24m"), "audit", "--out", report.toString()));
+    assertEquals(
+        1, run(List.of("-Xmx64m"), "audit", "--rows", "100000", "--out", report.toString()));
     String err = output("err");
     assertEquals(1, err.lines().count(), err);
     assertTrue(err.startsWith("normcore: out of memory"), err);

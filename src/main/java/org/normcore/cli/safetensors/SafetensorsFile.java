@@ -14,6 +14,7 @@ import org.normcore.DType;
 import org.normcore.Device;
 import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
+import org.normcore.internal.Memory;
 
 /**
  * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked
@@ -99,7 +100,7 @@ public final class SafetensorsFile implements TensorSource {
     NativeBuffer memory = NativeBuffer.allocate(entry.bytes());
     for (long done = 0; done < entry.bytes(); ) {
       int piece = (int) Math.min(entry.bytes() - done, LARGEST_PIECE);
-      ByteBuffer target = NativeMemory.buffer(memory.address() + done, piece);
+      ByteBuffer target = Memory.byteBuffer(memory.address() + done, piece);
       while (target.hasRemaining()) {
         if (channel.read(target, entry.begin() + done + target.position()) < 0) {
           throw new SafetensorsException(file, "became shorter while it was read");

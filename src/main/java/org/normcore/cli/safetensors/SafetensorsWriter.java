@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Map;
 import org.normcore.TensorView;
+import org.normcore.internal.Memory;
 
 /** Writes safetensors files, atomically. */
 public final class SafetensorsWriter {
@@ -64,7 +65,7 @@ public final class SafetensorsWriter {
     long bytes = tensor.elements() * tensor.dtype().bytes();
     for (long done = 0; done < bytes; ) {
       int piece = (int) Math.min(bytes - done, LARGEST_PIECE);
-      AtomicFile.writeFully(channel, NativeMemory.buffer(tensor.address() + done, piece));
+      AtomicFile.writeFully(channel, Memory.byteBuffer(tensor.address() + done, piece));
       done += piece;
     }
   }
