@@ -1,5 +1,8 @@
 // Prints one line per case with a digest of every bit of its results: run on two machines, the output is the same.
+//
+//   digest [LEVEL...]    the vector levels that compute each case and must agree; all that this machine has, if none
 
+#include <algorithm>
 #include <cstdio>
 
 #include "harness.h"
@@ -23,7 +26,7 @@ Bits drawPlainly(std::mt19937_64& random, int32_t dtype, int64_t count, double c
   return bits;
 }
 
-void print(const Case& c) {
+void print(const Case& c, const std::vector<int32_t>& levels) {
   std::mt19937_64 random(99);
   const int64_t n = c.spec.hidden_size, size = c.rows * n;
   Data d;
@@ -35,22 +38,36 @@ void print(const Case& c) {
   if (c.dresidual) d.dresidual = drawPlainly(random, c.spec.x_dtype, size, 0);
   d.dweight = d.dbias = drawPlainly(random, NC_FLOAT32, n, 0);
   uint64_t common = 0;
-  for (const int32_t level : supportedLevels()) {
+  for (const int32_t level : levels) {
     Form form;
     form.level = level;
     const Result r = run(c, d, form);
     uint64_t hash = 0xCBF29CE484222325u;
     for (const Bits* bits : {&r.y, &r.residual_out, &r.mean, &r.rstd, &r.dx, &r.dweight, &r.dbias}) mix(hash, *bits);
-    if (level != NC_CPU_PLAIN && hash != common)
+    if (level != levels.front() && hash != common)
       throw std::runtime_error(levelName(level) + " differs: " + c.describe());
     common = hash;
   }
   std::printf("%016llx  %s\n", static_cast<unsigned long long>(common), c.describe().c_str());
 }
 
+std::vector<int32_t> levelsNamed(const std::vector<std::string>& names) {
+  const std::vector<int32_t> supported = supportedLevels();
+  if (names.empty()) return supported;
+  std::vector<int32_t> levels;
+  for (const std::string& name : names) {
+    const auto named = [&](int32_t level) { return levelName(level) == name; };
+    const auto found = std::find_if(supported.begin(), supported.end(), named);
+    if (found == supported.end()) throw std::runtime_error("this machine has no level " + name);
+    levels.push_back(*found);
+  }
+  return levels;
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  const std::vector<int32_t> levels = levelsNamed({argv + 1, argv + argc});
   const int32_t dtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
   int turn = 0;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -71,7 +88,7 @@ int main() {
             c.spec.residual_rounding = turn / 4 % 2;
             c.rows = 1 + turn % 9;
             c.dweight_mode = turn % 7 == 0 ? NC_GRADIENT_ACCUMULATE : NC_GRADIENT_WRITE;
-            print(c);
+            print(c, levels);
           }
         }
       }
@@ -82,7 +99,7 @@ int main() {
       Case c;
       c.spec = makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n);
       c.rows = 2;
-      print(c);
+      print(c, levels);
     }
   }
   return 0;
