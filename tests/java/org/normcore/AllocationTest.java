@@ -37,6 +37,18 @@ class AllocationTest {
     return allocated(threads) - begin - (begin - first);
   }
 
+  /**
+   * The least of a few rounds: what every call allocates shows in all of them. A pool that replaces
+   * a thread, or a frame made because a helper was still leaving the last one, shows in one.
+   */
+  private static long leastAllocatedBy(Set<Thread> threads, int calls, Runnable body) {
+    long least = Long.MAX_VALUE;
+    for (int round = 0; round < 5 && least != 0; round++) {
+      least = Math.min(least, allocatedBy(threads, calls, body));
+    }
+    return least;
+  }
+
   private static void assertNothingAllocated(
       Norm norm, int rows, int calls, Set<Thread> threads, String what) {
     try (NormTensors t = new NormTensors(norm, rows, true, Layout.DENSE, 1);
@@ -63,7 +75,7 @@ class AllocationTest {
       for (int i = 0; i < hotCalls.size(); i++) {
         assertEquals(
             0,
-            allocatedBy(threads, calls, hotCalls.get(i)),
+            leastAllocatedBy(threads, calls, hotCalls.get(i)),
             "bytes allocated by %d calls number %d of %s, %s".formatted(calls, i, norm, what));
       }
     }
