@@ -22,7 +22,8 @@ native=$(cd "$here/../../native" && pwd)
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
 
-flags="-std=c++17 -O2 -DNDEBUG -ffp-contract=off -fno-math-errno -Wno-psabi -I$here -I$native -I$native/include"
+numeric=$(grep -o -- "-f[a-z-]*=*[a-z]*" "$here/../../cmake/Numerics.cmake" | tr "\n" " ")
+flags="-std=c++17 -O2 -DNDEBUG $numeric -Wno-psabi -I$here -I$native -I$native/include"
 
 echo "the library"
 cmake -S "$native" -B "$build/host" -G Ninja -DNORMCORE_TESTS=OFF >"$build/host.log"
