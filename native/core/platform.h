@@ -16,7 +16,11 @@
 #endif
 
 // For code that is not hot, or only in kernels that are not: one copy keeps builds short.
+#if defined(__CUDACC__)
+#define NC_NOINLINE __host__ __device__ __noinline__
+#else
 #define NC_NOINLINE __attribute__((noinline))
+#endif
 
 // For lambdas in hot loops, which the compiler would otherwise sometimes call.
 #define NC_LAMBDA_INLINE __attribute__((always_inline))

@@ -39,6 +39,7 @@ extern "C" {
 #define NC_UNSUPPORTED 2
 #define NC_OUT_OF_MEMORY 3
 #define NC_INTERNAL_ERROR 4
+#define NC_CUDA_ERROR 5 /* the CUDA runtime refused: its own name and text are in the message */
 
 /* Number formats. FP8 is saturating, E4M3 is the "fn" form without infinities. */
 #define NC_FLOAT64 0
@@ -96,6 +97,10 @@ extern "C" {
 #define NC_CPU_AVX512 3
 #define NC_CPU_NEON 4
 
+/* Where an operation runs. */
+#define NC_DEVICE_CPU 0
+#define NC_DEVICE_CUDA 1
+
 /* The largest hidden size. */
 #define NC_MAX_HIDDEN_SIZE 1048576
 
@@ -115,6 +120,8 @@ typedef struct nc_norm_spec {
   int32_t cpu_level;         /* NC_CPU_* */
   int64_t hidden_size;       /* N, 1 .. NC_MAX_HIDDEN_SIZE */
   double epsilon;            /* finite, at least 0 */
+  int32_t device_type;       /* NC_DEVICE_CPU, NC_DEVICE_CUDA */
+  int32_t device_index;      /* of the CUDA device; 0 for the CPU */
 } nc_norm_spec;
 
 /* The version, as MAJOR * 10000 + MINOR * 100 + PATCH. */
@@ -174,6 +181,62 @@ NC_API int32_t nc_norm_backward_columns(int64_t plan, int64_t rows, int64_t colu
                                         int64_t workspace, int64_t workspace_bytes, int64_t dweight,
                                         int32_t dweight_dtype, int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype,
                                         int32_t dbias_mode) NC_NOEXCEPT;
+
+/* CUDA. The kernels are in a library of their own, libnormcore_cuda.so, which is looked for when it is first asked for:
+ * among the libraries that the process has loaded, then where the dynamic linker looks. The environment variable
+ * NORMCORE_CUDA_LIBRARY names another file instead.
+ *
+ * Calls that take a stream (a cudaStream_t, 0: the default one) return as soon as their work is in the stream, allocate
+ * nothing, never synchronise and can be captured into a CUDA graph; memory must stay valid until the stream has done
+ * them. Any number of threads may call at once; the calling thread's current device is left as it was. */
+
+/* What a CUDA device is. Set struct_size to sizeof(nc_cuda_device). */
+typedef struct nc_cuda_device {
+  uint32_t struct_size;
+  int32_t compute_capability; /* major * 10 + minor */
+  int32_t multiprocessors;
+  int32_t reserved;
+  int64_t memory_bytes;
+  char name[256];
+} nc_cuda_device;
+
+/* Writes the number of CUDA devices, at least 1. NC_UNSUPPORTED, with the reason, if there is none: no plugin, no
+ * driver, no device. */
+NC_API int32_t nc_cuda_device_count(int32_t* count) NC_NOEXCEPT;
+
+NC_API int32_t nc_cuda_device_query(int32_t device, nc_cuda_device* answer) NC_NOEXCEPT;
+
+/* Device memory, 256-byte aligned, for callers that have no allocator of their own. Freeing waits for the device. */
+NC_API int32_t nc_cuda_allocate(int32_t device, int64_t bytes, int64_t* address) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_free(int32_t device, int64_t address) NC_NOEXCEPT;
+
+/* Copies between any two of host memory and devices; zeroes device memory. In the stream's order; with pageable host
+ * memory the copy may wait. */
+NC_API int32_t nc_cuda_copy(int32_t device, int64_t target, int64_t source, int64_t bytes, int64_t stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_zero(int32_t device, int64_t address, int64_t bytes, int64_t stream) NC_NOEXCEPT;
+
+NC_API int32_t nc_cuda_stream_create(int32_t device, int64_t* stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_stream_destroy(int32_t device, int64_t stream) NC_NOEXCEPT;
+/* Waits until the stream has done everything; reports what failed in it. */
+NC_API int32_t nc_cuda_stream_synchronize(int32_t device, int64_t stream) NC_NOEXCEPT;
+
+/* nc_norm_forward for a plan of a CUDA device: all rows, in the stream. Same tensors, same refusals; moreover an
+ * address is refused that the driver knows to be of another device or, where kernels cannot reach it, of the host. Each
+ * address is looked up once per plan. */
+NC_API int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
+                                    int64_t residual_stride, int64_t weight, int64_t bias, int64_t y, int64_t y_stride,
+                                    int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
+                                    int64_t stream) NC_NOEXCEPT;
+
+/* Both steps of the backward for a plan of a CUDA device: nc_norm_backward over all groups and
+ * nc_norm_backward_columns over all columns, in the stream. The workspace is device memory of the size queried by
+ * nc_norm_backward_workspace; modes other than NC_GRADIENT_ABSENT ask for a gradient. */
+NC_API int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t weight,
+                                     int64_t dy, int64_t dy_stride, int64_t mean, int64_t rstd, int64_t dresidual,
+                                     int64_t dresidual_stride, int64_t dx, int64_t dx_stride, int64_t workspace,
+                                     int64_t workspace_bytes, int64_t dweight, int32_t dweight_dtype,
+                                     int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype, int32_t dbias_mode,
+                                     int64_t stream) NC_NOEXCEPT;
 
 /* Converts count elements, rounding to nearest even, NaN to the canonical quiet NaN, overflow to infinity or, for FP8,
  * to the largest finite value. From and to any dtype. The buffers may be one only if the dtypes have the same size. */

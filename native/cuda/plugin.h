@@ -1,0 +1,73 @@
+// What libnormcore.so asks of the CUDA plugin: one exported function that returns this table. libnormcore.so is built,
+// loaded and used without CUDA; the plugin, which links the CUDA runtime statically, answers on a machine that has it.
+//
+// Errors are the CUDA runtime's own numbers, 0 for success. Nothing throws. Calls that take a device make it current
+// for the calling thread as long as they last. Calls that take a stream are asynchronous, allocate nothing and never
+// synchronise.
+#pragma once
+
+#include <cstdint>
+
+#include "../core/arguments.h"
+#include "../core/spec.h"
+
+namespace nc {
+
+// Grows with every change of the table or of what it takes, so that library and plugin of different builds part.
+constexpr int32_t kCudaPluginVersion = 1;
+
+struct CudaDevice {
+  int32_t compute_capability;  // major * 10 + minor
+  int32_t multiprocessors;
+  int64_t memory_bytes;
+  int64_t shared_bytes;         // the most shared memory that a block can have
+  int32_t clusters;             // 1 if blocks can form clusters
+  int32_t host_memory_visible;  // 1 if kernels can reach memory that the CUDA runtime does not know of
+  char name[256];
+};
+
+// A norm on a device: the kernels that the plugin picked for it. Plain memory, made by prepare.
+struct CudaNorm {
+  int32_t device;
+  NormSpec spec;
+  alignas(8) char kernels[512];
+};
+
+// Answers of memory_device other than a device's index.
+constexpr int32_t kAnyDevice = -1;      // managed or pinned memory
+constexpr int32_t kUnknownMemory = -2;  // not known to the CUDA runtime: ordinary host memory, or no memory at all
+
+struct CudaPlugin {
+  int32_t version;  // kCudaPluginVersion
+
+  int32_t (*device_count)(int32_t* count);
+  int32_t (*device)(int32_t index, CudaDevice* answer);
+  const char* (*error_name)(int32_t error);  // "cudaErrorInvalidValue"
+  const char* (*error_text)(int32_t error);  // "invalid argument"
+
+  int32_t (*allocate)(int32_t device, int64_t bytes, int64_t* address);  // 256-byte aligned
+  int32_t (*free)(int32_t device, int64_t address);
+  int32_t (*copy)(int32_t device, int64_t target, int64_t source, int64_t bytes, int64_t stream);  // any direction
+  int32_t (*zero)(int32_t device, int64_t address, int64_t bytes, int64_t stream);
+  int32_t (*stream_create)(int32_t device, int64_t* stream);
+  int32_t (*stream_destroy)(int32_t device, int64_t stream);
+  int32_t (*stream_synchronize)(int32_t device, int64_t stream);
+  int32_t (*memory_device)(int64_t address, int32_t* device);
+
+  // Picks the kernels for a valid spec and readies them on the device.
+  int32_t (*prepare)(int32_t device, const NormSpec& spec, CudaNorm* norm);
+  // All rows: row_begin is 0.
+  int32_t (*forward)(const CudaNorm& norm, const ForwardArguments& a, int64_t stream);
+  // All groups: group_begin is 0.
+  int32_t (*backward)(const CudaNorm& norm, const BackwardArguments& a, int64_t stream);
+  // One or two gradients, all columns: column_begin is 0.
+  int32_t (*columns)(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream);
+};
+
+}  // namespace nc
+
+// The function that the plugin exports, and its type.
+#define NC_CUDA_PLUGIN_SYMBOL "nc_cuda_plugin"
+extern "C" {
+typedef const nc::CudaPlugin* (*nc_cuda_plugin_function)(void);
+}

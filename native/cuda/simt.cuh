@@ -1,0 +1,173 @@
+// Everything that kernels ask of the machine they run on: the only file that names CUDA intrinsics. Kernels are written
+// against this interface alone, so that another implementation, with fibres for threads, runs them on any host
+// (tests/native/simt_host); a compiler that is not nvcc takes that one.
+//
+// Warps have 32 threads. Blocks have a multiple of 32 threads, in one dimension. Shuffles, warp and block barriers are
+// reached by all threads of the warp or block, or by none.
+#pragma once
+
+#if !defined(__CUDACC__)
+#include <simt_host.h>
+#else
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "../core/platform.h"
+
+#define NC_DEVICE __device__ __forceinline__
+// Code that runs on the device and is not worth a copy per use.
+#define NC_DEVICE_CALLED static __device__ __noinline__
+// threads: the most that a block of the kernel ever has; blocks: as many of them fit one multiprocessor's registers.
+#define NC_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+#define NC_UNROLL _Pragma("unroll")
+
+namespace nc {
+namespace simt {
+
+NC_DEVICE int thread_index() { return static_cast<int>(threadIdx.x); }
+NC_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
+NC_DEVICE int64_t block_index() { return static_cast<int64_t>(blockIdx.x); }
+NC_DEVICE int block_row() { return static_cast<int>(blockIdx.y); }
+
+// The block's dynamic shared memory, 16-byte aligned, as many bytes as the launch gave.
+NC_DEVICE char* shared_memory() {
+  extern __shared__ __align__(16) char memory[];
+  return memory;
+}
+
+NC_DEVICE void block_barrier() { __syncthreads(); }
+NC_DEVICE void warp_barrier() { __syncwarp(); }
+
+template <class T>
+NC_DEVICE T shuffle_xor(T value, int mask) {
+  return __shfl_xor_sync(0xffffffffu, value, mask);
+}
+
+// Clusters: blocks that run together and reach each other's shared memory. What a thread wrote before it arrived is
+// seen by every thread of the cluster that has waited. Each arrive is followed by its wait. In a launch without
+// clusters these are not to be called.
+#if __CUDA_ARCH__ >= 900
+NC_DEVICE int cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return static_cast<int>(rank);
+}
+NC_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
+NC_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+// Where block `rank` of the cluster has what this block has at p, in shared memory.
+template <class T>
+NC_DEVICE T* of_cluster_block(T* p, int rank) {
+  uint64_t there;
+  asm("mapa.u64 %0, %1, %2;" : "=l"(there) : "l"(reinterpret_cast<uint64_t>(p)), "r"(rank));
+  return reinterpret_cast<T*>(there);
+}
+#else
+// Older devices are never given a launch with clusters.
+NC_DEVICE int cluster_rank() { return 0; }
+NC_DEVICE void cluster_arrive() {}
+NC_DEVICE void cluster_wait() {}
+template <class T>
+NC_DEVICE T* of_cluster_block(T* p, int) {
+  return p;
+}
+#endif
+
+// 16 bytes in one access; the address is a multiple of 16.
+struct alignas(16) Word16 {
+  uint32_t w[4];
+};
+NC_DEVICE Word16 load16(const void* p) {
+  const uint4 v = *reinterpret_cast<const uint4*>(p);
+  return {{v.x, v.y, v.z, v.w}};
+}
+NC_DEVICE void store16(void* p, Word16 v) { *reinterpret_cast<uint4*>(p) = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]); }
+// Of global memory that is read once: the caches need not keep it.
+NC_DEVICE Word16 load16_once(const void* p) {
+  const uint4 v = __ldcs(reinterpret_cast<const uint4*>(p));
+  return {{v.x, v.y, v.z, v.w}};
+}
+
+// Asynchronous copies of 16 bytes from global to this block's shared memory, both 16-byte aligned. The copies that a
+// thread has started since its last commit form a group; a wait returns when all but the thread's latest `Pending`
+// groups have arrived, and only then may that thread, and after a barrier others, read them.
+NC_DEVICE void copy_async16(void* shared, const void* global) {
+  const uint32_t target = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(global) : "memory");
+}
+NC_DEVICE void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int Pending>
+NC_DEVICE void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
+}
+
+// Two numbers rounded to nearest even into the halves of a word; NaN becomes 0x7fff.
+NC_DEVICE uint32_t bfloat16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+NC_DEVICE uint32_t float16_pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+// The float of a float16 code in the low half of a word, exactly.
+NC_DEVICE float from_float16(uint32_t code) {
+  float value;
+  asm("{.reg .b16 h; cvt.u16.u32 h, %1; cvt.f32.f16 %0, h;}" : "=f"(value) : "r"(code));
+  return value;
+}
+
+}  // namespace simt
+
+// How a kernel is launched. Kernels take one structure by value.
+template <class Parameters>
+struct Launch {
+  void (*kernel)(Parameters);
+  int64_t blocks;
+  int block_rows;  // the grid's second dimension
+  int threads;
+  int cluster;  // blocks that form a cluster; 1: none
+  int shared_bytes;
+};
+
+// Puts the kernel into the stream; returns the CUDA runtime's error.
+template <class Parameters>
+int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(l.blocks), static_cast<unsigned>(l.block_rows));
+  config.blockDim = dim3(static_cast<unsigned>(l.threads));
+  config.dynamicSmemBytes = static_cast<size_t>(l.shared_bytes);
+  config.stream = reinterpret_cast<cudaStream_t>(stream);
+  cudaLaunchAttribute attribute{};
+  if (l.cluster > 1) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim.x = static_cast<unsigned>(l.cluster);
+    attribute.val.clusterDim.y = 1;
+    attribute.val.clusterDim.z = 1;
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+  }
+  void* arguments[] = {const_cast<Parameters*>(&parameters)};
+  return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(l.kernel), arguments);
+}
+
+// Lets blocks of the kernel have as much shared memory, in clusters of as many blocks, on the current device.
+template <class Parameters>
+int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
+  const void* function = reinterpret_cast<const void*>(kernel);
+  cudaError_t error = cudaSuccess;
+  if (shared_bytes > 48 * 1024) {
+    error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+  }
+  if (error == cudaSuccess && cluster > 8) {
+    error = cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  }
+  return error;
+}
+
+}  // namespace nc
+
+#endif
