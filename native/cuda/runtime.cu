@@ -1,0 +1,119 @@
+#include <cuda_runtime.h>
+
+#include <cstring>
+
+#include "runtime.h"
+
+namespace nc {
+namespace cuda_runtime {
+namespace {
+
+cudaStream_t stream_of(int64_t stream) { return reinterpret_cast<cudaStream_t>(stream); }
+
+// The runtime also keeps an error for whoever asks next: it was ours, and has been told.
+int32_t told(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+  return static_cast<int32_t>(error);
+}
+
+template <class Call>
+int32_t on_device(int32_t device, Call call) {
+  const CurrentDevice current(device);
+  return current.error() != 0 ? current.error() : told(call());
+}
+
+}  // namespace
+
+CurrentDevice::CurrentDevice(int32_t device) : previous_(-1), error_(0) {
+  int current = 0;
+  error_ = told(cudaGetDevice(&current));
+  if (error_ != 0 || current == device) return;
+  error_ = told(cudaSetDevice(device));
+  if (error_ == 0) previous_ = current;
+}
+
+CurrentDevice::~CurrentDevice() {
+  if (previous_ >= 0) told(cudaSetDevice(previous_));
+}
+
+int32_t device_count(int32_t* count) { return told(cudaGetDeviceCount(count)); }
+
+int32_t device(int32_t index, CudaDevice* answer) {
+  cudaDeviceProp properties;
+  int clusters = 0;
+  cudaError_t error = cudaGetDeviceProperties(&properties, index);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, index);
+  if (error != cudaSuccess) return told(error);
+  answer->compute_capability = properties.major * 10 + properties.minor;
+  answer->multiprocessors = properties.multiProcessorCount;
+  answer->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  answer->shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
+  answer->clusters = clusters != 0 ? 1 : 0;
+  answer->host_memory_visible = properties.pageableMemoryAccess != 0 ? 1 : 0;
+  static_assert(sizeof(answer->name) == sizeof(properties.name));
+  std::memcpy(answer->name, properties.name, sizeof(answer->name));
+  return 0;
+}
+
+const char* error_name(int32_t error) { return cudaGetErrorName(static_cast<cudaError_t>(error)); }
+const char* error_text(int32_t error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); }
+
+int32_t allocate(int32_t device, int64_t bytes, int64_t* address) {
+  void* memory = nullptr;
+  const int32_t error = on_device(device, [&] { return cudaMalloc(&memory, static_cast<size_t>(bytes)); });
+  if (error == 0) *address = reinterpret_cast<int64_t>(memory);
+  return error;
+}
+
+int32_t free(int32_t device, int64_t address) {
+  return on_device(device, [&] { return cudaFree(reinterpret_cast<void*>(address)); });
+}
+
+int32_t copy(int32_t device, int64_t target, int64_t source, int64_t bytes, int64_t stream) {
+  return on_device(device, [&] {
+    return cudaMemcpyAsync(reinterpret_cast<void*>(target), reinterpret_cast<const void*>(source),
+                           static_cast<size_t>(bytes), cudaMemcpyDefault, stream_of(stream));
+  });
+}
+
+int32_t zero(int32_t device, int64_t address, int64_t bytes, int64_t stream) {
+  return on_device(device, [&] {
+    return cudaMemsetAsync(reinterpret_cast<void*>(address), 0, static_cast<size_t>(bytes), stream_of(stream));
+  });
+}
+
+int32_t stream_create(int32_t device, int64_t* stream) {
+  cudaStream_t created = nullptr;
+  const int32_t error = on_device(device, [&] { return cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking); });
+  if (error == 0) *stream = reinterpret_cast<int64_t>(created);
+  return error;
+}
+
+int32_t stream_destroy(int32_t device, int64_t stream) {
+  return on_device(device, [&] { return cudaStreamDestroy(stream_of(stream)); });
+}
+
+int32_t stream_synchronize(int32_t device, int64_t stream) {
+  return on_device(device, [&] { return cudaStreamSynchronize(stream_of(stream)); });
+}
+
+int32_t memory_device(int64_t address, int32_t* device) {
+  cudaPointerAttributes attributes;
+  const int32_t error = told(cudaPointerGetAttributes(&attributes, reinterpret_cast<const void*>(address)));
+  if (error != 0) return error;
+  switch (attributes.type) {
+    case cudaMemoryTypeDevice:
+      *device = attributes.device;
+      break;
+    case cudaMemoryTypeHost:
+    case cudaMemoryTypeManaged:
+      *device = kAnyDevice;
+      break;
+    default:
+      *device = kUnknownMemory;
+  }
+  return 0;
+}
+
+}  // namespace cuda_runtime
+}  // namespace nc
