@@ -7,3 +7,7 @@ set(NORMCORE_NUMERIC_FLAGS
     -fno-trapping-math
     -fno-associative-math
     -fno-unsafe-math-optimizations)
+
+# The same for nvcc, whose defaults fuse; and for the host compiler behind it.
+list(JOIN NORMCORE_NUMERIC_FLAGS "," host_flags)
+set(NORMCORE_CUDA_NUMERIC_FLAGS --fmad=false --ftz=false --prec-div=true --prec-sqrt=true -Xcompiler=${host_flags})

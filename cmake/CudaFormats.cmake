@@ -1,0 +1,19 @@
+# The formats of x, weight and y for which the hot CUDA kernels are compiled, each triple by itself: NC_X, NC_W and NC_Y
+# name them. All other combinations are served by kernels that look the formats up at run time.
+set(NORMCORE_CUDA_FORMATS
+    float32,float32,float32
+    bfloat16,bfloat16,bfloat16
+    float16,float16,float16
+    bfloat16,float32,bfloat16
+    float16,float32,float16
+    bfloat16,float32,float32
+    float16,float32,float32)
+
+# normcore_cuda_formats(TARGET TRIPLE): the target's sources are compiled for the triple.
+function(normcore_cuda_formats target triple)
+  string(REPLACE "," ";" formats ${triple})
+  list(GET formats 0 x)
+  list(GET formats 1 w)
+  list(GET formats 2 y)
+  target_compile_definitions(${target} PRIVATE NC_X=${x} NC_W=${w} NC_Y=${y})
+endfunction()

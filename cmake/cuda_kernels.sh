@@ -1,0 +1,92 @@
+#!/bin/sh
+# cuda_kernels.sh TABLE OBJECT...: makes TABLE.tsv and TABLE.md, what each kernel needs on each architecture, of what
+# keep_ptxas.sh has left beside the objects. Fails if one of the hot kernels, those of norm_forward.cu and
+# norm_backward.cu, keeps registers in memory.
+set -eu
+export LC_ALL=C
+table=$1
+shift
+
+for object in "$@"; do
+  if [ ! -s "$object.ptxas.txt" ]; then
+    echo "$object.ptxas.txt is missing or empty: delete the object and build again" >&2
+    exit 1
+  fi
+done
+
+# One line per function and architecture: source, mangled name, architecture and figures. A function that kernels call
+# has properties, but is no entry.
+for object in "$@"; do
+  awk -v source="$(basename "$object" .o)" '
+    function put() {
+      if (name != "") {
+        printf "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", source, name, kind, architecture, registers, shared, stack,
+               stores, loads
+      }
+      name = ""
+    }
+    /Compiling entry function/ { split($0, quoted, "\047"); entry = quoted[2]; architecture = quoted[4] }
+    /Function properties for/ {
+      put()
+      name = $NF
+      kind = name == entry ? "kernel" : "function"
+      registers = shared = kind == "kernel" ? 0 : "-"
+    }
+    /bytes stack frame/ { stack = $1; stores = $5; loads = $9 }
+    /Used [0-9]+ registers/ {
+      for (i = 1; i < NF; ++i) {
+        if ($i == "Used") registers = $(i + 1)
+        if ($(i + 2) ~ /^smem/) shared = $i
+      }
+    }
+    END { put() }
+  ' "$object.ptxas.txt"
+done | sort -u > "$table.raw"
+
+if [ ! -s "$table.raw" ]; then
+  echo "ptxas has named no kernel: were the objects compiled without -Xptxas -v?" >&2
+  exit 1
+fi
+
+# Namespaces, return types and parameters tell nothing here; template arguments do.
+cut -f 2 "$table.raw" | c++filt | sed -E '
+  s/_INTERNAL_[0-9a-f]+_[0-9]+_[A-Za-z0-9_]+::|\(anonymous namespace\)::|nc:://g
+  s/^void //
+  s/\([^()]*\)( \[clone [^]]*\])?$//' > "$table.names"
+paste "$table.names" "$table.raw" | cut -f 1,2,4- | sort -t '	' -k 2,2 -k 1,1 -k 4,4 > "$table.rows"
+{
+  printf 'function\tsource\tkind\tarchitecture\tregisters\tshared\tstack\tspill_stores\tspill_loads\n'
+  cat "$table.rows"
+} > "$table.tsv"
+
+awk -F '\t' '
+  {
+    lines[NR] = sprintf("| `%s` | %s | %s | %s | %s | %s | %s | %s | %s |", $1, $2, $3, $4, $5, $6, $7, $8, $9)
+    if ($5 + 0 > most) most = $5 + 0
+    if ($8 + $9 > 0) ++spilling
+    ++kinds[$3]
+  }
+  END {
+    print "# CUDA kernels, as ptxas compiled them"
+    print ""
+    printf "%d kernels and %d functions that they call, architectures counted apart; at most %d registers; %d spill.\n",
+           kinds["kernel"], kinds["function"], most, spilling
+    print "Shared memory is the static part, in bytes, like stack and spills."
+    print ""
+    print "| function | source | kind | architecture | registers | shared | stack | spill stores | spill loads |"
+    print "|---|---|---|---|---|---|---|---|---|"
+    for (i = 1; i <= NR; ++i) print lines[i]
+  }
+' "$table.rows" > "$table.md"
+rm -f "$table.raw" "$table.names" "$table.rows"
+
+awk -F '\t' '
+  ($2 == "norm_forward.cu" || $2 == "norm_backward.cu") && $8 + $9 > 0 {
+    printf "%s spills on %s: %d bytes stored, %d loaded, %d registers\n", $1, $4, $8, $9, $5
+    found = 1
+  }
+  END { exit found }
+' "$table.tsv" >&2 || {
+  echo "hot kernels spill: give them fewer values per thread or fewer threads per block" >&2
+  exit 1
+}
