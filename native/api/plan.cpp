@@ -22,7 +22,6 @@ DType norm_dtype(const char* name, int32_t value) {
 }
 
 const CpuKernels& kernels_for(int32_t level) {
-  require_range("cpu_level", level, NC_CPU_NEON);
   const CpuLevel wanted = static_cast<CpuLevel>(level);
   const CpuKernels* kernels = kernels_of(wanted);
   if (kernels == nullptr) {
@@ -67,6 +66,22 @@ NormSpec validated(const nc_norm_spec& s) {
   return spec;
 }
 
+std::unique_ptr<Plan> planned(const nc_norm_spec& s) {
+  std::unique_ptr<Plan> plan(new Plan{kPlanMark, validated(s), nullptr, nullptr});
+  require_range("cpu_level", s.cpu_level, NC_CPU_NEON);
+  require_range("device_type", s.device_type, NC_DEVICE_CUDA);
+  if (s.device_type == NC_DEVICE_CPU) {
+    if (s.device_index != 0) fail(NC_INVALID_ARGUMENT, "device_index: %d, expected 0 for the CPU", s.device_index);
+    plan->cpu = &kernels_for(s.cpu_level);
+  } else {
+    if (s.cpu_level != NC_CPU_BEST) {
+      fail(NC_INVALID_ARGUMENT, "cpu_level: %d, expected 0 (best) for a CUDA device", s.cpu_level);
+    }
+    plan->cuda = std::make_unique<const CudaPlan>(plan->spec, s.device_index);
+  }
+  return plan;
+}
+
 }  // namespace
 
 const Plan& plan_of(int64_t handle) {
@@ -76,6 +91,23 @@ const Plan& plan_of(int64_t handle) {
     fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not the handle of a living plan", handle);
   }
   return *plan;
+}
+
+const CpuKernels& cpu_kernels_of(int64_t handle, const char* cuda_function) {
+  const Plan& plan = plan_of(handle);
+  if (plan.cpu == nullptr) {
+    fail(NC_INVALID_ARGUMENT, "plan: is for CUDA device %d, expected one for the CPU: this one is for %s",
+         plan.cuda->device(), cuda_function);
+  }
+  return *plan.cpu;
+}
+
+const CudaPlan& cuda_plan_of(int64_t handle, const char* cpu_function) {
+  const Plan& plan = plan_of(handle);
+  if (plan.cuda == nullptr) {
+    fail(NC_INVALID_ARGUMENT, "plan: is for the CPU, expected one for a CUDA device: this one is for %s", cpu_function);
+  }
+  return *plan.cuda;
 }
 
 const char* name_of(DType dtype) {
@@ -97,9 +129,7 @@ int32_t nc_norm_plan_create(const nc_norm_spec* spec, int64_t* plan) NC_NOEXCEPT
       nc::fail(NC_INVALID_ARGUMENT, "struct_size: %u, expected %zu: header and library are of different versions",
                spec->struct_size, sizeof(nc_norm_spec));
     }
-    const nc::NormSpec valid = nc::validated(*spec);
-    const nc::CpuKernels& kernels = nc::kernels_for(spec->cpu_level);
-    *plan = reinterpret_cast<int64_t>(new nc::Plan{nc::kPlanMark, valid, &kernels});
+    *plan = reinterpret_cast<int64_t>(nc::planned(*spec).release());
   });
 }
 

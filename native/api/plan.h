@@ -1,8 +1,12 @@
-// A validated operation and the kernels picked for it. Immutable: shared among threads without a lock.
+// A validated operation and the kernels picked for it. Immutable, but for what a CUDA plan has seen of addresses:
+// shared among threads without a lock.
 #pragma once
+
+#include <memory>
 
 #include "../core/spec.h"
 #include "../cpu/levels.h"
+#include "cuda_plan.h"
 #include "error.h"
 
 namespace nc {
@@ -10,11 +14,17 @@ namespace nc {
 struct Plan {
   uint64_t mark;  // tells a plan's address from another number
   NormSpec spec;
-  const CpuKernels* kernels;
+  // One of the two, as the plan's device says.
+  const CpuKernels* cpu;
+  std::unique_ptr<const CudaPlan> cuda;
 };
 
 // The plan behind a handle; refuses 0 and what is not a plan.
 const Plan& plan_of(int64_t handle);
+
+// Of a plan of that device; refuse one of the other, naming the function that takes it.
+const CpuKernels& cpu_kernels_of(int64_t handle, const char* cuda_function);
+const CudaPlan& cuda_plan_of(int64_t handle, const char* cpu_function);
 
 const char* name_of(DType dtype);
 int64_t bytes_of_compute(Compute compute);

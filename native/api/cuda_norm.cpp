@@ -1,0 +1,67 @@
+// The norm calls of plans of a CUDA device: everything is checked before anything is launched.
+#include "norm_arguments.h"
+#include "plan.h"
+
+namespace nc {
+namespace {
+
+template <class Tensors>
+void require_reachable(const CudaPlan& cuda, const Tensors& tensors) {
+  for (const Tensor& tensor : tensors) cuda.require_reachable(tensor);
+}
+
+void backward(int64_t handle, const BackwardCall& call, const GradientCall& dweight, const GradientCall& dbias,
+              int64_t stream) {
+  const NormSpec& spec = plan_of(handle).spec;
+  const CudaPlan& cuda = cuda_plan_of(handle, "nc_norm_backward");
+  const Columns columns = checked_columns(spec, {call.rows, call.workspace, call.workspace_bytes, dweight, dbias});
+  const Backward backward = checked_backward(spec, call);
+  for (const Tensor& gradient : columns.tensors) {
+    for (const Tensor& tensor : backward.tensors) require_apart(gradient, tensor);
+  }
+  require_reachable(cuda, backward.tensors);
+  require_reachable(cuda, columns.tensors);
+  if (call.rows > 0) {
+    if (call.dx != 0 || columns.count > 0) cuda.backward(backward.arguments, stream);
+    if (columns.count > 0) cuda.columns(columns.gradients, columns.count, stream);
+    return;
+  }
+  // Of no rows the sum is 0: to be written, not to be added.
+  for (int32_t i = 0; i < columns.count; ++i) {
+    if (!columns.gradients[i].accumulate) cuda.columns(&columns.gradients[i], 1, stream);
+  }
+}
+
+}  // namespace
+}  // namespace nc
+
+extern "C" {
+
+int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
+                             int64_t residual_stride, int64_t weight, int64_t bias, int64_t y, int64_t y_stride,
+                             int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
+                             int64_t stream) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    const nc::CudaPlan& cuda = nc::cuda_plan_of(plan, "nc_norm_forward");
+    const nc::Forward f =
+        nc::checked_forward(nc::plan_of(plan).spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y,
+                                                     y_stride, residual_out, residual_out_stride, mean, rstd});
+    nc::require_reachable(cuda, f.tensors);
+    if (rows > 0) cuda.forward(f.arguments, stream);
+  });
+}
+
+int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t weight, int64_t dy,
+                              int64_t dy_stride, int64_t mean, int64_t rstd, int64_t dresidual,
+                              int64_t dresidual_stride, int64_t dx, int64_t dx_stride, int64_t workspace,
+                              int64_t workspace_bytes, int64_t dweight, int32_t dweight_dtype, int32_t dweight_mode,
+                              int64_t dbias, int32_t dbias_dtype, int32_t dbias_mode, int64_t stream) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    nc::backward(plan,
+                 {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx, dx_stride,
+                  workspace, workspace_bytes, dweight_mode != NC_GRADIENT_ABSENT, dbias_mode != NC_GRADIENT_ABSENT},
+                 {dweight, dweight_dtype, dweight_mode}, {dbias, dbias_dtype, dbias_mode}, stream);
+  });
+}
+
+}  // extern "C"

@@ -1,0 +1,240 @@
+#include "norm_arguments.h"
+
+#include <cinttypes>
+#include <utility>
+
+#include "../core/reduction_order.h"
+#include "plan.h"
+
+namespace nc {
+namespace {
+
+const char kPlanHas[] = "the plan has it";
+const char kPlanHasNot[] = "the plan has none";
+
+char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
+
+void require_affine(const Tensor& t, bool has) {
+  if (has) {
+    require_present(t, kPlanHas);
+  } else {
+    require_absent(t, kPlanHasNot);
+  }
+}
+
+// The width of a plan's tensors.
+struct Widths {
+  int64_t x, weight, y, compute;
+  explicit Widths(const NormSpec& spec)
+      : x(bytes_of(spec.x)),
+        weight(bytes_of(spec.weight)),
+        y(bytes_of(spec.y)),
+        compute(bytes_of_compute(spec.compute)) {}
+};
+
+// The bytes of one gradient's shares, rounded up so that what follows is aligned.
+int64_t part_bytes(const NormSpec& spec, int64_t rows) {
+  const int64_t n = spec.hidden_size;
+  return ceil_div(groups(rows, n) * row_lanes(n) * n * bytes_of_compute(spec.compute), 64) * 64;
+}
+
+void require_flag(const char* name, int32_t value) {
+  if (value != 0 && value != 1) fail(NC_INVALID_ARGUMENT, "%s: %d, expected 0 or 1", name, value);
+}
+
+void require_workspace(const Tensor& workspace, int64_t given, int64_t needed) {
+  if (needed == 0) return;
+  require_present(workspace, "dweight or dbias needs a workspace");
+  if (workspace.address % 8 != 0) {
+    fail(NC_INVALID_ARGUMENT, "workspace: address %" PRIx64 ", expected a multiple of 8",
+         static_cast<uint64_t>(workspace.address));
+  }
+  if (given < needed) {
+    fail(NC_INVALID_ARGUMENT, "workspace_bytes: %" PRId64 ", expected at least %" PRId64, given, needed);
+  }
+}
+
+bool is_wanted(const GradientCall& gradient) { return gradient.mode != NC_GRADIENT_ABSENT; }
+
+Tensor gradient_tensor(const char* name, const GradientCall& gradient, const NormSpec& spec, bool has) {
+  if (gradient.mode < NC_GRADIENT_ABSENT || gradient.mode > NC_GRADIENT_ACCUMULATE) {
+    fail(NC_INVALID_ARGUMENT, "%s: mode %d, expected 0 (absent), 1 (write) or 2 (accumulate)", name, gradient.mode);
+  }
+  if (!is_wanted(gradient)) return vector(name, 0, spec.hidden_size, 1);
+  if (!has) fail(NC_INVALID_ARGUMENT, "%s: wanted, but the plan has no such parameter", name);
+  if (gradient.address == 0) fail(NC_INVALID_ARGUMENT, "%s: address 0, but its mode asks for it", name);
+  const bool accumulates = gradient.mode == NC_GRADIENT_ACCUMULATE;
+  if (gradient.dtype != NC_FLOAT32 && (accumulates || gradient.dtype != static_cast<int32_t>(spec.weight))) {
+    fail(NC_INVALID_ARGUMENT, "%s: dtype %d, expected %s", name, gradient.dtype,
+         accumulates ? "float32 (1) to accumulate" : "the plan's weight dtype or float32 (1)");
+  }
+  return vector(name, gradient.address, spec.hidden_size, bytes_of(static_cast<DType>(gradient.dtype)));
+}
+
+}  // namespace
+
+void require_rows(int64_t rows) {
+  if (rows < 0) fail(NC_INVALID_ARGUMENT, "rows: %" PRId64 ", expected at least 0", rows);
+}
+
+void require_wants(const NormSpec& spec, int32_t wants_dweight, int32_t wants_dbias) {
+  require_flag("wants_dweight", wants_dweight);
+  require_flag("wants_dbias", wants_dbias);
+  if (wants_dweight != 0 && !spec.has_weight) {
+    fail(NC_INVALID_ARGUMENT, "wants_dweight: 1, expected 0: the plan has no weight");
+  }
+  if (wants_dbias != 0 && !spec.has_bias) {
+    fail(NC_INVALID_ARGUMENT, "wants_dbias: 1, expected 0: the plan has no bias");
+  }
+}
+
+int64_t workspace_bytes_of(const NormSpec& spec, int64_t rows, bool dweight, bool dbias) {
+  return part_bytes(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
+}
+
+Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
+  const int64_t n = spec.hidden_size;
+  const int64_t rows = call.rows;
+  const Widths widths(spec);
+  require_rows(rows);
+  const Tensor x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
+  const Tensor residual = matrix("residual", call.residual, rows, n, call.residual_stride, widths.x);
+  const Tensor weight = vector("weight", call.weight, n, widths.weight);
+  const Tensor bias = vector("bias", call.bias, n, widths.weight);
+  const Tensor y = matrix("y", call.y, rows, n, call.y_stride, widths.y);
+  const Tensor residual_out = matrix("residual_out", call.residual_out, rows, n, call.residual_out_stride, widths.x);
+  const Tensor mean = vector("mean", call.mean, rows, widths.compute);
+  const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
+  require_affine(weight, spec.has_weight);
+  require_affine(bias, spec.has_bias);
+  if (rows > 0) {
+    require_present(x, "it is what is normalised");
+    require_present(y, "it is where the result goes");
+  }
+  if (residual.present()) {
+    require_present(residual_out, "the residual sum is stored there");
+  } else {
+    require_absent(residual_out, "there is no residual");
+  }
+  if (spec.op == Op::rms_norm) {
+    require_absent(mean, "RMSNorm has no mean");
+  } else if (mean.present() != rstd.present()) {
+    fail(NC_INVALID_ARGUMENT, "%s: address 0, expected both mean and rstd for training, or neither for inference",
+         mean.present() ? "rstd" : "mean");
+  }
+  for (const Tensor* input : {&x, &residual}) {
+    require_apart_or_in_place(y, *input);
+    require_apart_or_in_place(residual_out, *input);
+    require_apart(mean, *input);
+    require_apart(rstd, *input);
+  }
+  for (const Tensor* v : {&weight, &bias, &mean, &rstd}) {
+    require_apart(y, *v);
+    require_apart(residual_out, *v);
+  }
+  require_apart(residual_out, y);
+  require_apart(mean, rstd);
+  for (const Tensor* v : {&weight, &bias}) {
+    require_apart(mean, *v);
+    require_apart(rstd, *v);
+  }
+  ForwardArguments a{};
+  a.row_end = rows;
+  a.x = pointer(x);
+  a.x_stride = x.stride_bytes;
+  a.residual = pointer(residual);
+  a.residual_stride = residual.stride_bytes;
+  a.weight = pointer(weight);
+  a.bias = pointer(bias);
+  a.y = pointer(y);
+  a.y_stride = y.stride_bytes;
+  a.residual_out = pointer(residual_out);
+  a.residual_out_stride = residual_out.stride_bytes;
+  a.mean = pointer(mean);
+  a.rstd = pointer(rstd);
+  return {a, {x, residual, weight, bias, y, residual_out, mean, rstd}};
+}
+
+Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {
+  const int64_t n = spec.hidden_size;
+  const int64_t rows = call.rows;
+  const Widths widths(spec);
+  require_rows(rows);
+  const int64_t needed = workspace_bytes_of(spec, rows, call.wants_dweight, call.wants_dbias);
+  const Tensor x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
+  const Tensor weight = vector("weight", call.weight, n, widths.weight);
+  const Tensor dy = matrix("dy", call.dy, rows, n, call.dy_stride, widths.y);
+  const Tensor mean = vector("mean", call.mean, rows, widths.compute);
+  const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
+  const Tensor dresidual = matrix("dresidual", call.dresidual, rows, n, call.dresidual_stride, widths.x);
+  const Tensor dx = matrix("dx", call.dx, rows, n, call.dx_stride, widths.x);
+  const Tensor workspace = vector("workspace", needed == 0 ? 0 : call.workspace, needed, 1);
+  require_affine(weight, spec.has_weight);
+  if (spec.op == Op::rms_norm) require_absent(mean, "RMSNorm has no mean");
+  if (rows > 0) {
+    require_present(x, "it is what was normalised");
+    require_present(dy, "it is the gradient to propagate");
+    require_present(rstd, "the backward needs what the forward saved");
+    if (spec.op == Op::layer_norm) require_present(mean, "the backward needs what the forward saved");
+  }
+  if (dresidual.present() && !dx.present() && rows > 0) {
+    fail(NC_INVALID_ARGUMENT, "dresidual: given, but dx, to which it is added, is left out");
+  }
+  require_workspace(workspace, call.workspace_bytes, needed);
+  for (const Tensor* input : {&x, &dy, &dresidual}) {
+    require_apart_or_in_place(dx, *input);
+    require_apart(workspace, *input);
+  }
+  for (const Tensor* v : {&weight, &mean, &rstd}) {
+    require_apart(dx, *v);
+    require_apart(workspace, *v);
+  }
+  require_apart(dx, workspace);
+  BackwardArguments a{};
+  a.rows = rows;
+  a.group_end = groups(rows, n);
+  a.x = pointer(x);
+  a.x_stride = x.stride_bytes;
+  a.weight = pointer(weight);
+  a.dy = pointer(dy);
+  a.dy_stride = dy.stride_bytes;
+  a.mean = pointer(mean);
+  a.rstd = pointer(rstd);
+  a.dresidual = pointer(dresidual);
+  a.dresidual_stride = dresidual.stride_bytes;
+  a.dx = pointer(dx);
+  a.dx_stride = dx.stride_bytes;
+  char* parts = pointer(workspace);
+  a.dweight_parts = call.wants_dweight ? parts : nullptr;
+  a.dbias_parts = !call.wants_dbias ? nullptr : call.wants_dweight ? parts + part_bytes(spec, rows) : parts;
+  return {a, {x, weight, dy, mean, rstd, dresidual, dx, workspace}};
+}
+
+Columns checked_columns(const NormSpec& spec, const ColumnsCall& call) {
+  const int64_t n = spec.hidden_size;
+  require_rows(call.rows);
+  const Tensor dweight = gradient_tensor("dweight", call.dweight, spec, spec.has_weight);
+  const Tensor dbias = gradient_tensor("dbias", call.dbias, spec, spec.has_bias);
+  const int64_t needed = workspace_bytes_of(spec, call.rows, dweight.present(), dbias.present());
+  const Tensor workspace = vector("workspace", needed == 0 ? 0 : call.workspace, needed, 1);
+  require_workspace(workspace, call.workspace_bytes, needed);
+  require_apart(dweight, workspace);
+  require_apart(dbias, workspace);
+  require_apart(dweight, dbias);
+  Columns columns{{}, 0, {dweight, dbias}};
+  char* parts = pointer(workspace);
+  for (const auto& [tensor, gradient] : {std::pair(dweight, call.dweight), std::pair(dbias, call.dbias)}) {
+    if (!tensor.present()) continue;
+    ColumnArguments& a = columns.gradients[columns.count++];
+    a.rows = call.rows;
+    a.column_end = n;
+    a.parts = parts;
+    a.gradient = pointer(tensor);
+    a.dtype = static_cast<DType>(gradient.dtype);
+    a.accumulate = gradient.mode == NC_GRADIENT_ACCUMULATE;
+    if (parts != nullptr) parts += part_bytes(spec, call.rows);
+  }
+  return columns;
+}
+
+}  // namespace nc
