@@ -13,7 +13,7 @@
  *
  * Errors. A call that returns anything but NC_OK has written nothing, and has left a sentence for the calling thread in
  * nc_last_error(). NC_INVALID_ARGUMENT: the call is wrong. NC_UNSUPPORTED: the call is legal, this build or machine
- * can't do it.
+ * can't do it. NC_CUDA_ERROR is the exception: what ran on the device before the error may have been written.
  */
 #ifndef NORMCORE_H
 #define NORMCORE_H
@@ -117,7 +117,7 @@ typedef struct nc_norm_spec {
   int32_t variance;          /* NC_VARIANCE_*, LayerNorm only: TWO_PASS otherwise */
   int32_t compute;           /* NC_COMPUTE_* */
   int32_t residual_rounding; /* NC_RESIDUAL_* */
-  int32_t cpu_level;         /* NC_CPU_* */
+  int32_t cpu_level;         /* NC_CPU_*; NC_CPU_BEST for a CUDA device */
   int64_t hidden_size;       /* N, 1 .. NC_MAX_HIDDEN_SIZE */
   double epsilon;            /* finite, at least 0 */
   int32_t device_type;       /* NC_DEVICE_CPU, NC_DEVICE_CUDA */
@@ -136,7 +136,8 @@ NC_API int32_t nc_cpu_best_level(void) NC_NOEXCEPT;
 /* Writes 1 to *supported if this build and this machine have the level, else 0. */
 NC_API int32_t nc_cpu_level_supported(int32_t level, int32_t* supported) NC_NOEXCEPT;
 
-/* Validates the spec, picks the kernels and writes the plan's handle to *plan. */
+/* Validates the spec, picks the kernels and writes the plan's handle to *plan. A plan belongs to its device: calls that
+ * compute, nc_norm_..., take plans of the CPU, nc_cuda_norm_... those of a CUDA device. */
 NC_API int32_t nc_norm_plan_create(const nc_norm_spec* spec, int64_t* plan) NC_NOEXCEPT;
 
 /* Frees the plan. 0 is ignored. */
@@ -182,9 +183,10 @@ NC_API int32_t nc_norm_backward_columns(int64_t plan, int64_t rows, int64_t colu
                                         int32_t dweight_dtype, int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype,
                                         int32_t dbias_mode) NC_NOEXCEPT;
 
-/* CUDA. The kernels are in a library of their own, libnormcore_cuda.so, which is looked for when it is first asked for:
+/* CUDA. The kernels are in a library of their own, libnormcore_cuda.so, which is looked for once, when first asked for:
  * among the libraries that the process has loaded, then where the dynamic linker looks. The environment variable
- * NORMCORE_CUDA_LIBRARY names another file instead.
+ * NORMCORE_CUDA_LIBRARY names another file instead. Where there is no such library, no driver or no device, all that
+ * needs CUDA answers NC_UNSUPPORTED with the reason.
  *
  * Calls that take a stream (a cudaStream_t, 0: the default one) return as soon as their work is in the stream, allocate
  * nothing, never synchronise and can be captured into a CUDA graph; memory must stay valid until the stream has done
@@ -200,29 +202,31 @@ typedef struct nc_cuda_device {
   char name[256];
 } nc_cuda_device;
 
-/* Writes the number of CUDA devices, at least 1. NC_UNSUPPORTED, with the reason, if there is none: no plugin, no
- * driver, no device. */
+/* Writes the number of CUDA devices, at least 1. */
 NC_API int32_t nc_cuda_device_count(int32_t* count) NC_NOEXCEPT;
 
+/* Describes device 0 .. count - 1. */
 NC_API int32_t nc_cuda_device_query(int32_t device, nc_cuda_device* answer) NC_NOEXCEPT;
 
-/* Device memory, 256-byte aligned, for callers that have no allocator of their own. Freeing waits for the device. */
+/* Device memory, 256-byte aligned, for callers that have no allocator of their own. Freeing waits for the device; 0 is
+ * ignored. */
 NC_API int32_t nc_cuda_allocate(int32_t device, int64_t bytes, int64_t* address) NC_NOEXCEPT;
 NC_API int32_t nc_cuda_free(int32_t device, int64_t address) NC_NOEXCEPT;
 
-/* Copies between any two of host memory and devices; zeroes device memory. In the stream's order; with pageable host
- * memory the copy may wait. */
+/* Copies between any two of host memory and devices, which do not overlap; zeroes device memory. In the stream's order;
+ * with pageable host memory the copy may wait. */
 NC_API int32_t nc_cuda_copy(int32_t device, int64_t target, int64_t source, int64_t bytes, int64_t stream) NC_NOEXCEPT;
 NC_API int32_t nc_cuda_zero(int32_t device, int64_t address, int64_t bytes, int64_t stream) NC_NOEXCEPT;
 
+/* A stream that does not wait for the default one. Destroying it does not cancel its work; 0 is ignored. */
 NC_API int32_t nc_cuda_stream_create(int32_t device, int64_t* stream) NC_NOEXCEPT;
 NC_API int32_t nc_cuda_stream_destroy(int32_t device, int64_t stream) NC_NOEXCEPT;
 /* Waits until the stream has done everything; reports what failed in it. */
 NC_API int32_t nc_cuda_stream_synchronize(int32_t device, int64_t stream) NC_NOEXCEPT;
 
 /* nc_norm_forward for a plan of a CUDA device: all rows, in the stream. Same tensors, same refusals; moreover an
- * address is refused that the driver knows to be of another device or, where kernels cannot reach it, of the host. Each
- * address is looked up once per plan. */
+ * address is refused that the driver knows to be of another device or, where kernels cannot reach it, of the host. The
+ * plan remembers several hundred addresses that it has looked up. */
 NC_API int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
                                     int64_t residual_stride, int64_t weight, int64_t bias, int64_t y, int64_t y_stride,
                                     int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
@@ -230,7 +234,8 @@ NC_API int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64
 
 /* Both steps of the backward for a plan of a CUDA device: nc_norm_backward over all groups and
  * nc_norm_backward_columns over all columns, in the stream. The workspace is device memory of the size queried by
- * nc_norm_backward_workspace; modes other than NC_GRADIENT_ABSENT ask for a gradient. */
+ * nc_norm_backward_workspace; modes other than NC_GRADIENT_ABSENT ask for a gradient. Moreover dweight and dbias share
+ * no memory with any other tensor. */
 NC_API int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t weight,
                                      int64_t dy, int64_t dy_stride, int64_t mean, int64_t rstd, int64_t dresidual,
                                      int64_t dresidual_stride, int64_t dx, int64_t dx_stride, int64_t workspace,
