@@ -10,9 +10,15 @@ import org.bytedeco.javacpp.tools.InfoMapper;
  * Maps {@code normcore/normcore.h} to Java. The header is given as {@code include} and not as
  * {@code cinclude}: JavaCPP would otherwise leave out the guard that turns a C++ exception into a
  * Java one.
+ *
+ * <p>The second platform is the CUDA plugin, alone in a jar of its own. Where that is on the class
+ * path, the plugin is loaded first, and {@code libnormcore.so} finds it in the process.
  */
 @Properties(
-    value = @Platform(include = "normcore/normcore.h", link = "normcore"),
+    value = {
+      @Platform(include = "normcore/normcore.h", link = "normcore"),
+      @Platform(value = "linux-x86_64", extension = "-gpu", preload = "normcore_cuda")
+    },
     target = "org.normcore.internal.capi",
     global = "org.normcore.internal.capi.global.normcore")
 public class normcore implements InfoMapper {
