@@ -1,0 +1,51 @@
+// How tests reach into the simulator. Everything belongs to the calling thread: launches run in it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace nc {
+namespace simt {
+
+enum Barrier { kBlockBarrier, kClusterWait, kCopyWait };
+constexpr int kBarriers = 3;
+
+struct LaunchRecord {
+  const void* kernel;
+  int32_t device;
+  int64_t blocks;
+  int block_rows, threads, cluster, shared_bytes;
+  int64_t calls[kBarriers];  // the most that one thread made
+};
+
+struct Control {
+  // What decides the order in which threads go on, and when copies arrive. At first that of the environment variable
+  // NORMCORE_SIMT_SEED, or 1.
+  uint64_t seed;
+
+  // With skips: in launch number skipped_launch of those recorded, each thread's call number skipped_call of a barrier
+  // of that kind does nothing.
+  bool skips = false;
+  Barrier skipped_kind = kBlockBarrier;
+  int64_t skipped_call = 0;
+  int64_t skipped_launch = 0;
+
+  // Errors that the next launch, and the next other call of the runtime, give without doing anything. 0: none.
+  int32_t next_launch_error = 0;
+  int32_t next_call_error = 0;
+
+  bool records = false;
+  std::vector<LaunchRecord> launches;
+
+  std::string failure;  // what the last failing launch did wrong
+};
+
+__attribute__((visibility("default"))) Control& control();
+
+// Makes ordinary memory count as that of a device (or, with kAnyDevice, of all), and again as unknown.
+__attribute__((visibility("default"))) void register_memory(int64_t address, int64_t bytes, int32_t device);
+__attribute__((visibility("default"))) void unregister_memory(int64_t address);
+
+}  // namespace simt
+}  // namespace nc

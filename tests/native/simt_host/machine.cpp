@@ -1,0 +1,608 @@
+// The scheduler: runs the threads of a launch as fibres, one at a time, and keeps the state of all that they meet at.
+#include <sys/mman.h>
+
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "control.h"
+#include "device.h"
+#include "fibre.h"
+#include "simt_host.h"
+
+namespace nc {
+namespace simt {
+
+Control& control() {
+  thread_local Control own = [] {
+    Control c;
+    const char* seed = std::getenv("NORMCORE_SIMT_SEED");
+    c.seed = seed != nullptr ? std::strtoull(seed, nullptr, 10) : 1;
+    return c;
+  }();
+  return own;
+}
+
+namespace host {
+
+thread_local const Position* position = nullptr;
+
+namespace {
+
+constexpr int kWarp = 32;
+constexpr int kMaxThreads = 1024;
+constexpr int kMaxCluster = 16;
+constexpr int kPortableCluster = 8;
+constexpr int kSharedWithoutAsking = 48 * 1024;
+// What nobody has written: every float format's NaN.
+constexpr int kUnwritten = 0xff;
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr size_t kStack = 256 * 1024;  // the sanitizer's frames are several times as large
+#else
+constexpr size_t kStack = 64 * 1024;
+#endif
+constexpr size_t kStacksAtATime = 128;
+
+class Random {
+ public:
+  void seed(uint64_t a, uint64_t b) {
+    state_ = a * 0x9e3779b97f4a7c15ull + b * 0xd1342543de82ef95ull + 0x632be59bd9b4e019ull;
+    for (int i = 0; i < 4; ++i) next();
+  }
+  // 0 .. count - 1
+  uint32_t below(uint32_t count) { return static_cast<uint32_t>((next() >> 32) * count >> 32); }
+
+ private:
+  uint64_t next() {
+    if (state_ == 0) state_ = 1;
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return state_ * 0x2545f4914f6cdd1dull;
+  }
+  uint64_t state_ = 1;
+};
+
+enum class State : uint8_t { ready, in_warp, at_block_barrier, at_cluster_wait, returned };
+
+struct Copy {
+  char* target;
+  const char* source;
+  int64_t group;
+};
+
+struct Block;
+struct Warp;
+
+struct Thread {
+  explicit Thread(char* stack) : fibre(stack, kStack) {}
+  Position at{};
+  Fibre fibre;
+  Warp* warp = nullptr;
+  Block* block = nullptr;
+  State state = State::ready;
+  bool started = false;
+  bool arrived = false;  // at the cluster's barrier, and has not waited yet
+  int64_t phase = 0;     // how often it has arrived there
+  int64_t calls[kBarriers] = {};
+  std::vector<Copy> copies;  // on their way
+  int64_t group = 0;         // of copies that are not committed yet
+};
+
+// Threads of a warp meet at shuffles and warp barriers, all 32.
+struct Warp {
+  Thread* threads[kWarp];
+  uint8_t ready[kWarp];  // lanes that can go on
+  int ready_count;
+  int place;  // in the list of warps with such lanes
+  int arrived;
+  int bytes, mask;  // of the shuffle; 0 bytes: a barrier
+  // What is given at a shuffle is taken after all have met, while some already give at the next.
+  int turn;
+  alignas(16) char given[2][kWarp][16];
+};
+
+struct Block {
+  std::unique_ptr<char, decltype(&std::free)> shared{nullptr, std::free};
+  std::vector<Warp*> warps;
+  int at_barrier = 0;
+  int returned = 0;
+  bool started = false;
+};
+
+class Machine {
+ public:
+  ~Machine() {
+    threads_.clear();
+    for (char* stacks : stacks_) munmap(stacks, kStacksAtATime * kStack);
+  }
+
+  // Whether all threads of all blocks returned.
+  bool run(const void* kernel, const LaunchShape& shape, void (*call)(const void*, const void*), const void* parameters,
+           int64_t skipped_kind, int64_t skipped_call, int64_t* calls) {
+    kernel_ = kernel;
+    call_ = call;
+    parameters_ = parameters;
+    shape_ = shape;
+    skipped_kind_ = skipped_kind;
+    skipped_call_ = skipped_call;
+    calls_ = calls;
+    failed_ = false;
+    const uint64_t seed = control().seed;
+    const int64_t clusters = shape.blocks / shape.cluster * shape.block_rows;
+    // A walk through all of them: the step has no common divisor with their number.
+    random_.seed(seed, 0);
+    int64_t step = 1 + random_.below(static_cast<uint32_t>(clusters));
+    while (greatest_common_divisor(step, clusters) != 1) ++step;
+    int64_t cluster = random_.below(static_cast<uint32_t>(clusters));
+    for (int64_t i = 0; i < clusters && !failed_; ++i) {
+      random_.seed(seed, static_cast<uint64_t>(cluster) + 1);
+      run_cluster(cluster);
+      cluster = (cluster + step) % clusters;
+    }
+    for (Block& block : blocks_) block.shared.reset();
+    return !failed_;
+  }
+
+  void block_barrier() {
+    Thread& t = here();
+    let_copies_arrive(t);
+    if (skip(t, kBlockBarrier)) return;
+    Block& block = *t.block;
+    t.state = State::at_block_barrier;
+    if (++block.at_barrier == shape_.threads) {
+      block.at_barrier = 0;
+      for (Warp* warp : block.warps) wake_all(*warp);
+    }
+    give_way(t);
+  }
+
+  // bytes 0: a barrier
+  void meet_warp(const void* give, void* take, int bytes, int mask) {
+    Thread& t = here();
+    let_copies_arrive(t);
+    Warp& warp = *t.warp;
+    if (mask < 0 || mask >= kWarp) fail("shuffle_xor: mask %d, expected 0 to 31", mask);
+    if (warp.arrived == 0) {
+      warp.bytes = bytes;
+      warp.mask = mask;
+    } else if (warp.bytes != bytes || warp.mask != mask) {
+      fail("divergence: a thread at %s, others of its warp at %s", meeting(bytes, mask).of,
+           meeting(warp.bytes, warp.mask).of);
+    }
+    const int lane = t.at.index % kWarp;
+    const int turn = warp.turn;
+    if (bytes > 0) std::memcpy(warp.given[turn][lane], give, static_cast<size_t>(bytes));
+    t.state = State::in_warp;
+    if (++warp.arrived == kWarp) {
+      warp.arrived = 0;
+      warp.turn ^= 1;
+      wake_all(warp);
+    }
+    give_way(t);
+    if (bytes > 0) std::memcpy(take, warp.given[turn][lane ^ mask], static_cast<size_t>(bytes));
+  }
+
+  void cluster_arrive() {
+    Thread& t = here();
+    let_copies_arrive(t);
+    require_cluster("cluster_arrive");
+    if (t.arrived) fail("cluster_arrive: the thread has arrived before, and not waited");
+    t.arrived = true;
+    // A thread whose wait was skipped may arrive before the others have for the last time: hence two counts.
+    if (++arrivals_[t.phase % 2] == live_at_start_) {
+      arrivals_[t.phase % 2] = 0;
+      ++phase_;
+      for (int i = 0; i < live_at_start_; ++i) {
+        if (threads_[i]->state == State::at_cluster_wait && threads_[i]->phase <= phase_) wake(*threads_[i]);
+      }
+    }
+    ++t.phase;
+  }
+
+  void cluster_wait() {
+    Thread& t = here();
+    let_copies_arrive(t);
+    require_cluster("cluster_wait");
+    if (!t.arrived) fail("cluster_wait: the thread has not arrived");
+    t.arrived = false;
+    if (skip(t, kClusterWait)) return;
+    if (t.phase <= phase_) {
+      wake(t);
+    } else {
+      t.state = State::at_cluster_wait;
+    }
+    give_way(t);
+  }
+
+  ptrdiff_t to_cluster_block(const void* p, int rank) {
+    Thread& t = here();
+    require_cluster("of_cluster_block");
+    if (rank < 0 || rank >= shape_.cluster) {
+      fail("of_cluster_block: rank %d, expected 0 to %d", rank, shape_.cluster - 1);
+    }
+    const char* own = t.at.shared_memory;
+    const ptrdiff_t offset = static_cast<const char*>(p) - own;
+    if (offset < 0 || offset >= shape_.shared_bytes) {
+      fail("of_cluster_block: address %p, which is not in the block's shared memory", p);
+    }
+    const Block& other = blocks_[rank];
+    if (!other.started) fail("of_cluster_block: block %d of the cluster may not have started yet", rank);
+    if (other.returned == shape_.threads) fail("of_cluster_block: block %d of the cluster has returned", rank);
+    return other.shared.get() - own;
+  }
+
+  void copy_async16(void* shared, const void* global) {
+    Thread& t = here();
+    let_copies_arrive(t);
+    require_aligned("copy_async16: shared memory", shared);
+    require_aligned("copy_async16: global memory", global);
+    char* target = static_cast<char*>(shared);
+    const ptrdiff_t offset = target - t.at.shared_memory;
+    if (offset < 0 || offset + 16 > shape_.shared_bytes) {
+      fail("copy_async16: address %p, which is not in the block's shared memory", shared);
+    }
+    std::memset(target, kUnwritten, 16);
+    t.copies.push_back({target, static_cast<const char*>(global), t.group});
+  }
+
+  void copy_async_commit() { ++here().group; }
+
+  void copy_async_wait(int pending) {
+    Thread& t = here();
+    if (skip(t, kCopyWait)) return;
+    while (true) {
+      // Those that have to arrive, in any order.
+      due_.clear();
+      for (size_t i = 0; i < t.copies.size(); ++i) {
+        if (t.copies[i].group < t.group - pending) due_.push_back(i);
+      }
+      if (due_.empty()) return;
+      arrive(t, due_[random_.below(static_cast<uint32_t>(due_.size()))]);
+    }
+  }
+
+  [[noreturn]] void give_up(const char* why) {
+    const Thread& t = here();
+    failed_ = true;
+    control().failure = "block " + std::to_string(t.at.block) +
+                        (shape_.block_rows > 1 ? " of row " + std::to_string(t.at.block_row) : "") + ", thread " +
+                        std::to_string(t.at.index) + ": " + why;
+    here().fibre.switch_to(main_);
+    std::abort();
+  }
+
+  bool running() const { return running_ != nullptr; }
+
+ private:
+  static int64_t greatest_common_divisor(int64_t a, int64_t b) {
+    while (b != 0) {
+      const int64_t rest = a % b;
+      a = b;
+      b = rest;
+    }
+    return a;
+  }
+
+  // Texts on their way to fail() own no memory: what is on a stack that is given up is never freed.
+  struct Text {
+    char of[64];
+  };
+  static Text meeting(int bytes, int mask) {
+    Text text;
+    if (bytes == 0) {
+      std::snprintf(text.of, sizeof text.of, "a warp barrier");
+    } else {
+      std::snprintf(text.of, sizeof text.of, "a shuffle of %d bytes by %d", bytes, mask);
+    }
+    return text;
+  }
+
+  Thread& here() { return *running_; }
+
+  void require_cluster(const char* what) {
+    if (shape_.cluster == 1) fail("%s: the launch has no clusters", what);
+  }
+
+  void run_cluster(int64_t cluster) {
+    const int64_t per_row = shape_.blocks / shape_.cluster;
+    const int threads = shape_.threads;
+    live_at_start_ = live_ = shape_.cluster * threads;
+    reserve(live_);
+    blocks_.resize(static_cast<size_t>(shape_.cluster));
+    ready_warps_.clear();
+    last_ = nullptr;
+    phase_ = 0;
+    arrivals_[0] = arrivals_[1] = 0;
+    // The same warp again, as long as it can: never, mostly or always. Even progress hides what one far ahead shows.
+    constexpr uint32_t chances[] = {0, 12, 16};
+    stay_ = chances[random_.below(3)];
+    for (int b = 0; b < shape_.cluster; ++b) {
+      Block& block = blocks_[static_cast<size_t>(b)];
+      const auto bytes = static_cast<size_t>(shape_.shared_bytes);
+      if (block.shared == nullptr) block.shared.reset(static_cast<char*>(std::malloc(bytes)));
+      if (block.shared == nullptr) std::abort();
+      std::memset(block.shared.get(), kUnwritten, bytes);
+      block.at_barrier = block.returned = 0;
+      block.started = false;
+      block.warps.clear();
+      for (int i = 0; i < threads; ++i) {
+        Thread& t = *threads_[static_cast<size_t>(b * threads + i)];
+        if (i % kWarp == 0) {
+          Warp* warp = warps_[static_cast<size_t>((b * threads + i) / kWarp)].get();
+          warp->ready_count = warp->arrived = warp->turn = 0;
+          block.warps.push_back(warp);
+        }
+        t.at = {i, threads,           cluster % per_row * shape_.cluster + b, static_cast<int>(cluster / per_row),
+                b, block.shared.get()};
+        t.warp = block.warps.back();
+        t.warp->threads[i % kWarp] = &t;
+        t.block = &block;
+        t.started = t.arrived = false;
+        t.phase = t.group = 0;
+        t.copies.clear();
+        std::fill(t.calls, t.calls + kBarriers, 0);
+        t.fibre.start(enter, static_cast<size_t>(i % 16) * 256);
+        wake(t);
+      }
+    }
+    running_ = next();
+    enter_thread();
+    main_.switch_to(running_->fibre);
+    running_ = nullptr;
+    position = nullptr;
+  }
+
+  // Fibres and warps for as many threads.
+  void reserve(int threads) {
+    while (threads_.size() < static_cast<size_t>(threads)) {
+      const size_t place = threads_.size() % kStacksAtATime;
+      if (place == 0) {
+        void* memory = mmap(nullptr, kStacksAtATime * kStack, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) std::abort();
+        stacks_.push_back(static_cast<char*>(memory));
+      }
+      constexpr size_t guard = 4096;
+      char* stack = stacks_.back() + place * kStack;
+      if (mprotect(stack, guard, PROT_NONE) != 0) std::abort();
+      threads_.push_back(std::make_unique<Thread>(stack));
+      if (threads_.size() % kWarp == 1) warps_.push_back(std::make_unique<Warp>());
+    }
+  }
+
+  void wake(Thread& t) {
+    t.state = State::ready;
+    Warp& warp = *t.warp;
+    if (warp.ready_count == 0) add_ready(warp);
+    warp.ready[warp.ready_count++] = static_cast<uint8_t>(t.at.index % kWarp);
+  }
+  void wake_all(Warp& warp) {
+    for (Thread* t : warp.threads) wake(*t);
+  }
+  void add_ready(Warp& warp) {
+    warp.place = static_cast<int>(ready_warps_.size());
+    ready_warps_.push_back(&warp);
+  }
+
+  // The thread that goes on, or null where none can.
+  Thread* next() {
+    if (ready_warps_.empty()) return nullptr;
+    Warp* warp = last_;
+    if (warp == nullptr || warp->ready_count == 0 || random_.below(16) >= stay_) {
+      warp = ready_warps_[random_.below(static_cast<uint32_t>(ready_warps_.size()))];
+    }
+    last_ = warp;
+    const uint32_t chosen = random_.below(static_cast<uint32_t>(warp->ready_count));
+    Thread* t = warp->threads[warp->ready[chosen]];
+    warp->ready[chosen] = warp->ready[--warp->ready_count];
+    if (warp->ready_count == 0) {
+      ready_warps_[static_cast<size_t>(warp->place)] = ready_warps_.back();
+      ready_warps_[static_cast<size_t>(warp->place)]->place = warp->place;
+      ready_warps_.pop_back();
+    }
+    return t;
+  }
+
+  // Lets another thread go on; comes back when it is this one's turn again.
+  void give_way(Thread& from) {
+    Thread* to = next();
+    if (to == nullptr) stand_still();
+    if (to == &from) return;
+    running_ = to;
+    enter_thread();
+    from.fibre.switch_to(to->fibre);
+  }
+
+  void enter_thread() {
+    position = &running_->at;
+    running_->started = running_->block->started = true;
+  }
+
+  static void enter();
+  [[noreturn]] void run_thread() {
+    call_(kernel_, parameters_);
+    Thread& t = here();
+    if (t.arrived) fail("the thread returned after cluster_arrive, without cluster_wait");
+    t.state = State::returned;
+    for (int kind = 0; kind < kBarriers; ++kind) calls_[kind] = std::max(calls_[kind], t.calls[kind]);
+    if (++t.block->returned == shape_.threads && shape_.cluster > 1) {
+      // Nobody may rely on it any more.
+      std::memset(t.block->shared.get(), kUnwritten, static_cast<size_t>(shape_.shared_bytes));
+    }
+    if (--live_ == 0) t.fibre.leave_for(main_);
+    Thread* to = next();
+    if (to == nullptr) stand_still();
+    running_ = to;
+    enter_thread();
+    t.fibre.leave_for(to->fibre);
+  }
+
+  // Nobody can go on: says where the threads of the first warp are that has not returned.
+  [[noreturn]] void stand_still() const {
+    static const char* const doing[] = {"ready", "at a shuffle or warp barrier", "at a block barrier",
+                                        "at a cluster wait", "returned"};
+    for (const Block& block : blocks_) {
+      for (const Warp* warp : block.warps) {
+        int in[5] = {};
+        for (const Thread* t : warp->threads) ++in[static_cast<int>(t->state)];
+        if (in[static_cast<int>(State::returned)] == kWarp) continue;
+        char text[200];
+        int length = 0;
+        for (int i = 0; i < 5; ++i) {
+          if (in[i] == 0) continue;
+          length += std::snprintf(text + length, sizeof text - static_cast<size_t>(length), "%s %d %s",
+                                  length > 0 ? "," : "", in[i], doing[i]);
+        }
+        fail("divergence: no thread can go on; of block %lld, from thread %d on,%s",
+             static_cast<long long>(warp->threads[0]->at.block), warp->threads[0]->at.index, text);
+      }
+    }
+    fail("no thread can go on");
+  }
+
+  bool skip(Thread& t, Barrier kind) {
+    const int64_t call = t.calls[kind]++;
+    return skipped_kind_ == kind && skipped_call_ == call;
+  }
+
+  void let_copies_arrive(Thread& t) {
+    while (!t.copies.empty() && random_.below(4) == 0) {
+      arrive(t, random_.below(static_cast<uint32_t>(t.copies.size())));
+    }
+  }
+  static void arrive(Thread& t, size_t copy) {
+    std::memcpy(t.copies[copy].target, t.copies[copy].source, 16);
+    t.copies[copy] = t.copies.back();
+    t.copies.pop_back();
+  }
+
+  const void* kernel_ = nullptr;
+  void (*call_)(const void*, const void*) = nullptr;
+  const void* parameters_ = nullptr;
+  LaunchShape shape_{};
+  int64_t skipped_kind_ = -1, skipped_call_ = 0;
+  int64_t* calls_ = nullptr;
+  bool failed_ = false;
+
+  Random random_;
+  uint32_t stay_ = 0;  // sixteenths
+  Fibre main_;
+  Thread* running_ = nullptr;
+  std::vector<char*> stacks_;
+  std::vector<std::unique_ptr<Thread>> threads_;
+  std::vector<std::unique_ptr<Warp>> warps_;
+  std::vector<Block> blocks_;
+  std::vector<Warp*> ready_warps_;
+  Warp* last_ = nullptr;
+  int live_ = 0, live_at_start_ = 0;
+  int64_t phase_ = 0;     // how often all threads of the cluster have arrived
+  int arrivals_[2] = {};  // for the phases that are not complete, by turns
+  std::vector<size_t> due_;
+};
+
+Machine& machine() {
+  thread_local Machine own;
+  return own;
+}
+
+void Machine::enter() { machine().run_thread(); }
+
+// What was asked for each kernel and device before its launches.
+std::mutex ready_lock;
+std::map<std::pair<const void*, int32_t>, std::pair<int, int>>& readied() {
+  static std::map<std::pair<const void*, int32_t>, std::pair<int, int>> all;
+  return all;
+}
+
+int32_t refuse(Error error, const char* why) {
+  control().failure = why;
+  return error;
+}
+
+}  // namespace
+
+void block_barrier() { machine().block_barrier(); }
+void warp_barrier() { machine().meet_warp(nullptr, nullptr, 0, 0); }
+void shuffle(const void* give, void* take, int bytes, int mask) { machine().meet_warp(give, take, bytes, mask); }
+void cluster_arrive() { machine().cluster_arrive(); }
+void cluster_wait() { machine().cluster_wait(); }
+ptrdiff_t to_cluster_block(const void* p, int rank) { return machine().to_cluster_block(p, rank); }
+void copy_async16(void* shared, const void* global) { machine().copy_async16(shared, global); }
+void copy_async_commit() { machine().copy_async_commit(); }
+void copy_async_wait(int pending) { machine().copy_async_wait(pending); }
+
+void fail(const char* format, ...) {
+  char text[400];
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text, sizeof text, format, arguments);
+  va_end(arguments);
+  machine().give_up(text);
+}
+
+int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void*, const void*), const void* parameters,
+               int64_t stream) {
+  Control& c = control();
+  c.failure.clear();
+  if (c.next_launch_error != 0) {
+    const int32_t error = c.next_launch_error;
+    c.next_launch_error = 0;
+    c.failure = "asked for";
+    return error;
+  }
+  const int32_t device = current_device();
+  const Device& d = kDevice[device];
+  if (s.threads < kWarp || s.threads > kMaxThreads || s.threads % kWarp != 0) {
+    return refuse(kInvalidConfiguration, "threads: expected a multiple of 32 up to 1024");
+  }
+  if (s.blocks < 1 || s.blocks > INT32_MAX || s.block_rows < 1 || s.block_rows > 65535) {
+    return refuse(kInvalidConfiguration, "blocks: expected 1 to 2^31 - 1, in 1 to 65535 rows");
+  }
+  if (s.cluster < 1 || s.cluster > kMaxCluster || s.blocks % s.cluster != 0) {
+    return refuse(kInvalidClusterSize, "cluster: expected a divisor of the blocks up to 16");
+  }
+  if (s.cluster > 1 && !d.clusters) return refuse(kNotSupported, "cluster: the device has none");
+  int shared = kSharedWithoutAsking, cluster = kPortableCluster;
+  {
+    const std::lock_guard<std::mutex> hold(ready_lock);
+    const auto found = readied().find({kernel, device});
+    if (found != readied().end()) {
+      shared = std::max(shared, found->second.first);
+      cluster = std::max(cluster, found->second.second);
+    }
+  }
+  if (s.shared_bytes < 0 || s.shared_bytes > shared) {
+    return refuse(kInvalidValue, "shared memory: more than was asked for on this device");
+  }
+  if (s.cluster > cluster) return refuse(kInvalidClusterSize, "cluster: more blocks than was asked for on this device");
+  if (!is_stream(stream)) return refuse(kInvalidResourceHandle, "stream: there is no such stream");
+  const bool skips = c.skips && c.records && c.skipped_launch == static_cast<int64_t>(c.launches.size());
+  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}};
+  const bool done =
+      machine().run(kernel, s, call, parameters, skips ? c.skipped_kind : -1, c.skipped_call, record.calls);
+  if (c.records) c.launches.push_back(record);
+  return done ? kSuccess : kLaunchFailure;
+}
+
+int32_t ready(const void* kernel, int shared_bytes, int cluster) {
+  const int32_t device = current_device();
+  const Device& d = kDevice[device];
+  if (shared_bytes < 0 || shared_bytes > d.shared_bytes) return kInvalidValue;
+  if (cluster < 1 || cluster > kMaxCluster) return kInvalidValue;
+  const std::lock_guard<std::mutex> hold(ready_lock);
+  auto& asked = readied()[{kernel, device}];
+  asked.first = std::max(asked.first, shared_bytes);
+  asked.second = std::max(asked.second, cluster);
+  return kSuccess;
+}
+
+}  // namespace host
+}  // namespace simt
+}  // namespace nc

@@ -1,0 +1,149 @@
+// native/cuda/simt.cuh once more, for any host: the same functions, with fibres for threads. What a kernel may not do
+// (what simt.cuh asks of it, and what the machine would punish or let pass by luck) makes its launch fail and say why.
+//
+// A block's threads, or those of all blocks of a cluster, are alive together; blocks and clusters run one after
+// another, in no order to rely on. Which thread goes on where one has to wait is drawn from a seeded generator
+// (control.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "core/dtype.h"
+
+#define NC_DEVICE inline
+#define NC_DEVICE_CALLED static __attribute__((noinline, unused))
+#define NC_KERNEL(threads, blocks)
+#define NC_UNROLL
+
+namespace nc {
+namespace simt {
+namespace host {
+
+// What a thread knows without asking the others.
+struct Position {
+  int index, count;
+  int64_t block;
+  int block_row;
+  int cluster_rank;
+  char* shared_memory;
+};
+extern thread_local const Position* position __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+void block_barrier();
+void warp_barrier();
+void shuffle(const void* give, void* take, int bytes, int mask);
+void cluster_arrive();
+void cluster_wait();
+// How far it is from this block's shared memory to that of another block of its cluster.
+ptrdiff_t to_cluster_block(const void* p, int rank);
+void copy_async16(void* shared, const void* global);
+void copy_async_commit();
+void copy_async_wait(int pending);
+// Ends the launch.
+[[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+
+inline void require_aligned(const char* what, const void* p) {
+  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) fail("%s: address %p, expected a multiple of 16", what, p);
+}
+
+struct LaunchShape {
+  int64_t blocks;
+  int block_rows, threads, cluster, shared_bytes;
+};
+int32_t launch(const void* kernel, const LaunchShape& shape, void (*call)(const void* kernel, const void* parameters),
+               const void* parameters, int64_t stream);
+int32_t ready(const void* kernel, int shared_bytes, int cluster);
+
+}  // namespace host
+
+NC_DEVICE int thread_index() { return host::position->index; }
+NC_DEVICE int thread_count() { return host::position->count; }
+NC_DEVICE int64_t block_index() { return host::position->block; }
+NC_DEVICE int block_row() { return host::position->block_row; }
+NC_DEVICE char* shared_memory() { return host::position->shared_memory; }
+
+NC_DEVICE void block_barrier() { host::block_barrier(); }
+NC_DEVICE void warp_barrier() { host::warp_barrier(); }
+
+template <class T>
+NC_DEVICE T shuffle_xor(T value, int mask) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16);
+  T other;
+  host::shuffle(&value, &other, sizeof(T), mask);
+  return other;
+}
+
+NC_DEVICE int cluster_rank() { return host::position->cluster_rank; }
+NC_DEVICE void cluster_arrive() { host::cluster_arrive(); }
+NC_DEVICE void cluster_wait() { host::cluster_wait(); }
+template <class T>
+NC_DEVICE T* of_cluster_block(T* p, int rank) {
+  return reinterpret_cast<T*>(reinterpret_cast<intptr_t>(p) + host::to_cluster_block(p, rank));
+}
+
+struct alignas(16) Word16 {
+  uint32_t w[4];
+};
+NC_DEVICE Word16 load16(const void* p) {
+  host::require_aligned("load16", p);
+  Word16 v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+NC_DEVICE void store16(void* p, Word16 v) {
+  host::require_aligned("store16", p);
+  std::memcpy(p, &v, sizeof(v));
+}
+NC_DEVICE Word16 load16_once(const void* p) { return load16(p); }
+NC_DEVICE Word16 load16_constant(const void* p) { return load16(p); }
+
+NC_DEVICE void copy_async16(void* shared, const void* global) { host::copy_async16(shared, global); }
+NC_DEVICE void copy_async_commit() { host::copy_async_commit(); }
+template <int Pending>
+NC_DEVICE void copy_async_wait() {
+  static_assert(Pending >= 0);
+  host::copy_async_wait(Pending);
+}
+
+// The conversions of the device differ from the library's in what becomes of NaN.
+NC_DEVICE uint32_t bfloat16_pair(float low, float high) {
+  const auto code = [](float v) { return v != v ? 0x7fffu : encode_bfloat16(v); };
+  return code(low) | code(high) << 16;
+}
+NC_DEVICE uint32_t float16_pair(float low, float high) {
+  const auto code = [](float v) { return v != v ? 0x7fffu : encode_float16(v); };
+  return code(low) | code(high) << 16;
+}
+NC_DEVICE float from_float16(uint32_t code) { return decode<Float16>(code & 0xffffu); }
+
+}  // namespace simt
+
+template <class Parameters>
+struct Launch {
+  void (*kernel)(Parameters);
+  int64_t blocks;
+  int block_rows;
+  int threads;
+  int cluster;
+  int shared_bytes;
+};
+
+template <class Parameters>
+int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
+  static_assert(std::is_trivially_copyable_v<Parameters> && sizeof(Parameters) <= 4096);
+  const auto call = [](const void* kernel, const void* p) {
+    reinterpret_cast<void (*)(Parameters)>(const_cast<void*>(kernel))(*static_cast<const Parameters*>(p));
+  };
+  return simt::host::launch(reinterpret_cast<const void*>(l.kernel),
+                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters, stream);
+}
+
+template <class Parameters>
+int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
+  return simt::host::ready(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
+}
+
+}  // namespace nc

@@ -1,0 +1,503 @@
+// The simulator itself: that threads, warps, blocks and clusters do what simt.cuh says, that a kernel which asks for
+// what it may not is refused with the reason, and that a barrier which is missing shows.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "cuda/runtime.h"
+#include "cuda/simt.cuh"
+#include "simt_host/control.h"
+
+namespace {
+
+using namespace nc;
+using simt::Control;
+
+constexpr int32_t kInvalidValue = 1, kInvalidConfiguration = 9, kInvalidDevice = 101, kInvalidHandle = 400,
+                  kLaunchFailure = 719, kNotSupported = 801, kInvalidCluster = 912;
+
+// What kernels of this file take: one function of theirs for all.
+struct Body {
+  const std::function<void()>* run;
+};
+void kernel(Body body) { (*body.run)(); }
+
+class Simulator : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    before_ = simt::control();
+    ASSERT_EQ(0, ready(kernel, 227 * 1024, 16));
+  }
+  void TearDown() override { simt::control() = before_; }
+
+  int32_t run(int64_t blocks, int threads, int cluster, int shared, const std::function<void()>& body, int rows = 1) {
+    return launch<Body>({kernel, blocks, rows, threads, cluster, shared}, {&body}, 0);
+  }
+
+  void expectFailure(const std::string& part, int threads, int cluster, const std::function<void()>& body) {
+    EXPECT_EQ(kLaunchFailure, run(cluster, threads, cluster, 256, body));
+    const std::string& why = simt::control().failure;
+    EXPECT_NE(std::string::npos, why.find(part)) << "\"" << why << "\" lacks \"" << part << "\"";
+    EXPECT_NE(std::string::npos, std::string(cuda_runtime::error_text(kLaunchFailure)).find(part));
+    std::vector<int> ran(64);  // and the next launch is as any other
+    EXPECT_EQ(0, run(1, 64, 1, 0, [&] {
+                simt::block_barrier();
+                ran[static_cast<size_t>(simt::thread_index())] = simt::shuffle_xor(1, 1);
+              }));
+    EXPECT_EQ(64, std::count(ran.begin(), ran.end(), 1));
+  }
+
+  // In how many of 20 seeds the kernel's answer is not the expected one.
+  int wrong(const std::function<bool()>& right) {
+    int count = 0;
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      simt::control().seed = seed;
+      if (!right()) ++count;
+    }
+    return count;
+  }
+
+  // Skips a barrier of the next launch.
+  void skip(simt::Barrier kind, int64_t call) {
+    Control& c = simt::control();
+    c.records = c.skips = true;
+    c.launches.clear();
+    c.skipped_kind = kind;
+    c.skipped_call = call;
+    c.skipped_launch = 0;
+  }
+
+ private:
+  Control before_;
+};
+
+template <class T>
+T* shared(int element = 0) {
+  return reinterpret_cast<T*>(simt::shared_memory()) + element;
+}
+
+TEST_F(Simulator, EveryThreadRunsOnceAndKnowsItsPlace) {
+  for (const auto& [blocks, rows, threads, cluster] :
+       std::vector<std::array<int, 4>>{{1, 1, 32, 1}, {7, 3, 96, 1}, {6, 2, 64, 2}, {16, 1, 1024, 16}}) {
+    std::vector<int> seen(static_cast<size_t>(blocks * rows * threads));
+    EXPECT_EQ(0, run(
+                     blocks, threads, cluster, 0,
+                     [&, threads = threads, blocks = blocks, cluster = cluster] {
+                       EXPECT_EQ(threads, simt::thread_count());
+                       EXPECT_EQ(simt::block_index() % cluster, simt::cluster_rank());
+                       const int64_t block = simt::block_row() * blocks + simt::block_index();
+                       ++seen[static_cast<size_t>(block * threads + simt::thread_index())];
+                     },
+                     rows));
+    EXPECT_EQ(static_cast<std::ptrdiff_t>(seen.size()), std::count(seen.begin(), seen.end(), 1));
+  }
+}
+
+TEST_F(Simulator, SeedsDecideTheOrder) {
+  const auto order = [&](uint64_t seed) {
+    simt::control().seed = seed;
+    std::vector<int64_t> all;
+    EXPECT_EQ(0, run(5, 64, 1, 0, [&] {
+                all.push_back(simt::block_index() * 64 + simt::thread_index());
+                simt::block_barrier();
+                all.push_back(-simt::block_index() * 64 - simt::thread_index());
+              }));
+    return all;
+  };
+  std::set<std::vector<int64_t>> orders;
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    EXPECT_EQ(order(seed), order(seed));
+    orders.insert(order(seed));
+  }
+  EXPECT_EQ(10u, orders.size());
+}
+
+TEST_F(Simulator, ShufflesExchangeWhatWasGiven) {
+  struct Wide {
+    uint64_t a, b;
+  };
+  EXPECT_EQ(0, wrong([&] {
+              bool right = true;
+              const auto expect = [&](bool condition) { right = right && condition; };
+              EXPECT_EQ(0, run(1, 96, 1, 0, [&] {
+                          const int i = simt::thread_index();
+                          for (int mask = 0; mask < 32; ++mask) {
+                            expect(simt::shuffle_xor(100 * mask + i, mask) == 100 * mask + (i ^ mask));
+                            expect(simt::shuffle_xor(i + 0.5, mask) == (i ^ mask) + 0.5);
+                            expect(simt::shuffle_xor(i + 0.25f, mask) == static_cast<float>(i ^ mask) + 0.25f);
+                            const auto u = static_cast<uint64_t>(i);
+                            expect(simt::shuffle_xor(Wide{u, ~u}, mask).b == ~(u ^ static_cast<uint64_t>(mask)));
+                          }
+                        }));
+              return right;
+            }));
+}
+
+// Thread i writes, all meet, thread i reads what another wrote; again and again in the same place.
+bool exchanged(const std::function<int32_t(const std::function<void()>&)>& run, const std::function<void()>& meet,
+               int partner, bool meets_after_reading) {
+  bool right = true;
+  EXPECT_EQ(0, run([&] {
+              const int i = simt::thread_index();
+              for (int round = 0; round < 3; ++round) {
+                *shared<int>(i) = 1000 * round + i;
+                meet();
+                if (*shared<int>(i ^ partner) != 1000 * round + (i ^ partner)) right = false;
+                if (meets_after_reading) meet();
+              }
+            }));
+  return right;
+}
+
+TEST_F(Simulator, BlockBarriersOrderAndMissingOnesShow) {
+  const auto in_block = [&](const std::function<void()>& body) { return run(2, 128, 1, 512, body); };
+  const auto barrier = [] { simt::block_barrier(); };
+  EXPECT_EQ(0, wrong([&] { return exchanged(in_block, barrier, 64, true); }));
+  EXPECT_GE(wrong([&] { return exchanged(in_block, barrier, 64, false); }), 15);
+  for (int call = 0; call < 5; ++call) {
+    EXPECT_GE(wrong([&] {
+                skip(simt::kBlockBarrier, call);
+                return exchanged(in_block, barrier, 64, true);
+              }),
+              15)
+        << "without barrier " << call;
+  }
+  EXPECT_EQ(6, simt::control().launches[0].calls[simt::kBlockBarrier]);
+}
+
+TEST_F(Simulator, WarpBarriersOrderAndMissingOnesShow) {
+  const auto in_block = [&](const std::function<void()>& body) { return run(2, 64, 1, 256, body); };
+  EXPECT_EQ(0, wrong([&] {
+              return exchanged(
+                  in_block, [] { simt::warp_barrier(); }, 5, true);
+            }));
+  EXPECT_EQ(20, wrong([&] {
+              return exchanged(
+                  in_block, [] {}, 5, true);
+            }));
+}
+
+TEST_F(Simulator, ClustersReachEachOthersSharedMemory) {
+  for (const auto& [cluster, threads] : std::vector<std::array<int, 2>>{{2, 64}, {5, 96}, {16, 1024}}) {
+    const int blocks = cluster * 2;
+    std::vector<int64_t> sums(static_cast<size_t>(blocks));
+    const int64_t last = static_cast<int64_t>(cluster) * threads - 1;
+    EXPECT_EQ(0, run(blocks, threads, cluster, threads * 4, [&, cluster = cluster, threads = threads] {
+                *shared<int>(simt::thread_index()) = simt::cluster_rank() * threads + simt::thread_index();
+                simt::cluster_arrive();
+                simt::cluster_wait();
+                if (simt::thread_index() == 7) {
+                  int64_t sum = 0;
+                  for (int rank = 0; rank < cluster; ++rank) {
+                    const int* there = simt::of_cluster_block(shared<int>(), rank);
+                    for (int i = 0; i < threads; ++i) sum += there[i];
+                  }
+                  sums[static_cast<size_t>(simt::block_index())] = sum;
+                }
+                simt::cluster_arrive();
+                simt::cluster_wait();
+              }));
+    EXPECT_EQ(blocks, std::count(sums.begin(), sums.end(), last * (last + 1) / 2));
+  }
+}
+
+TEST_F(Simulator, MissingClusterWaitsShow) {
+  // Blocks pass a number round; the last barrier keeps the memory that others read.
+  const auto right = [&] {
+    bool all = true;
+    const int32_t error = run(8, 64, 4, 16, [&] {
+      simt::cluster_arrive();
+      simt::cluster_wait();
+      for (int round = 0; round < 2; ++round) {
+        const int rank = simt::cluster_rank();
+        if (simt::thread_index() == 0) *simt::of_cluster_block(shared<int>(), (rank + 1) % 4) = 10 * round + rank;
+        simt::cluster_arrive();
+        simt::cluster_wait();
+        const int got = *simt::of_cluster_block(shared<int>(), (rank + 3) % 4);
+        if (got != 10 * round + (rank + 2) % 4) all = false;
+        simt::cluster_arrive();
+        simt::cluster_wait();
+      }
+    });
+    return error == 0 && all;
+  };
+  EXPECT_EQ(0, wrong(right));
+  for (int call = 0; call < 5; ++call) {
+    EXPECT_GE(wrong([&] {
+                skip(simt::kClusterWait, call);
+                return right();
+              }),
+              10)
+        << "without wait " << call;
+  }
+}
+
+TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
+  alignas(16) static uint32_t source[64 * 8];
+  for (uint32_t i = 0; i < 64 * 8; ++i) source[i] = i;
+  // Two groups of one copy each; `early` reads before the wait that it needs.
+  int unwritten = 0, arrived = 0;
+  const auto right = [&] {
+    bool all = true;
+    EXPECT_EQ(0, run(1, 64, 1, 64 * 32, [&] {
+                const int i = simt::thread_index();
+                for (int half = 0; half < 2; ++half) {
+                  simt::copy_async16(shared<char>((2 * i + half) * 16), source + (2 * i + half) * 4);
+                  simt::copy_async_commit();
+                }
+                simt::warp_barrier();
+                ++(*shared<uint32_t>(8 * i) == 0xffffffffu ? unwritten : arrived);
+                simt::copy_async_wait<1>();
+                if (*shared<uint32_t>(8 * i + 3) != static_cast<uint32_t>(8 * i + 3)) all = false;
+                simt::copy_async_wait<0>();
+                if (*shared<uint32_t>(8 * i + 7) != static_cast<uint32_t>(8 * i + 7)) all = false;
+              }));
+    return all;
+  };
+  EXPECT_EQ(0, wrong(right));
+  EXPECT_GT(unwritten, 100);
+  EXPECT_GT(arrived, 100);
+  for (int call = 0; call < 2; ++call) {
+    EXPECT_EQ(20, wrong([&] {
+                skip(simt::kCopyWait, call);
+                return right();
+              }));
+  }
+}
+
+TEST_F(Simulator, CopiesReadTheirSourceWhenTheyArrive) {
+  alignas(16) uint32_t source[4] = {1, 1, 1, 1};
+  std::set<uint32_t> got;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    simt::control().seed = seed;
+    source[0] = 1;
+    EXPECT_EQ(0, run(1, 32, 1, 16, [&] {
+                if (simt::thread_index() == 0) simt::copy_async16(simt::shared_memory(), source);
+                simt::warp_barrier();
+                if (simt::thread_index() == 0) source[0] = 2;
+                simt::copy_async_commit();
+                simt::copy_async_wait<0>();
+                if (simt::thread_index() == 0) got.insert(*shared<uint32_t>());
+              }));
+  }
+  EXPECT_EQ((std::set<uint32_t>{1, 2}), got);
+}
+
+TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
+  alignas(16) uint32_t source[4] = {};
+  EXPECT_EQ(0, run(3, 32, 1, 16, [&] {
+              if (simt::thread_index() == 0) simt::copy_async16(simt::shared_memory(), source);
+            }));
+}
+
+TEST_F(Simulator, SharedMemoryBeginsUnwritten) {
+  int nan = 0;
+  EXPECT_EQ(0, run(3, 32, 1, 128, [&] {
+              nan += std::isnan(*shared<float>(simt::thread_index()));
+              *shared<float>(simt::thread_index()) = 1;
+            }));
+  EXPECT_EQ(96, nan);
+}
+
+TEST_F(Simulator, DivergenceIsReported) {
+  expectFailure("16 at a shuffle or warp barrier, 16 returned", 64, 1, [] {
+    if (simt::thread_index() % 32 < 16) simt::shuffle_xor(1, 1);
+  });
+  expectFailure("12 at a shuffle or warp barrier, 20 at a block barrier", 32, 1, [] {
+    if (simt::thread_index() < 12) simt::warp_barrier();
+    simt::block_barrier();
+  });
+  expectFailure("a shuffle of 4 bytes by", 32, 1, [] { simt::shuffle_xor(1, simt::thread_index() < 9 ? 1 : 2); });
+  expectFailure("a shuffle of 8 bytes by 1", 32, 1, [] {
+    if (simt::thread_index() < 9) {
+      simt::shuffle_xor(1, 1);
+    } else {
+      simt::shuffle_xor(1.0, 1);
+    }
+  });
+  expectFailure("a warp barrier", 32, 1, [] {
+    if (simt::thread_index() < 9) {
+      simt::shuffle_xor(1, 1);
+    } else {
+      simt::warp_barrier();
+    }
+  });
+  expectFailure("32 at a block barrier", 64, 1, [] {
+    if (simt::thread_index() < 32) simt::block_barrier();
+  });
+  expectFailure("at a cluster wait", 64, 2, [] {
+    if (simt::cluster_rank() == 0) {
+      simt::cluster_arrive();
+      simt::cluster_wait();
+    }
+  });
+}
+
+TEST_F(Simulator, MisuseIsReported) {
+  expectFailure("mask 32", 32, 1, [] { simt::shuffle_xor(1, 32); });
+  expectFailure("has arrived before", 32, 2, [] {
+    simt::cluster_arrive();
+    simt::cluster_arrive();
+  });
+  expectFailure("has not arrived", 32, 2, [] { simt::cluster_wait(); });
+  expectFailure("without cluster_wait", 32, 2, [] { simt::cluster_arrive(); });
+  expectFailure("no clusters", 32, 1, [] { simt::cluster_arrive(); });
+  expectFailure("rank 2", 32, 2, [] { simt::of_cluster_block(simt::shared_memory(), 2); });
+  expectFailure("not in the block's shared memory", 32, 2,
+                [] { simt::of_cluster_block(simt::shared_memory() + 256, 0); });
+  expectFailure("may not have started", 32, 2,
+                [] { simt::of_cluster_block(simt::shared_memory(), 1 - simt::cluster_rank()); });
+  expectFailure("has returned", 32, 2, [] {
+    simt::cluster_arrive();
+    simt::cluster_wait();
+    for (int i = 0; simt::cluster_rank() == 0 && i < 1000; ++i) {
+      simt::warp_barrier();
+      simt::of_cluster_block(simt::shared_memory(), 1);
+    }
+  });
+  alignas(16) static char memory[64];
+  expectFailure("load16", 32, 1, [] { simt::load16(memory + 8); });
+  expectFailure("store16", 32, 1, [] { simt::store16(memory + 4, {}); });
+  expectFailure("copy_async16: global", 32, 1, [] { simt::copy_async16(simt::shared_memory(), memory + 8); });
+  expectFailure("copy_async16: shared", 32, 1, [] { simt::copy_async16(simt::shared_memory() + 8, memory); });
+  expectFailure("not in the block's", 32, 1, [] { simt::copy_async16(simt::shared_memory() + 256, memory); });
+  expectFailure("not in the block's", 32, 1, [] { simt::copy_async16(memory, memory); });
+}
+
+TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
+  const std::function<void()> nothing = [] {};
+  EXPECT_EQ(kInvalidConfiguration, run(0, 32, 1, 0, nothing));
+  EXPECT_EQ(kInvalidConfiguration, run(1, 32, 1, 0, nothing, 0));
+  EXPECT_EQ(kInvalidConfiguration, run(1, 32, 1, 0, nothing, 65536));
+  EXPECT_EQ(kInvalidConfiguration, run(1, 1056, 1, 0, nothing));
+  EXPECT_EQ(kInvalidConfiguration, run(1, 33, 1, 0, nothing));
+  EXPECT_EQ(kInvalidCluster, run(3, 32, 2, 0, nothing));
+  EXPECT_EQ(kInvalidCluster, run(32, 32, 32, 0, nothing));
+  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 227 * 1024 + 1, nothing));
+  EXPECT_EQ(0, run(1, 32, 1, 227 * 1024, nothing));
+  EXPECT_EQ(0, run(16, 32, 16, 0, nothing));
+  const auto other = [](Body) {};
+  EXPECT_EQ(kInvalidValue, launch<Body>({other, 1, 1, 32, 1, 48 * 1024 + 1}, {}, 0)) << "nobody asked for as much";
+  EXPECT_EQ(kInvalidCluster, launch<Body>({other, 16, 1, 32, 16, 0}, {}, 0)) << "nobody asked for as many";
+  EXPECT_EQ(kInvalidHandle, launch<Body>({other, 1, 1, 32, 1, 0}, {}, 12345)) << "there is no such stream";
+  EXPECT_EQ(kInvalidValue, ready<Body>(other, 227 * 1024 + 1, 1));
+  const cuda_runtime::CurrentDevice second(1);
+  EXPECT_EQ(0, second.error());
+  EXPECT_EQ(kInvalidValue, ready<Body>(other, 163 * 1024 + 1, 1));
+  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 48 * 1024 + 1, nothing)) << "asked for on the other device";
+  EXPECT_EQ(kNotSupported, run(2, 32, 2, 0, nothing));
+  simt::control().next_launch_error = 98;
+  EXPECT_EQ(98, run(1, 32, 1, 0, nothing));
+  EXPECT_EQ(0, run(1, 32, 1, 0, nothing));
+}
+
+TEST_F(Simulator, SeveralHostThreadsLaunchAtOnce) {
+  std::vector<std::thread> threads;
+  std::vector<int> right(4);
+  for (size_t t = 0; t < right.size(); ++t) {
+    threads.emplace_back([&, t] {
+      simt::control().seed = t;
+      for (int round = 0; round < 50; ++round) {
+        int sum = 0;
+        run(4, 64, 2, 0, [&] {
+          simt::cluster_arrive();
+          int v = simt::thread_index();
+          for (int step = 16; step > 0; step /= 2) v += simt::shuffle_xor(v, step);
+          simt::block_barrier();
+          simt::cluster_wait();
+          if (simt::thread_index() % 32 == 0) sum += v;
+        });
+        right[t] += sum == 4 * 63 * 32;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const int count : right) EXPECT_EQ(50, count);
+}
+
+TEST_F(Simulator, ConversionsAreTheDevices) {
+  const auto f = [](uint32_t bits) { return bit_cast<float>(bits); };
+  EXPECT_EQ(0x3f80c000u, simt::bfloat16_pair(-2.0f, 1.0f));
+  EXPECT_EQ(0x3c00c000u, simt::float16_pair(-2.0f, 1.0f));
+  EXPECT_EQ(0x7fff7f80u, simt::bfloat16_pair(f(0x7f7fffff), f(0xffc00001)));
+  EXPECT_EQ(0x7c007fffu, simt::float16_pair(f(0x7f800001), 65520.0f));
+  EXPECT_EQ(1.5f, simt::from_float16(0xabcd3e00u));
+  EXPECT_TRUE(std::isnan(simt::from_float16(0x7fffu)));
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+using SimulatorDeath = Simulator;
+TEST_F(SimulatorDeath, OverrunsAreSeen) {
+  ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const auto write = [&](char* p) { run(1, 32, 1, 40, [=] { *(p == nullptr ? shared<char>(40) : p) = 1; }); };
+  EXPECT_DEATH(write(nullptr), "heap-buffer-overflow");
+  int64_t address = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(0, 1000, &address));
+  EXPECT_DEATH(write(reinterpret_cast<char*>(address) + 1000), "heap-buffer-overflow");
+  EXPECT_DEATH(write(reinterpret_cast<char*>(address) - 1), "heap-buffer-overflow");
+  EXPECT_EQ(0, cuda_runtime::free(0, address));
+  EXPECT_DEATH(write(reinterpret_cast<char*>(address)), "heap-use-after-free");
+}
+#endif
+
+TEST(SimulatedRuntime, Devices) {
+  int32_t count = 0;
+  EXPECT_EQ(0, cuda_runtime::device_count(&count));
+  EXPECT_EQ(2, count);
+  CudaDevice device;
+  EXPECT_EQ(0, cuda_runtime::device(0, &device));
+  EXPECT_STREQ("host simulation, not a GPU (90)", device.name);
+  EXPECT_EQ(1, device.clusters);
+  EXPECT_EQ(0, cuda_runtime::device(1, &device));
+  EXPECT_EQ(80, device.compute_capability);
+  EXPECT_EQ(0, device.clusters);
+  EXPECT_EQ(kInvalidDevice, cuda_runtime::device(2, &device));
+  simt::control().next_call_error = 3;
+  EXPECT_EQ(3, cuda_runtime::device(0, &device));
+  EXPECT_EQ(0, cuda_runtime::device(0, &device));
+  EXPECT_STREQ("cudaErrorInvalidDevice", cuda_runtime::error_name(kInvalidDevice));
+  EXPECT_STREQ("invalid device ordinal", cuda_runtime::error_text(kInvalidDevice));
+  EXPECT_EQ(kInvalidDevice, cuda_runtime::CurrentDevice(2).error());
+}
+
+TEST(SimulatedRuntime, MemoryIsKnownByItsDevice) {
+  int64_t address = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(1, 100, &address));
+  EXPECT_EQ(0, address % 256);
+  const auto device_of = [](int64_t at) {
+    int32_t device = 99;
+    EXPECT_EQ(0, cuda_runtime::memory_device(at, &device));
+    return device;
+  };
+  EXPECT_EQ(1, device_of(address));
+  EXPECT_EQ(1, device_of(address + 99));
+  EXPECT_EQ(kUnknownMemory, device_of(address + 100));
+  EXPECT_EQ(kUnknownMemory, device_of(reinterpret_cast<int64_t>(&address)));
+  simt::register_memory(reinterpret_cast<int64_t>(&address), 8, kAnyDevice);
+  EXPECT_EQ(kAnyDevice, device_of(reinterpret_cast<int64_t>(&address)));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::free(0, reinterpret_cast<int64_t>(&address)));
+  simt::unregister_memory(reinterpret_cast<int64_t>(&address));
+  EXPECT_EQ(kUnknownMemory, device_of(reinterpret_cast<int64_t>(&address)));
+  int64_t stream = 0;
+  ASSERT_EQ(0, cuda_runtime::stream_create(1, &stream));
+  EXPECT_EQ(0, cuda_runtime::zero(1, address, 100, stream));
+  char host[100];
+  EXPECT_EQ(0, cuda_runtime::copy(1, reinterpret_cast<int64_t>(host), address, 100, stream));
+  EXPECT_EQ(100, std::count(host, host + 100, 0));
+  EXPECT_EQ(0, cuda_runtime::stream_synchronize(1, stream));
+  EXPECT_EQ(0, cuda_runtime::stream_destroy(1, stream));
+  EXPECT_EQ(kInvalidHandle, cuda_runtime::stream_destroy(1, stream));
+  EXPECT_EQ(kInvalidHandle, cuda_runtime::copy(1, address, address, 1, stream));
+  EXPECT_EQ(0, cuda_runtime::free(1, address));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::free(1, address));
+}
+
+}  // namespace
