@@ -1,4 +1,6 @@
 // The norm calls of plans of a CUDA device: everything is checked before anything is launched.
+#include <algorithm>
+
 #include "norm_arguments.h"
 #include "plan.h"
 
@@ -14,7 +16,7 @@ void backward(int64_t handle, const BackwardCall& call, const GradientCall& dwei
               int64_t stream) {
   const NormSpec& spec = plan_of(handle).spec;
   const CudaPlan& cuda = cuda_plan_of(handle, "nc_norm_backward");
-  const Columns columns = checked_columns(spec, {call.rows, call.workspace, call.workspace_bytes, dweight, dbias});
+  Columns columns = checked_columns(spec, {call.rows, call.workspace, call.workspace_bytes, dweight, dbias});
   const Backward backward = checked_backward(spec, call);
   for (const Tensor& gradient : columns.tensors) {
     for (const Tensor& tensor : backward.tensors) require_apart(gradient, tensor);
@@ -27,9 +29,10 @@ void backward(int64_t handle, const BackwardCall& call, const GradientCall& dwei
     return;
   }
   // Of no rows the sum is 0: to be written, not to be added.
-  for (int32_t i = 0; i < columns.count; ++i) {
-    if (!columns.gradients[i].accumulate) cuda.columns(&columns.gradients[i], 1, stream);
-  }
+  ColumnArguments* const end = std::remove_if(columns.gradients, columns.gradients + columns.count,
+                                              [](const ColumnArguments& gradient) { return gradient.accumulate; });
+  const int32_t written = static_cast<int32_t>(end - columns.gradients);
+  if (written > 0) cuda.columns(columns.gradients, written, stream);
 }
 
 }  // namespace

@@ -1,0 +1,116 @@
+#include "fake_plugin.h"
+
+#include <cstdio>
+
+#if !defined(FAKE_PLUGIN_VERSION)
+#define FAKE_PLUGIN_VERSION nc::kCudaPluginVersion
+#endif
+
+namespace {
+
+FakePlugin fake;
+
+constexpr int64_t kAddress = 0x10000, kStream = 0x5000;
+
+template <class... Values>
+int32_t called(const char* name, Values... values) {
+  std::string call = name;
+  ((call += " " + std::to_string(values)), ...);
+  fake.calls.push_back(call);
+  const auto error = fake.errors.find(name);
+  return error == fake.errors.end() ? 0 : error->second;
+}
+
+int32_t device_count(int32_t* count) {
+  *count = fake.devices;
+  return called("device_count");
+}
+
+int32_t device(int32_t index, nc::CudaDevice* answer) {
+  *answer = {};
+  answer->compute_capability = 80 + index * 10;
+  answer->multiprocessors = 100 + index;
+  answer->memory_bytes = (int64_t{1} << 34) + index;
+  answer->host_memory_visible = fake.host_memory_visible;
+  std::snprintf(answer->name, sizeof(answer->name), "Fake %d", index);
+  return called("device", index);
+}
+
+const char* error_name(int32_t error) { return error == 2 ? "cudaErrorMemoryAllocation" : "cudaErrorFake"; }
+const char* error_text(int32_t error) { return error == 2 ? "out of memory" : "a fake error"; }
+
+int32_t allocate(int32_t device, int64_t bytes, int64_t* address) {
+  const int32_t error = called("allocate", device, bytes);
+  if (error == 0) *address = kAddress;
+  return error;
+}
+int32_t free(int32_t device, int64_t address) { return called("free", device, address); }
+int32_t copy(int32_t device, int64_t target, int64_t source, int64_t bytes, int64_t stream) {
+  return called("copy", device, target, source, bytes, stream);
+}
+int32_t zero(int32_t device, int64_t address, int64_t bytes, int64_t stream) {
+  return called("zero", device, address, bytes, stream);
+}
+int32_t stream_create(int32_t device, int64_t* stream) {
+  const int32_t error = called("stream_create", device);
+  if (error == 0) *stream = kStream;
+  return error;
+}
+int32_t stream_destroy(int32_t device, int64_t stream) { return called("stream_destroy", device, stream); }
+int32_t stream_synchronize(int32_t device, int64_t stream) { return called("stream_synchronize", device, stream); }
+
+int32_t memory_device(int64_t address, int32_t* device) {
+  fake.lookups.push_back(address);
+  const auto place = fake.places.find(address);
+  *device = place == fake.places.end() ? fake.place : place->second;
+  const auto error = fake.errors.find("memory_device");
+  return error == fake.errors.end() ? 0 : error->second;
+}
+
+int32_t prepare(int32_t device, const nc::NormSpec& spec, nc::CudaNorm* norm) {
+  norm->device = device;
+  norm->spec = spec;
+  std::snprintf(norm->kernels, sizeof(norm->kernels), "kernels for device %d", device);
+  fake.prepared = *norm;
+  return called("prepare", device);
+}
+int32_t forward(const nc::CudaNorm& norm, const nc::ForwardArguments& a, int64_t stream) {
+  fake.norm = norm;
+  fake.forward = a;
+  return called("forward", norm.device, stream);
+}
+int32_t backward(const nc::CudaNorm& norm, const nc::BackwardArguments& a, int64_t stream) {
+  fake.norm = norm;
+  fake.backward = a;
+  return called("backward", norm.device, stream);
+}
+int32_t columns(const nc::CudaNorm& norm, const nc::ColumnArguments* gradients, int32_t count, int64_t stream) {
+  fake.norm = norm;
+  fake.columns.assign(gradients, gradients + count);
+  return called("columns", norm.device, stream);
+}
+
+const nc::CudaPlugin table = {FAKE_PLUGIN_VERSION,
+                              device_count,
+                              device,
+                              error_name,
+                              error_text,
+                              allocate,
+                              free,
+                              copy,
+                              zero,
+                              stream_create,
+                              stream_destroy,
+                              stream_synchronize,
+                              memory_device,
+                              prepare,
+                              forward,
+                              backward,
+                              columns};
+
+}  // namespace
+
+extern "C" {
+__attribute__((visibility("default"))) const nc::CudaPlugin* nc_cuda_plugin() { return &table; }
+__attribute__((visibility("default"))) FakePlugin& fake_plugin() { return fake; }
+}
