@@ -60,7 +60,9 @@ final class CallOverhead {
             policy.residualRounding().ordinal(),
             VectorLevel.BEST.ordinal(),
             n,
-            1e-5);
+            1e-5,
+            Capi.DEVICE_CPU,
+            0);
     try (RmsNorm norm = RmsNorm.builder(n).input(type).policy(policy).threads(1).build();
         NativeBuffer memory = NativeBuffer.allocate(type, 6, n);
         Saved saved = norm.newSaved(1)) {

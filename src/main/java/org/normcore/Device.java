@@ -26,8 +26,9 @@ public final class Device {
   }
 
   /**
-   * Returns the CUDA device with the given index. Such a tensor can be described with this version;
-   * every operation refuses it, see {@link Cuda}.
+   * Returns the CUDA device with the given index, in the order in which the CUDA runtime counts
+   * them. That there is such a device, and CUDA at all, is looked at where it is used; see {@link
+   * Cuda}.
    *
    * @throws IllegalArgumentException if the index is negative
    */

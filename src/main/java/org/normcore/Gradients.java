@@ -4,13 +4,13 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which gradients a backward call computes and where they go, by name. What is absent is not
- * computed. Immutable; each method returns new gradients. Keep them and pass them again where
- * nothing may be allocated.
+ * Which gradients a backward call computes and where they go, by name; and on a CUDA device the
+ * stream. What is absent is not computed. Immutable; each method returns new gradients. Keep them
+ * and pass them again where nothing may be allocated.
  */
 public final class Gradients {
   private static final Gradients NONE =
-      new Gradients(null, null, GradientMode.WRITE, null, GradientMode.WRITE, null);
+      new Gradients(null, null, GradientMode.WRITE, null, GradientMode.WRITE, null, null);
 
   final @Nullable TensorView dx;
   final @Nullable TensorView dweight;
@@ -18,6 +18,7 @@ public final class Gradients {
   final @Nullable TensorView dbias;
   final GradientMode biasMode;
   final @Nullable TensorView dresidual;
+  final @Nullable CudaStream stream;
 
   private Gradients(
       @Nullable TensorView dx,
@@ -25,13 +26,15 @@ public final class Gradients {
       GradientMode weightMode,
       @Nullable TensorView dbias,
       GradientMode biasMode,
-      @Nullable TensorView dresidual) {
+      @Nullable TensorView dresidual,
+      @Nullable CudaStream stream) {
     this.dx = dx;
     this.dweight = dweight;
     this.weightMode = weightMode;
     this.dbias = dbias;
     this.biasMode = biasMode;
     this.dresidual = dresidual;
+    this.stream = stream;
   }
 
   /**
@@ -52,7 +55,7 @@ public final class Gradients {
   }
 
   private Gradients input(TensorView dx) {
-    return new Gradients(dx, dweight, weightMode, dbias, biasMode, dresidual);
+    return new Gradients(dx, dweight, weightMode, dbias, biasMode, dresidual, stream);
   }
 
   /**
@@ -65,7 +68,7 @@ public final class Gradients {
   public Gradients weight(TensorView dweight, GradientMode mode) {
     Objects.requireNonNull(mode, "mode");
     return new Gradients(
-        dx, TensorView.required("dweight", dweight), mode, dbias, biasMode, dresidual);
+        dx, TensorView.required("dweight", dweight), mode, dbias, biasMode, dresidual, stream);
   }
 
   /**
@@ -78,7 +81,7 @@ public final class Gradients {
   public Gradients bias(TensorView dbias, GradientMode mode) {
     Objects.requireNonNull(mode, "mode");
     return new Gradients(
-        dx, dweight, weightMode, TensorView.required("dbias", dbias), mode, dresidual);
+        dx, dweight, weightMode, TensorView.required("dbias", dbias), mode, dresidual, stream);
   }
 
   /**
@@ -91,7 +94,23 @@ public final class Gradients {
    */
   public Gradients residual(TensorView dresidual) {
     return new Gradients(
-        dx, dweight, weightMode, dbias, biasMode, TensorView.required("dresidual", dresidual));
+        dx,
+        dweight,
+        weightMode,
+        dbias,
+        biasMode,
+        TensorView.required("dresidual", dresidual),
+        stream);
+  }
+
+  /**
+   * Returns these gradients with the stream that the work goes into, of the norm's device; null for
+   * the device's default stream. It must come after the forward's work: the same stream, or one
+   * that waits for it. The memory of all tensors must stay valid until the stream has done the
+   * work. A norm on the CPU takes none.
+   */
+  public Gradients stream(@Nullable CudaStream stream) {
+    return new Gradients(dx, dweight, weightMode, dbias, biasMode, dresidual, stream);
   }
 
   /** Returns where the input's gradient goes, or null if it is not wanted. */
@@ -114,7 +133,12 @@ public final class Gradients {
     return dresidual;
   }
 
-  /** Names the tensors that are there. */
+  /** Returns the stream, or null for the device's default stream and on the CPU. */
+  public @Nullable CudaStream stream() {
+    return stream;
+  }
+
+  /** Names what is there. */
   @Override
   public String toString() {
     StringBuilder text = new StringBuilder("Gradients(");
@@ -122,16 +146,16 @@ public final class Gradients {
     append(text, "dweight", dweight, " " + weightMode);
     append(text, "dbias", dbias, " " + biasMode);
     append(text, "dresidual", dresidual, "");
+    append(text, "stream", stream, "");
     return text.append(')').toString();
   }
 
-  private static void append(
-      StringBuilder text, String name, @Nullable TensorView view, String mode) {
-    if (view != null) {
+  private static void append(StringBuilder text, String name, @Nullable Object value, String mode) {
+    if (value != null) {
       text.append(text.charAt(text.length() - 1) == '(' ? "" : ", ")
           .append(name)
           .append('=')
-          .append(view)
+          .append(value)
           .append(mode);
     }
   }

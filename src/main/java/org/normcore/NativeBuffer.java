@@ -2,35 +2,23 @@ package org.normcore;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
-import java.lang.ref.Cleaner;
 import java.nio.ByteBuffer;
 import org.normcore.internal.Capi;
 import org.normcore.internal.Memory;
-import org.normcore.internal.UseGuard;
 
 /**
  * A block of host memory, aligned to 64 bytes, for callers that have none of their own.
  *
- * <p>The memory is outside the Java heap and is not cleared; {@link #zero()} does that. It is freed
- * by {@link #close()}, or, should that be forgotten, some time after the buffer and all views of it
- * have become unreachable. Safe to share among threads, as far as the contents go to what the
- * threads do with them.
- *
- * <p>{@code close()} is refused while an operation works on the memory; operations on a view of a
- * closed buffer are refused.
+ * <p>The memory is outside the Java heap and is not cleared; {@link #zero()} does that. Safe to
+ * share among threads, as far as the contents go to what the threads do with them.
  */
-public final class NativeBuffer implements AutoCloseable {
-  private static final String NAME = "NativeBuffer";
+public final class NativeBuffer extends OwnedMemory {
+  private NativeBuffer(long address, long bytes) {
+    super("NativeBuffer", Device.CPU, address, bytes, new Free(address));
+  }
 
-  private final UseGuard guard = new UseGuard(NAME);
-  private final long address;
-  private final long bytes;
-  private final Cleaner.Cleanable cleanable;
-
-  private NativeBuffer(long bytes) {
-    this.bytes = bytes;
-    this.address = Capi.allocate(Math.max(1, bytes));
-    this.cleanable = Memory.CLEANER.register(this, new Free(address));
+  private static NativeBuffer ofBytes(long bytes) {
+    return new NativeBuffer(Capi.allocate(Math.max(1, bytes)), bytes);
   }
 
   /**
@@ -42,7 +30,7 @@ public final class NativeBuffer implements AutoCloseable {
    */
   public static NativeBuffer allocate(long bytes) {
     checkArgument(bytes >= 0, "bytes: %s; expected at least 0", bytes);
-    return new NativeBuffer(bytes);
+    return ofBytes(bytes);
   }
 
   /**
@@ -54,55 +42,7 @@ public final class NativeBuffer implements AutoCloseable {
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static NativeBuffer allocate(DType dtype, long... shape) {
-    return new NativeBuffer(TensorView.elementsOf(dtype, shape) * dtype.bytes());
-  }
-
-  /**
-   * Returns the address of the first byte.
-   *
-   * @throws IllegalStateException if the buffer is closed
-   */
-  public long address() {
-    guard.checkOpen();
-    return address;
-  }
-
-  /** Returns the size in bytes. */
-  public long bytes() {
-    return bytes;
-  }
-
-  /** Returns whether {@link #close()} has not been called yet. */
-  public boolean isOpen() {
-    return guard.isOpen();
-  }
-
-  /**
-   * Returns a contiguous tensor at the start of the block.
-   *
-   * @throws IllegalArgumentException if the block is too small for it
-   * @throws IllegalStateException if the buffer is closed
-   */
-  public TensorView view(DType dtype, long... shape) {
-    return view(0, dtype, shape);
-  }
-
-  /**
-   * Returns a contiguous tensor that starts {@code offset} bytes into the block. Any alignment will
-   * do.
-   *
-   * @throws IllegalArgumentException if the offset is negative or the rest of the block is too
-   *     small
-   * @throws IllegalStateException if the buffer is closed
-   */
-  public TensorView view(long offset, DType dtype, long... shape) {
-    guard.checkOpen();
-    checkArgument(
-        offset >= 0 && offset <= bytes,
-        "offset: %s; expected 0 to %s, the buffer's size in bytes",
-        offset,
-        bytes);
-    return TensorView.ofBuffer(this, address + offset, bytes - offset, dtype, shape);
+    return ofBytes(TensorView.elementsOf(dtype, shape) * dtype.bytes());
   }
 
   /**
@@ -114,13 +54,13 @@ public final class NativeBuffer implements AutoCloseable {
    * @throws IllegalStateException if the buffer is closed
    */
   public ByteBuffer asByteBuffer() {
-    guard.checkOpen();
+    long address = address();
     checkArgument(
-        bytes <= Integer.MAX_VALUE,
+        bytes() <= Integer.MAX_VALUE,
         "bytes: %s; a ByteBuffer holds at most %s",
-        bytes,
+        bytes(),
         Integer.MAX_VALUE);
-    ByteBuffer buffer = Memory.byteBuffer(address, bytes);
+    ByteBuffer buffer = Memory.byteBuffer(address, bytes());
     Memory.keepAlive(buffer, this);
     return buffer;
   }
@@ -132,40 +72,13 @@ public final class NativeBuffer implements AutoCloseable {
    * @throws IllegalStateException if the buffer is closed
    */
   public NativeBuffer zero() {
-    guard.acquire();
+    guard().acquire();
     try {
-      Memory.zero(address, bytes);
+      Memory.zero(address(), bytes());
     } finally {
-      guard.release();
+      guard().release();
     }
     return this;
-  }
-
-  /**
-   * Frees the memory. Does nothing if that has been done.
-   *
-   * @throws IllegalStateException if an operation is working on the memory
-   */
-  @Override
-  public void close() {
-    if (guard.close()) {
-      cleanable.clean();
-    }
-  }
-
-  UseGuard guard() {
-    return guard;
-  }
-
-  /** Returns, for example, {@code NativeBuffer(1024 bytes at 0x7f0012345680)}. */
-  @Override
-  public String toString() {
-    return NAME
-        + "("
-        + bytes
-        + " bytes at 0x"
-        + Long.toHexString(address)
-        + (guard.isOpen() ? ")" : ", closed)");
   }
 
   private record Free(long address) implements Runnable {

@@ -30,23 +30,33 @@ import org.normcore.internal.UseGuard;
  * bfloat16 and float16. {@code x}, {@code dx} and the residuals have the input's; weight and bias
  * the weight's; {@code y} and {@code dy} the output's; statistics {@link #statisticsDType()}.
  *
- * <p><b>Results.</b> For given dtypes, policy and {@code N} the bits do not depend on the vector
- * level, the number of threads, alignment, row stride or run; and a row's {@code y}, statistics and
- * {@code dx} do not depend on the other rows.
+ * <p><b>Results.</b> For given dtypes, policy and {@code N} the bits do not depend on the device,
+ * the vector level, the number of threads, alignment, row stride or run; and a row's {@code y},
+ * statistics and {@code dx} do not depend on the other rows.
  *
  * <p><b>Memory and threads.</b> A norm is immutable and may be used by any number of threads at
- * once. A call runs in the calling thread and, if it is large enough, in tasks given to the
- * executor; it returns when all of it is done. Apart from {@link #newSaved}, {@link
- * #forward(Operands)} and its kin, and the first calls, which set up what is then reused, nothing
- * is allocated. Tensors may be in place of each other where the methods say so; otherwise an output
- * must not overlap anything.
+ * once. All tensors are on its {@link #device()}. On the CPU a call runs in the calling thread and,
+ * if it is large enough, in tasks given to the executor; it returns when all of it is done. Apart
+ * from {@link #newSaved}, {@link #forward(Operands)} and its kin, and the first calls, which set up
+ * what is then reused, nothing is allocated. Tensors may be in place of each other where the
+ * methods say so; otherwise an output must not overlap anything.
+ *
+ * <p><b>CUDA devices.</b> A call puts its work into the stream that the operands or the gradients
+ * name, the device's default stream if they name none, and returns: it does not wait for the
+ * device, and what is said of allocation holds for device memory too, so that calls which allocate
+ * nothing can be captured into a CUDA graph. Until the stream has done the work, all tensors must
+ * stay valid, and a call in another stream that uses them has to be ordered after it by the caller.
+ * Views of a {@link CudaBuffer}, and a {@link Saved}, may be closed at any time: that waits for the
+ * device.
  *
  * <p><b>Errors.</b> A call that refuses its arguments or the state of an object, with {@link
  * IllegalArgumentException}, {@link IllegalStateException} or {@link
  * UnsupportedOperationException}, has written nothing. The message names the argument, its value
  * and what was expected. That does not hold for what the executor throws: such an exception, of
  * whatever class, is passed on when nothing runs any more, and by then part of the outputs may have
- * been written.
+ * been written. Nor does it hold for {@link CudaException}, with which any call of a norm on a CUDA
+ * device, of a {@link CudaStream} or a {@link CudaBuffer} may report that work on the device has
+ * failed, also earlier work.
  */
 public abstract sealed class Norm implements AutoCloseable permits RmsNorm, LayerNorm {
   private final NormKind kind;
@@ -61,6 +71,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private final Affine affine;
   private final NormPolicy policy;
   private final VectorLevel vectorLevel;
+  private final Device device;
+  private final @Nullable CudaStream defaultStream;
 
   private final UseGuard guard;
   private final long plan;
@@ -81,11 +93,17 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     this.output = builder.output == null ? policy.outputDType(input, weight) : builder.output;
     this.statistics = policy.compute().dtype();
     this.vectorLevel = builder.vectorLevel;
+    this.device = builder.device;
+    boolean onCpu = device.isCpu();
+    if (!onCpu) {
+      Cuda.requireDevice("device", device);
+    }
+    this.defaultStream = onCpu ? null : CudaStream.ofDefault(device);
     this.guard = new UseGuard(name);
     this.checks =
         new NormChecks(
-            kind, normalizedShape, hiddenSize, input, weight, output, statistics, affine);
-    this.frames = new FramePool(builder.threads, builder.executor);
+            kind, device, normalizedShape, hiddenSize, input, weight, output, statistics, affine);
+    this.frames = new FramePool(onCpu ? builder.threads : 1, builder.executor);
     VarianceAlgorithm variance =
         kind == NormKind.LAYER_NORM ? policy.variance() : VarianceAlgorithm.TWO_PASS;
     this.plan =
@@ -100,9 +118,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             variance.ordinal(),
             policy.compute().ordinal(),
             policy.residualRounding().ordinal(),
-            vectorLevel.ordinal(),
+            onCpu ? vectorLevel.ordinal() : VectorLevel.BEST.ordinal(),
             hiddenSize,
-            epsilon);
+            epsilon,
+            onCpu ? Capi.DEVICE_CPU : Capi.DEVICE_CUDA,
+            device.index());
     this.cleanable = Memory.CLEANER.register(this, new DestroyPlan(plan));
   }
 
@@ -156,7 +176,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return affine;
   }
 
-  /** Returns the vector level it was built with. */
+  /** Returns where it runs, and where its tensors are. */
+  public final Device device() {
+    return device;
+  }
+
+  /** Returns the vector level it was built with, which only the CPU uses. */
   public final VectorLevel vectorLevel() {
     return vectorLevel;
   }
@@ -167,6 +192,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *
    * @throws IllegalArgumentException if {@code rows} is negative or too large to be allocated
    * @throws IllegalStateException if the norm is closed
+   * @throws OutOfMemoryError if the norm's device does not have as much memory
    */
   public final Saved newSaved(long rows) {
     checkArgument(
@@ -174,8 +200,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         "rows: %s; expected 0 to %s",
         rows,
         Long.MAX_VALUE / 64);
-    guard.checkOpen();
-    return new Saved(this, rows);
+    guard.acquire();
+    try {
+      return makeSaved(rows);
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
   }
 
   /**
@@ -190,7 +221,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         operands.bias,
         operands.y,
         operands.residual,
-        operands.residualOut);
+        operands.residualOut,
+        operands.stream);
   }
 
   /**
@@ -207,10 +239,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @return {@code reuse}
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or
    *     device, given where the norm has none, missing where it has one, or overlaps another one;
-   *     or if {@code reuse} belongs to another norm or is too small
+   *     if the stream is closed, of another device or given on the CPU; or if {@code reuse} belongs
+   *     to another norm or is too small
    * @throws IllegalStateException if the norm or {@code reuse} is closed, or {@code reuse} is in
    *     use
-   * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final Saved forward(Operands operands, Saved reuse) {
     NormChecks.requireOperands(operands);
@@ -247,7 +279,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             null,
             null,
             reuse.meanAddress(),
-            reuse.rstdAddress());
+            reuse.rstdAddress(),
+            operands.stream);
         reuse.fill(rows, source, operands.weight);
         untrue = false;
         return reuse;
@@ -275,7 +308,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @param rstd the same for {@code 1/sqrt(.. + epsilon)}
    * @throws IllegalArgumentException as {@link #forward(Operands, Saved)}
    * @throws IllegalStateException if the norm is closed
-   * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
     NormChecks.requireOperands(operands);
@@ -301,7 +333,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
           mean,
           rstd,
           addressOf(mean),
-          addressOf(rstd));
+          addressOf(rstd),
+          operands.stream);
     } finally {
       guard.release();
       Reference.reachabilityFence(this);
@@ -316,7 +349,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *
    * @throws IllegalArgumentException as {@link #forward(Operands, Saved)}
    * @throws IllegalStateException if the norm is closed
-   * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void infer(Operands operands) {
     NormChecks.requireOperands(operands);
@@ -326,7 +358,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         operands.bias,
         operands.y,
         operands.residual,
-        operands.residualOut);
+        operands.residualOut,
+        operands.stream);
   }
 
   /**
@@ -340,11 +373,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *
    * @param dy the gradient of {@code y}, with its rows, shape and dtype
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or device
-   *     or overlaps another one; if a gradient is asked for that the norm does not have; if {@code
-   *     saved} belongs to another norm
+   *     or overlaps another one; if a gradient is asked for that the norm does not have; if the
+   *     stream is closed, of another device or given on the CPU; if {@code saved} belongs to
+   *     another norm
    * @throws IllegalStateException if the norm or {@code saved} is closed, or {@code saved} is in
    *     use or was never filled
-   * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void backward(Saved saved, TensorView dy, Gradients gradients) {
     guard.acquire();
@@ -389,12 +422,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @param mean the statistics of the forward call; null for RMSNorm
    * @param rstd the statistics of the forward call
    * @param dy the gradient of {@code y}, with its rows, shape and dtype
-   * @param workspace at least {@link #backwardWorkspaceBytes} bytes, contents irrelevant; null if
-   *     neither the weight's nor the bias's gradient is wanted
+   * @param workspace at least {@link #backwardWorkspaceBytes} bytes on the norm's device, contents
+   *     irrelevant; null if neither the weight's nor the bias's gradient is wanted
    * @throws IllegalArgumentException as {@link #backward(Saved, TensorView, Gradients)}, or if the
-   *     workspace is too small
+   *     workspace is closed, too small or on another device
    * @throws IllegalStateException if the norm is closed
-   * @throws UnsupportedOperationException if a tensor is not in host memory
    */
   public final void backward(
       TensorView x,
@@ -403,7 +435,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView rstd,
       TensorView dy,
       Gradients gradients,
-      @Nullable NativeBuffer workspace) {
+      @Nullable OwnedMemory workspace) {
     guard.acquire();
     try {
       long rows = checks.requireMatrix("x", x, input);
@@ -480,11 +512,31 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         + affine
         + ", policy="
         + policy.name()
+        + (device.isCpu() ? "" : ", device=" + device)
         + (guard.isOpen() ? ")" : ", closed)");
   }
 
   String name() {
     return name;
+  }
+
+  /** Allocates memory of the norm's device. */
+  final OwnedMemory allocate(long bytes) {
+    return device.isCpu() ? NativeBuffer.allocate(bytes) : CudaBuffer.allocate(device, bytes);
+  }
+
+  /**
+   * Makes a Saved while the norm is in use. On a CUDA device its workspace is made with it, because
+   * a backward that allocates can't be captured into a CUDA graph.
+   */
+  private Saved makeSaved(long rows) {
+    boolean hasWeight = affine.hasWeight();
+    boolean hasBias = affine.hasBias();
+    long workspace =
+        device.isCpu() || !(hasWeight || hasBias)
+            ? 0
+            : Capi.backwardWorkspace(plan, rows, hasWeight, hasBias);
+    return new Saved(this, rows, workspace);
   }
 
   final Saved forwardNew(
@@ -493,13 +545,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable TensorView bias,
       TensorView y,
       @Nullable TensorView residual,
-      @Nullable TensorView residualOut) {
+      @Nullable TensorView residualOut,
+      @Nullable CudaStream stream) {
     guard.acquire();
     try {
       long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
       TensorView source = residualOut == null ? x : residualOut;
       NormChecks.requireSourceKept(source, y);
-      Saved saved = new Saved(this, rows);
+      Saved saved = makeSaved(rows);
       boolean done = false;
       try {
         forwardRows(
@@ -513,7 +566,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             null,
             null,
             saved.meanAddress(),
-            saved.rstdAddress());
+            saved.rstdAddress(),
+            stream);
         saved.fill(rows, source, weight);
         done = true;
         return saved;
@@ -534,11 +588,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable TensorView bias,
       TensorView y,
       @Nullable TensorView residual,
-      @Nullable TensorView residualOut) {
+      @Nullable TensorView residualOut,
+      @Nullable CudaStream stream) {
     guard.acquire();
     try {
       long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
-      forwardRows(rows, x, weight, bias, y, residual, residualOut, null, null, 0, 0);
+      forwardRows(rows, x, weight, bias, y, residual, residualOut, null, null, 0, 0, stream);
     } finally {
       guard.release();
       Reference.reachabilityFence(this);
@@ -560,7 +615,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable TensorView mean,
       @Nullable TensorView rstd,
       long meanAddress,
-      long rstdAddress) {
+      long rstdAddress,
+      @Nullable CudaStream given) {
+    checks.requireStream(given);
+    CudaStream stream = given == null ? defaultStream : given;
     int held = 0;
     try {
       held |= acquire(x, "x", 1);
@@ -571,7 +629,28 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(residualOut, "residualOut", 1 << 5);
       held |= acquire(mean, "mean", 1 << 6);
       held |= acquire(rstd, "rstd", 1 << 7);
+      held |= acquire(stream, 1 << 8);
       if (rows == 0) {
+        return;
+      }
+      if (stream != null) {
+        Capi.check(
+            Capi.cudaForward(
+                plan,
+                rows,
+                x.address(),
+                stride(x),
+                addressOf(residual),
+                stride(residual),
+                addressOf(weight),
+                addressOf(bias),
+                y.address(),
+                stride(y),
+                addressOf(residualOut),
+                stride(residualOut),
+                meanAddress,
+                rstdAddress,
+                stream.handle()));
         return;
       }
       long bytes = rows * rowBytes(residual == null ? 1 : 3, 1);
@@ -624,6 +703,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       release(residualOut, held, 1 << 5);
       release(mean, held, 1 << 6);
       release(rstd, held, 1 << 7);
+      release(stream, held, 1 << 8);
     }
   }
 
@@ -642,7 +722,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView dy,
       Gradients gradients,
       @Nullable Saved saved,
-      @Nullable NativeBuffer given) {
+      @Nullable OwnedMemory given) {
     NormChecks.requireGradients(gradients);
     TensorView dx = gradients.dx;
     TensorView dweight = gradients.dweight;
@@ -662,9 +742,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
     checks.requireGradient("dweight", dweight, gradients.weightMode, affine.hasWeight());
     checks.requireGradient("dbias", dbias, gradients.biasMode, affine.hasBias());
+    checks.requireStream(gradients.stream);
+    CudaStream stream = gradients.stream == null ? defaultStream : gradients.stream;
 
     CallFrame frame = frames.take();
-    NativeBuffer workspace = null;
+    OwnedMemory workspace = null;
     int held = 0;
     try {
       frame.size(plan, rows, dweight != null, dbias != null);
@@ -674,13 +756,15 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         throw new IllegalArgumentException(
             "workspace: "
                 + (workspace == null ? "null" : workspace.bytes() + " bytes")
-                + "; expected a NativeBuffer of at least "
+                + "; expected at least "
                 + workspaceBytes
                 + " bytes for these gradients");
       }
       if (workspace != null) {
+        checks.requireDevice("workspace", workspace.device());
         if (!workspace.guard().tryAcquire()) {
-          throw new IllegalArgumentException("workspace: is closed; expected an open NativeBuffer");
+          throw new IllegalArgumentException(
+              "workspace: is closed; expected an open " + workspace.name());
         }
         held |= 1 << 9;
       }
@@ -693,6 +777,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(dweight, "dweight", 1 << 6);
       held |= acquire(dbias, "dbias", 1 << 7);
       held |= acquire(dresidual, "dresidual", 1 << 8);
+      held |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
       if (workspaceBytes > 0 || dweight != null || dbias != null) {
         // The native side sees these outputs in the second step only, when dx has been written.
@@ -702,6 +787,38 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             "dweight", dweight, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
         checks.requireApart(
             "dbias", dbias, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
+      }
+      if (saved != null && rows > 0 && dx != null && dx.address() == x.address()) {
+        saved.forget();
+      }
+      if (stream != null) {
+        if (rows > 0 && dx != null || dweight != null || dbias != null) {
+          Capi.check(
+              Capi.cudaBackward(
+                  plan,
+                  rows,
+                  x.address(),
+                  stride(x),
+                  addressOf(weight),
+                  dy.address(),
+                  stride(dy),
+                  meanAddress,
+                  rstdAddress,
+                  addressOf(dresidual),
+                  stride(dresidual),
+                  addressOf(dx),
+                  stride(dx),
+                  workspaceAddress,
+                  workspaceBytes,
+                  addressOf(dweight),
+                  dweight == null ? 0 : dweight.dtype().code(),
+                  dweight == null ? Capi.GRADIENT_ABSENT : modeOf(gradients.weightMode),
+                  addressOf(dbias),
+                  dbias == null ? 0 : dbias.dtype().code(),
+                  dbias == null ? Capi.GRADIENT_ABSENT : modeOf(gradients.biasMode),
+                  stream.handle()));
+        }
+        return;
       }
       if (rows > 0 && (dx != null || dweight != null || dbias != null)) {
         frame.backward.set(
@@ -722,9 +839,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             workspaceBytes,
             dweight != null,
             dbias != null);
-        if (saved != null && dx != null && dx.address() == x.address()) {
-          saved.forget();
-        }
         long bytes = rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), 1);
         frame.run(frame.backward, frame.groups(), bytes);
       }
@@ -753,6 +867,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       release(dweight, held, 1 << 6);
       release(dbias, held, 1 << 7);
       release(dresidual, held, 1 << 8);
+      release(stream, held, 1 << 10);
       if (workspace != null && (held & 1 << 9) != 0) {
         workspace.guard().release();
       }
@@ -780,6 +895,21 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       view.release((held & bit) != 0);
     }
     Reference.reachabilityFence(view);
+  }
+
+  private static int acquire(@Nullable CudaStream stream, int bit) {
+    if (stream == null) {
+      return 0;
+    }
+    stream.acquire();
+    return bit;
+  }
+
+  private static void release(@Nullable CudaStream stream, int held, int bit) {
+    if (stream != null && (held & bit) != 0) {
+      stream.release();
+    }
+    Reference.reachabilityFence(stream);
   }
 
   private static long addressOf(@Nullable TensorView view) {
@@ -825,6 +955,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private Affine affine;
     private @Nullable NormPolicy policy;
     private VectorLevel vectorLevel = VectorLevel.BEST;
+    private Device device = Device.CPU;
     private int threads = Math.min(ForkJoinPool.getCommonPoolParallelism() + 1, MAX_THREADS);
     private Executor executor = ForkJoinPool.commonPool();
 
@@ -906,6 +1037,18 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
+     * Sets where the norm runs, and where all of its tensors are. The CPU if not set. The device
+     * never changes a bit of the results. On a CUDA device threads, executor and vector level have
+     * no part.
+     *
+     * @see Cuda
+     */
+    public B device(Device device) {
+      this.device = Objects.requireNonNull(device, "device");
+      return self();
+    }
+
+    /**
      * Sets how many threads at most work on one call, the calling thread among them. That of the
      * common pool and one more, but at most 1024, if not set. 1: everything runs in the calling
      * thread. The number never changes a bit of the results.
@@ -945,8 +1088,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     /**
      * Returns the norm.
      *
+     * @throws IllegalArgumentException if there is no such CUDA device
      * @throws IllegalStateException if input dtype or policy is not set
-     * @throws UnsupportedOperationException if this machine does not have the vector level
+     * @throws UnsupportedOperationException if this machine does not have the vector level, or not
+     *     CUDA, with the reason
+     * @throws CudaException if CUDA reports an error, its own or that of earlier work
      * @throws UnsatisfiedLinkError if the native library can't be loaded; the message says what to
      *     do
      */

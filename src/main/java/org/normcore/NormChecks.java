@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  */
 final class NormChecks {
   private final NormKind kind;
+  private final Device device;
   private final long[] normalizedShape;
   private final long hiddenSize;
   private final DType input;
@@ -23,6 +24,7 @@ final class NormChecks {
 
   NormChecks(
       NormKind kind,
+      Device device,
       long[] normalizedShape,
       long hiddenSize,
       DType input,
@@ -31,6 +33,7 @@ final class NormChecks {
       DType statistics,
       Affine affine) {
     this.kind = kind;
+    this.device = device;
     this.normalizedShape = normalizedShape;
     this.hiddenSize = hiddenSize;
     this.input = input;
@@ -167,7 +170,7 @@ final class NormChecks {
     }
   }
 
-  private static void requireTensor(String argument, @Nullable TensorView view, DType dtype) {
+  private void requireTensor(String argument, @Nullable TensorView view, DType dtype) {
     if (view == null) {
       throw new IllegalArgumentException(argument + ": null; expected a tensor");
     }
@@ -175,9 +178,29 @@ final class NormChecks {
       throw new IllegalArgumentException(
           argument + ": dtype " + view.dtype() + "; expected " + dtype);
     }
-    if (view.device() != Device.CPU) {
-      throw new UnsupportedOperationException(
-          argument + ": is on " + view.device() + "; " + Cuda.unavailabilityCause().getMessage());
+    requireDevice(argument, view.device());
+  }
+
+  /** Checks that a tensor, or memory, is where the norm is. */
+  void requireDevice(String argument, Device actual) {
+    if (actual != device && !actual.equals(device)) {
+      throw new IllegalArgumentException(
+          argument + ": is on " + actual + "; expected it on " + device + ", as the norm is");
+    }
+  }
+
+  /** Checks that a stream, if there is one, is of the norm's device. */
+  void requireStream(@Nullable CudaStream stream) {
+    if (stream == null) {
+      return;
+    }
+    if (device.isCpu()) {
+      throw new IllegalArgumentException(
+          "stream: given as " + stream + ", but the norm is on the CPU; expected none");
+    }
+    if (!stream.device().equals(device)) {
+      throw new IllegalArgumentException(
+          "stream: " + stream + "; expected one of " + device + ", as the norm is");
     }
   }
 

@@ -4,8 +4,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The tensors of a forward call, by name: {@code x} and {@code y} and, as the norm has them, {@code
- * weight}, {@code bias} and the pair of the residual-fused form. Immutable; each method returns new
- * operands. Keep them and pass them again where nothing may be allocated.
+ * weight}, {@code bias} and the pair of the residual-fused form; and on a CUDA device the stream.
+ * Immutable; each method returns new operands. Keep them and pass them again where nothing may be
+ * allocated.
  */
 public final class Operands {
   final TensorView x;
@@ -14,6 +15,7 @@ public final class Operands {
   final @Nullable TensorView bias;
   final @Nullable TensorView residual;
   final @Nullable TensorView residualOut;
+  final @Nullable CudaStream stream;
 
   private Operands(
       TensorView x,
@@ -21,13 +23,15 @@ public final class Operands {
       @Nullable TensorView weight,
       @Nullable TensorView bias,
       @Nullable TensorView residual,
-      @Nullable TensorView residualOut) {
+      @Nullable TensorView residualOut,
+      @Nullable CudaStream stream) {
     this.x = x;
     this.y = y;
     this.weight = weight;
     this.bias = bias;
     this.residual = residual;
     this.residualOut = residualOut;
+    this.stream = stream;
   }
 
   /**
@@ -40,7 +44,7 @@ public final class Operands {
    */
   public static Operands of(TensorView x, TensorView y) {
     return new Operands(
-        TensorView.required("x", x), TensorView.required("y", y), null, null, null, null);
+        TensorView.required("x", x), TensorView.required("y", y), null, null, null, null, null);
   }
 
   /**
@@ -48,7 +52,7 @@ public final class Operands {
    * null for none.
    */
   public Operands weight(@Nullable TensorView weight) {
-    return new Operands(x, y, weight, bias, residual, residualOut);
+    return new Operands(x, y, weight, bias, residual, residualOut, stream);
   }
 
   /**
@@ -56,7 +60,7 @@ public final class Operands {
    * for none.
    */
   public Operands bias(@Nullable TensorView bias) {
-    return new Operands(x, y, weight, bias, residual, residualOut);
+    return new Operands(x, y, weight, bias, residual, residualOut, stream);
   }
 
   /**
@@ -73,7 +77,17 @@ public final class Operands {
         weight,
         bias,
         TensorView.required("residual", residual),
-        TensorView.required("residualOut", residualOut));
+        TensorView.required("residualOut", residualOut),
+        stream);
+  }
+
+  /**
+   * Returns these operands with the stream that the work goes into, of the norm's device; null for
+   * the device's default stream. The memory of all tensors must stay valid until the stream has
+   * done the work. A norm on the CPU takes none.
+   */
+  public Operands stream(@Nullable CudaStream stream) {
+    return new Operands(x, y, weight, bias, residual, residualOut, stream);
   }
 
   /** Returns the input. */
@@ -106,7 +120,12 @@ public final class Operands {
     return residualOut;
   }
 
-  /** Names the tensors that are there. */
+  /** Returns the stream, or null for the device's default stream and on the CPU. */
+  public @Nullable CudaStream stream() {
+    return stream;
+  }
+
+  /** Names what is there. */
   @Override
   public String toString() {
     return "Operands(x="
@@ -116,6 +135,7 @@ public final class Operands {
         + (weight == null ? "" : ", weight=" + weight)
         + (bias == null ? "" : ", bias=" + bias)
         + (residual == null ? "" : ", residual=" + residual + ", residualOut=" + residualOut)
+        + (stream == null ? "" : ", stream=" + stream)
         + ")";
   }
 }

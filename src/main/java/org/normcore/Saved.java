@@ -16,6 +16,14 @@ import org.normcore.internal.UseGuard;
  * which grows on the first backward that wants them and is kept. Freed by {@link #close()}, or some
  * time after the object has become unreachable. One call at a time may use it; a second one is
  * refused.
+ *
+ * <p>On a CUDA device. The memory is the device's, and all of it, the workspace for all gradients
+ * that the norm has included, is allocated at once: forward and backward allocate nothing and can
+ * be captured into a CUDA graph. The backward must come after the forward on the device: in the
+ * same stream, or in one that waits for it; and so must the next forward after the backward. A
+ * forward of {@link Norm#newSaved} memory should be preferred to one that makes a new {@code
+ * Saved}, because allocating and closing hold up the whole device: closing waits until it has done
+ * all of its work.
  */
 public final class Saved implements AutoCloseable {
   private static final String NAME = "Saved";
@@ -23,20 +31,32 @@ public final class Saved implements AutoCloseable {
   private final Norm norm;
   private final long capacity;
   private final UseGuard guard = new UseGuard(NAME);
-  private final NativeBuffer statistics;
+  private final OwnedMemory statistics;
   private final long meanOffset;
-  private @Nullable NativeBuffer workspace;
+  private @Nullable OwnedMemory workspace;
 
   private long rows;
   private @Nullable TensorView x;
   private @Nullable TensorView weight;
 
-  Saved(Norm norm, long capacity) {
+  /** Makes an empty one with as much workspace to begin with. */
+  Saved(Norm norm, long capacity, long workspaceBytes) {
     this.norm = norm;
     this.capacity = capacity;
     long bytes = capacity * norm.statisticsDType().bytes();
     this.meanOffset = norm.kind() == NormKind.LAYER_NORM ? bytes : -1;
-    this.statistics = NativeBuffer.allocate(meanOffset < 0 ? bytes : 2 * bytes);
+    this.statistics = norm.allocate(meanOffset < 0 ? bytes : 2 * bytes);
+    if (workspaceBytes > 0) {
+      boolean done = false;
+      try {
+        this.workspace = norm.allocate(workspaceBytes);
+        done = true;
+      } finally {
+        if (!done) {
+          statistics.close();
+        }
+      }
+    }
   }
 
   /**
@@ -82,6 +102,7 @@ public final class Saved implements AutoCloseable {
    * then on.
    *
    * @throws IllegalStateException if a call is using it
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
    */
   @Override
   public void close() {
@@ -89,18 +110,24 @@ public final class Saved implements AutoCloseable {
       return;
     }
     guard.acquireExclusive();
+    boolean refused = false;
     try {
       statistics.close();
     } catch (IllegalStateException e) {
-      guard.release();
+      refused = true;
       throw e;
+    } finally {
+      if (refused) {
+        guard.release();
+      } else {
+        x = null;
+        weight = null;
+        guard.closeExclusive();
+        if (workspace != null) {
+          workspace.close();
+        }
+      }
     }
-    if (workspace != null) {
-      workspace.close();
-    }
-    x = null;
-    weight = null;
-    guard.closeExclusive();
   }
 
   /** Returns, for example, {@code Saved(512 rows of RmsNorm)}. */
@@ -163,12 +190,12 @@ public final class Saved implements AutoCloseable {
    * The workspace, grown to the given size if it is smaller. To be called by the one call that uses
    * this object.
    */
-  NativeBuffer workspace(long bytes) {
-    NativeBuffer present = workspace;
+  OwnedMemory workspace(long bytes) {
+    OwnedMemory present = workspace;
     if (present != null && present.bytes() >= bytes) {
       return present;
     }
-    NativeBuffer grown = NativeBuffer.allocate(bytes);
+    OwnedMemory grown = norm.allocate(bytes);
     workspace = grown;
     if (present != null) {
       present.close();

@@ -18,6 +18,7 @@ import java.util.Objects;
 import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
 import org.normcore.internal.Capi;
+import org.normcore.internal.CudaCapi;
 import org.normcore.internal.Memory;
 
 /**
@@ -26,8 +27,8 @@ import org.normcore.internal.Memory;
  *
  * <p>A view never owns memory. It keeps the object it was made from (a pointer, a buffer)
  * reachable, and {@link #withOwner} does so for any other object. If that object is a {@link
- * NativeBuffer} that has been closed, or a pointer that has been deallocated, operations on the
- * view are refused. Views of plain addresses are trusted.
+ * NativeBuffer} or {@link CudaBuffer} that has been closed, or a pointer that has been deallocated,
+ * operations on the view are refused. Views of plain addresses are trusted.
  *
  * <p>The elements of a row, that is along the last dimension, are contiguous. All leading
  * dimensions are flattened into rows, {@link #rowStride()} elements apart. Any alignment will do.
@@ -50,7 +51,7 @@ public final class TensorView {
   private final long rowCount;
   private final long rowStride;
   private final long capacity;
-  private final @Nullable NativeBuffer buffer;
+  private final @Nullable OwnedMemory memory;
   private final @Nullable Pointer pointer;
   private final @Nullable Object owner;
 
@@ -61,7 +62,7 @@ public final class TensorView {
       long[] shape,
       long rowStride,
       long capacity,
-      @Nullable NativeBuffer buffer,
+      @Nullable OwnedMemory memory,
       @Nullable Pointer pointer,
       @Nullable Object owner) {
     this.address = address;
@@ -73,7 +74,7 @@ public final class TensorView {
     this.rowCount = leading(this.shape);
     this.rowStride = rowStride == UNKNOWN ? rowLength : rowStride;
     this.capacity = capacity;
-    this.buffer = buffer;
+    this.memory = memory;
     this.pointer = pointer;
     this.owner = owner;
     checkArgument(
@@ -123,6 +124,18 @@ public final class TensorView {
    * @throws IllegalArgumentException if the pointer is null, or too small for the shape
    */
   public static TensorView of(Pointer pointer, DType dtype, long... shape) {
+    return of(pointer, dtype, Device.CPU, shape);
+  }
+
+  /**
+   * Returns a view of the memory at a JavaCPP pointer's position, on the given device: for pointers
+   * that the CUDA presets or a framework have set to device memory. Otherwise as {@link
+   * #of(Pointer, DType, long...)}. That the memory is that device's is looked at by the calls that
+   * use it, as far as the CUDA driver knows.
+   *
+   * @throws IllegalArgumentException if the pointer is null, or too small for the shape
+   */
+  public static TensorView of(Pointer pointer, DType dtype, Device device, long... shape) {
     if (pointer == null) {
       throw new IllegalArgumentException("pointer: null; expected the memory of a tensor");
     }
@@ -133,7 +146,7 @@ public final class TensorView {
     return new TensorView(
         isNull ? 0 : pointer.address() + pointer.position() * size,
         dtype,
-        Device.CPU,
+        device,
         shape,
         UNKNOWN,
         bytes,
@@ -188,9 +201,10 @@ public final class TensorView {
     return new TensorView(address, dtype, device, shape, UNKNOWN, UNKNOWN, null, null, null);
   }
 
-  static TensorView ofBuffer(
-      NativeBuffer buffer, long address, long capacity, DType dtype, long... shape) {
-    return new TensorView(address, dtype, Device.CPU, shape, UNKNOWN, capacity, buffer, null, null);
+  static TensorView ofMemory(
+      OwnedMemory memory, long address, long capacity, DType dtype, long... shape) {
+    return new TensorView(
+        address, dtype, memory.device(), shape, UNKNOWN, capacity, memory, null, null);
   }
 
   /**
@@ -206,22 +220,22 @@ public final class TensorView {
         elements,
         rowLength);
     return new TensorView(
-        address, dtype, device, shape, elements, capacity, buffer, pointer, owner);
+        address, dtype, device, shape, elements, capacity, memory, pointer, owner);
   }
 
   /**
    * Returns the same tensor, which keeps the given object reachable too. If that is a {@link
-   * NativeBuffer}, operations on the view are refused once it is closed.
+   * NativeBuffer} or a {@link CudaBuffer}, operations on the view are refused once it is closed.
    */
   public TensorView withOwner(Object keepAlive) {
     Objects.requireNonNull(keepAlive, "keepAlive");
-    if (buffer == null && keepAlive instanceof NativeBuffer kept) {
+    if (memory == null && keepAlive instanceof OwnedMemory kept) {
       return new TensorView(
           address, dtype, device, shape, rowStride, capacity, kept, pointer, owner);
     }
     Object kept = owner == null ? keepAlive : new Object[] {owner, keepAlive};
     return new TensorView(
-        address, dtype, device, shape, rowStride, capacity, buffer, pointer, kept);
+        address, dtype, device, shape, rowStride, capacity, memory, pointer, kept);
   }
 
   /**
@@ -242,7 +256,7 @@ public final class TensorView {
         elementsOf(dtype, shape),
         elements,
         this);
-    return new TensorView(address, dtype, device, shape, UNKNOWN, capacity, buffer, pointer, owner);
+    return new TensorView(address, dtype, device, shape, UNKNOWN, capacity, memory, pointer, owner);
   }
 
   /**
@@ -266,7 +280,7 @@ public final class TensorView {
         new long[] {end - begin, rowLength},
         rowStride,
         capacity == UNKNOWN || begin == end ? capacity : capacity - offset,
-        buffer,
+        memory,
         pointer,
         owner);
   }
@@ -387,11 +401,7 @@ public final class TensorView {
     required("source", source);
     source.checkHost("source");
     checkHost("target");
-    checkArgument(
-        Arrays.equals(shape, source.shape),
-        "source: shape %s; expected %s, as the target has",
-        Arrays.toString(source.shape),
-        Arrays.toString(shape));
+    checkSameShape(source);
     boolean same =
         address == source.address
             && rowStride == source.rowStride
@@ -410,6 +420,72 @@ public final class TensorView {
               address + row * rowStride * dtype.bytes(),
               dtype.code(),
               run);
+        }
+      } finally {
+        release(held);
+        Reference.reachabilityFence(this);
+      }
+    } finally {
+      source.release(heldSource);
+      Reference.reachabilityFence(source);
+    }
+    return this;
+  }
+
+  /**
+   * Copies all elements of a tensor of the same shape and dtype, between a CUDA device and the
+   * host, within a device or between devices, when the stream comes to it. Rows that are not
+   * contiguous are copied one by one.
+   *
+   * <p>Both memories must stay valid, and host memory untouched, until the stream has done the
+   * copy; with host memory that CUDA does not know the call may wait for it. {@link
+   * CudaStream#synchronize()} tells when the elements are there.
+   *
+   * @param stream a stream of the device that the source or the target is on
+   * @return this
+   * @throws IllegalArgumentException if an argument is null or closed, the shapes or dtypes differ,
+   *     the two overlap, both are in host memory, or the stream is of another device
+   * @throws UnsupportedOperationException if CUDA is not available
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   */
+  public TensorView copyFrom(TensorView source, CudaStream stream) {
+    required("source", source);
+    checkArgument(
+        !device.isCpu() || !source.device.isCpu(),
+        "source: %s and the target both are in host memory; expected one on a CUDA device",
+        source);
+    if (stream == null || !stream.device().equals(source.device)) {
+      CudaStream.requireOf(device.isCpu() ? source.device : device, stream);
+    }
+    checkArgument(
+        dtype == source.dtype,
+        "source: dtype %s; expected %s, as the target has",
+        source.dtype,
+        dtype);
+    checkSameShape(source);
+    checkArgument(
+        !device.equals(source.device) || !overlaps(source),
+        "source: %s overlaps the target %s",
+        source,
+        this);
+    boolean heldSource = source.acquire("source");
+    try {
+      boolean held = acquire("target");
+      try {
+        stream.acquire();
+        try {
+          boolean whole = isContiguous() && source.isContiguous();
+          long run = whole ? elements : rowLength;
+          for (long done = 0, row = 0; done < elements; done += run, row++) {
+            CudaCapi.copy(
+                stream.device().index(),
+                address + row * rowStride * dtype.bytes(),
+                source.address + row * source.rowStride * dtype.bytes(),
+                run * dtype.bytes(),
+                stream.handle());
+          }
+        } finally {
+          stream.release();
         }
       } finally {
         release(held);
@@ -546,19 +622,19 @@ public final class TensorView {
     if (pointer != null && pointer.isNull()) {
       throw new IllegalArgumentException(name + ": the Pointer under it has been deallocated");
     }
-    if (buffer == null) {
+    if (memory == null) {
       return false;
     }
-    if (!buffer.guard().tryAcquire()) {
+    if (!memory.guard().tryAcquire()) {
       throw new IllegalArgumentException(
-          name + ": the NativeBuffer under it is closed; expected an open one");
+          name + ": the " + memory.name() + " under it is closed; expected an open one");
     }
     return true;
   }
 
   void release(boolean acquired) {
-    if (acquired && buffer != null) {
-      buffer.guard().release();
+    if (acquired && memory != null) {
+      memory.guard().release();
     }
   }
 
@@ -604,8 +680,19 @@ public final class TensorView {
   private void checkHost(String name) {
     if (!device.isCpu()) {
       throw new UnsupportedOperationException(
-          name + ": is on " + device + "; copies work on host memory only");
+          name
+              + ": is on "
+              + device
+              + "; expected host memory: copy it there first, by TensorView.copyFrom(source, stream)");
     }
+  }
+
+  private void checkSameShape(TensorView source) {
+    checkArgument(
+        Arrays.equals(shape, source.shape),
+        "source: shape %s; expected %s, as the target has",
+        Arrays.toString(source.shape),
+        Arrays.toString(shape));
   }
 
   private void checkLength(int length) {

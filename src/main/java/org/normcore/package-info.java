@@ -26,16 +26,34 @@
  * }</pre>
  *
  * <p>Tensors come as {@link org.normcore.TensorView}: JavaCPP pointers, direct buffers, plain
- * addresses, or {@link org.normcore.NativeBuffer} for those who have no memory of their own. Where
- * a norm rounds is a {@link org.normcore.NormPolicy}; {@link org.normcore.ModelType} knows which
- * one fits a Hugging Face model.
+ * addresses, or {@link org.normcore.NativeBuffer} and {@link org.normcore.CudaBuffer} for those who
+ * have no memory of their own. Where a norm rounds is a {@link org.normcore.NormPolicy}; {@link
+ * org.normcore.ModelType} knows which one fits a Hugging Face model.
+ *
+ * <p>On a CUDA device everything is the same but where the tensors lie, and that a call returns as
+ * soon as its work is in the stream; {@link org.normcore.Cuda} tells whether there is one.
+ *
+ * <pre>{@code
+ * Device gpu = Device.cuda(0);
+ * try (RmsNorm norm = RmsNorm.builder(4096).device(gpu)
+ *         .epsilon(1e-5).input(bf16).policy(NormPolicy.HUGGING_FACE_LLAMA).build();
+ *     CudaStream stream = CudaStream.create(gpu);
+ *     CudaBuffer xs = CudaBuffer.allocate(gpu, bf16, 8, 4096);
+ *     CudaBuffer ws = CudaBuffer.allocate(gpu, bf16, 4096)) {
+ *   TensorView x = xs.view(bf16, 8, 4096).copyFrom(hostX, stream);
+ *   TensorView weight = ws.view(bf16, 4096).copyFrom(hostWeight, stream);
+ *   norm.infer(Operands.of(x, x).weight(weight).stream(stream));
+ *   hostX.copyFrom(x, stream);
+ *   stream.synchronize();
+ * }
+ * }</pre>
  *
  * <p>Footprint. A norm takes a few hundred bytes, and a few kilobytes more once its calls run in
  * several threads. A {@link org.normcore.Saved} takes 4 bytes per row (LayerNorm 8; double that
- * with float64 compute), and after the first backward that wants a weight's gradient its workspace,
- * of the size that {@link org.normcore.Norm#backwardWorkspaceBytes} tells. Calls that reuse a
- * {@code Saved}, and inference, allocate nothing. No thread is started, except one that frees what
- * was not closed.
+ * with float64 compute), and after the first backward that wants a weight's gradient, on a CUDA
+ * device from the beginning, its workspace, of the size that {@link
+ * org.normcore.Norm#backwardWorkspaceBytes} tells. Calls that reuse a {@code Saved}, and inference,
+ * allocate nothing. No thread is started, except one that frees what was not closed.
  *
  * <p>Nullness is marked with JSpecify, so Kotlin sees it. Everything that holds native memory is
  * {@link java.lang.AutoCloseable}: {@code use} in Kotlin, {@code Using} in Scala.

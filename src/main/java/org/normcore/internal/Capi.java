@@ -5,6 +5,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
+import org.normcore.CudaException;
 import org.normcore.NormcoreException;
 import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_norm_spec;
@@ -22,6 +23,15 @@ public final class Capi {
 
   /** The status of a call that did what it was asked for. */
   public static final int OK = normcore.NC_OK;
+
+  /** The device type of the CPU. */
+  public static final int DEVICE_CPU = normcore.NC_DEVICE_CPU;
+
+  /** The device type of CUDA devices. */
+  public static final int DEVICE_CUDA = normcore.NC_DEVICE_CUDA;
+
+  /** The mode of a gradient that is not wanted. */
+  public static final int GRADIENT_ABSENT = normcore.NC_GRADIENT_ABSENT;
 
   /** The mode of a gradient that is written. */
   public static final int GRADIENT_WRITE = normcore.NC_GRADIENT_WRITE;
@@ -65,7 +75,9 @@ public final class Capi {
       int residualRounding,
       int cpuLevel,
       long hiddenSize,
-      double epsilon) {
+      double epsilon,
+      int deviceType,
+      int deviceIndex) {
     NativeLibrary.ensureLoaded();
     // Not allocated by JavaCPP, which refuses that in a process whose native memory is large beside
     // its Java heap.
@@ -85,7 +97,9 @@ public final class Capi {
           .residual_rounding(residualRounding)
           .cpu_level(cpuLevel)
           .hidden_size(hiddenSize)
-          .epsilon(epsilon);
+          .epsilon(epsilon)
+          .device_type(deviceType)
+          .device_index(deviceIndex);
       long[] plan = new long[1];
       check(normcore.nc_norm_plan_create(spec, plan));
       return plan[0];
@@ -132,6 +146,90 @@ public final class Capi {
         residualOutStride,
         mean,
         rstd);
+  }
+
+  /** Puts a forward of a CUDA device's plan into a stream and returns the status. */
+  public static int cudaForward(
+      long plan,
+      long rows,
+      long x,
+      long xStride,
+      long residual,
+      long residualStride,
+      long weight,
+      long bias,
+      long y,
+      long yStride,
+      long residualOut,
+      long residualOutStride,
+      long mean,
+      long rstd,
+      long stream) {
+    return normcore.nc_cuda_norm_forward(
+        plan,
+        rows,
+        x,
+        xStride,
+        residual,
+        residualStride,
+        weight,
+        bias,
+        y,
+        yStride,
+        residualOut,
+        residualOutStride,
+        mean,
+        rstd,
+        stream);
+  }
+
+  /** Puts a backward of a CUDA device's plan into a stream and returns the status. */
+  public static int cudaBackward(
+      long plan,
+      long rows,
+      long x,
+      long xStride,
+      long weight,
+      long dy,
+      long dyStride,
+      long mean,
+      long rstd,
+      long dresidual,
+      long dresidualStride,
+      long dx,
+      long dxStride,
+      long workspace,
+      long workspaceBytes,
+      long dweight,
+      int dweightType,
+      int dweightMode,
+      long dbias,
+      int dbiasType,
+      int dbiasMode,
+      long stream) {
+    return normcore.nc_cuda_norm_backward(
+        plan,
+        rows,
+        x,
+        xStride,
+        weight,
+        dy,
+        dyStride,
+        mean,
+        rstd,
+        dresidual,
+        dresidualStride,
+        dx,
+        dxStride,
+        workspace,
+        workspaceBytes,
+        dweight,
+        dweightType,
+        dweightMode,
+        dbias,
+        dbiasType,
+        dbiasMode,
+        stream);
   }
 
   /** Returns the number of row groups of a backward. */
@@ -201,6 +299,7 @@ public final class Capi {
       case normcore.NC_INVALID_ARGUMENT -> new IllegalArgumentException(inJavaNames(message));
       case normcore.NC_UNSUPPORTED -> new UnsupportedOperationException(message);
       case normcore.NC_OUT_OF_MEMORY -> throw new OutOfMemoryError(message);
+      case normcore.NC_CUDA_ERROR -> new CudaException(message);
       default -> new NormcoreException("status " + status + ": " + message);
     };
   }

@@ -1,0 +1,98 @@
+package org.normcore.internal;
+
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Loader;
+import org.jspecify.annotations.Nullable;
+import org.normcore.CudaDevice;
+import org.normcore.Device;
+import org.normcore.internal.capi.global.normcore;
+import org.normcore.internal.capi.nc_cuda_device;
+
+/**
+ * The CUDA part of the C interface with statuses turned into exceptions. {@code normcore.h} says
+ * what each call does.
+ *
+ * <p>Work on a plan is not here: its calls return the status, see {@link Capi}.
+ */
+public final class CudaCapi {
+  private CudaCapi() {}
+
+  /** Returns why there is no CUDA device, or null if there is one. */
+  public static @Nullable String unavailability() {
+    NativeLibrary.ensureLoaded();
+    return normcore.nc_cuda_device_count(new int[1]) == normcore.NC_OK ? null : Capi.lastError();
+  }
+
+  /** Returns the number of CUDA devices, 0 if CUDA is unavailable. */
+  public static int deviceCount() {
+    NativeLibrary.ensureLoaded();
+    int[] count = new int[1];
+    return normcore.nc_cuda_device_count(count) == normcore.NC_OK ? count[0] : 0;
+  }
+
+  /** Returns what a device is. */
+  public static CudaDevice device(int index) {
+    NativeLibrary.ensureLoaded();
+    ByteBuffer memory =
+        ByteBuffer.allocateDirect(Loader.sizeof(nc_cuda_device.class))
+            .order(ByteOrder.nativeOrder());
+    try (nc_cuda_device answer = new nc_cuda_device(new BytePointer(memory))) {
+      answer.struct_size(answer.sizeof());
+      Capi.check(normcore.nc_cuda_device_query(index, answer));
+      return new CudaDevice(
+          Device.cuda(index),
+          answer.name().getString(),
+          answer.compute_capability(),
+          answer.multiprocessors(),
+          answer.memory_bytes());
+    } finally {
+      Reference.reachabilityFence(memory);
+    }
+  }
+
+  /** Returns the address of new memory of a device. */
+  public static long allocate(int device, long bytes) {
+    NativeLibrary.ensureLoaded();
+    long[] address = new long[1];
+    Capi.check(normcore.nc_cuda_allocate(device, bytes, address));
+    return address[0];
+  }
+
+  /** Frees memory of a device. */
+  public static void free(int device, long address) {
+    Capi.check(normcore.nc_cuda_free(device, address));
+  }
+
+  /** Copies bytes between any two of host memory and devices. */
+  public static void copy(int device, long target, long source, long bytes, long stream) {
+    NativeLibrary.ensureLoaded();
+    Capi.check(normcore.nc_cuda_copy(device, target, source, bytes, stream));
+  }
+
+  /** Sets bytes of a device's memory to 0. */
+  public static void zero(int device, long address, long bytes, long stream) {
+    Capi.check(normcore.nc_cuda_zero(device, address, bytes, stream));
+  }
+
+  /** Returns the address of a new stream. */
+  public static long createStream(int device) {
+    NativeLibrary.ensureLoaded();
+    long[] stream = new long[1];
+    Capi.check(normcore.nc_cuda_stream_create(device, stream));
+    return stream[0];
+  }
+
+  /** Destroys a stream. */
+  public static void destroyStream(int device, long stream) {
+    Capi.check(normcore.nc_cuda_stream_destroy(device, stream));
+  }
+
+  /** Waits until a stream has done everything. */
+  public static void synchronizeStream(int device, long stream) {
+    NativeLibrary.ensureLoaded();
+    Capi.check(normcore.nc_cuda_stream_synchronize(device, stream));
+  }
+}
