@@ -54,14 +54,10 @@ void find(Cuda& answer) {
          "path, or name the file in %s (dlopen: %s)",
          kLibrary, kVariable, why);
   }
-  try {
-    const CudaPlugin& plugin = table_of(library, name);
-    answer.devices = devices_of(plugin);
-    answer.plugin = &plugin;
-  } catch (...) {
-    dlclose(library);
-    throw;
-  }
+  // What turns out to be of no use stays loaded: once its code has run, unloading is a risk without a gain.
+  const CudaPlugin& plugin = table_of(library, name);
+  answer.devices = devices_of(plugin);
+  answer.plugin = &plugin;
 }
 
 Cuda found() {

@@ -21,6 +21,67 @@ static int64_t at(const void* p) { return (int64_t)(intptr_t)p; }
 
 static void expect_near(float value, double expected, const char* what) { expect(fabs(value - expected) < 1e-5, what); }
 
+/* The same on a CUDA device, or the sentence that says why there is none. */
+static void cuda(nc_norm_spec spec) {
+  const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};
+  float y[2][2], dx[2][2], gradients[4];
+  nc_cuda_device device;
+  int64_t plan = 0, bytes = 0, workspace = 0, stream = 0, memory = 0, dx_at, gradients_at, dy_at, weight_at, y_at,
+          mean_at;
+  int32_t count = 0;
+
+  const int32_t status = nc_cuda_device_count(&count);
+  if (status == NC_UNSUPPORTED) {
+    expect(strncmp(nc_last_error(), "CUDA: ", 6) == 0, "why there is no CUDA");
+    return;
+  }
+  ok(status, "nc_cuda_device_count");
+  expect(count > 0, "there is a device");
+  device.struct_size = sizeof device;
+  ok(nc_cuda_device_query(0, &device), "nc_cuda_device_query");
+  expect(strlen(device.name) > 0 && device.memory_bytes > 0, "the device is described");
+
+  spec.device_type = NC_DEVICE_CUDA;
+  ok(nc_norm_plan_create(&spec, &plan), "nc_norm_plan_create");
+  ok(nc_cuda_stream_create(0, &stream), "nc_cuda_stream_create");
+  ok(nc_cuda_allocate(0, 1024, &memory), "nc_cuda_allocate");
+  expect(memory != 0 && memory % 256 == 0, "device memory is 256-byte aligned");
+  ok(nc_norm_backward_workspace(plan, 2, 1, 1, &bytes), "nc_norm_backward_workspace");
+  ok(nc_cuda_allocate(0, bytes, &workspace), "nc_cuda_allocate");
+  dy_at = memory + 64;
+  weight_at = memory + 128; /* the bias 64 bytes after it, and so on */
+  y_at = memory + 256;
+  mean_at = memory + 320;
+  dx_at = memory + 448;
+  gradients_at = memory + 512;
+  ok(nc_cuda_zero(0, memory, 1024, stream), "nc_cuda_zero");
+  ok(nc_cuda_copy(0, memory, at(x), sizeof x, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, dy_at, at(dy), sizeof dy, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, weight_at, at(weight), sizeof weight, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, weight_at + 64, at(bias), sizeof bias, stream), "nc_cuda_copy");
+  ok(nc_cuda_norm_forward(plan, 2, memory, 2, 0, 0, weight_at, weight_at + 64, y_at, 2, 0, 0, mean_at, mean_at + 64,
+                          stream),
+     "nc_cuda_norm_forward");
+  ok(nc_cuda_norm_backward(plan, 2, memory, 2, weight_at, dy_at, 2, mean_at, mean_at + 64, 0, 0, dx_at, 2, workspace,
+                           bytes, gradients_at, NC_FLOAT32, NC_GRADIENT_WRITE, gradients_at + 8, NC_FLOAT32,
+                           NC_GRADIENT_WRITE, stream),
+     "nc_cuda_norm_backward");
+  ok(nc_cuda_copy(0, at(y), y_at, sizeof y, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, at(dx), dx_at, sizeof dx, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, at(gradients), gradients_at, sizeof gradients, stream), "nc_cuda_copy");
+  ok(nc_cuda_stream_synchronize(0, stream), "nc_cuda_stream_synchronize");
+  expect_near(y[0][0], -1, "y[0][0] of CUDA");
+  expect_near(y[1][1], -2, "y[1][1] of CUDA");
+  expect_near(dx[1][0], 0, "dx[1][0] of CUDA");
+  expect_near(gradients[1], -1, "dweight[1] of CUDA");
+  expect_near(gradients[2], 1, "dbias[0] of CUDA");
+
+  ok(nc_cuda_free(0, workspace), "nc_cuda_free");
+  ok(nc_cuda_free(0, memory), "nc_cuda_free");
+  ok(nc_cuda_stream_destroy(0, stream), "nc_cuda_stream_destroy");
+  ok(nc_norm_plan_destroy(plan), "nc_norm_plan_destroy");
+}
+
 int main(void) {
   const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};
   float y[2][2], mean[2], rstd[2], dx[2][2], dweight[2], dbias[2];
@@ -71,6 +132,8 @@ int main(void) {
 
   ok(nc_convert(at(weight), NC_FLOAT32, at(bf16), NC_BFLOAT16, 2), "nc_convert");
   expect(bf16[0] == 0x4000 && bf16[1] == 0x3F80, "2 and 1 in bfloat16");
+
+  cuda(spec);
 
   ok(nc_norm_plan_destroy(plan), "nc_norm_plan_destroy");
   expect(nc_norm_plan_create(NULL, &plan) == NC_INVALID_ARGUMENT, "a null spec is refused");
