@@ -8,23 +8,30 @@
 
 namespace nc {
 
-// Addresses that have been seen, as far as there is room: where two share a slot, the later one stays.
+// Addresses that have been seen, as far as there is room. In sets of two, the later one first, so that the ten of a
+// call hardly ever drive each other out.
 class SeenAddresses {
  public:
-  bool has(int64_t address) const { return slot(address).load(std::memory_order_relaxed) == address; }
-  void add(int64_t address) { slot(address).store(address, std::memory_order_relaxed); }
+  bool has(int64_t address) const {
+    const size_t set = set_of(address);
+    return slots_[set].load(std::memory_order_relaxed) == address ||
+           slots_[set + 1].load(std::memory_order_relaxed) == address;
+  }
+  void add(int64_t address) {
+    const size_t set = set_of(address);
+    slots_[set + 1].store(slots_[set].load(std::memory_order_relaxed), std::memory_order_relaxed);
+    slots_[set].store(address, std::memory_order_relaxed);
+  }
 
  private:
-  static constexpr int kSlotBits = 9;
+  static constexpr int kSetBits = 8;
 
-  // Multiplied, since addresses of tensors have their differences in the middle bits.
-  static size_t index(int64_t address) {
-    return static_cast<size_t>((static_cast<uint64_t>(address) * 0x9e3779b97f4a7c15ull) >> (64 - kSlotBits));
+  // The upper bits of a product, to which all bits of the address contribute.
+  static size_t set_of(int64_t address) {
+    return 2 * static_cast<size_t>((static_cast<uint64_t>(address) * 0x9e3779b97f4a7c15ull) >> (64 - kSetBits));
   }
-  const std::atomic<int64_t>& slot(int64_t address) const { return slots_[index(address)]; }
-  std::atomic<int64_t>& slot(int64_t address) { return slots_[index(address)]; }
 
-  std::atomic<int64_t> slots_[size_t{1} << kSlotBits] = {};
+  std::atomic<int64_t> slots_[size_t{2} << kSetBits] = {};
 };
 
 class CudaPlan {

@@ -743,6 +743,21 @@ TEST_F(CudaNormCalls, AddressesAreLookedUpOncePerPlan) {
   EXPECT_EQ(expected, fake().lookups);
 }
 
+// A loop over some buffers, as a training step is, asks the driver about each of them once.
+TEST_F(CudaNormCalls, AddressesInALoopAreRemembered) {
+  const int64_t memory = int64_t{0x7f} << 40, buffer = 1 << 21, rows = 256;
+  const int count = 64;
+  for (int round = 0; round < 10; ++round) {
+    for (int i = 0; i < count; ++i) {
+      const int64_t y = memory + (count + i) * buffer, weight = memory + 2 * count * buffer;
+      check(Forward{rows, memory + i * buffer, kN, 0, 0, weight, weight + 512, y, kN, 0, 0, weight + 1024 + i * 4096,
+                    weight + 3072 + i * 4096}
+                .cuda(layer));
+    }
+  }
+  EXPECT_EQ(size_t{4} * count + 2, fake().lookups.size());
+}
+
 TEST_F(CudaNormCalls, AbsentAndEmptyTensorsAreNotLookedUp) {
   Forward f = forward();
   f.rows = f.residual = f.residual_out = 0;
