@@ -89,6 +89,12 @@ NC_DEVICE Word16 load16_once(const void* p) {
   return {{v.x, v.y, v.z, v.w}};
 }
 
+// Of global memory that nothing writes while the kernel runs: the load may move past stores.
+NC_DEVICE Word16 load16_constant(const void* p) {
+  const uint4 v = __ldg(reinterpret_cast<const uint4*>(p));
+  return {{v.x, v.y, v.z, v.w}};
+}
+
 // Asynchronous copies of 16 bytes from global to this block's shared memory, both 16-byte aligned. The copies that a
 // thread has started since its last commit form a group; a wait returns when all but the thread's latest `Pending`
 // groups have arrived, and only then may that thread, and after a barrier others, read them.

@@ -1,0 +1,80 @@
+// Number formats and policies as the kernels take them, and how a row is spread over threads.
+#pragma once
+
+#include "../core/policy.h"
+#include "../core/reduction_order.h"
+#include "../core/spec.h"
+#include "octet.cuh"
+#include "parameters.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// Hot kernels have the three formats built in, and whether the normalised value is rounded before it meets the weight.
+// The rest of the policy is looked up per octet: branches that all threads take alike cost nothing beside the memory,
+// and kernels for each would multiply the time to build. What is folded, and why no bit changes:
+// - WEIGHT runs as INPUT where input and weight have one 16-bit format: the roundings are the same.
+// - With float32 weights WEIGHT rounds nothing in float32, and in float32 alone neither does INPUT: both run as COMPUTE
+//   but for the sum of dweight, which takes rounded products there instead of fused ones (by_product).
+// - Gamma's offset, and whether there is a weight or a bias at all, are looked up.
+template <bool RoundsFirst, bool WideWeight>
+struct HotPolicy {
+  GammaOffset gamma_offset;
+  bool by_product;
+  NC_DEVICE ScaleRounding rounding() const {
+    if (RoundsFirst) return ScaleRounding::input;
+    return WideWeight && by_product ? ScaleRounding::weight : ScaleRounding::compute;
+  }
+  NC_DEVICE GammaOffset offset() const { return gamma_offset; }
+};
+
+template <DType X, DType W, DType Y, bool RoundsFirst>
+struct HotFormats {
+  static constexpr DType x = X, weight = W, y = Y;
+  using Policy = HotPolicy<RoundsFirst, W == DType::float32>;
+  static NC_DEVICE Scale<Policy, StaticFormat<X>, StaticFormat<W>> scale(GammaOffset offset, bool by_product) {
+    return {Policy{offset, by_product}, {}, {}};
+  }
+};
+
+inline int log2_of(int power) {
+  int log = 0;
+  while ((1 << log) < power) ++log;
+  return log;
+}
+inline RowShape row_shape(int64_t n) {
+  return {n, packets(n), packets_per_segment(n), segments(n), lanes(n), log2_of(lanes(n))};
+}
+
+// Where a thread stands in its block.
+struct Place {
+  int slot;  // which of the block's rows
+  int lane;
+  NC_DEVICE explicit Place(const RowShape& shape)
+      : slot(simt::thread_index() >> shape.lanes_log2), lane(simt::thread_index() & (shape.lanes - 1)) {}
+};
+
+// The octets of a lane: first, first + lanes, ... below end.
+struct LaneOctets {
+  int64_t first, end;
+  NC_DEVICE LaneOctets(const RowShape& shape, int segment, int lane) {
+    const int64_t begin = segment * shape.octets_per_segment;
+    end = begin + shape.octets_per_segment < shape.octets ? begin + shape.octets_per_segment : shape.octets;
+    first = begin + lane;
+  }
+};
+
+// A statistic of a row, at an address that need not be aligned.
+template <class C>
+NC_DEVICE C load_statistic(const char* values, int64_t row) {
+  C value = 0;
+  if (values != nullptr) memcpy(&value, values + row * static_cast<int64_t>(sizeof(C)), sizeof(C));
+  return value;
+}
+template <class C>
+NC_DEVICE void save_statistic(char* values, int64_t row, C value) {
+  if (values != nullptr) memcpy(values + row * static_cast<int64_t>(sizeof(C)), &value, sizeof(C));
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

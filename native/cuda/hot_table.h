@@ -1,0 +1,43 @@
+// From numbers known when a norm is prepared to the kernel that has them built in.
+#pragma once
+
+#include <type_traits>
+
+#include "kernels.h"
+#include "tuning.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// f(rounds_first, layer_norm, kept) as types with a static value; returns what f does, or null if there is none.
+template <class Function, bool RoundsFirst, bool LayerNorm, class F>
+Function with_kept(int kept, F f) {
+  const auto at = [&](auto index) {
+    return f(std::integral_constant<bool, RoundsFirst>{}, std::integral_constant<bool, LayerNorm>{},
+             std::integral_constant<int, kKeptOctets[decltype(index)::value]>{});
+  };
+  static_assert(sizeof(kKeptOctets) / sizeof(kKeptOctets[0]) == 6);
+  if (kept == kKeptOctets[0]) return at(std::integral_constant<int, 0>{});
+  if (kept == kKeptOctets[1]) return at(std::integral_constant<int, 1>{});
+  if (kept == kKeptOctets[2]) return at(std::integral_constant<int, 2>{});
+  if (kept == kKeptOctets[3]) return at(std::integral_constant<int, 3>{});
+  if (kept == kKeptOctets[4]) return at(std::integral_constant<int, 4>{});
+  if (kept == kKeptOctets[5]) return at(std::integral_constant<int, 5>{});
+  return nullptr;
+}
+
+template <class Function, DType X, DType W, DType Y, class F>
+Function hot_kernel(bool rounds_first, bool layer_norm, int kept, F f) {
+  if constexpr (has_hot_kernels(X, W, Y, true)) {
+    if (rounds_first && layer_norm) return with_kept<Function, true, true>(kept, f);
+    if (rounds_first) return with_kept<Function, true, false>(kept, f);
+  }
+  if constexpr (has_hot_kernels(X, W, Y, false)) {
+    if (!rounds_first && layer_norm) return with_kept<Function, false, true>(kept, f);
+    if (!rounds_first) return with_kept<Function, false, false>(kept, f);
+  }
+  return nullptr;
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

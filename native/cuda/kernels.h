@@ -1,0 +1,58 @@
+// The kernels that there are, for the choice in plugin.cu.
+#pragma once
+
+#include "parameters.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+using ForwardFunction = void (*)(ForwardParameters);
+using BackwardFunction = void (*)(BackwardParameters);
+using ColumnsFunction = void (*)(ColumnsParameters);
+
+// The kernels of one triple of formats, or, all null, none.
+struct CommonKernels {
+  // Null where this triple has no such kernel. kept: one of kKeptOctets.
+  ForwardFunction (*hot_forward)(bool rounds_first, bool layer_norm, int kept);
+  BackwardFunction (*hot_backward)(bool rounds_first, bool layer_norm, int kept);
+  // For any shape, policy and address.
+  ForwardFunction (*any_forward)();
+  BackwardFunction (*any_backward)();
+};
+
+// For any formats too.
+ForwardFunction any_forward(Compute compute);
+BackwardFunction any_backward(Compute compute);
+
+ColumnsFunction columns_kernel(Compute compute);
+
+// The triples of input, weight and output format that have kernels of their own, each compiled by itself from
+// norm_forward.cu and norm_backward.cu: cmake/CudaFormats.cmake has the same list.
+#define NC_COMMON_FORMATS(f)                                                                    \
+  f(float32, float32, float32) f(bfloat16, bfloat16, bfloat16) f(float16, float16, float16)     \
+      f(bfloat16, float32, bfloat16) f(float16, float32, float16) f(bfloat16, float32, float32) \
+          f(float16, float32, float32)
+
+#define NC_TRIPLE(x, weight, y) triple_##x##_##weight##_##y
+#define NC_TRIPLE_OF(x, weight, y) NC_TRIPLE(x, weight, y)
+#define NC_DECLARE_TRIPLE(x, weight, y)                                          \
+  namespace NC_TRIPLE(x, weight, y) {                                            \
+    ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept);   \
+    BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept); \
+    ForwardFunction any_forward();                                               \
+    BackwardFunction any_backward();                                             \
+  }
+NC_COMMON_FORMATS(NC_DECLARE_TRIPLE)
+#undef NC_DECLARE_TRIPLE
+
+// Which hot kernels a triple has. Where the weight is wider than the input, the policies in use round first if and only
+// if the output is wide too: Hugging Face's promotes, TransformerEngine's does not round. The other pairs run in the
+// kernels for any policy.
+constexpr bool has_hot_kernels(DType x, DType weight, DType y, bool rounds_first) {
+  if (x == DType::float32) return !rounds_first;
+  if (x == weight) return true;
+  return rounds_first == (y == DType::float32);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

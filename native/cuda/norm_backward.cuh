@@ -1,0 +1,307 @@
+// Backward of RMSNorm and LayerNorm on CUDA devices, first step, for the formats and shapes in common use: dx, and the
+// row groups' shares of dweight and dbias.
+//
+//   xhat = (x - mean) * rstd;  h: the gradient at the normalised value, by the policy
+//   c1 = sum(h * xhat) / N;  c2 = sum(h) / N (LayerNorm only)
+//   dx = rd_I(rstd * (h - xhat * c1 - c2) (+ dresidual))
+//   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
+//
+// A block, or a cluster of blocks where a row has several segments, works down the rows of one group: row lane r of the
+// block takes rows r, r + row_lanes, ... Each thread has its own octets of x, dy and dresidual brought to shared memory
+// by asynchronous copies, `stages` rows ahead; what it reads there it has copied itself, so no barrier is needed for
+// that. A stage is refilled octet by octet as soon as its row has been read for the second and last time. The sums of
+// dweight and dbias stay in registers, in float32, until the group is done; then the row lanes are added by halving.
+#pragma once
+
+#include <type_traits>
+
+#include "formats.cuh"
+#include "norm_backward_layout.h"
+#include "parameters.h"
+#include "row_reduce.cuh"
+#include "tuning.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// Sums of as many octets per thread, in registers.
+template <int Kept>
+class RegisterSums {
+ public:
+  NC_DEVICE explicit RegisterSums(char*) { NC_UNROLL for (int k = 0; k < Kept; ++k) sums_[k] = Octet<float>::zero(); }
+  NC_DEVICE Octet<float> get(int k) const { return sums_[k]; }
+  NC_DEVICE void set(int k, Octet<float> v) { sums_[k] = v; }
+
+ private:
+  Octet<float> sums_[Kept];
+};
+
+// The words of octets in shared memory, each in its own place for every thread: threads beside one another use words
+// beside one another.
+class ThreadWords {
+ public:
+  NC_DEVICE explicit ThreadWords(char* base) : base_(base + 16 * simt::thread_index()) {}
+  NC_DEVICE char* at(int word) const { return base_ + 16 * simt::thread_count() * word; }
+
+ private:
+  char* base_;
+};
+template <DType T>
+NC_DEVICE Octet<float> read(const ThreadWords& words, int first) {
+  Packed<T> p;
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) p.w[i] = simt::load16(words.at(first + i));
+  return unpacked(p);
+}
+template <DType T>
+NC_DEVICE void write(const ThreadWords& words, int first, Octet<float> v) {
+  const Packed<T> p = packed<T>(v);
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::store16(words.at(first + i), p.w[i]);
+}
+constexpr int kSumWords = words_of_octet(DType::float32);
+
+// The same in shared memory, where registers would not do.
+template <int Kept>
+class SharedSums {
+ public:
+  NC_DEVICE explicit SharedSums(char* base) : words_(base) {}
+  NC_DEVICE void clear(int octets) {
+    for (int k = 0; k < octets; ++k) set(k, Octet<float>::zero());
+  }
+  NC_DEVICE Octet<float> get(int k) const { return read<DType::float32>(words_, k * kSumWords); }
+  NC_DEVICE void set(int k, Octet<float> v) { write<DType::float32>(words_, k * kSumWords, v); }
+
+ private:
+  ThreadWords words_;
+};
+
+template <class F, bool LayerNorm, int Kept>
+class BackwardKernel {
+ public:
+  static constexpr int kSumCount = LayerNorm ? 2 : 1;
+  using RowSums = Sums<float, kSumCount>;
+  static constexpr bool kSharedBiasSums = bias_sums_are_shared(LayerNorm, Kept);
+
+  static NC_DEVICE void run(const BackwardParameters& p) { BackwardKernel(p).group(); }
+
+ private:
+  NC_DEVICE explicit BackwardKernel(const BackwardParameters& parameters)
+      : p(parameters),
+        place(p.shape),
+        segment(p.shape.segments > 1 ? simt::cluster_rank() : 0),
+        octets(p.shape, segment, place.lane),
+        memory(simt::shared_memory()),
+        weights(memory + backward_weights_offset()),
+        bias_words(weights + backward_weights_bytes(p, F::weight)),
+        stages(bias_words + backward_bias_bytes(p, kSharedBiasSums, simt::thread_count())) {}
+
+  NC_DEVICE bool exists(int k) const { return octets.first + k * p.shape.lanes < octets.end; }
+  NC_DEVICE int64_t octet(int k) const { return octets.first + k * p.shape.lanes; }
+
+  NC_DEVICE void group() {
+    const bool clustered = p.shape.segments > 1;
+    if (clustered) simt::cluster_arrive();
+    const int64_t index = clustered ? simt::block_index() / p.shape.segments : simt::block_index();
+    const int64_t begin = group_begin(index, p.a.rows, p.groups);
+    const int64_t end = group_begin(index + 1, p.a.rows, p.groups);
+    // Threads that only fill up the last warp have no rows.
+    const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
+    for (int s = 0; s < p.stages; ++s) {
+      const int64_t row = first_row + static_cast<int64_t>(s) * p.row_lanes;
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (row < end && exists(k)) start_copies(row, k, s);
+      }
+      simt::copy_async_commit();
+    }
+    stage_weight();
+    Weights dweight(nullptr);
+    Biases dbias(bias_words);
+    if constexpr (kSharedBiasSums) dbias.clear(p.octets_per_lane);
+    if (clustered) simt::cluster_wait();
+
+    RowReducer<RowSums> reduce(reinterpret_cast<Meeting<RowSums>*>(memory), p.shape.lanes, place.slot, place.lane,
+                               p.shape.segments);
+    Statistics next = statistics_of(first_row, end);
+    int stage = 0;
+    for (int64_t base = begin; base < end; base += p.row_lanes) {
+      const int64_t row = first_row + (base - begin);
+      const Statistics now = next;
+      next = statistics_of(row + p.row_lanes, end);
+      wait_for_stage();
+      one_row(row, end, stage, now, reduce, dweight, dbias);
+      simt::copy_async_commit();
+      stage = stage + 1 == p.stages ? 0 : stage + 1;
+    }
+    // The stages' memory is free now: every copy has arrived and been read by its own thread.
+    if (p.a.dweight_parts != nullptr) write_share(p.a.dweight_parts, index, dweight);
+    if (p.a.dbias_parts != nullptr) write_share(p.a.dbias_parts, index, dbias);
+  }
+
+  struct Statistics {
+    float mean, rstd;
+  };
+  NC_DEVICE Statistics statistics_of(int64_t row, int64_t end) const {
+    if (row >= end) return {0, 0};
+    // Aligned, or these kernels would not have been chosen.
+    return {LayerNorm ? reinterpret_cast<const float*>(p.a.mean)[row] : 0.0f,
+            reinterpret_cast<const float*>(p.a.rstd)[row]};
+  }
+
+  static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
+  NC_DEVICE ThreadWords words_of(int stage) const {
+    return ThreadWords(stages +
+                       static_cast<int64_t>(stage) * p.octets_per_lane * p.staged_words * 16 * simt::thread_count());
+  }
+  NC_DEVICE void start_copies(int64_t row, int k, int stage) const {
+    const ThreadWords words = words_of(stage);
+    const int first = k * p.staged_words;
+    start_copy<F::x>(words, first, p.a.x + row * p.a.x_stride, k);
+    start_copy<F::y>(words, first + kXWords, p.a.dy + row * p.a.dy_stride, k);
+    if (p.a.dresidual != nullptr) {
+      start_copy<F::x>(words, first + kXWords + kDyWords, p.a.dresidual + row * p.a.dresidual_stride, k);
+    }
+  }
+  template <DType T>
+  NC_DEVICE void start_copy(const ThreadWords& words, int first, const char* row, int k) const {
+    NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
+      simt::copy_async16(words.at(first + i), address_of<T>(row, octet(k)) + 16 * i);
+    }
+  }
+  NC_DEVICE void wait_for_stage() const {
+    switch (p.stages) {
+      case 1:
+        return simt::copy_async_wait<0>();
+      case 2:
+        return simt::copy_async_wait<1>();
+      case 4:
+        return simt::copy_async_wait<3>();
+      default:
+        return simt::copy_async_wait<7>();
+    }
+  }
+
+  // The segment's weights, once: word i of octet j lies at [i][j].
+  NC_DEVICE int64_t staged_octets() const { return static_cast<int64_t>(p.octets_per_lane) * p.shape.lanes; }
+  NC_DEVICE void stage_weight() const {
+    if (!p.weight_staged) return;
+    const int64_t begin = octets.first - place.lane;
+    for (int64_t j = simt::thread_index(); j < staged_octets(); j += simt::thread_count()) {
+      if (begin + j >= octets.end) break;
+      const Packed<F::weight> w = load_parameter<F::weight>(p.a.weight, begin + j);
+      NC_UNROLL for (int i = 0; i < Packed<F::weight>::words; ++i) {
+        simt::store16(weights + (i * staged_octets() + j) * 16, w.w[i]);
+      }
+    }
+    simt::block_barrier();
+  }
+  NC_DEVICE Octet<float> weight(int k) const {
+    if (!p.weight_staged) return unpacked(load_parameter<F::weight>(p.a.weight, octet(k)));
+    Packed<F::weight> w;
+    NC_UNROLL for (int i = 0; i < Packed<F::weight>::words; ++i) {
+      w.w[i] = simt::load16(weights + (i * staged_octets() + k * p.shape.lanes + place.lane) * 16);
+    }
+    return unpacked(w);
+  }
+
+  struct Gradients {
+    Octet<float> dy, h, xhat;
+  };
+  NC_DEVICE Gradients gradients(const ThreadWords& words, int k, Statistics s) const {
+    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+    const Octet<float> one = Octet<float>::all(1.0f);
+    const Octet<float> x = read<F::x>(words, k * p.staged_words);
+    const Octet<float> dy = read<F::y>(words, k * p.staged_words + kXWords);
+    const Octet<float> g = p.a.weight != nullptr ? scale.gamma(weight(k), one) : one;
+    const Octet<float> mean = LayerNorm ? Octet<float>::all(s.mean) : Octet<float>::zero();
+    return {dy, scale.gradient(dy, g), normalised(x, mean, Octet<float>::all(s.rstd))};
+  }
+
+  using Weights = RegisterSums<Kept>;
+  using Biases = std::conditional_t<kSharedBiasSums, SharedSums<Kept>, RegisterSums<LayerNorm ? Kept : 1>>;
+
+  template <class Reduce>
+  NC_DEVICE void one_row(int64_t row, int64_t end, int stage, Statistics s, Reduce& reduce, Weights& dweight,
+                         Biases& dbias) const {
+    const bool live = row < end;
+    const ThreadWords words = words_of(stage);
+    float c1 = 0, c2 = 0;
+    if (p.a.dx != nullptr) {
+      Octet<float> sum1 = Octet<float>::zero(), sum2 = Octet<float>::zero();
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (live && exists(k)) {
+          const Gradients g = gradients(words, k, s);
+          sum1 = fma(g.h, g.xhat, sum1);
+          if constexpr (LayerNorm) sum2 = sum2 + g.h;
+        }
+      }
+      RowSums sums;
+      sums.of[0] = sum_of_positions(sum1);
+      if constexpr (LayerNorm) sums.of[1] = sum_of_positions(sum2);
+      sums = reduce(sums);
+      const float n = static_cast<float>(p.shape.n);
+      c1 = sums.of[0] / n;
+      if constexpr (LayerNorm) c2 = sums.of[1] / n;
+    }
+    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+    const int64_t later = row + static_cast<int64_t>(p.stages) * p.row_lanes;
+    NC_UNROLL for (int k = 0; k < Kept; ++k) {
+      if (live && exists(k)) {
+        const Gradients g = gradients(words, k, s);
+        if (p.a.dx != nullptr) {
+          Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd), Octet<float>::all(c1),
+                                           LayerNorm ? Octet<float>::all(c2) : Octet<float>::zero());
+          if (p.a.dresidual != nullptr) dx = dx + read<F::x>(words, k * p.staged_words + kXWords + kDyWords);
+          store<F::x>(p.a.dx + row * p.a.dx_stride, octet(k), packed<F::x>(dx));
+        }
+        if (p.a.dweight_parts != nullptr) dweight.set(k, scale.add_weight_gradient(dweight.get(k), g.dy, g.xhat));
+        if constexpr (LayerNorm) {
+          if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
+        }
+        if (later < end) start_copies(later, k, stage);
+      }
+    }
+  }
+
+  // The group's share, the sum over its row lanes by halving, to where its first row lane has its place.
+  template <class RowLaneSums>
+  NC_DEVICE void write_share(char* parts, int64_t group, RowLaneSums& sums) const {
+    for (int step = p.row_lanes / 2; step > 0; step /= 2) {
+      simt::block_barrier();
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (place.slot >= step && place.slot < 2 * step && exists(k)) {
+          write<DType::float32>(ThreadWords(stages), k * kSumWords, sums.get(k));
+        }
+      }
+      simt::block_barrier();
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (place.slot < step && exists(k)) {
+          const ThreadWords upper(stages + 16 * step * p.shape.lanes);
+          sums.set(k, sums.get(k) + read<DType::float32>(upper, k * kSumWords));
+        }
+      }
+    }
+    char* share = parts + group * p.row_lanes * p.shape.n * static_cast<int64_t>(sizeof(float));
+    NC_UNROLL for (int k = 0; k < Kept; ++k) {
+      if (place.slot == 0 && exists(k)) {
+        store<DType::float32>(share, octet(k), packed<DType::float32>(sums.get(k)));
+      }
+    }
+  }
+
+  const BackwardParameters& p;
+  const Place place;
+  const int segment;
+  const LaneOctets octets;
+  char* const memory;
+  char* const weights;
+  char* const bias_words;
+  char* const stages;
+};
+
+template <class F, bool LayerNorm, int Kept>
+NC_KERNEL(kMaxLanes, 1)
+norm_backward(const BackwardParameters p) {
+  BackwardKernel<F, LayerNorm, Kept>::run(p);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

@@ -1,0 +1,27 @@
+// A backward block's shared memory, in this order: where the rows' sums meet, the weight, the sums of dbias where
+// registers would not do, the stages of rows that are on their way.
+#pragma once
+
+#include "../core/dtype.h"
+#include "formats.cuh"
+#include "parameters.h"
+#include "row_reduce.cuh"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
+
+NC_INLINE constexpr int backward_weights_offset() { return static_cast<int>(sizeof(Meeting<Sums<float, 2>>)); }
+NC_INLINE int backward_weights_bytes(const BackwardParameters& p, DType weight) {
+  return p.weight_staged ? p.octets_per_lane * p.shape.lanes * words_of_octet(weight) * 16 : 0;
+}
+NC_INLINE int backward_bias_bytes(const BackwardParameters& p, bool shared, int threads) {
+  return shared ? p.octets_per_lane * threads * words_of_octet(DType::float32) * 16 : 0;
+}
+NC_INLINE int backward_stage_bytes(const BackwardParameters& p, int threads) {
+  return p.octets_per_lane * p.staged_words * 16 * threads;
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

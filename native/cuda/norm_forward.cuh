@@ -1,0 +1,117 @@
+// Forward of RMSNorm and LayerNorm on CUDA devices, for the formats and shapes in common use.
+//
+//   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in float32
+//
+// A row is read from memory once, 16 bytes at a time, all of a lane's loads in flight together, and is kept in
+// registers, as it was in memory, until y is written. A block of 128 threads holds as many rows as lanes(N) allows; a
+// row of several segments is a cluster of blocks. Weight and bias come late, when the row's statistics are known, from
+// the caches.
+#pragma once
+
+#include "formats.cuh"
+#include "parameters.h"
+#include "row_reduce.cuh"
+#include "tuning.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// Kept: the most octets of a lane.
+template <class F, bool LayerNorm, int Kept>
+class ForwardKernel {
+ public:
+  static NC_DEVICE void run(const ForwardParameters& p) {
+    const Place place(p.shape);
+    const bool clustered = p.shape.segments > 1;
+    const int segment = clustered ? simt::cluster_rank() : 0;
+    if (clustered) simt::cluster_arrive();
+    const int64_t row =
+        clustered ? simt::block_index() / p.shape.segments : simt::block_index() * p.rows_per_block + place.slot;
+    const bool live = row < p.a.row_end;
+    const LaneOctets octets(p.shape, segment, place.lane);
+    const auto each = [&](auto f) {
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        const int64_t octet = octets.first + k * p.shape.lanes;
+        if (live && octet < octets.end) f(k, octet);
+      }
+    };
+    Packed<F::x> x[Kept] = {};
+    each([&](int k, int64_t octet) { x[k] = load_once<F::x>(p.a.x + row * p.a.x_stride, octet); });
+    if (p.a.residual != nullptr) add_residual(p, row, live, octets, x);
+    if (clustered) simt::cluster_wait();
+
+    RowReducer<Sums<float, 1>> reduce(reinterpret_cast<Meeting<Sums<float, 1>>*>(simt::shared_memory()), p.shape.lanes,
+                                      place.slot, place.lane, p.shape.segments);
+    const float n = static_cast<float>(p.shape.n);
+    const float epsilon = static_cast<float>(p.spec.epsilon);
+    float mean = 0, square_sum;
+    Octet<float> sum = Octet<float>::zero();
+    if constexpr (LayerNorm) {
+      // Octets that do not exist are +0, which changes no sum that began as +0.
+      NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[k]);
+      mean = reduce({{sum_of_positions(sum)}}).of[0] / n;
+      sum = Octet<float>::zero();
+      each([&](int k, int64_t) {
+        const Octet<float> xc = unpacked(x[k]) - Octet<float>::all(mean);
+        sum = fma(xc, xc, sum);
+      });
+    } else {
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        const Octet<float> v = unpacked(x[k]);
+        sum = fma(v, v, sum);
+      }
+    }
+    square_sum = reduce({{sum_of_positions(sum)}}).of[0];
+    const float rstd = reciprocal_deviation(square_sum / n, epsilon);
+    if (live && place.lane == 0 && segment == 0) {
+      save_statistic(p.a.mean, row, mean);
+      save_statistic(p.a.rstd, row, rstd);
+    }
+
+    const auto scale = F::scale(p.spec.gamma_offset, false);
+    const Octet<float> one = Octet<float>::all(1.0f);
+    each([&](int k, int64_t octet) {
+      Octet<float> t = scale.normalised_value(normalised(
+          unpacked(x[k]), LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero(), Octet<float>::all(rstd)));
+      if (p.a.weight != nullptr) {
+        t = scale.scaled(t, scale.gamma(unpacked(load_parameter<F::weight>(p.a.weight, octet)), one));
+      }
+      if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(load_parameter<F::weight>(p.a.bias, octet)));
+      store<F::y>(p.a.y + row * p.a.y_stride, octet, packed<F::y>(t));
+    });
+  }
+
+ private:
+  // residual_out = rd_I(x + residual), which is then normalised. A few octets at a time: all of them at once would not
+  // fit the registers beside x.
+  static NC_DEVICE void add_residual(const ForwardParameters& p, int64_t row, bool live, const LaneOctets& octets,
+                                     Packed<F::x> (&x)[Kept]) {
+    constexpr int kTogether = Kept < 4 ? Kept : 4;
+    const char* residual = p.a.residual + row * p.a.residual_stride;
+    char* out = p.a.residual_out + row * p.a.residual_out_stride;
+    NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
+      Packed<F::x> r[kTogether] = {};
+      NC_UNROLL for (int k = 0; k < kTogether; ++k) {
+        const int64_t octet = octets.first + (first + k) * p.shape.lanes;
+        if (live && octet < octets.end) r[k] = load_once<F::x>(residual, octet);
+      }
+      NC_UNROLL for (int k = 0; k < kTogether; ++k) {
+        const int64_t octet = octets.first + (first + k) * p.shape.lanes;
+        Packed<F::x>& kept = x[first + k];
+        if (live && octet < octets.end) {
+          kept = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(kept), unpacked(r[k])));
+          store<F::x>(out, octet, kept);
+        }
+      }
+    }
+  }
+};
+
+template <class F, bool LayerNorm, int Kept>
+NC_KERNEL(kMaxLanes, 1)
+norm_forward(const ForwardParameters p) {
+  ForwardKernel<F, LayerNorm, Kept>::run(p);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

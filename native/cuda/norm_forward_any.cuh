@@ -1,0 +1,167 @@
+// Forward of RMSNorm and LayerNorm on CUDA devices for whatever the hot kernels do not take: other formats, float64
+// compute, every variance algorithm, unrounded residual sums, any alignment and any hidden size. The row is read again
+// for each pass, mostly from the caches, and one block does all of its segments: same order of sums, same bits, slower.
+#pragma once
+
+#include "any_formats.cuh"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+template <class F>
+class AnyForwardKernel {
+ public:
+  using C = typename F::Compute;
+
+  static NC_DEVICE void run(const ForwardParameters& p) { AnyForwardKernel(p).rows(); }
+
+ private:
+  NC_DEVICE explicit AnyForwardKernel(const ForwardParameters& parameters)
+      : p(parameters),
+        formats(FormatsOf<F>::from(p.spec)),
+        place(p.shape),
+        row(simt::block_index() * p.rows_per_block + place.slot),
+        live(row < p.a.row_end),
+        memory(simt::shared_memory()) {}
+
+  struct Statistics {
+    C mean, rstd;
+  };
+
+  // What is normalised.
+  NC_DEVICE Octet<C> input(int64_t octet, int count) const {
+    const Octet<C> x = load<C>(formats.x, p.access, p.a.x + row * p.a.x_stride, octet, count);
+    if (p.a.residual == nullptr) return x;
+    const Octet<C> residual = load<C>(formats.x, p.access, p.a.residual + row * p.a.residual_stride, octet, count);
+    if (p.spec.residual_rounding == ResidualRounding::compute) return residual_sum(x, residual);
+    return rounded_residual_sum(formats.x, x, residual);
+  }
+
+  template <int Count, class Step>
+  NC_DEVICE Sums<C, Count> sums(Step step) const {
+    return over_row<Sums<C, Count>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
+      Octet<C> acc[Count];
+      for (Octet<C>& a : acc) a = Octet<C>::zero();
+      for (int64_t octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+        const int count = elements_of(p.shape, octet);
+        step(input(octet, count), count, acc);
+      }
+      Sums<C, Count> of_lane;
+      for (int i = 0; i < Count; ++i) of_lane.of[i] = sum_of_positions(acc[i]);
+      return of_lane;
+    });
+  }
+
+  NC_DEVICE C mean_of_squares() const {
+    return sums<1>([](const Octet<C>& x, int, Octet<C>(&acc)[1]) { acc[0] = fma(x, x, acc[0]); }).of[0] / n();
+  }
+  NC_DEVICE C mean_of_values() const {
+    return sums<1>([](const Octet<C>& x, int, Octet<C>(&acc)[1]) { acc[0] = acc[0] + x; }).of[0] / n();
+  }
+  NC_DEVICE C mean_of_centred_squares(C mean) const {
+    const Octet<C> centre = Octet<C>::all(mean);
+    return sums<1>([&](const Octet<C>& x, int count, Octet<C>(&acc)[1]) {
+             const Octet<C> xc = where_present(count, x - centre);
+             acc[0] = fma(xc, xc, acc[0]);
+           }).of[0] /
+           n();
+  }
+  NC_DEVICE Statistics by_sum_of_squares() const {
+    const Sums<C, 2> both = sums<2>([](const Octet<C>& x, int, Octet<C>(&acc)[2]) {
+      acc[0] = acc[0] + x;
+      acc[1] = fma(x, x, acc[1]);
+    });
+    const C mean = both.of[0] / n();
+    return {mean, reciprocal_deviation(variance_of_sums(mean, both.of[1] / n()), epsilon())};
+  }
+
+  // Positions and lanes hold different numbers of values where the row ends, so every moment travels with its count.
+  NC_DEVICE CountedMoments<C> lane_moments(const LaneOctets& octets) const {
+    Moments<Octet<C>> m{Octet<C>::zero(), Octet<C>::zero()};
+    C whole = 0;
+    int extra = 0;  // positions that hold one value more
+    for (int64_t octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+      const int count = elements_of(p.shape, octet);
+      const Moments<Octet<C>> longer = welford_add(m, input(octet, count), Octet<C>::all(whole + C(1)));
+      if (count == kPacket) {
+        m = longer;
+        whole += C(1);
+        continue;
+      }
+      extra = count;
+      NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+        if (i < count) {
+          m.mean.v[i] = longer.mean.v[i];
+          m.m2.v[i] = longer.m2.v[i];
+        }
+      }
+    }
+    CountedMoments<C> positions[kPacket];
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+      positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
+    }
+    return halved<kPacket>(positions, 1);
+  }
+  NC_DEVICE Statistics by_welford() const {
+    const Moments<C> m = over_row<CountedMoments<C>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
+                           return lane_moments(octets);
+                         }).moments;
+    return {m.mean, reciprocal_deviation(m.m2 / n(), epsilon())};
+  }
+
+  NC_DEVICE Statistics statistics() const {
+    if (p.spec.op == Op::rms_norm) return {C(0), reciprocal_deviation(mean_of_squares(), epsilon())};
+    switch (p.spec.variance) {
+      case Variance::welford:
+        return by_welford();
+      case Variance::sum_of_squares:
+        return by_sum_of_squares();
+      default: {
+        const C mean = mean_of_values();
+        return {mean, reciprocal_deviation(mean_of_centred_squares(mean), epsilon())};
+      }
+    }
+  }
+
+  NC_DEVICE void rows() const {
+    const Statistics s = statistics();
+    if (!live) return;
+    if (place.lane == 0) {
+      save_statistic(p.a.mean, row, s.mean);
+      save_statistic(p.a.rstd, row, s.rstd);
+    }
+    const auto scale = formats.scale();
+    const Octet<C> mean = Octet<C>::all(s.mean), rstd = Octet<C>::all(s.rstd), one = Octet<C>::all(C(1));
+    for_each_octet(p.shape, place, [&](int64_t octet, int count) {
+      const Octet<C> x = input(octet, count);
+      if (p.a.residual != nullptr) {
+        store(formats.x, p.access, p.a.residual_out + row * p.a.residual_out_stride, octet, count, x);
+      }
+      Octet<C> t = scale.normalised_value(normalised(x, mean, rstd));
+      if (p.a.weight != nullptr) {
+        t = scale.scaled(t, scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), one));
+      }
+      if (p.a.bias != nullptr) t = scale.shifted(t, load<C>(formats.weight, p.access, p.a.bias, octet, count));
+      store(formats.y, p.access, p.a.y + row * p.a.y_stride, octet, count, t);
+    });
+  }
+
+  NC_DEVICE C n() const { return static_cast<C>(p.shape.n); }
+  NC_DEVICE C epsilon() const { return static_cast<C>(p.spec.epsilon); }
+
+  const ForwardParameters& p;
+  const F formats;
+  const Place place;
+  const int64_t row;
+  const bool live;
+  char* const memory;
+};
+
+template <class F>
+NC_KERNEL(kMaxLanes, 1)
+norm_forward_any(const ForwardParameters p) {
+  AnyForwardKernel<F>::run(p);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

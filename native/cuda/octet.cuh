@@ -1,0 +1,171 @@
+// Eight consecutive elements of a row, in one thread: their arithmetic, their packed forms of 16-byte words, and the
+// accesses that load and store them. What cpu/packet.h is to a vector register.
+#pragma once
+
+#include "../core/dtype.h"
+#include "../core/reduction_order.h"
+#include "../core/row_math.h"
+#include "simt.cuh"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+template <class C>
+struct Octet {
+  C v[kPacket];
+
+  static NC_DEVICE Octet all(C c) {
+    Octet r;
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) r.v[i] = c;
+    return r;
+  }
+  static NC_DEVICE Octet zero() { return all(C(0)); }
+
+  friend NC_DEVICE Octet operator+(Octet a, Octet b) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] + b.v[i];
+    return a;
+  }
+  friend NC_DEVICE Octet operator-(Octet a, Octet b) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] - b.v[i];
+    return a;
+  }
+  friend NC_DEVICE Octet operator*(Octet a, Octet b) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] * b.v[i];
+    return a;
+  }
+  friend NC_DEVICE Octet operator/(Octet a, Octet b) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] / b.v[i];
+    return a;
+  }
+};
+
+template <class C>
+NC_DEVICE Octet<C> fma(Octet<C> a, Octet<C> b, Octet<C> c) {
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  return c;
+}
+
+// By halving, as in core/reduction_order.h.
+template <class C>
+NC_DEVICE C sum_of_positions(Octet<C> a) {
+  const C s0 = a.v[0] + a.v[4], s1 = a.v[1] + a.v[5], s2 = a.v[2] + a.v[6], s3 = a.v[3] + a.v[7];
+  return (s0 + s2) + (s1 + s3);
+}
+
+NC_DEVICE float low_bfloat16(uint32_t pair) { return decode_bfloat16(pair & 0xffffu); }
+NC_DEVICE float high_bfloat16(uint32_t pair) { return decode_bfloat16(pair >> 16); }
+
+// The device rounds pairs in one instruction. A NaN that is kept in registers needs no canonical form: whatever is
+// stored gets it.
+template <>
+struct Rounding<Octet<float>> {
+  static NC_DEVICE Octet<float> float32(Octet<float> a) { return a; }
+  static NC_DEVICE Octet<float> bfloat16(Octet<float> a) {
+    NC_UNROLL for (int i = 0; i < kPacket; i += 2) {
+      const uint32_t pair = simt::bfloat16_pair(a.v[i], a.v[i + 1]);
+      a.v[i] = low_bfloat16(pair);
+      a.v[i + 1] = high_bfloat16(pair);
+    }
+    return a;
+  }
+  static NC_DEVICE Octet<float> float16(Octet<float> a) {
+    NC_UNROLL for (int i = 0; i < kPacket; i += 2) {
+      const uint32_t pair = simt::float16_pair(a.v[i], a.v[i + 1]);
+      a.v[i] = simt::from_float16(pair & 0xffffu);
+      a.v[i + 1] = simt::from_float16(pair >> 16);
+    }
+    return a;
+  }
+};
+template <>
+struct Rounding<Octet<double>> {
+  template <class F>
+  static NC_DEVICE Octet<double> each(Octet<double> a, F f) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = f(a.v[i]);
+    return a;
+  }
+  static NC_DEVICE Octet<double> float32(Octet<double> a) { return each(a, Rounding<double>::float32); }
+  static NC_DEVICE Octet<double> bfloat16(Octet<double> a) { return each(a, Rounding<double>::bfloat16); }
+  static NC_DEVICE Octet<double> float16(Octet<double> a) { return each(a, Rounding<double>::float16); }
+};
+
+// As they are in memory.
+template <DType T>
+struct Packed {
+  static constexpr int words = kPacket * bytes_of(T) / 16;
+  simt::Word16 w[words];
+};
+
+// A NaN in either half, which the device gives as 0x7fff, gets its format's canonical form.
+template <class Format>
+NC_DEVICE uint32_t with_canonical_nan(uint32_t pair) {
+  // Adding 1 carries into the sign of a positive half only from 0x7fff; negative halves are masked.
+  const uint32_t nan = (pair + 0x00010001u) & ~pair & 0x80008000u;
+  return pair - (nan >> 15) * (0x7fffu - Format::quiet_nan);
+}
+
+template <DType T>
+NC_DEVICE Octet<float> unpacked(const Packed<T>& p) {
+  Octet<float> r;
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
+    NC_UNROLL for (int j = 0; j < 4; ++j) {
+      const uint32_t word = p.w[i].w[j];
+      if constexpr (T == DType::float32) {
+        r.v[4 * i + j] = bit_cast<float>(word);
+      } else if constexpr (T == DType::bfloat16) {
+        r.v[2 * j] = low_bfloat16(word);
+        r.v[2 * j + 1] = high_bfloat16(word);
+      } else {
+        r.v[2 * j] = simt::from_float16(word & 0xffffu);
+        r.v[2 * j + 1] = simt::from_float16(word >> 16);
+      }
+    }
+  }
+  return r;
+}
+
+// rd_T(v)
+template <DType T>
+NC_DEVICE Packed<T> packed(Octet<float> v) {
+  Packed<T> p;
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
+    NC_UNROLL for (int j = 0; j < 4; ++j) {
+      if constexpr (T == DType::float32) {
+        p.w[i].w[j] = bit_cast<uint32_t>(v.v[4 * i + j]);
+      } else if constexpr (T == DType::bfloat16) {
+        p.w[i].w[j] = with_canonical_nan<Bfloat16>(simt::bfloat16_pair(v.v[2 * j], v.v[2 * j + 1]));
+      } else {
+        p.w[i].w[j] = with_canonical_nan<Float16>(simt::float16_pair(v.v[2 * j], v.v[2 * j + 1]));
+      }
+    }
+  }
+  return p;
+}
+
+// Octet number `octet` of a row in global memory, of which every octet is full and 16-byte aligned.
+template <DType T>
+NC_DEVICE const char* address_of(const char* row, int64_t octet) {
+  return row + octet * (kPacket * bytes_of(T));
+}
+template <DType T>
+NC_DEVICE Packed<T> load_once(const char* row, int64_t octet) {
+  Packed<T> p;
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) p.w[i] = simt::load16_once(address_of<T>(row, octet) + 16 * i);
+  return p;
+}
+template <DType T>
+NC_DEVICE Packed<T> load_parameter(const char* row, int64_t octet) {
+  Packed<T> p;
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
+    p.w[i] = simt::load16_constant(address_of<T>(row, octet) + 16 * i);
+  }
+  return p;
+}
+template <DType T>
+NC_DEVICE void store(char* row, int64_t octet, const Packed<T>& p) {
+  char* to = row + octet * (kPacket * bytes_of(T));
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::store16(to + 16 * i, p.w[i]);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc

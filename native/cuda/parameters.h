@@ -1,0 +1,57 @@
+// What kernels are given, by value.
+#pragma once
+
+#include "../core/arguments.h"
+#include "../core/platform.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// How a row lies over threads: octet o of segment s belongs to lane o % lanes of block s of the row's cluster.
+struct RowShape {
+  int64_t n;
+  int64_t octets;  // of the row, the last one perhaps a part
+  int64_t octets_per_segment;
+  int segments;
+  int lanes;  // a power of two
+  int lanes_log2;
+};
+
+// What all addresses and strides of a call allow.
+enum class Access {
+  bytes,     // some element lies across the natural boundary of its type
+  elements,  // elements lie on their boundaries
+  octets     // rows begin on 16-byte boundaries and have whole octets
+};
+
+struct ForwardParameters {
+  NormSpec spec;
+  RowShape shape;
+  ForwardArguments a;
+  Access access;
+  int rows_per_block;
+};
+
+struct BackwardParameters {
+  NormSpec spec;
+  RowShape shape;
+  BackwardArguments a;
+  Access access;
+  int64_t groups;
+  int row_lanes;
+  int octets_per_lane;
+  int stages;          // rows of a row lane that are on their way at once
+  int staged_words;    // 16-byte words of an octet of x, dy and dresidual together
+  bool weight_staged;  // the weight is copied to shared memory once per block
+  bool by_product;     // see HotPolicy
+};
+
+struct ColumnsParameters {
+  ColumnArguments of[2];  // the grid's rows: dweight, dbias
+  int64_t n;
+  int64_t groups;
+  int64_t group_stride;  // elements between the groups' shares
+};
+
+}  // namespace NC_LEVEL
+}  // namespace nc

@@ -1,0 +1,276 @@
+// The plugin's table: which kernels a norm gets, and how they are launched.
+#include <cstring>
+#include <initializer_list>
+
+#include "kernels.h"
+#include "norm_backward_layout.h"
+#include "plugin.h"
+#include "runtime.h"
+#include "simt.cuh"
+#include "tuning.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+namespace {
+
+// What prepare leaves in CudaNorm::kernels.
+struct NormKernels {
+  RowShape shape;
+  int octets_per_lane;  // at most
+  int shared_bytes;     // the most of a block
+  bool by_product;
+  ForwardFunction hot_forward, any_forward;  // hot: or null
+  BackwardFunction hot_backward, any_backward;
+  ColumnsFunction columns;
+};
+static_assert(sizeof(NormKernels) <= sizeof(CudaNorm::kernels));
+
+NormKernels kernels_of(const CudaNorm& norm) {
+  NormKernels kernels;
+  memcpy(&kernels, norm.kernels, sizeof(kernels));
+  return kernels;
+}
+
+// The multiple of a power of two that all of these numbers, addresses and strides, share.
+template <class... Numbers>
+bool all_multiples(int64_t of, Numbers... numbers) {
+  for (const int64_t number : {static_cast<int64_t>(numbers)...}) {
+    if (number % of != 0) return false;
+  }
+  return true;
+}
+int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
+
+Access access_of(const NormSpec& s, const ForwardArguments& a) {
+  if (s.hidden_size % kPacket == 0 &&
+      all_multiples(16, at(a.x), a.x_stride, at(a.residual), a.residual_stride, at(a.weight), at(a.bias), at(a.y),
+                    a.y_stride, at(a.residual_out), a.residual_out_stride)) {
+    return Access::octets;
+  }
+  // Strides are whole elements.
+  const bool elements = all_multiples(bytes_of(s.x), at(a.x), at(a.residual), at(a.residual_out)) &&
+                        all_multiples(bytes_of(s.weight), at(a.weight), at(a.bias)) &&
+                        all_multiples(bytes_of(s.y), at(a.y));
+  return elements ? Access::elements : Access::bytes;
+}
+
+Access access_of(const NormSpec& s, const BackwardArguments& a) {
+  if (s.hidden_size % kPacket == 0 && all_multiples(16, at(a.x), a.x_stride, at(a.weight), at(a.dy), a.dy_stride,
+                                                    at(a.dresidual), a.dresidual_stride, at(a.dx), a.dx_stride)) {
+    return Access::octets;
+  }
+  const bool elements = all_multiples(bytes_of(s.x), at(a.x), at(a.dresidual), at(a.dx)) &&
+                        all_multiples(bytes_of(s.weight), at(a.weight)) && all_multiples(bytes_of(s.y), at(a.dy));
+  return elements ? Access::elements : Access::bytes;
+}
+
+int kept_for(int64_t octets_per_lane) {
+  for (const int kept : kKeptOctets) {
+    if (octets_per_lane <= kept) return kept;
+  }
+  return 0;
+}
+
+struct Triple {
+  DType x, weight, y;
+  CommonKernels kernels;
+};
+#if !defined(NC_RUNTIME_KERNELS_ONLY)
+#define NC_ENTRY(x, weight, y)                                                                                         \
+  {DType::x,                                                                                                           \
+   DType::weight,                                                                                                      \
+   DType::y,                                                                                                           \
+   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward, NC_TRIPLE(x, weight, y)::any_forward, \
+    NC_TRIPLE(x, weight, y)::any_backward}},
+const Triple kTriples[] = {NC_COMMON_FORMATS(NC_ENTRY)};
+#undef NC_ENTRY
+const CommonKernels* common_kernels(const NormSpec& s) {
+  if (s.compute != Compute::float32) return nullptr;
+  for (const Triple& t : kTriples) {
+    if (s.x == t.x && s.weight == t.weight && s.y == t.y) return &t.kernels;
+  }
+  return nullptr;
+}
+#else
+const CommonKernels* common_kernels(const NormSpec&) { return nullptr; }
+#endif
+
+// The policies that hot kernels fold into one another: see HotPolicy.
+bool rounds_first(const NormSpec& s) {
+  if (s.x == DType::float32) return false;
+  return s.scale_rounding == ScaleRounding::input || (s.scale_rounding == ScaleRounding::weight && s.weight == s.x);
+}
+bool by_product(const NormSpec& s) { return !rounds_first(s) && s.scale_rounding != ScaleRounding::compute; }
+
+NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
+  NormKernels k{};
+  k.shape = row_shape(spec.hidden_size);
+  const int64_t octets_per_lane = ceil_div(k.shape.octets_per_segment, k.shape.lanes);
+  k.octets_per_lane = static_cast<int>(octets_per_lane);
+  k.shared_bytes = static_cast<int>(device.shared_bytes);
+  k.by_product = by_product(spec);
+  k.any_forward = any_forward(spec.compute);
+  k.any_backward = any_backward(spec.compute);
+  k.columns = columns_kernel(spec.compute);
+  const CommonKernels* common = common_kernels(spec);
+  if (common == nullptr) return k;
+  k.any_forward = common->any_forward();
+  k.any_backward = common->any_backward();
+  const int kept = kept_for(octets_per_lane);
+  const bool layer_norm = spec.op == Op::layer_norm;
+  if (kept == 0 || (k.shape.segments > 1 && device.clusters == 0)) return k;
+  k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
+  if (!layer_norm || spec.variance == Variance::two_pass) {
+    k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+  }
+  return k;
+}
+
+int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
+  CudaDevice device{};
+  if (const int32_t error = cuda_runtime::device(index, &device)) return error;
+  const NormKernels k = chosen(spec, device);
+  const cuda_runtime::CurrentDevice current(index);
+  if (current.error() != 0) return current.error();
+  if (k.hot_forward != nullptr) {
+    if (const int32_t error = ready(k.hot_forward, 0, k.shape.segments)) return error;
+  }
+  if (k.hot_backward != nullptr) {
+    if (const int32_t error = ready(k.hot_backward, k.shared_bytes, k.shape.segments)) return error;
+  }
+  norm->device = index;
+  norm->spec = spec;
+  memcpy(norm->kernels, &k, sizeof(k));
+  return 0;
+}
+
+// Kernels that take everything meet here, whatever they sum.
+constexpr int kAnySharedBytes = static_cast<int>(sizeof(Meeting<CountedMoments<double>>));
+
+int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream) {
+  const NormKernels k = kernels_of(norm);
+  const NormSpec& spec = norm.spec;
+  ForwardParameters p{};
+  p.spec = spec;
+  p.shape = k.shape;
+  p.a = a;
+  p.access = access_of(spec, a);
+  const bool sum_is_rounded =
+      a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
+  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded;
+  Launch<ForwardParameters> l{};
+  l.kernel = hot ? k.hot_forward : k.any_forward;
+  l.threads = k.shape.lanes > kForwardThreads ? k.shape.lanes : kForwardThreads;
+  p.rows_per_block = l.threads / k.shape.lanes;
+  l.cluster = hot ? k.shape.segments : 1;
+  l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
+  l.block_rows = 1;
+  l.shared_bytes = hot ? static_cast<int>(sizeof(Meeting<Sums<float, 1>>)) : kAnySharedBytes;
+  const cuda_runtime::CurrentDevice current(norm.device);
+  if (current.error() != 0) return current.error();
+  return launch(l, p, stream);
+}
+
+// How much of a backward block's work lies in shared memory; false if not even one row per row lane does.
+bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane, BackwardParameters& p,
+             int& shared_bytes) {
+  const int kept = kept_for(k.octets_per_lane);
+  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, kept);
+  const int stage = backward_stage_bytes(p, threads);
+  // Two blocks to a multiprocessor, whose memory is little more than the most of one block.
+  const int preferred = k.shared_bytes / 2 - 1024;
+  for (const bool weight_staged : {true, false}) {
+    p.weight_staged = weight_staged && p.a.weight != nullptr;
+    const int fixed = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
+                      backward_bias_bytes(p, shared_sums, threads);
+    for (int stages = kMostStages; stages > 1; stages /= 2) {
+      if (stages < 2 * rows_per_lane && fixed + stages * stage <= preferred) {
+        p.stages = stages;
+        shared_bytes = fixed + stages * stage;
+        return true;
+      }
+    }
+    p.stages = 1;
+    shared_bytes = fixed + stage;
+    if (shared_bytes <= k.shared_bytes) return true;
+  }
+  return false;
+}
+
+int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {
+  const NormKernels k = kernels_of(norm);
+  const NormSpec& spec = norm.spec;
+  const int64_t n = spec.hidden_size;
+  BackwardParameters p{};
+  p.spec = spec;
+  p.shape = k.shape;
+  p.a = a;
+  p.access = access_of(spec, a);
+  p.groups = groups(a.rows, n);
+  p.row_lanes = row_lanes(n);
+  p.by_product = k.by_product;
+  p.octets_per_lane = k.octets_per_lane;
+  p.staged_words = kPacket * (bytes_of(spec.x) * (a.dresidual != nullptr ? 2 : 1) + bytes_of(spec.y)) / 16;
+  Launch<BackwardParameters> l{};
+  l.threads = static_cast<int>(ceil_div(p.row_lanes * k.shape.lanes, kLaneGroup)) * kLaneGroup;
+  const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
+  const bool takes_sums = all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
+                          all_multiples(4, at(a.mean), at(a.rstd)) &&
+                          (a.dbias_parts == nullptr || spec.op == Op::layer_norm);
+  const bool hot = k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
+                   lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes);
+  l.kernel = hot ? k.hot_backward : k.any_backward;
+  l.cluster = hot ? k.shape.segments : 1;
+  l.blocks = p.groups * l.cluster;
+  l.block_rows = 1;
+  if (!hot) l.shared_bytes = kAnySharedBytes;
+  const cuda_runtime::CurrentDevice current(norm.device);
+  if (current.error() != 0) return current.error();
+  return launch(l, p, stream);
+}
+
+int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream) {
+  const NormKernels k = kernels_of(norm);
+  const int64_t n = norm.spec.hidden_size;
+  ColumnsParameters p{};
+  for (int32_t i = 0; i < count; ++i) p.of[i] = gradients[i];
+  p.n = n;
+  p.groups = groups(gradients[0].rows, n);
+  p.group_stride = row_lanes(n) * n;
+  Launch<ColumnsParameters> l{};
+  l.kernel = k.columns;
+  l.threads = kColumnsPerBlock * kGroupLanes;
+  l.cluster = 1;
+  l.blocks = ceil_div(n, kColumnsPerBlock);
+  l.block_rows = count;
+  l.shared_bytes = l.threads * (norm.spec.compute == Compute::float64 ? 8 : 4);
+  const cuda_runtime::CurrentDevice current(norm.device);
+  if (current.error() != 0) return current.error();
+  return launch(l, p, stream);
+}
+
+const CudaPlugin kPlugin = {
+    kCudaPluginVersion,
+    cuda_runtime::device_count,
+    cuda_runtime::device,
+    cuda_runtime::error_name,
+    cuda_runtime::error_text,
+    cuda_runtime::allocate,
+    cuda_runtime::free,
+    cuda_runtime::copy,
+    cuda_runtime::zero,
+    cuda_runtime::stream_create,
+    cuda_runtime::stream_destroy,
+    cuda_runtime::stream_synchronize,
+    cuda_runtime::memory_device,
+    prepare,
+    forward,
+    backward,
+    columns,
+};
+
+}  // namespace
+}  // namespace NC_LEVEL
+}  // namespace nc
+
+extern "C" __attribute__((visibility("default"))) const nc::CudaPlugin* nc_cuda_plugin(void) { return &nc::kPlugin; }

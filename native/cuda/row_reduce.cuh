@@ -1,0 +1,132 @@
+// Sums over a row, in the order of core/reduction_order.h: a thread is a lane, a block or, where a row has several
+// segments, a block of a cluster is a segment. A value per thread comes in, already summed over the thread's octets and
+// their positions; every thread of the row gets the row's.
+#pragma once
+
+#include "../core/reduction_order.h"
+#include "../core/row_math.h"
+#include "simt.cuh"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+constexpr int kWarp = 32;
+constexpr int kMaxWarps = kMaxLanes / kWarp;
+static_assert(kWarp == kLaneGroup);
+
+// Several sums, taken together.
+template <class C, int Count>
+struct Sums {
+  static constexpr bool symmetric = true;
+  C of[Count];
+  friend NC_DEVICE Sums merge(Sums lower, Sums upper) {
+    NC_UNROLL for (int i = 0; i < Count; ++i) lower.of[i] = lower.of[i] + upper.of[i];
+    return lower;
+  }
+  friend NC_DEVICE Sums shuffled(Sums v, int mask) {
+    NC_UNROLL for (int i = 0; i < Count; ++i) v.of[i] = simt::shuffle_xor(v.of[i], mask);
+    return v;
+  }
+};
+
+// Welford's moments of as many values as they count. An empty upper part occurs at the end of a row; the lower one is
+// never empty before it.
+template <class C>
+struct CountedMoments {
+  static constexpr bool symmetric = false;
+  Moments<C> moments;
+  C count;
+  friend NC_DEVICE CountedMoments merge(CountedMoments lower, CountedMoments upper) {
+    if (upper.count == C(0)) return lower;
+    return {welford_merge(lower.moments, lower.count, upper.moments, upper.count), lower.count + upper.count};
+  }
+  friend NC_DEVICE CountedMoments shuffled(CountedMoments v, int mask) {
+    return {{simt::shuffle_xor(v.moments.mean, mask), simt::shuffle_xor(v.moments.m2, mask)},
+            simt::shuffle_xor(v.count, mask)};
+  }
+};
+
+// Count values that lie `step` apart, by halving: the last step adds the tree of the odd ones to that of the even ones.
+template <int Count, class Value>
+NC_DEVICE Value halved(const Value* values, int step) {
+  if constexpr (Count == 1) {
+    return values[0];
+  } else {
+    return merge(halved<Count / 2>(values, 2 * step), halved<Count / 2>(values + step, 2 * step));
+  }
+}
+template <class Value>
+NC_DEVICE Value halved_any(const Value* values, int count) {
+  switch (count) {
+    case 2:
+      return halved<2>(values, 1);
+    case 4:
+      return halved<4>(values, 1);
+    case 8:
+      return halved<8>(values, 1);
+    case 16:
+      return halved<16>(values, 1);
+    default:
+      return values[0];
+  }
+}
+
+// Where a row's sums meet, in shared memory. Twice, and used in turn: the values of one reduction are read while those
+// of the next are written, and a barrier lies between that and the next but one, so one barrier a reduction is enough.
+template <class Value>
+struct Meeting {
+  Value of_warps[2][kMaxWarps];
+  Value of_blocks[2][kMaxSegments];
+};
+
+template <class Value>
+class RowReducer {
+ public:
+  // lanes: threads of a row in this block; row_slot: which of the block's rows; blocks: of a row, 1 without a cluster.
+  NC_DEVICE RowReducer(Meeting<Value>* meeting, int lanes, int row_slot, int lane, int blocks)
+      : meeting_(meeting), lanes_(lanes), row_slot_(row_slot), lane_(lane), blocks_(blocks) {}
+
+  // All threads of the block call it, and of the cluster.
+  NC_DEVICE Value operator()(Value v) {
+    v = of_block(v);
+    if (blocks_ > 1) v = of_cluster(v);
+    turn_ ^= 1;
+    return v;
+  }
+
+ private:
+  NC_DEVICE Value of_block(Value v) {
+    if (lanes_ >= kWarp) {
+      NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) v = stepped(v, step);
+    } else {
+      for (int step = lanes_ / 2; step > 0; step /= 2) v = stepped(v, step);
+    }
+    const int warps = lanes_ / kWarp;
+    if (warps <= 1) return v;
+    Value* of_row = meeting_->of_warps[turn_] + row_slot_ * warps;
+    if (lane_ % kWarp == 0) of_row[lane_ / kWarp] = v;
+    simt::block_barrier();
+    return halved_any(of_row, warps);
+  }
+
+  NC_DEVICE Value stepped(Value v, int step) const {
+    const Value other = shuffled(v, step);
+    if (Value::symmetric || (lane_ & step) == 0) return merge(v, other);
+    return merge(other, v);
+  }
+
+  NC_DEVICE Value of_cluster(Value v) {
+    Value* mine = meeting_->of_blocks[turn_] + simt::cluster_rank();
+    if (lane_ < blocks_) *simt::of_cluster_block(mine, lane_) = v;
+    simt::cluster_arrive();
+    simt::cluster_wait();
+    return halved_any(meeting_->of_blocks[turn_], blocks_);
+  }
+
+  Meeting<Value>* meeting_;
+  int lanes_, row_slot_, lane_, blocks_;
+  int turn_ = 0;
+};
+
+}  // namespace NC_LEVEL
+}  // namespace nc

@@ -1,0 +1,30 @@
+// Launch numbers, as data. None of them changes a bit of any result. Each carries the device and date of the
+// measurement that set it, or the word unmeasured.
+#pragma once
+
+#include "../core/platform.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// Threads of a forward block whose rows have at most as many lanes: unmeasured.
+constexpr int kForwardThreads = 128;
+
+// The most octets that a lane of the hot kernels holds, one kernel each: 1024, 2048, .. elements a row of 32 lanes.
+// unmeasured
+constexpr int kKeptOctets[] = {1, 2, 4, 8, 12, 16};
+
+// LayerNorm's dbias sums move from registers to shared memory from so many octets on: with 16, two sums of 128 floats
+// would not fit the 255 registers of a thread.
+constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 12; }
+
+// Rows of a row lane that the backward has on their way at once: the most of 8, 4, 2, for which two blocks share a
+// multiprocessor's memory, and not more than there are; else one. unmeasured
+constexpr int kMostStages = 8;
+
+// The second step of the backward: columns and group lanes of a block. unmeasured
+constexpr int kColumnsPerBlock = 32;
+constexpr int kGroupLanes = 16;
+
+}  // namespace NC_LEVEL
+}  // namespace nc
