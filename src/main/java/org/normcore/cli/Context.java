@@ -2,7 +2,6 @@ package org.normcore.cli;
 
 import com.google.gson.JsonElement;
 import java.io.PrintWriter;
-import org.normcore.Cuda;
 import org.normcore.Device;
 import picocli.CommandLine.Model.CommandSpec;
 
@@ -13,10 +12,12 @@ import picocli.CommandLine.Model.CommandSpec;
 public final class Context {
   private final PrintWriter out;
   private final NormcoreCommand root;
+  private final Device device;
 
   private Context(PrintWriter out, NormcoreCommand root) {
     this.out = out;
     this.root = root;
+    this.device = DeviceNames.parse(root.device());
   }
 
   /**
@@ -28,9 +29,6 @@ public final class Context {
   public static Context of(CommandSpec spec) {
     Context context =
         new Context(spec.commandLine().getOut(), (NormcoreCommand) spec.root().userObject());
-    if (!DeviceNames.parse(context.root.device()).isCpu()) {
-      Cuda.ensureAvailable();
-    }
     int threads = context.root.threads();
     if (threads < 1 || threads > NormcoreCommand.MOST_THREADS) {
       throw new BadInput(
@@ -56,7 +54,7 @@ public final class Context {
 
   /** The device to work on. */
   public Device device() {
-    return DeviceNames.parse(root.device());
+    return device;
   }
 
   /** Prints the one JSON document. */

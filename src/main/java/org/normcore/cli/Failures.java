@@ -71,9 +71,13 @@ final class Failures {
           + (file.getReason() == null ? "can't be used" : file.getReason());
     }
     if (e instanceof OutOfMemoryError) {
+      String message = String.valueOf(e.getMessage());
       return "out of memory ("
-          + e.getMessage()
-          + "): give Java more with java -Xmx, for example -Xmx8g, or ask for fewer rows";
+          + message
+          + "): "
+          + (message.contains("CUDA device")
+              ? "ask for fewer rows"
+              : "give Java more with java -Xmx, for example -Xmx8g, or ask for fewer rows");
     }
     if (e.getMessage() == null || !isBadInput(e)) {
       return e.getClass().getSimpleName() + (e.getMessage() == null ? "" : ": " + e.getMessage());

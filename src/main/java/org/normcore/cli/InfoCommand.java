@@ -43,8 +43,12 @@ public final class InfoCommand implements Callable<Integer> {
     document.addProperty("device", context.device().toString());
     document.addProperty("threads", context.threads());
     JsonObject cuda = new JsonObject();
-    cuda.addProperty("available", Cuda.isAvailable());
-    cuda.addProperty("reason", Cuda.isAvailable() ? null : Cuda.unavailabilityCause().getMessage());
+    UnsupportedOperationException cause = Cuda.unavailabilityCause();
+    cuda.addProperty("available", cause == null);
+    cuda.addProperty("reason", cause == null ? null : cause.getMessage());
+    JsonArray devices = new JsonArray();
+    Cuda.devices().forEach(device -> devices.add(DeviceNames.json(device)));
+    cuda.add("devices", devices);
     document.add("cuda", cuda);
     JsonArray dtypes = new JsonArray();
     for (DType dtype : DType.values()) {
@@ -75,11 +79,11 @@ public final class InfoCommand implements Callable<Integer> {
     out.println("normcore      " + Normcore.version());
     out.println("vector level  " + OptionNames.of(VectorLevel.best()));
     out.println("threads       " + context.threads());
-    out.println(
-        "cuda          "
-            + (Cuda.isAvailable()
-                ? "available"
-                : "no: " + Cuda.unavailabilityCause().getMessage()));
+    UnsupportedOperationException cause = Cuda.unavailabilityCause();
+    if (cause != null) {
+      out.println("cuda          no: " + cause.getMessage());
+    }
+    Cuda.devices().forEach(device -> out.println("cuda          " + device));
     out.println(
         "dtypes        "
             + Arrays.stream(DType.values()).map(OptionNames::of).collect(Collectors.joining(", ")));

@@ -35,8 +35,9 @@ final class NormApplication {
     try (SafetensorsFile file = SafetensorsFile.open(options.in)) {
       NormInputs inputs = NormInputs.read(file, options);
       NormRequest request = request(inputs);
-      try (Norm norm = request.open()) {
-        compute(norm, inputs);
+      try (Norm norm = request.open();
+          DeviceTensors tensors = new DeviceTensors(context.device())) {
+        compute(norm, inputs, tensors);
         Optional<Expectation> expectation = expectation();
         if (options.out != null) {
           SafetensorsWriter.write(options.out, outputs);
@@ -70,64 +71,68 @@ final class NormApplication {
         Optional.ofNullable(options.outputDType),
         NormRequest.affine(inputs.weight().isPresent(), inputs.bias().isPresent()),
         options.policy.policy(kind),
+        context.device(),
         context.threads());
   }
 
-  private void compute(Norm norm, NormInputs inputs) {
-    TensorView x = inputs.x();
+  private void compute(Norm norm, NormInputs inputs, DeviceTensors tensors) {
+    TensorView x = tensors.input(inputs.x());
+    TensorView weight = inputs.weight().map(tensors::input).orElse(null);
+    TensorView bias = inputs.bias().map(tensors::input).orElse(null);
     long[] statisticsShape = Arrays.copyOf(x.shape(), x.rank() - options.normalizedDims);
-    TensorView y = output("y", norm.outputDType(), x.shape());
-    TensorView rstd = output("rstd", norm.statisticsDType(), statisticsShape);
+    TensorView y = output(tensors, "y", norm.outputDType(), x.shape());
+    TensorView rstd = output(tensors, "rstd", norm.statisticsDType(), statisticsShape);
     TensorView mean =
         kind == NormKind.LAYER_NORM
-            ? output("mean", norm.statisticsDType(), statisticsShape)
+            ? output(tensors, "mean", norm.statisticsDType(), statisticsShape)
             : null;
 
-    Operands operands =
-        Operands.of(x, y).weight(inputs.weight().orElse(null)).bias(inputs.bias().orElse(null));
+    Operands operands = Operands.of(x, y).weight(weight).bias(bias);
     TensorView normalised = x;
     if (inputs.residual().isPresent()) {
-      normalised = output("residual_out", x.dtype(), x.shape());
-      operands = operands.residual(inputs.residual().get(), normalised);
+      normalised = output(tensors, "residual_out", x.dtype(), x.shape());
+      operands = operands.residual(tensors.input(inputs.residual().get()), normalised);
     }
     norm.forward(operands, mean, rstd);
     if (inputs.dy().isPresent()) {
-      Gradients gradients = gradients(norm, inputs);
+      Gradients gradients = gradients(norm, inputs, tensors);
       long rows = x.rows(options.normalizedDims);
-      try (NativeBuffer workspace =
-          NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients))) {
-        norm.backward(
-            normalised,
-            inputs.weight().orElse(null),
-            mean,
-            rstd,
-            inputs.dy().get(),
-            gradients,
-            workspace);
-      }
+      norm.backward(
+          normalised,
+          weight,
+          mean,
+          rstd,
+          tensors.input(inputs.dy().get()),
+          gradients,
+          tensors.workspace(norm.backwardWorkspaceBytes(rows, gradients)));
     }
+    tensors.fetch();
   }
 
-  private Gradients gradients(Norm norm, NormInputs inputs) {
+  private Gradients gradients(Norm norm, NormInputs inputs, DeviceTensors tensors) {
     DType dtype = Optional.ofNullable(options.gradDType).orElse(norm.weightDType());
-    Gradients gradients = Gradients.of(output("dx", norm.inputDType(), inputs.x().shape()));
+    Gradients gradients =
+        Gradients.of(output(tensors, "dx", norm.inputDType(), inputs.x().shape()));
     if (inputs.weight().isPresent()) {
       gradients =
-          gradients.weight(output("dweight", dtype, inputs.normalizedShape()), GradientMode.WRITE);
+          gradients.weight(
+              output(tensors, "dweight", dtype, inputs.normalizedShape()), GradientMode.WRITE);
     }
     if (inputs.bias().isPresent()) {
       gradients =
-          gradients.bias(output("dbias", dtype, inputs.normalizedShape()), GradientMode.WRITE);
+          gradients.bias(
+              output(tensors, "dbias", dtype, inputs.normalizedShape()), GradientMode.WRITE);
     }
     return inputs.dresidual().isPresent()
-        ? gradients.residual(inputs.dresidual().get())
+        ? gradients.residual(tensors.input(inputs.dresidual().get()))
         : gradients;
   }
 
-  private TensorView output(String name, DType dtype, long[] shape) {
+  /** Adds a tensor to the results, and returns where to write it. */
+  private TensorView output(DeviceTensors tensors, String name, DType dtype, long[] shape) {
     TensorView view = NativeBuffer.allocate(dtype, shape).view(dtype, shape);
     outputs.put(name, view);
-    return view;
+    return tensors.output(view);
   }
 
   private Optional<Expectation> expectation() throws IOException {
@@ -151,6 +156,7 @@ final class NormApplication {
                 + OptionNames.of(norm.policy())
                 + ", epsilon "
                 + Numbers.exact(norm.epsilon())
+                + (norm.device().isCpu() ? "" : ", on " + DeviceNames.text(norm.device()))
                 + ": "
                 + PolicyText.formula(norm.policy()));
     TextTable table = new TextTable("tensor", "dtype", "shape");
@@ -167,6 +173,7 @@ final class NormApplication {
   private JsonObject document(Norm norm, Optional<Expectation> expectation) {
     JsonObject document = new JsonObject();
     document.addProperty("op", OptionNames.of(kind));
+    DeviceNames.add(document, norm.device());
     document.add("policy", PolicyText.json(norm.policy()));
     document.addProperty("epsilon", norm.epsilon());
     document.addProperty("out", options.out == null ? null : options.out.toString());

@@ -3,6 +3,7 @@ package org.normcore.cli;
 import java.util.Optional;
 import org.normcore.Affine;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.LayerNorm;
 import org.normcore.Norm;
 import org.normcore.NormKind;
@@ -20,7 +21,8 @@ import org.normcore.RmsNorm;
  * @param output the type of the output, or nothing for the policy's own
  * @param affine which of weight and bias there are
  * @param policy where to round
- * @param threads how many threads to use
+ * @param device where to run
+ * @param threads how many threads to use on the CPU
  */
 public record NormRequest(
     NormKind kind,
@@ -31,6 +33,7 @@ public record NormRequest(
     Optional<DType> output,
     Affine affine,
     NormPolicy policy,
+    Device device,
     int threads) {
 
   /** Makes the norm. */
@@ -42,6 +45,7 @@ public record NormRequest(
     builder.weight(weight);
     builder.affine(affine);
     builder.policy(policy);
+    builder.device(device);
     builder.threads(threads);
     output.ifPresent(builder::output);
     return builder.build();

@@ -208,12 +208,14 @@ public final class AuditCommand implements Callable<Integer> {
       ImmutableList<DType> types,
       double epsilon)
       throws IOException {
-    Auditor auditor = new Auditor(chosen, types, new Gaussian(seed), context.threads());
+    Auditor auditor =
+        new Auditor(chosen, types, new Gaussian(seed), context.device(), context.threads());
     auditor.run(source);
     return new AuditReport(
         facts,
         chosen,
         types,
+        context.device(),
         epsilon,
         seed,
         ImmutableList.copyOf(auditor.cases()),

@@ -18,6 +18,7 @@ import org.normcore.DType;
 import org.normcore.NormPolicy;
 import org.normcore.Normcore;
 import org.normcore.VectorLevel;
+import org.normcore.cli.DeviceNames;
 import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.PolicyText;
@@ -93,7 +94,14 @@ final class AuditHtml {
             report.dtypes().stream().map(OptionNames::of).collect(Collectors.joining(", "))));
     facts.add(fact("epsilon", Numbers.exact(report.epsilon())));
     facts.add(fact("seed", Long.toString(report.seed())));
-    facts.add(fact("normcore", Normcore.version() + ", " + OptionNames.of(VectorLevel.best())));
+    facts.add(
+        fact(
+            "normcore",
+            Normcore.version()
+                + ", "
+                + (report.device().isCpu()
+                    ? OptionNames.of(VectorLevel.best())
+                    : DeviceNames.text(report.device()))));
     return facts;
   }
 

@@ -8,6 +8,7 @@ import org.normcore.DType;
 import org.normcore.NormPolicy;
 import org.normcore.Normcore;
 import org.normcore.VectorLevel;
+import org.normcore.cli.DeviceNames;
 import org.normcore.cli.Json;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.PolicyText;
@@ -21,6 +22,7 @@ final class AuditJson {
     JsonObject json = new JsonObject();
     json.addProperty("version", Normcore.version());
     json.addProperty("vector_level", OptionNames.of(VectorLevel.best()));
+    DeviceNames.add(json, report.device());
     json.addProperty("seed", report.seed());
     json.addProperty("epsilon", report.epsilon());
     json.add(

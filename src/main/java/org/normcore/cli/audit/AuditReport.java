@@ -5,6 +5,7 @@ import java.util.Comparator;
 import java.util.Optional;
 import java.util.function.Function;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.NormPolicy;
 import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
@@ -15,6 +16,7 @@ import org.normcore.cli.OptionNames;
  * @param model what is known of the model; nothing for the built-in case
  * @param policies the policies, the one that the others are compared with first
  * @param dtypes the types
+ * @param device where the policies were evaluated
  * @param epsilon epsilon
  * @param seed what the drawn numbers come from
  * @param cases every norm, type and pair
@@ -24,6 +26,7 @@ record AuditReport(
     Optional<ModelFacts> model,
     ImmutableList<NormPolicy> policies,
     ImmutableList<DType> dtypes,
+    Device device,
     double epsilon,
     long seed,
     ImmutableList<AuditCase> cases,

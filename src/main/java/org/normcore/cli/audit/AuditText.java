@@ -1,6 +1,7 @@
 package org.normcore.cli.audit;
 
 import java.io.PrintWriter;
+import org.normcore.cli.DeviceNames;
 import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.TextTable;
@@ -34,6 +35,9 @@ final class AuditText {
           "Hidden states are the recorded ones; incoming gradients are drawn with seed "
               + report.seed()
               + ".");
+    }
+    if (!report.device().isCpu()) {
+      out.println("Evaluated on " + DeviceNames.text(report.device()) + ".");
     }
     out.println();
     boolean single = report.findings().stream().allMatch(finding -> finding.cases().size() == 1);

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Optional;
 import org.normcore.ComputeType;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.GammaOffset;
 import org.normcore.NormPolicy;
 import org.normcore.TensorView;
@@ -26,6 +27,7 @@ final class Auditor {
   private final ImmutableList<NormPolicy> policies;
   private final ImmutableList<DType> dtypes;
   private final Gaussian gaussian;
+  private final Device device;
   private final int threads;
   private final List<AuditCase> cases = new ArrayList<>();
   private final List<RecordedCase> recorded = new ArrayList<>();
@@ -34,10 +36,12 @@ final class Auditor {
       ImmutableList<NormPolicy> policies,
       ImmutableList<DType> dtypes,
       Gaussian gaussian,
+      Device device,
       int threads) {
     this.policies = policies;
     this.dtypes = dtypes;
     this.gaussian = gaussian;
+    this.device = device;
     this.threads = threads;
   }
 
@@ -65,7 +69,7 @@ final class Auditor {
 
   private void run(Subject subject, DType dtype) {
     try (Arena arena = new Arena()) {
-      run(subject, dtype, new Evaluation(subject, dtype, gaussian, threads, arena));
+      run(subject, dtype, new Evaluation(subject, dtype, gaussian, device, threads, arena));
     }
   }
 

@@ -3,20 +3,22 @@ package org.normcore.cli.audit;
 import com.google.common.collect.ImmutableMap;
 import java.util.Optional;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
-import org.normcore.NativeBuffer;
 import org.normcore.Norm;
 import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.Operands;
 import org.normcore.TensorView;
+import org.normcore.cli.DeviceTensors;
 import org.normcore.cli.NormRequest;
 
 /** A subject with all its tensors in one type, evaluated under any policy and plainly. */
 final class Evaluation {
   private final Subject subject;
   private final DType dtype;
+  private final Device device;
   private final int threads;
   private final Arena arena;
   private final TensorView x;
@@ -24,9 +26,11 @@ final class Evaluation {
   private final Optional<TensorView> bias;
   private final TensorView dy;
 
-  Evaluation(Subject subject, DType dtype, Gaussian gaussian, int threads, Arena arena) {
+  Evaluation(
+      Subject subject, DType dtype, Gaussian gaussian, Device device, int threads, Arena arena) {
     this.subject = subject;
     this.dtype = dtype;
+    this.device = device;
     this.threads = threads;
     this.arena = arena;
     this.x = arena.converted(subject.x(), dtype);
@@ -48,31 +52,47 @@ final class Evaluation {
             Optional.of(dtype),
             NormRequest.affine(true, bias.isPresent()),
             policy,
+            device,
             threads);
-    try (Norm norm = request.open()) {
+    try (Norm norm = request.open();
+        DeviceTensors there = new DeviceTensors(device)) {
       TensorView y = arena.empty(dtype, x.shape());
       TensorView rstd = arena.empty(norm.statisticsDType(), subject.rows());
       Optional<TensorView> mean =
           subject.kind() == NormKind.LAYER_NORM
               ? Optional.of(arena.empty(norm.statisticsDType(), subject.rows()))
               : Optional.empty();
+      TensorView xThere = there.input(x);
+      TensorView weightThere = there.input(weight);
+      TensorView rstdThere = there.output(rstd);
+      TensorView meanThere = mean.map(there::output).orElse(null);
       norm.forward(
-          Operands.of(x, y).weight(weight).bias(bias.orElse(null)), mean.orElse(null), rstd);
+          Operands.of(xThere, there.output(y))
+              .weight(weightThere)
+              .bias(bias.map(there::input).orElse(null)),
+          meanThere,
+          rstdThere);
 
       TensorView dx = arena.empty(dtype, x.shape());
       TensorView dweight = arena.empty(dtype, weight.shape());
       ImmutableMap.Builder<String, TensorView> tensors = ImmutableMap.builder();
       tensors.put("y", y).put("dx", dx).put("dweight", dweight);
-      Gradients gradients = Gradients.of(dx).weight(dweight, GradientMode.WRITE);
+      Gradients gradients =
+          Gradients.of(there.output(dx)).weight(there.output(dweight), GradientMode.WRITE);
       if (bias.isPresent()) {
         TensorView dbias = arena.empty(dtype, weight.shape());
-        gradients = gradients.bias(dbias, GradientMode.WRITE);
+        gradients = gradients.bias(there.output(dbias), GradientMode.WRITE);
         tensors.put("dbias", dbias);
       }
-      try (NativeBuffer workspace =
-          NativeBuffer.allocate(norm.backwardWorkspaceBytes(subject.rows(), gradients))) {
-        norm.backward(x, weight, mean.orElse(null), rstd, dy, gradients, workspace);
-      }
+      norm.backward(
+          xThere,
+          weightThere,
+          meanThere,
+          rstdThere,
+          there.input(dy),
+          gradients,
+          there.workspace(norm.backwardWorkspaceBytes(subject.rows(), gradients)));
+      there.fetch();
       return new PolicyResult(tensors.buildOrThrow(), mean, rstd);
     }
   }

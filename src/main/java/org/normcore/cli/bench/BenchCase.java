@@ -1,6 +1,7 @@
 package org.normcore.cli.bench;
 
 import com.google.gson.JsonObject;
+import java.util.List;
 import org.normcore.DType;
 import org.normcore.NormKind;
 import org.normcore.cli.OptionNames;
@@ -14,7 +15,8 @@ import org.normcore.cli.OptionNames;
  * @param rows the number of rows
  * @param hiddenSize the length of a row
  * @param nanos the median time of a call on all rows
- * @param latencyNanos the median time of a call on one row, in one thread
+ * @param latencyNanos the median time of a call on one row: on the CPU in one thread, on a CUDA
+ *     device of one among many
  * @param bytes the bytes that have to be read and written at least
  * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run
  */
@@ -28,6 +30,25 @@ record BenchCase(
     double latencyNanos,
     long bytes,
     double copyBytesPerSecond) {
+
+  /** The cases of all directions; each pair of times is that of all rows and of one. */
+  static List<BenchCase> all(
+      NormKind kind,
+      DType dtype,
+      long rows,
+      long hiddenSize,
+      double[] infer,
+      double[] forward,
+      double[] backward,
+      double copy) {
+    long tensor = rows * hiddenSize * dtype.bytes();
+    return List.of(
+        new BenchCase(kind, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy),
+        new BenchCase(
+            kind, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy),
+        new BenchCase(
+            kind, "backward", dtype, rows, hiddenSize, backward[0], backward[1], 3 * tensor, copy));
+  }
 
   double bytesPerSecond() {
     return bytes / nanos * 1e9;

@@ -1,37 +1,77 @@
 package org.normcore.cli.bench;
 
 import java.util.Random;
+import org.normcore.CudaBuffer;
+import org.normcore.CudaStream;
 import org.normcore.DType;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
 import org.normcore.NativeBuffer;
 import org.normcore.NormKind;
 import org.normcore.Operands;
+import org.normcore.OwnedMemory;
 import org.normcore.TensorView;
 
 /** The tensors of one measurement; freed together. */
 final class BenchTensors implements AutoCloseable {
   private static final int PATTERN_ROWS = 64;
 
-  private final NativeBuffer matrices;
-  private final NativeBuffer vectors;
+  private final OwnedMemory matrices;
+  private final OwnedMemory vectors;
   private final DType dtype;
   private final long rows;
   private final long hiddenSize;
   private final boolean hasBias;
 
-  BenchTensors(NormKind kind, DType dtype, long rows, long hiddenSize) {
+  private BenchTensors(
+      OwnedMemory matrices,
+      OwnedMemory vectors,
+      DType dtype,
+      long rows,
+      long hiddenSize,
+      boolean hasBias) {
+    this.matrices = matrices;
+    this.vectors = vectors;
     this.dtype = dtype;
     this.rows = rows;
     this.hiddenSize = hiddenSize;
-    this.hasBias = kind == NormKind.LAYER_NORM;
-    this.matrices = NativeBuffer.allocate(dtype, 4, rows, hiddenSize);
-    this.vectors = NativeBuffer.allocate(dtype, 4, hiddenSize);
+    this.hasBias = hasBias;
+  }
+
+  /** In host memory, with drawn contents. */
+  static BenchTensors drawn(NormKind kind, DType dtype, long rows, long hiddenSize) {
+    BenchTensors tensors =
+        new BenchTensors(
+            NativeBuffer.allocate(dtype, 4, rows, hiddenSize),
+            NativeBuffer.allocate(dtype, 4, hiddenSize),
+            dtype,
+            rows,
+            hiddenSize,
+            kind == NormKind.LAYER_NORM);
     Random random = new Random(1);
-    fill(random, vector(0).reshape(1, hiddenSize), 1);
-    fill(random, vector(1).reshape(1, hiddenSize), 1);
-    fill(random, matrix(0), PATTERN_ROWS);
-    fill(random, matrix(1), PATTERN_ROWS);
+    fill(random, tensors.vector(0).reshape(1, hiddenSize), 1);
+    fill(random, tensors.vector(1).reshape(1, hiddenSize), 1);
+    fill(random, tensors.matrix(0), PATTERN_ROWS);
+    fill(random, tensors.matrix(1), PATTERN_ROWS);
+    return tensors;
+  }
+
+  /** In the memory of a stream's device, with the contents of these, which are in host memory. */
+  BenchTensors copiedTo(CudaStream stream) {
+    BenchTensors copy =
+        new BenchTensors(
+            CudaBuffer.allocate(stream.device(), dtype, 4, rows, hiddenSize),
+            CudaBuffer.allocate(stream.device(), dtype, 4, hiddenSize),
+            dtype,
+            rows,
+            hiddenSize,
+            hasBias);
+    for (int i = 0; i < 2; i++) {
+      copy.matrix(i).copyFrom(matrix(i), stream);
+      copy.vector(i).copyFrom(vector(i), stream);
+    }
+    stream.synchronize();
+    return copy;
   }
 
   /** The first rows of x, weight, bias and y. */
