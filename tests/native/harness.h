@@ -46,6 +46,7 @@ struct Data {
 // How: nothing in here may change a bit.
 struct Form {
   int32_t level = NC_CPU_BEST;
+  int32_t cuda_device = -1;  // on this device, whole: levels and cuts are the CPU's
   int64_t extra_stride = 0;  // the rows lie this many elements further apart than they must
   size_t offset = 0;         // bytes after a 64-byte boundary; the workspace and the statistics stay aligned
   int64_t row_cut = 0, group_cut = 0, column_cut = 0;  // the most that one call takes; 0: all. Later ranges come first.
@@ -127,6 +128,54 @@ void inRanges(int64_t count, int64_t cut, Body body) {
   for (int64_t begin = (count - 1) / cut * cut; begin >= 0; begin -= cut) body(begin, std::min(count, begin + cut));
 }
 
+// Where the tensors of a call are: in their own memory or, while it lasts, in a CUDA device's.
+class Residence {
+ public:
+  explicit Residence(int32_t cuda_device) : device_(cuda_device) {}
+  Residence(const Residence&) = delete;
+  Residence& operator=(const Residence&) = delete;
+  ~Residence() {
+    for (const Guest& guest : guests_) nc_cuda_free(device_, guest.base);
+  }
+
+  // The address of element (0, 0); 0 for a tensor that is not there.
+  int64_t operator()(Tensor& tensor) {
+    if (device_ < 0 || !tensor.present()) return tensor.address();
+    for (const Guest& guest : guests_) {
+      if (guest.tensor == &tensor) return guest.memory + static_cast<int64_t>(tensor.offset());
+    }
+    Guest guest{&tensor, 0, 0};
+    const auto bytes = static_cast<int64_t>(tensor.memory().size());
+    // Device memory begins on a 256-byte boundary, the tensor's elements that many bytes after one of 64.
+    const auto before = static_cast<int64_t>((64 - (tensor.offset() - tensor.misalignment()) % 64) % 64);
+    check(nc_cuda_allocate(device_, std::max<int64_t>(bytes + before, 1), &guest.base));
+    guest.memory = guest.base + before;
+    if (bytes > 0) check(nc_cuda_copy(device_, guest.memory, hostAddress(tensor), bytes, 0));
+    guests_.push_back(guest);
+    return guest.memory + static_cast<int64_t>(tensor.offset());
+  }
+
+  // Waits for the device; then the tensors are as it left them, with all that is around them.
+  void bringBack() {
+    if (device_ >= 0) check(nc_cuda_stream_synchronize(device_, 0));
+    for (const Guest& guest : guests_) {
+      const auto bytes = static_cast<int64_t>(guest.tensor->memory().size());
+      if (bytes > 0) check(nc_cuda_copy(device_, hostAddress(*guest.tensor), guest.memory, bytes, 0));
+    }
+    if (device_ >= 0) check(nc_cuda_stream_synchronize(device_, 0));
+  }
+
+ private:
+  struct Guest {
+    Tensor* tensor;
+    int64_t base, memory;
+  };
+  static int64_t hostAddress(Tensor& tensor) { return reinterpret_cast<int64_t>(tensor.memory().data()); }
+
+  int32_t device_;
+  std::vector<Guest> guests_;
+};
+
 inline void expectUntouched(const Tensor& tensor, const std::vector<uint8_t>& before, const char* name) {
   EXPECT_TRUE(tensor.memory() == before) << name << " is an input and was changed";
 }
@@ -146,7 +195,7 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   };
   Tensor x = tensor(c.spec.x_dtype, d.x), residual, own_y, own_out, mean, rstd;
   if (c.residual) residual = tensor(c.spec.x_dtype, d.residual);
-  const Tensor weight = row(c.hasWeight(), d.weight), bias = row(c.hasBias(), d.bias);
+  Tensor weight = row(c.hasWeight(), d.weight), bias = row(c.hasBias(), d.bias);
   const auto place = [&](Form::Place where, int32_t dtype, Tensor& own) -> Tensor& {
     if (where == Form::kX) return x;
     if (where == Form::kResidual) return residual;
@@ -159,11 +208,18 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   if (form.saves && c.isLayerNorm()) mean = Tensor(c.computeFormat(), 1, c.rows, c.rows, 0);
   const std::vector<uint8_t> x_before = x.memory(), residual_before = residual.memory(),
                              weight_before = weight.memory(), bias_before = bias.memory();
-  inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-    check(nc_norm_forward(plan, c.rows, begin, end, x.address(), stride, residual.address(),
-                          residual.present() ? stride : 0, weight.address(), bias.address(), y.address(), stride,
-                          out.address(), out.present() ? stride : 0, mean.address(), rstd.address()));
-  });
+  Residence at(form.cuda_device);
+  if (form.cuda_device >= 0) {
+    check(nc_cuda_norm_forward(plan, c.rows, at(x), stride, at(residual), residual.present() ? stride : 0, at(weight),
+                               at(bias), at(y), stride, at(out), out.present() ? stride : 0, at(mean), at(rstd), 0));
+    at.bringBack();
+  } else {
+    inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
+      check(nc_norm_forward(plan, c.rows, begin, end, at(x), stride, at(residual), residual.present() ? stride : 0,
+                            at(weight), at(bias), at(y), stride, at(out), out.present() ? stride : 0, at(mean),
+                            at(rstd)));
+    });
+  }
   result.y = form.y == Form::kOwn ? y.contents() : Bits();
   if (form.y != Form::kOwn) {  // read as the output's type, which may be another one of the same size
     Tensor seen(c.spec.y_dtype, c.rows, n, n, 0);
@@ -205,9 +261,9 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
   if (c.dresidual) dresidual = tensor(c.spec.x_dtype, d.dresidual);
   if (c.dx && form.dx == Form::kOwn) own_dx = Tensor(c.spec.x_dtype, c.rows, n, stride, form.offset);
   Tensor& dx = form.dx == Form::kX ? x : form.dx == Form::kDy ? dy : form.dx == Form::kResidual ? dresidual : own_dx;
-  const Tensor weight = row(c.spec.weight_dtype, c.hasWeight(), n, d.weight, form.offset);
-  const Tensor mean = row(c.computeFormat(), c.isLayerNorm(), c.rows, result.mean, 0);
-  const Tensor rstd = row(c.computeFormat(), true, c.rows, result.rstd, 0);
+  Tensor weight = row(c.spec.weight_dtype, c.hasWeight(), n, d.weight, form.offset);
+  Tensor mean = row(c.computeFormat(), c.isLayerNorm(), c.rows, result.mean, 0);
+  Tensor rstd = row(c.computeFormat(), true, c.rows, result.rstd, 0);
   const bool wants_dweight = dweight_mode != NC_GRADIENT_ABSENT, wants_dbias = dbias_mode != NC_GRADIENT_ABSENT;
   Tensor dweight = row(c.dweight_dtype, wants_dweight, n, d.dweight, form.offset);
   Tensor dbias = row(c.dbias_dtype, wants_dbias, n, d.dbias, form.offset);
@@ -218,17 +274,25 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
   if (bytes > 0) workspace = Tensor(NC_FLOAT64, 1, (bytes + 7) / 8, (bytes + 7) / 8, 0);
   const std::vector<uint8_t> x_before = x.memory(), dy_before = dy.memory(), dresidual_before = dresidual.memory(),
                              weight_before = weight.memory(), mean_before = mean.memory(), rstd_before = rstd.memory();
-  inRanges(groups, form.group_cut, [&](int64_t begin, int64_t end) {
-    check(nc_norm_backward(plan, c.rows, begin, end, x.address(), stride, weight.address(), dy.address(), stride,
-                           mean.address(), rstd.address(), dresidual.address(), dresidual.present() ? stride : 0,
-                           dx.address(), dx.present() ? stride : 0, workspace.address(), bytes, wants_dweight,
-                           wants_dbias));
-  });
-  inRanges(wants_dweight || wants_dbias ? n : 0, form.column_cut, [&](int64_t begin, int64_t end) {
-    if (begin == end) return;
-    check(nc_norm_backward_columns(plan, c.rows, begin, end, workspace.address(), bytes, dweight.address(),
-                                   c.dweight_dtype, dweight_mode, dbias.address(), c.dbias_dtype, dbias_mode));
-  });
+  Residence at(form.cuda_device);
+  if (form.cuda_device >= 0) {
+    check(nc_cuda_norm_backward(plan, c.rows, at(x), stride, at(weight), at(dy), stride, at(mean), at(rstd),
+                                at(dresidual), dresidual.present() ? stride : 0, at(dx), dx.present() ? stride : 0,
+                                at(workspace), bytes, at(dweight), c.dweight_dtype, dweight_mode, at(dbias),
+                                c.dbias_dtype, dbias_mode, 0));
+    at.bringBack();
+  } else {
+    inRanges(groups, form.group_cut, [&](int64_t begin, int64_t end) {
+      check(nc_norm_backward(plan, c.rows, begin, end, at(x), stride, at(weight), at(dy), stride, at(mean), at(rstd),
+                             at(dresidual), dresidual.present() ? stride : 0, at(dx), dx.present() ? stride : 0,
+                             at(workspace), bytes, wants_dweight, wants_dbias));
+    });
+    inRanges(wants_dweight || wants_dbias ? n : 0, form.column_cut, [&](int64_t begin, int64_t end) {
+      if (begin == end) return;
+      check(nc_norm_backward_columns(plan, c.rows, begin, end, at(workspace), bytes, at(dweight), c.dweight_dtype,
+                                     dweight_mode, at(dbias), c.dbias_dtype, dbias_mode));
+    });
+  }
   if (c.dx && form.dx != Form::kDy) result.dx = dx.contents();
   if (c.dx && form.dx == Form::kDy) {
     Tensor seen(c.spec.x_dtype, c.rows, n, n, 0);
@@ -252,7 +316,12 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
 
 inline Result run(const Case& c, const Data& d, const Form& form = {}) {
   nc_norm_spec spec = c.spec;
-  spec.cpu_level = form.level;
+  if (form.cuda_device >= 0) {
+    spec.device_type = NC_DEVICE_CUDA;
+    spec.device_index = form.cuda_device;
+  } else {
+    spec.cpu_level = form.level;
+  }
   const Plan plan(spec);
   Result result;
   runForward(c, d, form, plan, result);

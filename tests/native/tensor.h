@@ -23,7 +23,7 @@ class Tensor {
 
   // Element (0, 0) lies `offset` bytes after a 64-byte boundary (or, where the sanitizer watches, after malloc's).
   Tensor(int32_t dtype, int64_t rows, int64_t columns, int64_t stride, size_t offset)
-      : format_(&reference::format(dtype)), rows_(rows), columns_(columns), stride_(stride) {
+      : format_(&reference::format(dtype)), rows_(rows), columns_(columns), stride_(stride), misalignment_(offset) {
     const auto elements = rows == 0 ? 0 : (rows - 1) * stride + columns;
     size_ = static_cast<size_t>(elements) * static_cast<size_t>(format_->bytes);
     memory_.resize(kGuard + 63 * (kGuard > 0) + offset + size_ + kGuard);
@@ -84,7 +84,11 @@ class Tensor {
     return true;
   }
 
+  // Everything, with what is watched around the elements.
   const std::vector<uint8_t>& memory() const { return memory_; }
+  std::vector<uint8_t>& memory() { return memory_; }
+  size_t offset() const { return first_; }               // of element (0, 0) in it
+  size_t misalignment() const { return misalignment_; }  // bytes after a 64-byte boundary, as asked for
 
  private:
   static uint8_t pattern(size_t i) { return static_cast<uint8_t>(i * 167 + 13); }
@@ -95,7 +99,7 @@ class Tensor {
   const Format* format_ = nullptr;
   int64_t rows_ = 0, columns_ = 0, stride_ = 0;
   std::vector<uint8_t> memory_;
-  size_t first_ = 0, size_ = 0;
+  size_t misalignment_ = 0, first_ = 0, size_ = 0;
 };
 
 }  // namespace harness

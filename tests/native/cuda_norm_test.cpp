@@ -1,0 +1,402 @@
+// Every kernel of a CUDA device, bit for bit against the CPU's: formats, policies, sizes, numbers of rows, strides,
+// misaligned addresses, in place, gradients, special values.
+
+#include <gtest/gtest.h>
+
+#include "cuda_test.h"
+
+namespace {
+
+using namespace harness;
+
+const int32_t kDtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
+
+// The CPU's answer, and the devices' in any form.
+class Comparison {
+ public:
+  Comparison(const Case& c, const Data& data) : case_(c), data_(data), expected_(run(c, data)) {}
+  Comparison(const Case& c, uint64_t seed) : Comparison(c, draw(c, seed)) {}
+
+  ::testing::AssertionResult holds(const Form& form) const { return same(case_, expected_, run(case_, data_, form)); }
+  void expectOnEveryDevice() const {
+    for (const int32_t device : cudaDevices()) EXPECT_TRUE(holds(onDevice(device))) << "device " << device;
+  }
+
+ private:
+  Case case_;
+  Data data_;
+  Result expected_;
+};
+
+// One test per op, input and weight type.
+class CudaPolicies : public ::testing::TestWithParam<std::tuple<int32_t, int32_t, int32_t>> {};
+
+std::string typesName(const ::testing::TestParamInfo<std::tuple<int32_t, int32_t, int32_t>>& info) {
+  const auto [op, x, weight] = info.param;
+  return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(x) + "_" + formatName(weight);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, CudaPolicies,
+                         ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM), ::testing::ValuesIn(kDtypes),
+                                            ::testing::ValuesIn(kDtypes)),
+                         typesName);
+
+// Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of a
+// few sizes, on one of the devices and, in turn, with each way of keeping the gradients.
+TEST_P(CudaPolicies, EveryCombination) {
+  const auto [op, x, w] = GetParam();
+  const int64_t sizes[] = {5, 8, 17, 40, 264};
+  const std::vector<int32_t> devices = cudaDevices();
+  uint64_t turn = 0;
+  for (const int32_t y : kDtypes) {
+    for (int32_t rounding = 0; rounding < 3; ++rounding) {
+      for (int32_t offset = 0; offset < 3; ++offset) {
+        for (int32_t affine = 0; affine < 4; ++affine) {
+          if (!reference::hasWeight(affine) && offset != NC_GAMMA_NONE) continue;
+          for (int32_t compute = 0; compute < 2; ++compute) {
+            for (int32_t residual = 0; residual < 3; ++residual) {
+              for (int32_t variance = 0; variance < (op == NC_LAYER_NORM ? 3 : 1); ++variance) {
+                ++turn;
+                Case c;
+                c.spec = makeSpec(op, x, w, y, sizes[turn * 7 / 3 % 5]);
+                c.spec.affine = affine;
+                c.spec.scale_rounding = rounding;
+                c.spec.gamma_offset = offset;
+                c.spec.compute = compute;
+                c.spec.variance = variance;
+                c.spec.residual_rounding = residual == 2 ? NC_RESIDUAL_COMPUTE : NC_RESIDUAL_INPUT;
+                c.residual = residual != 0;
+                c.dresidual = residual != 0;
+                c.rows = 1 + static_cast<int64_t>(turn % 3);
+                c.dweight_dtype = turn % 4 < 2 ? w : NC_FLOAT32;
+                c.dbias_dtype = turn % 8 < 4 ? w : NC_FLOAT32;
+                if (turn % 4 == 3) c.dweight_mode = NC_GRADIENT_ACCUMULATE;
+                if (turn % 16 >= 12) c.dbias_mode = NC_GRADIENT_ACCUMULATE;
+                ASSERT_TRUE(Comparison(c, turn).holds(onDevice(devices[turn % devices.size()]))) << "seed " << turn;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+// One test per norm and format triple that has kernels of its own.
+class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
+ protected:
+  Case make(int64_t rows, int64_t n) const {
+    const auto& [op, triple] = GetParam();
+    Case c;
+    c.spec = makeSpec(op, triple.x, triple.weight, triple.y, n);
+    c.spec.affine = op == NC_RMS_NORM ? NC_AFFINE_WEIGHT : NC_AFFINE_WEIGHT_AND_BIAS;
+    c.rows = rows;
+    c.dweight_dtype = c.dbias_dtype = triple.weight;
+    return c;
+  }
+  // The policies that the hot kernels have built in or look up.
+  Case vary(Case c, uint64_t turn) const {
+    c.spec.scale_rounding = static_cast<int32_t>(turn % 3);
+    c.spec.gamma_offset = static_cast<int32_t>(turn / 3 % 3);
+    c.residual = turn % 2 == 1;
+    c.dresidual = turn % 4 >= 2;
+    return c;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Triples, CudaHot,
+                         ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
+                                            ::testing::ValuesIn(hotTriples())),
+                         [](const auto& info) {
+                           const auto& [op, t] = info.param;
+                           return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(t.x) + "_" +
+                                  formatName(t.weight) + "_" + formatName(t.y);
+                         });
+
+TEST_P(CudaHot, ShortRows) {
+  uint64_t turn = 0;
+  for (const int64_t n : {1, 7, 8, 9, 16, 24, 40, 229, 256, 512, 768, 769, 1024}) {
+    Comparison(vary(make(3, n), ++turn), turn).expectOnEveryDevice();
+    Comparison(vary(make(2, n), ++turn), turn).expectOnEveryDevice();
+  }
+}
+
+// Every number of octets that a lane may hold in registers, and the sizes between.
+TEST_P(CudaHot, LongerRows) {
+  uint64_t turn = 1;
+  for (const int64_t n : {2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
+    Comparison(vary(make(2, n), ++turn), turn).expectOnEveryDevice();
+  }
+}
+
+TEST_P(CudaHot, RowsOfSeveralSegments) {
+  uint64_t turn = 2;
+  for (const int64_t n : {16392, 20000, 32768, 65536, 65537, 131072}) {
+    Comparison(vary(make(n < 65536 ? 2 : 1, n), ++turn), turn).expectOnEveryDevice();
+  }
+}
+
+TEST_P(CudaHot, LongestRows) {
+  uint64_t turn = 3;
+  for (const int64_t n : {262144, 262152, 524296}) {
+    Comparison(vary(make(1, n), ++turn), turn).expectOnEveryDevice();
+  }
+}
+
+TEST_P(CudaHot, NumbersOfRows) {
+  uint64_t turn = 4;
+  for (const int64_t n : {24, 256, 1024}) {
+    for (const int64_t rows : {0, 1, 2, 3, 5, 33, 130}) {
+      Comparison(vary(make(rows, n), ++turn), turn).expectOnEveryDevice();
+    }
+  }
+  for (const int64_t rows : {5, 33}) Comparison(vary(make(rows, 4096), ++turn), turn).expectOnEveryDevice();
+  Comparison(vary(make(9, 16384), ++turn), turn).expectOnEveryDevice();
+  Comparison(vary(make(5, 16392), ++turn), turn).expectOnEveryDevice();
+}
+
+TEST_P(CudaHot, Alignment) {
+  uint64_t turn = 5;
+  for (const int64_t n : {40, 768, 1024}) {
+    const Comparison comparison(vary(make(5, n), ++turn), turn);
+    for (const int32_t device : cudaDevices()) {
+      for (const size_t offset : {1u, 2u, 4u, 8u, 16u}) {
+        Form form = onDevice(device);
+        form.offset = offset;
+        EXPECT_TRUE(comparison.holds(form)) << "offset " << offset << ", device " << device;
+      }
+    }
+  }
+  const Comparison comparison(vary(make(2, 20000), ++turn), turn);
+  for (const int32_t device : cudaDevices()) {
+    for (const size_t offset : {1u, 4u}) {
+      Form form = onDevice(device);
+      form.offset = offset;
+      EXPECT_TRUE(comparison.holds(form)) << "offset " << offset << ", device " << device;
+    }
+  }
+}
+
+TEST_P(CudaHot, Strides) {
+  uint64_t turn = 6;
+  for (const int64_t n : {40, 229, 1024}) {
+    const Comparison comparison(vary(make(7, n), ++turn), turn);
+    for (const int64_t extra : {int64_t{1}, int64_t{4}, int64_t{8}, 3 * n}) {
+      Form form = onDevice(cudaDevices().back());
+      form.extra_stride = extra;
+      EXPECT_TRUE(comparison.holds(form)) << "stride N + " << extra;
+    }
+  }
+  const Comparison comparison(vary(make(3, 20000), ++turn), turn);
+  for (const int64_t extra : {1, 8}) {
+    Form form = onDevice(0);
+    form.extra_stride = extra;
+    EXPECT_TRUE(comparison.holds(form)) << "stride N + " << extra;
+  }
+}
+
+TEST_P(CudaHot, InPlace) {
+  const auto& [op, triple] = GetParam();
+  const bool same_size = reference::format(triple.x).bytes == reference::format(triple.y).bytes;
+  for (const int64_t n : {40, 229, 3072}) {
+    for (const bool residual : {false, true}) {
+      Case c = make(9, n);
+      c.residual = c.dresidual = residual;
+      const Comparison comparison(c, 7);
+      for (const int32_t device : cudaDevices()) {
+        for (const Form::Place y : {Form::kOwn, Form::kX, Form::kResidual}) {
+          for (const Form::Place out : {Form::kOwn, Form::kX, Form::kResidual}) {
+            if ((out != Form::kOwn && out == y) || (y != Form::kOwn && !same_size)) continue;
+            if (!residual && (out != Form::kOwn || y == Form::kResidual)) continue;
+            Form form = onDevice(device);
+            form.y = y;
+            form.residual_out = out;
+            form.dx = residual ? out : y;
+            EXPECT_TRUE(comparison.holds(form)) << "y in " << y << ", residual_out and dx in " << out;
+          }
+        }
+        if (!same_size) continue;
+        Form form = onDevice(device);
+        form.dx = Form::kDy;
+        EXPECT_TRUE(comparison.holds(form)) << "dx in dy";
+      }
+    }
+  }
+}
+
+TEST_P(CudaHot, Gradients) {
+  uint64_t turn = 8;
+  for (const int64_t n : {40, 229, 1024}) {
+    for (const bool dx : {true, false}) {
+      for (int32_t dweight = 0; dweight < 3; ++dweight) {
+        for (int32_t dbias = 0; dbias < 3; ++dbias) {
+          Case c = vary(make(11, n), ++turn);
+          c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
+          c.dx = dx;
+          c.dresidual = c.dresidual && dx;
+          c.dweight_mode = dweight;
+          c.dbias_mode = dbias;
+          if (dweight == NC_GRADIENT_ACCUMULATE || turn % 2 == 0) c.dweight_dtype = NC_FLOAT32;
+          if (dbias == NC_GRADIENT_ACCUMULATE || turn % 4 == 0) c.dbias_dtype = NC_FLOAT32;
+          EXPECT_TRUE(Comparison(c, turn).holds(onDevice(cudaDevices()[turn % cudaDevices().size()]))) << turn;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(CudaHot, Affine) {
+  uint64_t turn = 9;
+  for (const int64_t n : {229, 1024, 16392}) {
+    for (int32_t affine = 0; affine < 4; ++affine) {
+      Case c = vary(make(2, n), ++turn);
+      c.spec.affine = affine;
+      if (!c.hasWeight()) c.spec.gamma_offset = NC_GAMMA_NONE;
+      Comparison(c, turn).expectOnEveryDevice();
+    }
+  }
+}
+
+// Without statistics there is no backward, and the rest is as it was.
+TEST_P(CudaHot, Inference) {
+  for (const int64_t n : {40, 229, 1024, 16392}) {
+    Case c = vary(make(3, n), static_cast<uint64_t>(n));
+    const Data data = draw(c, 10);
+    Form on_cpu;
+    on_cpu.saves = false;
+    const Result expected = run(c, data, on_cpu);
+    for (const int32_t device : cudaDevices()) {
+      Form form = onDevice(device);
+      form.saves = false;
+      EXPECT_TRUE(same(c, expected, run(c, data, form)));
+    }
+  }
+}
+
+// NaN, infinities, zeros, subnormals and the largest numbers, strewn over rows of which one has none.
+TEST_P(CudaHot, SpecialValues) {
+  const auto& [op, triple] = GetParam();
+  uint64_t turn = 11;
+  for (const int64_t n : {24, 229, 1024, 16392}) {
+    for (int32_t rounding = 0; rounding < 3; ++rounding) {
+      Case c = make(12, n);
+      if (n > 10000) c.rows = 3;
+      c.spec.scale_rounding = rounding;
+      c.residual = c.dresidual = ++turn % 2 == 0;
+      Data data = draw(c, turn);
+      const reference::Format& f = reference::format(triple.x);
+      const double subnormal = std::ldexp(1.0, reference::smallestExponent(f));
+      const double special[] = {HUGE_VAL, -HUGE_VAL, std::nan(""),    0.0,
+                                -0.0,     subnormal, -3 * subnormal,  subnormal * 1e3,
+                                f.max,    -f.max,    std::sqrt(f.max)};
+      std::mt19937_64 random(turn);
+      const auto strew = [&](Bits& bits, int32_t dtype, int64_t rows, int64_t first) {
+        for (int64_t row = first; row < rows && !bits.empty(); ++row) {
+          const double value = special[static_cast<size_t>(row + static_cast<int64_t>(turn)) % 11];
+          for (int64_t count = 0; count <= row % 4; ++count) {
+            const auto column = static_cast<int64_t>(random() % static_cast<uint64_t>(n));
+            bits[static_cast<size_t>(row * n + column)] = reference::encode(reference::format(dtype), value);
+          }
+        }
+      };
+      strew(data.x, triple.x, c.rows, 1);
+      strew(data.residual, triple.x, c.rows, 2);
+      strew(data.dy, triple.y, c.rows, 3);
+      strew(data.dresidual, triple.x, c.rows, 4);
+      if (rounding == 2) strew(data.weight, triple.weight, 1, 0);
+      // A row of subnormals alone, and one of zeros.
+      for (int64_t i = 0; i < n; ++i) {
+        data.x[static_cast<size_t>((c.rows - 1) * n + i)] = static_cast<uint64_t>(i % 7);
+        data.x[static_cast<size_t>((c.rows - 2) * n + i)] = 0;
+      }
+      Comparison(c, data).expectOnEveryDevice();
+    }
+  }
+}
+
+// The kernels that look their formats up: the sizes and rows at which they change how they work.
+struct Mix {
+  const char* name;
+  int32_t op, x, weight, y, rounding, variance, compute;
+  bool residual;
+};
+
+const Mix kMixes[] = {
+    {"RmsF64", NC_RMS_NORM, NC_FLOAT64, NC_FLOAT64, NC_FLOAT64, NC_ROUND_COMPUTE, 0, 1, true},
+    {"RmsF16Bf16", NC_RMS_NORM, NC_FLOAT16, NC_BFLOAT16, NC_FLOAT32, NC_ROUND_INPUT, 0, 0, false},
+    {"RmsBf16InFloat64", NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16, NC_ROUND_WEIGHT, 0, 1, true},
+    {"LayerBf16Welford", NC_LAYER_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16, NC_ROUND_INPUT, NC_VARIANCE_WELFORD, 0,
+     true},
+    {"LayerF32Welford", NC_LAYER_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, NC_ROUND_COMPUTE, NC_VARIANCE_WELFORD, 0,
+     false},
+    {"LayerF16Sums", NC_LAYER_NORM, NC_FLOAT16, NC_FLOAT32, NC_FLOAT16, NC_ROUND_COMPUTE, NC_VARIANCE_SUM_OF_SQUARES, 0,
+     false},
+    {"LayerF64Welford", NC_LAYER_NORM, NC_FLOAT64, NC_FLOAT32, NC_FLOAT64, NC_ROUND_COMPUTE, NC_VARIANCE_WELFORD, 1,
+     false},
+    {"LayerF32UnroundedSum", NC_LAYER_NORM, NC_FLOAT32, NC_BFLOAT16, NC_BFLOAT16, NC_ROUND_WEIGHT, NC_VARIANCE_TWO_PASS,
+     0, true},
+};
+
+class CudaAny : public ::testing::TestWithParam<Mix> {
+ protected:
+  Case make(int64_t rows, int64_t n) const {
+    const Mix& m = GetParam();
+    Case c;
+    c.spec = makeSpec(m.op, m.x, m.weight, m.y, n);
+    c.spec.scale_rounding = m.rounding;
+    c.spec.variance = m.variance;
+    c.spec.compute = m.compute;
+    c.spec.residual_rounding = NC_RESIDUAL_COMPUTE;
+    c.residual = c.dresidual = m.residual;
+    c.rows = rows;
+    c.dweight_dtype = c.dbias_dtype = m.weight;
+    return c;
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Mixes, CudaAny, ::testing::ValuesIn(kMixes), [](const auto& info) { return info.param.name; });
+
+TEST_P(CudaAny, Sizes) {
+  for (const int64_t n : {1,    7,    8,    9,    16,   24,   40,   229,   256,   512,   768,   769,
+                          1024, 2048, 3072, 3073, 4096, 6145, 8192, 12288, 16384, 16392, 20000, 32769}) {
+    Comparison(make(2, n), static_cast<uint64_t>(n)).expectOnEveryDevice();
+  }
+}
+
+TEST_P(CudaAny, LongestRows) {
+  for (const int64_t n : {65536, 65537, 131072, 262152, 524296}) {
+    Comparison(make(1, n), static_cast<uint64_t>(n)).expectOnEveryDevice();
+  }
+}
+
+TEST_P(CudaAny, RowsStridesAndAlignment) {
+  for (const int64_t n : {9, 24, 229, 1024}) {
+    for (const int64_t rows : {0, 1, 3, 5, 33, 130}) {
+      if (n * rows > 40000) continue;
+      const Comparison comparison(make(rows, n), static_cast<uint64_t>(n + rows));
+      for (const int32_t device : cudaDevices()) {
+        for (const auto& [offset, extra] : std::vector<std::pair<size_t, int64_t>>{{0, 0}, {1, 0}, {8, 1}, {0, 8}}) {
+          Form form = onDevice(device);
+          form.offset = offset;
+          form.extra_stride = extra;
+          EXPECT_TRUE(comparison.holds(form)) << "offset " << offset << ", stride N + " << extra;
+        }
+      }
+    }
+  }
+}
+
+// More rows than there are groups for.
+TEST(CudaRows, ManyRows) {
+  for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+    for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{{9001, 3}, {9001, 8}, {1100, 4096}}) {
+      Case c;
+      c.spec = makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n);
+      c.rows = rows;
+      if (n == 4096 && op == NC_LAYER_NORM) continue;
+      EXPECT_TRUE(Comparison(c, 12).holds(onDevice(0)));
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,44 @@
+// The kernels of CUDA devices against those of the CPU, on whatever plugin is found: a real one, or the simulator.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "harness.h"
+
+namespace harness {
+
+// One after the other: what differs between devices is how kernels are chosen and launched.
+inline std::vector<int32_t> cudaDevices() {
+  int32_t count = 0;
+  check(nc_cuda_device_count(&count));
+  std::vector<int32_t> devices;
+  for (int32_t device = 0; device < count; ++device) devices.push_back(device);
+  return devices;
+}
+
+// The formats that have kernels of their own.
+struct Triple {
+  int32_t x, weight, y;
+};
+inline const std::vector<Triple>& hotTriples() {
+  static const std::vector<Triple> all = {
+      {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},
+      {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16},
+      {NC_FLOAT16, NC_FLOAT32, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_FLOAT32},
+      {NC_FLOAT16, NC_FLOAT32, NC_FLOAT32},
+  };
+  return all;
+}
+
+inline Form onDevice(int32_t device) {
+  Form form;
+  form.cuda_device = device;
+  return form;
+}
+
+inline std::string formatName(int32_t dtype) { return reference::format(dtype).name; }
+
+}  // namespace harness

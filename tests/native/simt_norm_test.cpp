@@ -1,0 +1,227 @@
+// What only the simulator can show of the CUDA kernels: that no order of their threads changes a bit, that each of
+// their barriers is needed, and that offsets beyond 2^31 elements are formed in 64 bits.
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+
+#include <thread>
+
+#include "cuda_test.h"
+#include "simt_host/control.h"
+
+namespace {
+
+using namespace harness;
+using nc::simt::control;
+
+class SimulatedNorm : public ::testing::Test {
+ protected:
+  void SetUp() override { before_ = control(); }
+  void TearDown() override { control() = before_; }
+
+ private:
+  nc::simt::Control before_;
+};
+
+// Both norms in hot kernels and in the kernels that look their formats up, with all that they can have.
+std::vector<Case> cases(int64_t rows, int64_t n) {
+  std::vector<Case> all;
+  for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+    for (const bool hot : {true, false}) {
+      Case c;
+      c.spec = hot ? makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n)
+                   : makeSpec(op, NC_FLOAT16, NC_BFLOAT16, NC_FLOAT32, n);
+      c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
+      if (op == NC_LAYER_NORM && !hot) c.spec.variance = NC_VARIANCE_WELFORD;
+      c.residual = c.dresidual = true;
+      c.rows = rows;
+      all.push_back(c);
+    }
+  }
+  return all;
+}
+
+TEST_F(SimulatedNorm, NoSeedChangesABit) {
+  for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
+           {37, 24}, {33, 229}, {9, 1024}, {9, 4096}, {9, 8192}, {5, 16392}, {1, 140000}}) {
+    for (const Case& c : cases(rows, n)) {
+      const Data data = draw(c, 1);
+      const Result expected = run(c, data);
+      for (uint64_t seed = 100; seed < (n > 10000 ? 104u : 108u); ++seed) {
+        control().seed = seed;
+        ASSERT_TRUE(same(c, expected, run(c, data, onDevice(static_cast<int32_t>(seed % 2))))) << "seed " << seed;
+      }
+    }
+  }
+}
+
+// Leaves out one call of a barrier after the other. Some seed has to give other bits, or a launch that fails.
+TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
+  static const char* const kinds[] = {"block barrier", "cluster wait", "copy wait"};
+  int tried[nc::simt::kBarriers] = {};
+  for (const auto& [rows, n] :
+       std::vector<std::pair<int64_t, int64_t>>{{17, 229}, {17, 1024}, {9, 4096}, {9, 8192}, {9, 16392}}) {
+    for (const Case& c : cases(rows, n)) {
+      const Data data = draw(c, 2);
+      const Result expected = run(c, data);
+      const auto unchanged = [&] {
+        control().launches.clear();
+        try {
+          return static_cast<bool>(same(c, expected, run(c, data, onDevice(0))));
+        } catch (const std::runtime_error&) {
+          return false;
+        }
+      };
+      control().records = true;
+      control().skips = false;
+      ASSERT_TRUE(unchanged());
+      const std::vector<nc::simt::LaunchRecord> launches = control().launches;
+      ASSERT_EQ(3u, launches.size()) << "forward, backward, columns";
+      control().skips = true;
+      for (size_t launch = 0; launch < launches.size(); ++launch) {
+        for (int kind = 0; kind < nc::simt::kBarriers; ++kind) {
+          for (int64_t call = 0; call < launches[launch].calls[kind]; ++call) {
+            control().skipped_launch = static_cast<int64_t>(launch);
+            control().skipped_kind = static_cast<nc::simt::Barrier>(kind);
+            control().skipped_call = call;
+            bool noticed = false;
+            for (control().seed = 1; control().seed <= 30 && !noticed; ++control().seed) noticed = !unchanged();
+            EXPECT_TRUE(noticed) << c.describe() << ": without call " << call << " of " << launches[launch].calls[kind]
+                                 << " of a " << kinds[kind] << " in launch " << launch;
+            ++tried[kind];
+          }
+        }
+      }
+      control().skips = false;
+    }
+  }
+  for (int kind = 0; kind < nc::simt::kBarriers; ++kind) EXPECT_GT(tried[kind], 0) << kinds[kind];
+}
+
+TEST_F(SimulatedNorm, ThreadsShareAPlan) {
+  const Case c = cases(9, 1024)[2];
+  const Data data = draw(c, 3);
+  const Result expected = run(c, data);
+  nc_norm_spec spec = c.spec;
+  spec.device_type = NC_DEVICE_CUDA;
+  const Plan plan(spec);
+  std::vector<std::thread> threads;
+  std::vector<int> equal(4, 0);
+  for (size_t t = 0; t < equal.size(); ++t) {
+    threads.emplace_back([&, t] {
+      control().seed = t;
+      for (int round = 0; round < 5; ++round) {
+        Result result;
+        runForward(c, data, onDevice(0), plan, result);
+        runBackward(c, data, onDevice(0), plan, result);
+        equal[t] += static_cast<bool>(same(c, expected, result));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const int count : equal) EXPECT_EQ(5, count);
+}
+
+// Memory of which only the pages in use exist.
+class Sparse {
+ public:
+  Sparse(int64_t bytes, int32_t device) : bytes_(static_cast<size_t>(bytes)) {
+    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory_ == MAP_FAILED) throw std::runtime_error("no address space");
+    nc::simt::register_memory(address(), bytes, device);
+  }
+  Sparse(const Sparse&) = delete;
+  Sparse& operator=(const Sparse&) = delete;
+  ~Sparse() {
+    nc::simt::unregister_memory(address());
+    munmap(memory_, bytes_);
+  }
+  int64_t address() const { return reinterpret_cast<int64_t>(memory_); }
+  uint8_t* at(int64_t byte) const { return static_cast<uint8_t*>(memory_) + byte; }
+
+ private:
+  size_t bytes_;
+  void* memory_;
+};
+
+TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
+  for (const int64_t n : {24, 1024, 16392}) {
+    // Aligned rows, and rows that are not: 2^31 elements apart, and row 2 lies 2^33 bytes or more after row 0.
+    for (const int64_t stride : {(int64_t{1} << 31) + 8, (int64_t{1} << 31) + 1}) {
+      for (Case c : cases(3, n)) {
+        const Data data = draw(c, 4);
+        const Result expected = run(c, data);
+        nc_norm_spec spec = c.spec;
+        spec.device_type = NC_DEVICE_CUDA;
+        const Plan plan(spec);
+        const auto bytes = [&](int32_t dtype) { return int64_t{reference::format(dtype).bytes}; };
+        const auto rows = [&](int32_t dtype, const Bits& bits) {
+          auto memory = std::make_unique<Sparse>((2 * stride + n) * bytes(dtype), 0);
+          for (int64_t i = 0; i < 3 * n && !bits.empty(); ++i) {
+            reference::storeBits(reference::format(dtype), memory->at((i / n * stride + i % n) * bytes(dtype)),
+                                 bits[static_cast<size_t>(i)]);
+          }
+          return memory;
+        };
+        const auto contents = [&](int32_t dtype, const Sparse& memory) {
+          Bits bits;
+          for (int64_t i = 0; i < 3 * n; ++i) {
+            const void* at = memory.at((i / n * stride + i % n) * bytes(dtype));
+            bits.push_back(reference::loadBits(reference::format(dtype), at));
+          }
+          return bits;
+        };
+        const auto vector = [&](int32_t dtype, int64_t length, const Bits& bits) {
+          Tensor tensor(dtype, 1, length, length, 0);
+          if (!bits.empty()) tensor.fill(bits);
+          return tensor;
+        };
+        const int32_t x_type = c.spec.x_dtype, w_type = c.spec.weight_dtype, y_type = c.spec.y_dtype;
+        const auto x = rows(x_type, data.x), residual = rows(x_type, data.residual), out = rows(x_type, {}),
+                   y = rows(y_type, {}), dy = rows(y_type, data.dy), dresidual = rows(x_type, data.dresidual),
+                   dx = rows(x_type, {});
+        Tensor weight = vector(w_type, n, data.weight), bias = vector(w_type, n, data.bias),
+               mean = vector(NC_FLOAT32, 3, {}), rstd = vector(NC_FLOAT32, 3, {}), dweight = vector(NC_FLOAT32, n, {}),
+               dbias = vector(NC_FLOAT32, n, {});
+        if (!c.isLayerNorm()) mean = Tensor();
+        int64_t workspace_bytes = 0;
+        check(nc_norm_backward_workspace(plan, 3, 1, 1, &workspace_bytes));
+        Tensor workspace(NC_FLOAT64, 1, workspace_bytes / 8, workspace_bytes / 8, 0);
+        Residence at(0);
+        check(nc_cuda_norm_forward(plan, 3, x->address(), stride, residual->address(), stride, at(weight), at(bias),
+                                   y->address(), stride, out->address(), stride, at(mean), at(rstd), 0));
+        check(nc_cuda_norm_backward(plan, 3, out->address(), stride, at(weight), dy->address(), stride, at(mean),
+                                    at(rstd), dresidual->address(), stride, dx->address(), stride, at(workspace),
+                                    workspace_bytes, at(dweight), NC_FLOAT32, NC_GRADIENT_WRITE, at(dbias), NC_FLOAT32,
+                                    NC_GRADIENT_WRITE, 0));
+        at.bringBack();
+        Result result{contents(y_type, *y), contents(x_type, *out), {}, rstd.contents(), contents(x_type, *dx),
+                      dweight.contents(),   dbias.contents()};
+        if (mean.present()) result.mean = mean.contents();
+        EXPECT_TRUE(same(c, expected, result)) << "stride " << stride;
+      }
+    }
+  }
+}
+
+TEST_F(SimulatedNorm, ErrorsOfTheRuntimeAreNamed) {
+  const Case c = cases(3, 64)[0];
+  const Data data = draw(c, 5);
+  nc_norm_spec spec = c.spec;
+  spec.device_type = NC_DEVICE_CUDA;
+  const Plan plan(spec);
+  Result result;
+  control().next_launch_error = 9;
+  try {
+    runForward(c, data, onDevice(0), plan, result);
+    FAIL() << "no error";
+  } catch (const std::runtime_error& e) {
+    const std::string message = e.what();
+    EXPECT_NE(std::string::npos, message.find("status " + std::to_string(NC_CUDA_ERROR))) << message;
+    EXPECT_NE(std::string::npos, message.find("cudaErrorInvalidConfiguration")) << message;
+    EXPECT_NE(std::string::npos, message.find("invalid configuration argument")) << message;
+  }
+  EXPECT_NO_THROW(runForward(c, data, onDevice(0), plan, result));
+}
+
+}  // namespace
