@@ -299,7 +299,7 @@ class BackwardKernel {
 
 template <class F, bool LayerNorm, int Kept>
 NC_KERNEL(kMaxLanes, 1)
-norm_backward(const BackwardParameters p) {
+void norm_backward(const BackwardParameters p) {
   BackwardKernel<F, LayerNorm, Kept>::run(p);
 }
 

@@ -134,7 +134,7 @@ class AnyBackwardKernel {
 
 template <class F>
 NC_KERNEL(kMaxLanes, 1)
-norm_backward_any(const BackwardParameters p) {
+void norm_backward_any(const BackwardParameters p) {
   AnyBackwardKernel<F>::run(p);
 }
 

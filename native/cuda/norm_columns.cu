@@ -68,7 +68,7 @@ class ColumnsKernel {
 
 template <class C>
 NC_KERNEL(kColumnsPerBlock* kGroupLanes, 1)
-norm_columns(const ColumnsParameters p) {
+void norm_columns(const ColumnsParameters p) {
   ColumnsKernel<C>::run(p);
 }
 

@@ -109,7 +109,7 @@ class ForwardKernel {
 
 template <class F, bool LayerNorm, int Kept>
 NC_KERNEL(kMaxLanes, 1)
-norm_forward(const ForwardParameters p) {
+void norm_forward(const ForwardParameters p) {
   ForwardKernel<F, LayerNorm, Kept>::run(p);
 }
 

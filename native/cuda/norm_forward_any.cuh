@@ -159,7 +159,7 @@ class AnyForwardKernel {
 
 template <class F>
 NC_KERNEL(kMaxLanes, 1)
-norm_forward_any(const ForwardParameters p) {
+void norm_forward_any(const ForwardParameters p) {
   AnyForwardKernel<F>::run(p);
 }
 

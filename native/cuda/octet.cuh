@@ -79,14 +79,18 @@ struct Rounding<Octet<float>> {
 };
 template <>
 struct Rounding<Octet<double>> {
-  template <class F>
-  static NC_DEVICE Octet<double> each(Octet<double> a, F f) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = f(a.v[i]);
+  static NC_DEVICE Octet<double> float32(Octet<double> a) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::float32(a.v[i]);
     return a;
   }
-  static NC_DEVICE Octet<double> float32(Octet<double> a) { return each(a, Rounding<double>::float32); }
-  static NC_DEVICE Octet<double> bfloat16(Octet<double> a) { return each(a, Rounding<double>::bfloat16); }
-  static NC_DEVICE Octet<double> float16(Octet<double> a) { return each(a, Rounding<double>::float16); }
+  static NC_DEVICE Octet<double> bfloat16(Octet<double> a) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::bfloat16(a.v[i]);
+    return a;
+  }
+  static NC_DEVICE Octet<double> float16(Octet<double> a) {
+    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::float16(a.v[i]);
+    return a;
+  }
 };
 
 // As they are in memory.

@@ -20,7 +20,7 @@
 // Code that runs on the device and is not worth a copy per use.
 #define NC_DEVICE_CALLED static __device__ __noinline__
 // threads: the most that a block of the kernel ever has; blocks: as many of them fit one multiprocessor's registers.
-#define NC_KERNEL(threads, blocks) __global__ void __launch_bounds__(threads, blocks)
+#define NC_KERNEL(threads, blocks) __global__ __launch_bounds__(threads, blocks)
 #define NC_UNROLL _Pragma("unroll")
 
 namespace nc {
