@@ -4,6 +4,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Collectors;
+import org.normcore.Cuda;
 import org.normcore.DType;
 import org.normcore.NativeBuffer;
 import org.normcore.NormPolicy;
@@ -11,13 +12,15 @@ import org.normcore.RmsNorm;
 import org.normcore.TensorView;
 
 /**
- * A user's program: one row through RMSNorm, then a look at where the libraries were loaded from.
+ * A user's program: one row through RMSNorm, then a look at where the libraries were loaded from,
+ * and at what is said of CUDA.
  */
 final class Smoke {
   private Smoke() {}
 
   public static void main(String[] arguments) throws Exception {
     Path cache = Path.of(arguments[0]);
+    boolean plugin = arguments[1].equals("plugin");
     try (NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 3, 2);
         RmsNorm norm =
             RmsNorm.builder(2)
@@ -37,15 +40,30 @@ final class Smoke {
     }
     List<String> mapped =
         Files.readAllLines(Path.of("/proc/self/maps"), UTF_8).stream()
-            .filter(line -> line.endsWith("normcore.so"))
+            .filter(line -> line.matches(".*normcore(_cuda)?\\.so"))
             .map(line -> line.substring(line.indexOf('/')))
             .distinct()
             .collect(Collectors.toList());
     expect(
-        mapped.size() == 2, "expected libnormcore.so and libjninormcore.so, mapped are " + mapped);
+        mapped.size() == (plugin ? 3 : 2),
+        "expected libnormcore.so, libjninormcore.so"
+            + (plugin ? " and libnormcore_cuda.so" : "")
+            + ", mapped are "
+            + mapped);
     for (String library : mapped) {
       expect(Path.of(library).startsWith(cache), library + " was not loaded from the jar");
     }
+    if (plugin) {
+      // Asked of the CUDA runtime in the plugin, which also answers where there is no driver.
+      expect(Cuda.isAvailable() || cause().contains("cudaError"), cause());
+    } else {
+      expect(!Cuda.isAvailable() && cause().contains("linux-x86_64-gpu"), cause());
+    }
+  }
+
+  private static String cause() {
+    Throwable cause = Cuda.unavailabilityCause();
+    return cause == null ? "CUDA is available" : String.valueOf(cause.getMessage());
   }
 
   private static void expect(boolean condition, String message) {

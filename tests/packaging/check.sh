@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# check.sh TARGET CLASSPATH: do the packaged jars work away from the build tree, and on a machine that lacks this one's
-# C++ library? TARGET is Maven's target directory, CLASSPATH the run-time class path, of which the jars in TARGET
-# replace TARGET/classes.
+# check.sh TARGET CLASSPATH CUDA: do the packaged jars work away from the build tree, and on a machine that lacks this
+# one's C++ library and a GPU? TARGET is Maven's target directory, CLASSPATH the run-time class path, of which the jars
+# in TARGET replace TARGET/classes. CUDA is true if the CUDA plugin was built.
 set -euo pipefail
+unset NORMCORE_CUDA_LIBRARY
 target=$1
 dependencies=${2#"$target/classes:"}
+cuda=$3
 here=$(cd "$(dirname "$0")" && pwd)
 java_bin=${JAVA_HOME:+$JAVA_HOME/bin/}
 
@@ -20,29 +22,61 @@ fail() {
 }
 
 (cd "$away/natives" && for jar in ../jars/normcore-[0-9]*-linux-*.jar; do "${java_bin}jar" xf "$jar"; done)
-mapfile -t libraries < <(find "$away/natives" -name '*.so' | sort)
-((${#libraries[@]} == 2)) || fail "expected two libraries in the native jar, found: ${libraries[*]}"
+found=$(cd "$away/natives" && find . -name '*.so' -printf '%P\n' | sort)
+expected=$(
+  for name in jninormcore normcore; do
+    echo "org/normcore/internal/capi/linux-x86_64/lib$name.so"
+  done
+  if [[ "$cuda" == true ]]; then
+    echo org/normcore/internal/capi/linux-x86_64-gpu/libnormcore_cuda.so
+  fi
+)
+[[ "$(sort <<< "$expected")" == "$found" ]] || fail "expected in the native jars: $expected; found: $found"
+gpu_jar=$(echo "$away"/jars/normcore-[0-9]*-gpu.jar)
+if [[ "$cuda" == true ]]; then
+  more=$("${java_bin}jar" tf "$gpu_jar" | grep -Ev '/$|^META-INF/|/libnormcore_cuda\.so$' || true)
+  [[ -z "$more" ]] || fail "the -gpu jar holds more than the plugin: $more"
+fi
+inside=false
+if "${java_bin}jar" tf "$away/jars/normcore-cli.jar" | grep -q '/libnormcore_cuda\.so$'; then
+  inside=true
+fi
+[[ "$inside" == "$cuda" ]] || fail "the CUDA plugin is in normcore-cli.jar: $inside, expected $cuda"
+
+mapfile -t libraries < <(find "$away/natives" -name '*.so')
 for library in "${libraries[@]}"; do
   name=$(basename "$library")
   # glibc is the only thing asked of the user's machine.
   foreign=$(readelf -dW "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
-    grep -Ev '^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|ld-linux-.*|libnormcore\.so)$' || true)
+    grep -Ev '^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux-.*|libnormcore\.so)$' || true)
   [[ -z "$foreign" ]] || fail "$name needs $foreign"
   path=$(readelf -dW "$library" | sed -n 's/.*(R.*PATH).*\[\(.*\)\]/\1/p')
   [[ -z "$path" || "$path" == '$ORIGIN/' ]] || fail "$name has the run path $path"
   ! grep -qF "$target" "$library" || fail "$name names the build directory"
   # A C++ library that is linked in must not be found by others in the same process.
-  exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | grep -Ev '^(nc_|Java_|JNI_|JavaCPP_)' | head -n 5 || true)
+  interface='^(nc_|Java_|JNI_|JavaCPP_)'
+  if [[ "$name" == libnormcore_cuda.so ]]; then
+    interface='^nc_cuda_plugin$'
+    [[ "$(readelf -dW "$library")" == *'soname: [libnormcore_cuda.so]'* ]] || fail "$name has another SONAME"
+  fi
+  exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | grep -Ev "$interface" | head -n 5 || true)
   [[ -z "$exported" ]] || fail "$name exports more than its interface: $exported"
 done
 
 cd "$away"
+# smoke NAME JARS EXPECTED: a user's program, with a cache of its own.
+smoke() {
+  "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache-$1" -cp "$2" Smoke.java "$away/cache-$1" "$3" ||
+    fail "a program that uses the jars failed ($1)"
+}
 jars=$dependencies
 for jar in jars/normcore-[0-9]*.jar; do
-  [[ "$jar" == *-sources.jar || "$jar" == *-javadoc.jar ]] || jars=$jar:$jars
+  [[ "$jar" == *-sources.jar || "$jar" == *-javadoc.jar || "$jar" == *-gpu.jar ]] || jars=$jar:$jars
 done
-"${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache" -cp "$jars" Smoke.java \
-  "$away/cache" || fail 'a program that uses the jars failed'
+smoke cpu "$jars" no-plugin
+if [[ "$cuda" == true ]]; then
+  smoke gpu "$gpu_jar:$jars" plugin
+fi
 "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cli-cache" -jar jars/normcore-cli.jar info > info.txt ||
   fail 'normcore-cli.jar info failed'
 [[ -s info.txt ]] || fail 'normcore-cli.jar info printed nothing'
