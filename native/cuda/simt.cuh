@@ -139,6 +139,12 @@ struct Launch {
   int shared_bytes;
 };
 
+// An error that is reported here must not be found again by whoever asks the runtime for its last one.
+inline int32_t returned(cudaError_t error) {
+  if (error != cudaSuccess) cudaGetLastError();
+  return error;
+}
+
 // Puts the kernel into the stream; returns the CUDA runtime's error.
 template <class Parameters>
 int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
@@ -157,7 +163,7 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
     config.numAttrs = 1;
   }
   void* arguments[] = {const_cast<Parameters*>(&parameters)};
-  return cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(l.kernel), arguments);
+  return returned(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(l.kernel), arguments));
 }
 
 // Lets blocks of the kernel have as much shared memory, in clusters of as many blocks, on the current device.
@@ -171,7 +177,7 @@ int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
   if (error == cudaSuccess && cluster > 8) {
     error = cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
   }
-  return error;
+  return returned(error);
 }
 
 }  // namespace nc
