@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks that this machine has what the build needs. Installs what is missing with apt-get where it can, otherwise
-# says what to install and fails. Says nothing when all is there.
+# says what to install and fails. Says nothing when all is there. nvcc is not asked for: the build does without, and
+# says so.
 set -euo pipefail
 
 problems=()
