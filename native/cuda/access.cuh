@@ -57,7 +57,7 @@ NC_DEVICE void store_element(Access access, char* p, C v) {
 
 // Octet number `octet` of a row, of which `count` elements exist; the others are 0.
 template <class C, DType T>
-NC_DEVICE Octet<C> load(StaticFormat<T>, Access access, const char* row, int64_t octet, int count) {
+NC_DEVICE Octet<C> load(StaticFormat<T>, Access access, const char* row, int octet, int count) {
   Octet<C> r;
   if constexpr (T != DType::float64) {
     if (access == Access::octets) {
@@ -73,7 +73,7 @@ NC_DEVICE Octet<C> load(StaticFormat<T>, Access access, const char* row, int64_t
   return r;
 }
 template <class C>
-NC_DEVICE_CALLED Octet<C> load(RuntimeFormat format, Access access, const char* row, int64_t octet, int count) {
+NC_DEVICE_CALLED Octet<C> load(RuntimeFormat format, Access access, const char* row, int octet, int count) {
   switch (format.type) {
     case DType::float64:
       return load<C>(StaticFormat<DType::float64>{}, access, row, octet, count);
@@ -88,7 +88,7 @@ NC_DEVICE_CALLED Octet<C> load(RuntimeFormat format, Access access, const char* 
 
 // rd_T(v), to memory.
 template <class C, DType T>
-NC_DEVICE void store(StaticFormat<T>, Access access, char* row, int64_t octet, int count, const Octet<C>& v) {
+NC_DEVICE void store(StaticFormat<T>, Access access, char* row, int octet, int count, const Octet<C>& v) {
   if constexpr (T != DType::float64 && sizeof(C) == sizeof(float)) {
     if (access == Access::octets) return store<T>(row, octet, packed<T>(v));
   }
@@ -98,8 +98,7 @@ NC_DEVICE void store(StaticFormat<T>, Access access, char* row, int64_t octet, i
   }
 }
 template <class C>
-NC_DEVICE_CALLED void store(RuntimeFormat format, Access access, char* row, int64_t octet, int count,
-                            const Octet<C>& v) {
+NC_DEVICE_CALLED void store(RuntimeFormat format, Access access, char* row, int octet, int count, const Octet<C>& v) {
   switch (format.type) {
     case DType::float64:
       return store(StaticFormat<DType::float64>{}, access, row, octet, count, v);

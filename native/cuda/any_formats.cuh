@@ -41,9 +41,9 @@ struct FormatsOf<CommonFormats<X, W, Y>> {
 };
 
 // Elements of an octet that exist.
-NC_DEVICE int elements_of(const RowShape& shape, int64_t octet) {
-  const int64_t left = shape.n - octet * kPacket;
-  return left < kPacket ? static_cast<int>(left) : kPacket;
+NC_DEVICE int elements_of(const RowShape& shape, int octet) {
+  const int left = shape.n - octet * kPacket;
+  return left < kPacket ? left : kPacket;
 }
 
 // The row's value from its lanes': of_lane(octets) makes a lane's value of a segment. All threads of the block call it;
@@ -73,7 +73,7 @@ template <class Body>
 NC_DEVICE void for_each_octet(const RowShape& shape, const Place& place, Body f) {
   for (int segment = 0; segment < shape.segments; ++segment) {
     const LaneOctets octets(shape, segment, place.lane);
-    for (int64_t octet = octets.first; octet < octets.end; octet += shape.lanes) f(octet, elements_of(shape, octet));
+    for (int octet = octets.first; octet < octets.end; octet += shape.lanes) f(octet, elements_of(shape, octet));
   }
 }
 

@@ -43,7 +43,9 @@ inline int log2_of(int power) {
   return log;
 }
 inline RowShape row_shape(int64_t n) {
-  return {n, packets(n), packets_per_segment(n), segments(n), lanes(n), log2_of(lanes(n))};
+  return {static_cast<int>(n), static_cast<int>(packets(n)), static_cast<int>(packets_per_segment(n)),
+          segments(n),         log2_of(segments(n)),         lanes(n),
+          log2_of(lanes(n))};
 }
 
 // Where a thread stands in its block.
@@ -56,9 +58,9 @@ struct Place {
 
 // The octets of a lane: first, first + lanes, ... below end.
 struct LaneOctets {
-  int64_t first, end;
+  int first, end;
   NC_DEVICE LaneOctets(const RowShape& shape, int segment, int lane) {
-    const int64_t begin = segment * shape.octets_per_segment;
+    const int begin = segment * shape.octets_per_segment;
     end = begin + shape.octets_per_segment < shape.octets ? begin + shape.octets_per_segment : shape.octets;
     first = begin + lane;
   }

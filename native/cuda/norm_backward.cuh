@@ -95,12 +95,12 @@ class BackwardKernel {
         stages(bias_words + backward_bias_bytes(p, kSharedBiasSums, simt::thread_count())) {}
 
   NC_DEVICE bool exists(int k) const { return octets.first + k * p.shape.lanes < octets.end; }
-  NC_DEVICE int64_t octet(int k) const { return octets.first + k * p.shape.lanes; }
+  NC_DEVICE int octet(int k) const { return octets.first + k * p.shape.lanes; }
 
   NC_DEVICE void group() {
     const bool clustered = p.shape.segments > 1;
     if (clustered) simt::cluster_arrive();
-    const int64_t index = clustered ? simt::block_index() / p.shape.segments : simt::block_index();
+    const int64_t index = clustered ? simt::block_index() >> p.shape.segments_log2 : simt::block_index();
     const int64_t begin = group_begin(index, p.a.rows, p.groups);
     const int64_t end = group_begin(index + 1, p.a.rows, p.groups);
     // Threads that only fill up the last warp have no rows.
@@ -148,8 +148,7 @@ class BackwardKernel {
 
   static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
   NC_DEVICE ThreadWords words_of(int stage) const {
-    return ThreadWords(stages +
-                       static_cast<int64_t>(stage) * p.octets_per_lane * p.staged_words * 16 * simt::thread_count());
+    return ThreadWords(stages + stage * p.octets_per_lane * p.staged_words * 16 * simt::thread_count());
   }
   NC_DEVICE void start_copies(int64_t row, int k, int stage) const {
     const ThreadWords words = words_of(stage);
@@ -180,11 +179,11 @@ class BackwardKernel {
   }
 
   // The segment's weights, once: word i of octet j lies at [i][j].
-  NC_DEVICE int64_t staged_octets() const { return static_cast<int64_t>(p.octets_per_lane) * p.shape.lanes; }
+  NC_DEVICE int staged_octets() const { return p.octets_per_lane * p.shape.lanes; }
   NC_DEVICE void stage_weight() const {
     if (!p.weight_staged) return;
-    const int64_t begin = octets.first - place.lane;
-    for (int64_t j = simt::thread_index(); j < staged_octets(); j += simt::thread_count()) {
+    const int begin = octets.first - place.lane;
+    for (int j = simt::thread_index(); j < staged_octets(); j += simt::thread_count()) {
       if (begin + j >= octets.end) break;
       const Packed<F::weight> w = load_parameter<F::weight>(p.a.weight, begin + j);
       NC_UNROLL for (int i = 0; i < Packed<F::weight>::words; ++i) {

@@ -47,7 +47,7 @@ class AnyBackwardKernel {
   struct Gradients {
     Octet<C> dy, h, xhat;
   };
-  NC_DEVICE Gradients gradients(int64_t row, Statistics s, int64_t octet, int count) const {
+  NC_DEVICE Gradients gradients(int64_t row, Statistics s, int octet, int count) const {
     const auto scale = formats.scale();
     const Octet<C> one = Octet<C>::all(C(1));
     const Octet<C> dy = load<C>(formats.y, p.access, p.a.dy + row * p.a.dy_stride, octet, count);
@@ -65,7 +65,7 @@ class AnyBackwardKernel {
     if (p.a.dx != nullptr) {
       const Sums<C, 2> sums = over_row<Sums<C, 2>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
         Octet<C> sum1 = Octet<C>::zero(), sum2 = Octet<C>::zero();
-        for (int64_t octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+        for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
           const int count = elements_of(p.shape, octet);
           const Gradients g = gradients(row, s, octet, count);
           const Octet<C> h = where_present(count, g.h);
@@ -80,7 +80,7 @@ class AnyBackwardKernel {
     }
     if (!live) return;
     const auto scale = formats.scale();
-    for_each_octet(p.shape, place, [&](int64_t octet, int count) {
+    for_each_octet(p.shape, place, [&](int octet, int count) {
       const Gradients g = gradients(row, s, octet, count);
       if (p.a.dx != nullptr) {
         Octet<C> dx = input_gradient(g.h, g.xhat, Octet<C>::all(s.rstd), c1, c2);
@@ -99,14 +99,14 @@ class AnyBackwardKernel {
     return parts + (group * p.row_lanes + row_lane) * p.shape.n * static_cast<int64_t>(sizeof(C));
   }
   template <class Add>
-  NC_DEVICE void add_to_share(char* parts, int64_t group, bool first, int64_t octet, int count, Add add) const {
+  NC_DEVICE void add_to_share(char* parts, int64_t group, bool first, int octet, int count, Add add) const {
     if (parts == nullptr) return;
     char* to = share(parts, group, place.slot);
     store_sums(to, octet, count, add(first ? Octet<C>::zero() : load_sums(to, octet, count)));
   }
   NC_DEVICE void clear_share(char* parts, int64_t group) const {
     if (parts == nullptr) return;
-    for_each_octet(p.shape, place, [&](int64_t octet, int count) {
+    for_each_octet(p.shape, place, [&](int octet, int count) {
       store_sums(share(parts, group, place.slot), octet, count, Octet<C>::zero());
     });
   }
@@ -114,15 +114,15 @@ class AnyBackwardKernel {
     if (parts == nullptr) return;
     char* lower = share(parts, group, place.slot);
     char* upper = share(parts, group, place.slot + step);
-    for_each_octet(p.shape, place, [&](int64_t octet, int count) {
+    for_each_octet(p.shape, place, [&](int octet, int count) {
       store_sums(lower, octet, count, load_sums(lower, octet, count) + load_sums(upper, octet, count));
     });
   }
   // The workspace is aligned for its elements.
-  static NC_DEVICE Octet<C> load_sums(const char* share, int64_t octet, int count) {
+  static NC_DEVICE Octet<C> load_sums(const char* share, int octet, int count) {
     return load<C>(StaticFormat<kSums>{}, Access::elements, share, octet, count);
   }
-  static NC_DEVICE void store_sums(char* share, int64_t octet, int count, const Octet<C>& sums) {
+  static NC_DEVICE void store_sums(char* share, int octet, int count, const Octet<C>& sums) {
     store(StaticFormat<kSums>{}, Access::elements, share, octet, count, sums);
   }
 

@@ -26,17 +26,17 @@ class ForwardKernel {
     const int segment = clustered ? simt::cluster_rank() : 0;
     if (clustered) simt::cluster_arrive();
     const int64_t row =
-        clustered ? simt::block_index() / p.shape.segments : simt::block_index() * p.rows_per_block + place.slot;
+        clustered ? simt::block_index() >> p.shape.segments_log2 : simt::block_index() * p.rows_per_block + place.slot;
     const bool live = row < p.a.row_end;
     const LaneOctets octets(p.shape, segment, place.lane);
     const auto each = [&](auto f) {
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        const int64_t octet = octets.first + k * p.shape.lanes;
+        const int octet = octets.first + k * p.shape.lanes;
         if (live && octet < octets.end) f(k, octet);
       }
     };
     Packed<F::x> x[Kept] = {};
-    each([&](int k, int64_t octet) { x[k] = load_once<F::x>(p.a.x + row * p.a.x_stride, octet); });
+    each([&](int k, int octet) { x[k] = load_once<F::x>(p.a.x + row * p.a.x_stride, octet); });
     if (p.a.residual != nullptr) add_residual(p, row, live, octets, x);
     if (clustered) simt::cluster_wait();
 
@@ -70,7 +70,7 @@ class ForwardKernel {
 
     const auto scale = F::scale(p.spec.gamma_offset, false);
     const Octet<float> one = Octet<float>::all(1.0f);
-    each([&](int k, int64_t octet) {
+    each([&](int k, int octet) {
       Octet<float> t = scale.normalised_value(normalised(
           unpacked(x[k]), LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero(), Octet<float>::all(rstd)));
       if (p.a.weight != nullptr) {
@@ -92,11 +92,11 @@ class ForwardKernel {
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
       Packed<F::x> r[kTogether] = {};
       NC_UNROLL for (int k = 0; k < kTogether; ++k) {
-        const int64_t octet = octets.first + (first + k) * p.shape.lanes;
+        const int octet = octets.first + (first + k) * p.shape.lanes;
         if (live && octet < octets.end) r[k] = load_once<F::x>(residual, octet);
       }
       NC_UNROLL for (int k = 0; k < kTogether; ++k) {
-        const int64_t octet = octets.first + (first + k) * p.shape.lanes;
+        const int octet = octets.first + (first + k) * p.shape.lanes;
         Packed<F::x>& kept = x[first + k];
         if (live && octet < octets.end) {
           kept = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(kept), unpacked(r[k])));

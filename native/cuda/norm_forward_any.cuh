@@ -29,7 +29,7 @@ class AnyForwardKernel {
   };
 
   // What is normalised.
-  NC_DEVICE Octet<C> input(int64_t octet, int count) const {
+  NC_DEVICE Octet<C> input(int octet, int count) const {
     const Octet<C> x = load<C>(formats.x, p.access, p.a.x + row * p.a.x_stride, octet, count);
     if (p.a.residual == nullptr) return x;
     const Octet<C> residual = load<C>(formats.x, p.access, p.a.residual + row * p.a.residual_stride, octet, count);
@@ -42,7 +42,7 @@ class AnyForwardKernel {
     return over_row<Sums<C, Count>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
       Octet<C> acc[Count];
       for (Octet<C>& a : acc) a = Octet<C>::zero();
-      for (int64_t octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+      for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
         const int count = elements_of(p.shape, octet);
         step(input(octet, count), count, acc);
       }
@@ -80,7 +80,7 @@ class AnyForwardKernel {
     Moments<Octet<C>> m{Octet<C>::zero(), Octet<C>::zero()};
     C whole = 0;
     int extra = 0;  // positions that hold one value more
-    for (int64_t octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+    for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
       const int count = elements_of(p.shape, octet);
       const Moments<Octet<C>> longer = welford_add(m, input(octet, count), Octet<C>::all(whole + C(1)));
       if (count == kPacket) {
@@ -132,7 +132,7 @@ class AnyForwardKernel {
     }
     const auto scale = formats.scale();
     const Octet<C> mean = Octet<C>::all(s.mean), rstd = Octet<C>::all(s.rstd), one = Octet<C>::all(C(1));
-    for_each_octet(p.shape, place, [&](int64_t octet, int count) {
+    for_each_octet(p.shape, place, [&](int octet, int count) {
       const Octet<C> x = input(octet, count);
       if (p.a.residual != nullptr) {
         store(formats.x, p.access, p.a.residual_out + row * p.a.residual_out_stride, octet, count, x);

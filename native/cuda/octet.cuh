@@ -148,17 +148,17 @@ NC_DEVICE Packed<T> packed(Octet<float> v) {
 
 // Octet number `octet` of a row in global memory, of which every octet is full and 16-byte aligned.
 template <DType T>
-NC_DEVICE const char* address_of(const char* row, int64_t octet) {
+NC_DEVICE const char* address_of(const char* row, int octet) {
   return row + octet * (kPacket * bytes_of(T));
 }
 template <DType T>
-NC_DEVICE Packed<T> load_once(const char* row, int64_t octet) {
+NC_DEVICE Packed<T> load_once(const char* row, int octet) {
   Packed<T> p;
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) p.w[i] = simt::load16_once(address_of<T>(row, octet) + 16 * i);
   return p;
 }
 template <DType T>
-NC_DEVICE Packed<T> load_parameter(const char* row, int64_t octet) {
+NC_DEVICE Packed<T> load_parameter(const char* row, int octet) {
   Packed<T> p;
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
     p.w[i] = simt::load16_constant(address_of<T>(row, octet) + 16 * i);
@@ -166,7 +166,7 @@ NC_DEVICE Packed<T> load_parameter(const char* row, int64_t octet) {
   return p;
 }
 template <DType T>
-NC_DEVICE void store(char* row, int64_t octet, const Packed<T>& p) {
+NC_DEVICE void store(char* row, int octet, const Packed<T>& p) {
   char* to = row + octet * (kPacket * bytes_of(T));
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::store16(to + 16 * i, p.w[i]);
 }

@@ -7,14 +7,14 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// How a row lies over threads: octet o of segment s belongs to lane o % lanes of block s of the row's cluster.
+// How a row lies over threads: octet o of segment s belongs to lane o % lanes of block s of the row's cluster. A row is
+// short enough for int.
 struct RowShape {
-  int64_t n;
-  int64_t octets;  // of the row, the last one perhaps a part
-  int64_t octets_per_segment;
-  int segments;
-  int lanes;  // a power of two
-  int lanes_log2;
+  int n;
+  int octets;  // of the row, the last one perhaps a part
+  int octets_per_segment;
+  int segments, segments_log2;  // powers of two, as are the lanes
+  int lanes, lanes_log2;
 };
 
 // What all addresses and strides of a call allow.

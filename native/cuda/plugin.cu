@@ -64,7 +64,7 @@ Access access_of(const NormSpec& s, const BackwardArguments& a) {
   return elements ? Access::elements : Access::bytes;
 }
 
-int kept_for(int64_t octets_per_lane) {
+int kept_for(int octets_per_lane) {
   for (const int kept : kKeptOctets) {
     if (octets_per_lane <= kept) return kept;
   }
@@ -105,8 +105,8 @@ bool by_product(const NormSpec& s) { return !rounds_first(s) && s.scale_rounding
 NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   NormKernels k{};
   k.shape = row_shape(spec.hidden_size);
-  const int64_t octets_per_lane = ceil_div(k.shape.octets_per_segment, k.shape.lanes);
-  k.octets_per_lane = static_cast<int>(octets_per_lane);
+  const int octets_per_lane = static_cast<int>(ceil_div(k.shape.octets_per_segment, k.shape.lanes));
+  k.octets_per_lane = octets_per_lane;
   k.shared_bytes = static_cast<int>(device.shared_bytes);
   k.by_product = by_product(spec);
   k.any_forward = any_forward(spec.compute);
