@@ -126,17 +126,41 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   return k;
 }
 
+// Readies a hot kernel with as much shared memory, or leaves it out where the device has no room for its clusters.
+template <class Parameters>
+int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threads, int shared_bytes) {
+  if (kernel == nullptr) return 0;
+  if (const int32_t error = ready(kernel, shared_bytes, shape.segments)) return error;
+  if (shape.segments == 1) return 0;
+  Launch<Parameters> l{};
+  l.kernel = kernel;
+  l.blocks = l.cluster = shape.segments;
+  l.block_rows = 1;
+  l.threads = threads;
+  l.shared_bytes = shared_bytes;
+  int count = 0;
+  if (const int32_t error = clusters_at_once(l, &count)) return error;
+  if (count == 0) kernel = nullptr;
+  return 0;
+}
+
+int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThreads ? shape.lanes : kForwardThreads; }
+int backward_threads(const RowShape& shape) {
+  return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
+}
+constexpr int kForwardSharedBytes = static_cast<int>(sizeof(Meeting<Sums<float, 1>>));
+
 int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   CudaDevice device{};
   if (const int32_t error = cuda_runtime::device(index, &device)) return error;
-  const NormKernels k = chosen(spec, device);
+  NormKernels k = chosen(spec, device);
   const cuda_runtime::CurrentDevice current(index);
   if (current.error() != 0) return current.error();
-  if (k.hot_forward != nullptr) {
-    if (const int32_t error = ready(k.hot_forward, 0, k.shape.segments)) return error;
+  if (const int32_t error = made_ready(k.hot_forward, k.shape, forward_threads(k.shape), kForwardSharedBytes)) {
+    return error;
   }
-  if (k.hot_backward != nullptr) {
-    if (const int32_t error = ready(k.hot_backward, k.shared_bytes, k.shape.segments)) return error;
+  if (const int32_t error = made_ready(k.hot_backward, k.shape, backward_threads(k.shape), k.shared_bytes)) {
+    return error;
   }
   norm->device = index;
   norm->spec = spec;
@@ -160,12 +184,12 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded;
   Launch<ForwardParameters> l{};
   l.kernel = hot ? k.hot_forward : k.any_forward;
-  l.threads = k.shape.lanes > kForwardThreads ? k.shape.lanes : kForwardThreads;
+  l.threads = forward_threads(k.shape);
   p.rows_per_block = l.threads / k.shape.lanes;
   l.cluster = hot ? k.shape.segments : 1;
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;
-  l.shared_bytes = hot ? static_cast<int>(sizeof(Meeting<Sums<float, 1>>)) : kAnySharedBytes;
+  l.shared_bytes = hot ? kForwardSharedBytes : kAnySharedBytes;
   const cuda_runtime::CurrentDevice current(norm.device);
   if (current.error() != 0) return current.error();
   return launch(l, p, stream);
@@ -212,7 +236,7 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   p.octets_per_lane = k.octets_per_lane;
   p.staged_words = kPacket * (bytes_of(spec.x) * (a.dresidual != nullptr ? 2 : 1) + bytes_of(spec.y)) / 16;
   Launch<BackwardParameters> l{};
-  l.threads = static_cast<int>(ceil_div(p.row_lanes * k.shape.lanes, kLaneGroup)) * kLaneGroup;
+  l.threads = backward_threads(k.shape);
   const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
   const bool takes_sums = all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
                           all_multiples(4, at(a.mean), at(a.rstd)) &&

@@ -145,16 +145,17 @@ inline int32_t returned(cudaError_t error) {
   return error;
 }
 
-// Puts the kernel into the stream; returns the CUDA runtime's error.
+// The CUDA runtime's form of a launch. Its attribute lies in itself, so it is not copied.
 template <class Parameters>
-int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
+struct LaunchConfig {
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(l.blocks), static_cast<unsigned>(l.block_rows));
-  config.blockDim = dim3(static_cast<unsigned>(l.threads));
-  config.dynamicSmemBytes = static_cast<size_t>(l.shared_bytes);
-  config.stream = reinterpret_cast<cudaStream_t>(stream);
   cudaLaunchAttribute attribute{};
-  if (l.cluster > 1) {
+  LaunchConfig(const Launch<Parameters>& l, int64_t stream) {
+    config.gridDim = dim3(static_cast<unsigned>(l.blocks), static_cast<unsigned>(l.block_rows));
+    config.blockDim = dim3(static_cast<unsigned>(l.threads));
+    config.dynamicSmemBytes = static_cast<size_t>(l.shared_bytes);
+    config.stream = reinterpret_cast<cudaStream_t>(stream);
+    if (l.cluster == 1) return;
     attribute.id = cudaLaunchAttributeClusterDimension;
     attribute.val.clusterDim.x = static_cast<unsigned>(l.cluster);
     attribute.val.clusterDim.y = 1;
@@ -162,8 +163,24 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
     config.attrs = &attribute;
     config.numAttrs = 1;
   }
+  LaunchConfig(const LaunchConfig&) = delete;
+  LaunchConfig& operator=(const LaunchConfig&) = delete;
+};
+
+// Puts the kernel into the stream; returns the CUDA runtime's error.
+template <class Parameters>
+int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
+  const LaunchConfig<Parameters> c(l, stream);
   void* arguments[] = {const_cast<Parameters*>(&parameters)};
-  return returned(cudaLaunchKernelExC(&config, reinterpret_cast<const void*>(l.kernel), arguments));
+  return returned(cudaLaunchKernelExC(&c.config, reinterpret_cast<const void*>(l.kernel), arguments));
+}
+
+// How many clusters of a kernel that is ready the current device holds at once: 0 if it is too small for one, as parts
+// of a device may be.
+template <class Parameters>
+int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
+  const LaunchConfig<Parameters> c(l, 0);
+  return returned(cudaOccupancyMaxActiveClusters(count, reinterpret_cast<const void*>(l.kernel), &c.config));
 }
 
 // Lets blocks of the kernel have as much shared memory, in clusters of as many blocks, on the current device.

@@ -603,6 +603,12 @@ int32_t ready(const void* kernel, int shared_bytes, int cluster) {
   return kSuccess;
 }
 
+int32_t clusters_at_once(const LaunchShape& shape, int* count) {
+  const Device& d = kDevice[current_device()];
+  *count = shape.shared_bytes <= d.shared_bytes && (d.clusters != 0 || shape.cluster == 1) ? 1 : 0;
+  return kSuccess;
+}
+
 }  // namespace host
 }  // namespace simt
 }  // namespace nc

@@ -56,6 +56,7 @@ struct LaunchShape {
 int32_t launch(const void* kernel, const LaunchShape& shape, void (*call)(const void* kernel, const void* parameters),
                const void* parameters, int64_t stream);
 int32_t ready(const void* kernel, int shared_bytes, int cluster);
+int32_t clusters_at_once(const LaunchShape& shape, int* count);
 
 }  // namespace host
 
@@ -144,6 +145,11 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
 template <class Parameters>
 int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
   return simt::host::ready(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
+}
+
+template <class Parameters>
+int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
+  return simt::host::clusters_at_once({l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, count);
 }
 
 }  // namespace nc
