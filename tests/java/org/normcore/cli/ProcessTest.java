@@ -10,13 +10,17 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** The command line as a process of its own: exit statuses and streams are the real ones. */
 class ProcessTest {
   @TempDir private Path directory;
+
+  private final Map<String, String> environment = new HashMap<>();
 
   @Test
   void statusAndStreamsAreThoseOfTheCommand() throws Exception {
@@ -58,6 +62,19 @@ class ProcessTest {
     assertFalse(Files.exists(report));
   }
 
+  @Test
+  void cudaLibraryThatIsNotThereIsNamed() throws Exception {
+    environment.put("NORMCORE_CUDA_LIBRARY", "/nowhere/libnormcore_cuda.so");
+    assertEquals(2, run("bench", "--device", "cuda"));
+    assertEquals("", output("out"));
+    String err = output("err");
+    assertEquals(1, err.lines().count(), err);
+    assertTrue(err.startsWith("normcore: CUDA: "), err);
+    assertTrue(err.contains("NORMCORE_CUDA_LIBRARY"), err);
+    assertTrue(err.contains("/nowhere/libnormcore_cuda.so"), err);
+    assertEquals(0, run("info"));
+  }
+
   private int run(String... args) throws IOException, InterruptedException {
     return run(List.of(), args);
   }
@@ -75,11 +92,12 @@ class ProcessTest {
     }
     command.add(Main.class.getName());
     command.addAll(List.of(args));
-    return new ProcessBuilder(command)
-        .redirectOutput(directory.resolve("out").toFile())
-        .redirectError(directory.resolve("err").toFile())
-        .start()
-        .waitFor();
+    ProcessBuilder process =
+        new ProcessBuilder(command)
+            .redirectOutput(directory.resolve("out").toFile())
+            .redirectError(directory.resolve("err").toFile());
+    process.environment().putAll(environment);
+    return process.start().waitFor();
   }
 
   private String output(String name) throws IOException {

@@ -2,8 +2,11 @@ package org.normcore.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeFalse;
 
+import com.google.gson.JsonObject;
 import org.junit.jupiter.api.Test;
+import org.normcore.Cuda;
 
 /** What every command does with wrong options, and its help. */
 class UsageTest {
@@ -42,10 +45,23 @@ class UsageTest {
   }
 
   @Test
-  void cudaIsRefusedWithTheReason() {
-    CommandRun.refused("CUDA", "info", "--device", "cuda");
-    CommandRun.refused("CUDA", "--device", "cuda:1", "audit");
+  void withoutCudaItIsRefusedWithTheReason() {
+    assumeFalse(Cuda.isAvailable(), "CUDA is available");
+    String reason = Cuda.unavailabilityCause().getMessage();
+    CommandRun.refused(reason, "info", "--device", "cuda");
+    CommandRun.refused(reason, "--device", "cuda:1", "audit");
+    CommandRun.refused(reason, "bench", "--device", "cuda:0");
+    CommandRun.refused(reason, "apply", "rms-norm", "--in", "x", "--out", "y", "--device", "cuda");
+    assertTrue(CommandRun.succeeding("info").out().contains("cuda          no: " + reason));
+    JsonObject cuda = CommandRun.succeeding("info", "--json").json().getAsJsonObject("cuda");
+    assertEquals(reason, cuda.get("reason").getAsString());
+    assertEquals(0, cuda.getAsJsonArray("devices").size());
+  }
+
+  @Test
+  void devicesHaveNames() {
     CommandRun.refused("expected cpu, cuda or cuda:K", "info", "--device", "gpu");
+    CommandRun.refused("expected cpu, cuda or cuda:K", "info", "--device", "cuda:-1");
   }
 
   @Test

@@ -74,6 +74,13 @@ public final class Arena implements AutoCloseable {
     }
   }
 
+  /** Returns all memory, each block with its guards, as tensors of single bytes. */
+  List<TensorView> blocks() {
+    return blocks.stream()
+        .map(block -> block.buffer.view(DType.FLOAT8_E4M3, block.buffer.bytes()))
+        .toList();
+  }
+
   /** Returns everything there is, to be compared with later. */
   public List<byte[]> snapshot() {
     List<byte[]> all = new ArrayList<>();

@@ -6,8 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.UnaryOperator;
 import org.normcore.Affine;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
 import org.normcore.LayerNorm;
@@ -91,20 +93,38 @@ public final class NormTensors implements AutoCloseable {
 
   /** Returns what a forward call takes. */
   public Operands operands() {
-    Operands operands = Operands.of(x, y).weight(weight).bias(bias);
-    return residual == null ? operands : operands.residual(residual, residualOut);
+    return operands(view -> view);
+  }
+
+  /** Returns the same for tensors that lie elsewhere. */
+  public Operands operands(UnaryOperator<TensorView> at) {
+    Operands operands =
+        Operands.of(at.apply(x), at.apply(y)).weight(at.apply(weight)).bias(at.apply(bias));
+    return residual == null
+        ? operands
+        : operands.residual(at.apply(residual), at.apply(residualOut));
   }
 
   /** Returns all gradients that the norm has, to be written. */
   public Gradients gradients() {
-    Gradients gradients = Gradients.of(dx);
+    return gradients(view -> view);
+  }
+
+  /** Returns the same for tensors that lie elsewhere. */
+  public Gradients gradients(UnaryOperator<TensorView> at) {
+    Gradients gradients = Gradients.of(at.apply(dx));
     if (dweight != null) {
-      gradients = gradients.weight(dweight, GradientMode.WRITE);
+      gradients = gradients.weight(at.apply(dweight), GradientMode.WRITE);
     }
     if (dbias != null) {
-      gradients = gradients.bias(dbias, GradientMode.WRITE);
+      gradients = gradients.bias(at.apply(dbias), GradientMode.WRITE);
     }
-    return dresidual == null ? gradients : gradients.residual(dresidual);
+    return dresidual == null ? gradients : gradients.residual(at.apply(dresidual));
+  }
+
+  /** Returns the same memory on a CUDA device, without contents yet. */
+  public Mirror mirror(Device device) {
+    return new Mirror(arena, device);
   }
 
   /** Runs forward and backward. */
