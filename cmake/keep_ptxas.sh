@@ -15,7 +15,7 @@ if [ -z "$object" ]; then
 fi
 
 log=$object.log.$$
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log"' EXIT INT TERM
 "$@" 2> "$log"
 status=$?
 # The second line of a function's properties does not name ptxas.
