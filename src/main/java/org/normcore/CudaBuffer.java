@@ -14,8 +14,10 @@ import org.normcore.internal.CudaCapi;
  * <p>{@link #close()} waits until the device has done all of its work, so memory that queued work
  * uses may be closed; so does the collector, which may free the memory once nothing in Java refers
  * to it. As closing holds up the whole device, and as neither allocating nor closing can be
- * captured into a CUDA graph, a training loop allocates before it begins. Safe to share among
- * threads; the streams order what is done with the contents.
+ * captured into a CUDA graph, a training loop allocates before it begins. Do not leave memory to
+ * the collector where graphs are captured in CUDA's global mode, in which freeing by any thread
+ * ends the capture; in its thread-local mode it does not. Safe to share among threads; the streams
+ * order what is done with the contents.
  */
 public final class CudaBuffer extends OwnedMemory {
   private CudaBuffer(Device device, long address, long bytes) {

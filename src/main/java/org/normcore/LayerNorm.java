@@ -42,7 +42,8 @@ public final class LayerNorm extends Norm {
 
   /**
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
-   * to be closed by the caller.
+   * to be closed by the caller. On a CUDA device this goes into the default stream; {@link
+   * #forward(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @param bias null if the norm has none
@@ -54,7 +55,8 @@ public final class LayerNorm extends Norm {
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing.
+   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing. On a CUDA device this
+   * goes into the default stream; {@link #infer(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @param bias null if the norm has none

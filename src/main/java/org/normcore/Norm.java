@@ -46,8 +46,9 @@ import org.normcore.internal.UseGuard;
  * device, and what is said of allocation holds for device memory too, so that calls which allocate
  * nothing can be captured into a CUDA graph. Until the stream has done the work, all tensors must
  * stay valid, and a call in another stream that uses them has to be ordered after it by the caller.
- * Views of a {@link CudaBuffer}, and a {@link Saved}, may be closed at any time: that waits for the
- * device.
+ * A {@link CudaBuffer} and a {@link Saved} may be closed at any time: that waits for the device. A
+ * captured graph uses the same memory each time it is launched: until the last time all of it, that
+ * of the {@code Saved} included, must stay open and reachable.
  *
  * <p><b>Errors.</b> A call that refuses its arguments or the state of an object, with {@link
  * IllegalArgumentException}, {@link IllegalStateException} or {@link

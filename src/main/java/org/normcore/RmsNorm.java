@@ -40,7 +40,8 @@ public final class RmsNorm extends Norm {
 
   /**
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
-   * to be closed by the caller.
+   * to be closed by the caller. On a CUDA device this goes into the default stream; {@link
+   * #forward(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @throws IllegalArgumentException as {@link Norm#forward(Operands, Saved)}
@@ -50,7 +51,8 @@ public final class RmsNorm extends Norm {
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing.
+   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing. On a CUDA device this
+   * goes into the default stream; {@link #infer(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @throws IllegalArgumentException as {@link Norm#infer(Operands)}

@@ -20,10 +20,10 @@ import org.normcore.internal.UseGuard;
  * <p>On a CUDA device. The memory is the device's, and all of it, the workspace for all gradients
  * that the norm has included, is allocated at once: forward and backward allocate nothing and can
  * be captured into a CUDA graph. The backward must come after the forward on the device: in the
- * same stream, or in one that waits for it; and so must the next forward after the backward. A
- * forward of {@link Norm#newSaved} memory should be preferred to one that makes a new {@code
- * Saved}, because allocating and closing hold up the whole device: closing waits until it has done
- * all of its work.
+ * same stream, or in one that waits for it; and so must the next forward that fills this object
+ * after the backward. Allocating and closing hold up the whole device, and closing waits until it
+ * has done all of its work: better fill one made by {@link Norm#newSaved} again and again than make
+ * a new one for each forward.
  */
 public final class Saved implements AutoCloseable {
   private static final String NAME = "Saved";
