@@ -102,63 +102,67 @@ class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
     c.dresidual = turn % 4 >= 2;
     return c;
   }
+  // The next of them.
+  Comparison varied(const Case& c) {
+    ++turn_;
+    return Comparison(vary(c, turn_), turn_);
+  }
+
+ private:
+  uint64_t turn_ = 0;
 };
+
+std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, Triple>>& info) {
+  const auto& [op, t] = info.param;
+  return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(t.x) + "_" + formatName(t.weight) + "_" +
+         formatName(t.y);
+}
 
 INSTANTIATE_TEST_SUITE_P(Triples, CudaHot,
                          ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
                                             ::testing::ValuesIn(hotTriples())),
-                         [](const auto& info) {
-                           const auto& [op, t] = info.param;
-                           return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(t.x) + "_" +
-                                  formatName(t.weight) + "_" + formatName(t.y);
-                         });
+                         tripleName);
 
 TEST_P(CudaHot, ShortRows) {
-  uint64_t turn = 0;
   for (const int64_t n : {1, 7, 8, 9, 16, 24, 40, 229, 256, 512, 768, 769, 1024}) {
-    Comparison(vary(make(3, n), ++turn), turn).expectOnEveryDevice();
-    Comparison(vary(make(2, n), ++turn), turn).expectOnEveryDevice();
+    varied(make(3, n)).expectOnEveryDevice();
+    varied(make(2, n)).expectOnEveryDevice();
   }
 }
 
 // Every number of octets that a lane may hold in registers, and the sizes between.
 TEST_P(CudaHot, LongerRows) {
-  uint64_t turn = 1;
   for (const int64_t n : {2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
-    Comparison(vary(make(2, n), ++turn), turn).expectOnEveryDevice();
+    varied(make(2, n)).expectOnEveryDevice();
   }
 }
 
 TEST_P(CudaHot, RowsOfSeveralSegments) {
-  uint64_t turn = 2;
   for (const int64_t n : {16392, 20000, 32768, 65536, 65537, 131072}) {
-    Comparison(vary(make(n < 65536 ? 2 : 1, n), ++turn), turn).expectOnEveryDevice();
+    varied(make(n < 65536 ? 2 : 1, n)).expectOnEveryDevice();
   }
 }
 
 TEST_P(CudaHot, LongestRows) {
-  uint64_t turn = 3;
   for (const int64_t n : {262144, 262152, 524296}) {
-    Comparison(vary(make(1, n), ++turn), turn).expectOnEveryDevice();
+    varied(make(1, n)).expectOnEveryDevice();
   }
 }
 
 TEST_P(CudaHot, NumbersOfRows) {
-  uint64_t turn = 4;
   for (const int64_t n : {24, 256, 1024}) {
     for (const int64_t rows : {0, 1, 2, 3, 5, 33, 130}) {
-      Comparison(vary(make(rows, n), ++turn), turn).expectOnEveryDevice();
+      varied(make(rows, n)).expectOnEveryDevice();
     }
   }
-  for (const int64_t rows : {5, 33}) Comparison(vary(make(rows, 4096), ++turn), turn).expectOnEveryDevice();
-  Comparison(vary(make(9, 16384), ++turn), turn).expectOnEveryDevice();
-  Comparison(vary(make(5, 16392), ++turn), turn).expectOnEveryDevice();
+  for (const int64_t rows : {5, 33}) varied(make(rows, 4096)).expectOnEveryDevice();
+  varied(make(9, 16384)).expectOnEveryDevice();
+  varied(make(5, 16392)).expectOnEveryDevice();
 }
 
 TEST_P(CudaHot, Alignment) {
-  uint64_t turn = 5;
   for (const int64_t n : {40, 768, 1024}) {
-    const Comparison comparison(vary(make(5, n), ++turn), turn);
+    const Comparison comparison = varied(make(5, n));
     for (const int32_t device : cudaDevices()) {
       for (const size_t offset : {1u, 2u, 4u, 8u, 16u}) {
         Form form = onDevice(device);
@@ -167,7 +171,7 @@ TEST_P(CudaHot, Alignment) {
       }
     }
   }
-  const Comparison comparison(vary(make(2, 20000), ++turn), turn);
+  const Comparison comparison = varied(make(2, 20000));
   for (const int32_t device : cudaDevices()) {
     for (const size_t offset : {1u, 4u}) {
       Form form = onDevice(device);
@@ -178,16 +182,15 @@ TEST_P(CudaHot, Alignment) {
 }
 
 TEST_P(CudaHot, Strides) {
-  uint64_t turn = 6;
   for (const int64_t n : {40, 229, 1024}) {
-    const Comparison comparison(vary(make(7, n), ++turn), turn);
+    const Comparison comparison = varied(make(7, n));
     for (const int64_t extra : {int64_t{1}, int64_t{4}, int64_t{8}, 3 * n}) {
       Form form = onDevice(cudaDevices().back());
       form.extra_stride = extra;
       EXPECT_TRUE(comparison.holds(form)) << "stride N + " << extra;
     }
   }
-  const Comparison comparison(vary(make(3, 20000), ++turn), turn);
+  const Comparison comparison = varied(make(3, 20000));
   for (const int64_t extra : {1, 8}) {
     Form form = onDevice(0);
     form.extra_stride = extra;
