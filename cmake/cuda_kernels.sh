@@ -50,7 +50,7 @@ fi
 
 # Namespaces, return types and parameters tell nothing here; template arguments do.
 cut -f 2 "$table.raw" | c++filt | sed -E '
-  s/_INTERNAL_[0-9a-f]+_[0-9]+_[A-Za-z0-9_]+::|\(anonymous namespace\)::|nc:://g
+  s/_INTERNAL_[0-9a-f]+_[0-9]+_[A-Za-z0-9_]+::|\(anonymous namespace\)::|(nc::)?baseline::|nc:://g
   s/^void //
   s/\([^()]*\)( \[clone [^]]*\])?$//' > "$table.names"
 paste "$table.names" "$table.raw" | cut -f 1,2,4- | sort -t '	' -k 2,2 -k 1,1 -k 4,4 > "$table.rows"

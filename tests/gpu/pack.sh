@@ -15,6 +15,7 @@ if [[ -e "$kit" && ! -f "$kit/about.txt" ]]; then
 fi
 rm -rf "$kit"
 mkdir -p "$kit"/{bin,lib,simulator}
+echo 'unfinished' > "$kit/about.txt"
 
 mvn -q -DskipTests -Dcuda=on "-Dcuda.architectures=$architectures" -Pgpu-kit "-Dgpu.kit.jars=$kit/jars" package
 cmake --build target/native-build --target gpu_norm_test normcore_cuda_simt_plain
