@@ -1,8 +1,8 @@
 // Backward on CUDA devices, second step: the row groups' shares of dweight and dbias, summed by halving and rounded
 // once into the gradient's type.
 //
-// A thread adds up groups j, j + kGroupLanes, ... of its column: the first halvings, whose steps are multiples of
-// kGroupLanes. The last ones go over the block's threads of that column.
+// A thread adds up groups j, j + group_lanes, ... of its column: the first halvings, whose steps are multiples of
+// group_lanes. The last ones go over the block's threads of that column.
 #include "access.cuh"
 #include "kernels.h"
 #include "tuning.h"
@@ -22,7 +22,7 @@ class ColumnsKernel {
     C sum = column < p.n ? sum_of_groups(p, a, first, column) : C(0);
     C* sums = reinterpret_cast<C*>(simt::shared_memory()) + within;
     sums[first * kColumnsPerBlock] = sum;
-    for (int step = kGroupLanes / 2; step > 0; step /= 2) {
+    for (int step = p.group_lanes / 2; step > 0; step /= 2) {
       simt::block_barrier();
       if (first < step && first + step < p.groups) {
         sum = sum + sums[(first + step) * kColumnsPerBlock];
@@ -34,17 +34,17 @@ class ColumnsKernel {
 
  private:
   static NC_DEVICE C sum_of_groups(const ColumnsParameters& p, const ColumnArguments& a, int first, int64_t column) {
-    constexpr int kMost = static_cast<int>(kMaxGroups) / kGroupLanes;
+    constexpr int kMost = static_cast<int>(kMaxGroups) / kMostGroupLanes;
     const C* shares = reinterpret_cast<const C*>(a.parts) + column;
     C values[kMost];
     NC_UNROLL for (int m = 0; m < kMost; ++m) {
-      const int64_t group = first + m * kGroupLanes;
+      const int64_t group = first + m * p.group_lanes;
       values[m] = group < p.groups ? shares[group * p.group_stride] : C(0);
     }
     NC_UNROLL for (int half = kMost / 2; half > 0; half /= 2) {
       NC_UNROLL for (int m = 0; m < half; ++m) {
         // What does not exist is not added: -0 + 0 would be 0.
-        if (first + (m + half) * kGroupLanes < p.groups) values[m] = values[m] + values[m + half];
+        if (first + (m + half) * p.group_lanes < p.groups) values[m] = values[m] + values[m + half];
       }
     }
     return values[0];
@@ -67,7 +67,7 @@ class ColumnsKernel {
 };
 
 template <class C>
-NC_KERNEL(kColumnsPerBlock* kGroupLanes, 1)
+NC_KERNEL(kColumnsPerBlock* kMostGroupLanes, 1)
 void norm_columns(const ColumnsParameters p) {
   ColumnsKernel<C>::run(p);
 }

@@ -51,6 +51,7 @@ struct ColumnsParameters {
   int64_t n;
   int64_t groups;
   int64_t group_stride;  // elements between the groups' shares
+  int group_lanes;       // threads to a column: a power of two, with the rest of 256 groups in a thread
 };
 
 }  // namespace NC_LEVEL

@@ -261,9 +261,11 @@ int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t 
   p.n = n;
   p.groups = groups(gradients[0].rows, n);
   p.group_stride = row_lanes(n) * n;
+  p.group_lanes = 1;
+  while (p.group_lanes < kMostGroupLanes && p.group_lanes < p.groups) p.group_lanes *= 2;
   Launch<ColumnsParameters> l{};
   l.kernel = k.columns;
-  l.threads = kColumnsPerBlock * kGroupLanes;
+  l.threads = kColumnsPerBlock * p.group_lanes;
   l.cluster = 1;
   l.blocks = ceil_div(n, kColumnsPerBlock);
   l.block_rows = count;

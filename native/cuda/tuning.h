@@ -22,9 +22,9 @@ constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_no
 // multiprocessor's memory, and not more than there are; else one. unmeasured
 constexpr int kMostStages = 8;
 
-// The second step of the backward: columns and group lanes of a block. unmeasured
+// The second step of the backward: columns of a block, and the most threads to a column. unmeasured
 constexpr int kColumnsPerBlock = 32;
-constexpr int kGroupLanes = 16;
+constexpr int kMostGroupLanes = 16;
 
 }  // namespace NC_LEVEL
 }  // namespace nc
