@@ -5,7 +5,11 @@
 #include <cstdint>
 #include <cstdlib>
 
-#if defined(__SANITIZE_ADDRESS__)
+// The machine itself may be compiled without the sanitizers, for speed, where the kernels have them.
+#if defined(__SANITIZE_ADDRESS__) && !defined(NC_SANITIZED_KERNELS)
+#define NC_SANITIZED_KERNELS
+#endif
+#if defined(NC_SANITIZED_KERNELS)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -124,10 +128,14 @@ Fibre::~Fibre() {
 
 void Fibre::start(void (*entry)(), size_t down) {
   entry_ = entry;
-#if defined(__SANITIZE_ADDRESS__)
-  // Frames that never returned are still marked: all of them, or the few below begin() of a fibre that ended.
-  const size_t marked = unfinished_ ? bytes_ : down + 1024;
-  __asan_unpoison_memory_region(memory_ + bytes_ - marked, marked);
+#if defined(NC_SANITIZED_KERNELS)
+  // Frames that never returned are still marked: all of them, or the first of a fibre that ended.
+  constexpr size_t first_frames = 1024;
+  if (unfinished_) {
+    __asan_unpoison_memory_region(memory_, bytes_);
+  } else {
+    __asan_unpoison_memory_region(memory_ + bytes_ - down - first_frames, first_frames);
+  }
 #endif
   unfinished_ = true;
 #if defined(NC_PORTABLE_FIBRES)
@@ -146,7 +154,7 @@ void Fibre::start(void (*entry)(), size_t down) {
 }
 
 void Fibre::begin() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(NC_SANITIZED_KERNELS)
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);
 #endif
   running->entry_();
@@ -155,7 +163,7 @@ void Fibre::begin() {
 
 void Fibre::switch_to(Fibre& other) {
   running = &other;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(NC_SANITIZED_KERNELS)
   __sanitizer_start_switch_fiber(&sanitizer_, other.memory_, other.bytes_);
 #endif
 #if defined(NC_PORTABLE_FIBRES)
@@ -163,7 +171,7 @@ void Fibre::switch_to(Fibre& other) {
 #else
   nc_simt_switch(&at_, other.at_);
 #endif
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(NC_SANITIZED_KERNELS)
   __sanitizer_finish_switch_fiber(sanitizer_, nullptr, nullptr);
 #endif
 }
@@ -171,7 +179,7 @@ void Fibre::switch_to(Fibre& other) {
 void Fibre::leave_for(Fibre& other) {
   running = &other;
   unfinished_ = false;
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(NC_SANITIZED_KERNELS)
   __sanitizer_start_switch_fiber(nullptr, other.memory_, other.bytes_);
 #endif
 #if defined(NC_PORTABLE_FIBRES)

@@ -42,7 +42,7 @@ constexpr int kSharedWithoutAsking = 48 * 1024;
 // What nobody has written: every float format's NaN.
 constexpr int kUnwritten = 0xff;
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__SANITIZE_ADDRESS__) || defined(NC_SANITIZED_KERNELS)
 constexpr size_t kStack = 256 * 1024;  // the sanitizer's frames are several times as large
 #else
 constexpr size_t kStack = 64 * 1024;
@@ -74,6 +74,7 @@ enum class State : uint8_t { ready, in_warp, at_block_barrier, at_cluster_wait, 
 struct Copy {
   char* target;
   const char* source;
+  void (*copy)(void* to, const void* from);
   int64_t group;
 };
 
@@ -238,7 +239,7 @@ class Machine {
     return other.shared.get() - own;
   }
 
-  void copy_async16(void* shared, const void* global) {
+  void copy_async16(void* shared, const void* global, void (*copy)(void*, const void*)) {
     Thread& t = here();
     let_copies_arrive(t);
     require_aligned("copy_async16: shared memory", shared);
@@ -249,7 +250,7 @@ class Machine {
       fail("copy_async16: address %p, which is not in the block's shared memory", shared);
     }
     std::memset(target, kUnwritten, 16);
-    t.copies.push_back({target, static_cast<const char*>(global), t.group});
+    t.copies.push_back({target, static_cast<const char*>(global), copy, t.group});
   }
 
   void copy_async_commit() { ++here().group; }
@@ -478,7 +479,7 @@ class Machine {
     }
   }
   static void arrive(Thread& t, size_t copy) {
-    std::memcpy(t.copies[copy].target, t.copies[copy].source, 16);
+    t.copies[copy].copy(t.copies[copy].target, t.copies[copy].source);
     t.copies[copy] = t.copies.back();
     t.copies.pop_back();
   }
@@ -534,7 +535,9 @@ void shuffle(const void* give, void* take, int bytes, int mask) { machine().meet
 void cluster_arrive() { machine().cluster_arrive(); }
 void cluster_wait() { machine().cluster_wait(); }
 ptrdiff_t to_cluster_block(const void* p, int rank) { return machine().to_cluster_block(p, rank); }
-void copy_async16(void* shared, const void* global) { machine().copy_async16(shared, global); }
+void copy_async16(void* shared, const void* global, void (*copy)(void*, const void*)) {
+  machine().copy_async16(shared, global, copy);
+}
 void copy_async_commit() { machine().copy_async_commit(); }
 void copy_async_wait(int pending) { machine().copy_async_wait(pending); }
 

@@ -39,7 +39,8 @@ void cluster_arrive();
 void cluster_wait();
 // How far it is from this block's shared memory to that of another block of its cluster.
 ptrdiff_t to_cluster_block(const void* p, int rank);
-void copy_async16(void* shared, const void* global);
+// copy: moves 16 bytes, in the caller's code, which sanitizers watch.
+void copy_async16(void* shared, const void* global, void (*copy)(void* to, const void* from));
 void copy_async_commit();
 void copy_async_wait(int pending);
 // Ends the launch.
@@ -101,7 +102,9 @@ NC_DEVICE void store16(void* p, Word16 v) {
 NC_DEVICE Word16 load16_once(const void* p) { return load16(p); }
 NC_DEVICE Word16 load16_constant(const void* p) { return load16(p); }
 
-NC_DEVICE void copy_async16(void* shared, const void* global) { host::copy_async16(shared, global); }
+NC_DEVICE void copy_async16(void* shared, const void* global) {
+  host::copy_async16(shared, global, [](void* to, const void* from) { std::memcpy(to, from, 16); });
+}
 NC_DEVICE void copy_async_commit() { host::copy_async_commit(); }
 template <int Pending>
 NC_DEVICE void copy_async_wait() {
