@@ -15,8 +15,8 @@ constexpr int kForwardThreads = 128;
 constexpr int kKeptOctets[] = {1, 2, 4, 8, 12, 16};
 
 // LayerNorm's dbias sums move from registers to shared memory from so many octets on: with 16, two sums of 128 floats
-// would not fit the 255 registers of a thread.
-constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 12; }
+// would not fit the 255 registers of a thread, with 12 two of 96 do so for some formats only. unmeasured
+constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 8; }
 
 // Rows of a row lane that the backward has on their way at once: the most of 8, 4, 2, for which two blocks share a
 // multiprocessor's memory, and not more than there are; else one. unmeasured
