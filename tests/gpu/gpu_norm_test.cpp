@@ -16,17 +16,20 @@ struct Size {
   int64_t rows, n;
 };
 
-class GpuManyRows : public ::testing::TestWithParam<std::tuple<int32_t, bool, Size>> {};
+using Shape = std::tuple<int32_t, bool, Size>;
+class GpuManyRows : public ::testing::TestWithParam<Shape> {};
+
+std::string shapeName(const ::testing::TestParamInfo<Shape>& info) {
+  const auto& [op, narrow, size] = info.param;
+  return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + (narrow ? "_bf16_" : "_f32_") + std::to_string(size.rows) +
+         "x" + std::to_string(size.n);
+}
 
 INSTANTIATE_TEST_SUITE_P(Shapes, GpuManyRows,
                          ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM), ::testing::Bool(),
                                             ::testing::Values(Size{60001, 72}, Size{8192, 1024}, Size{2051, 4096},
                                                               Size{513, 16384}, Size{131, 65536}, Size{33, 262144})),
-                         [](const auto& info) {
-                           const auto& [op, narrow, size] = info.param;
-                           return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + (narrow ? "_bf16_" : "_f32_") +
-                                  std::to_string(size.rows) + "x" + std::to_string(size.n);
-                         });
+                         shapeName);
 
 TEST_P(GpuManyRows, AreTheCpus) {
   const auto& [op, narrow, size] = GetParam();
