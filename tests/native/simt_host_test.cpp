@@ -70,7 +70,7 @@ class Simulator : public ::testing::Test {
     Control& c = simt::control();
     c.records = c.skips = true;
     c.launches.clear();
-    c.skipped_kind = kind;
+    c.skipped_site = {kind, nullptr, 0};
     c.skipped_call = call;
     c.skipped_launch = 0;
   }

@@ -11,12 +11,20 @@ namespace simt {
 enum Barrier { kBlockBarrier, kClusterWait, kCopyWait };
 constexpr int kBarriers = 3;
 
+// Where in the kernel's source a barrier is.
+struct Site {
+  Barrier kind;
+  const char* file;
+  int line;
+};
+
 struct LaunchRecord {
   const void* kernel;
   int32_t device;
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
   int64_t calls[kBarriers];  // the most that one thread made
+  std::vector<Site> sites;   // that were reached
 };
 
 struct Control {
@@ -24,10 +32,10 @@ struct Control {
   // NORMCORE_SIMT_SEED, or 1.
   uint64_t seed;
 
-  // With skips: in launch number skipped_launch of those recorded, each thread's call number skipped_call of a barrier
-  // of that kind does nothing.
+  // With skips: in launch number skipped_launch of those recorded, a barrier does nothing: every one of the site or,
+  // where its file is null, each thread's call number skipped_call of the site's kind.
   bool skips = false;
-  Barrier skipped_kind = kBlockBarrier;
+  Site skipped_site{};
   int64_t skipped_call = 0;
   int64_t skipped_launch = 0;
 

@@ -1,6 +1,7 @@
 // The scheduler: runs the threads of a launch as fibres, one at a time, and keeps the state of all that they meet at.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -101,7 +102,8 @@ struct Warp {
   Thread* threads[kWarp];
   uint8_t ready[kWarp];  // lanes that can go on
   int ready_count;
-  int place;  // in the list of warps with such lanes
+  int place;  // in its block's list of warps with such lanes
+  Block* block;
   int arrived;
   int bytes, mask;  // of the shuffle; 0 bytes: a barrier
   // What is given at a shuffle is taken after all have met, while some already give at the next.
@@ -112,6 +114,8 @@ struct Warp {
 struct Block {
   std::unique_ptr<char, decltype(&std::free)> shared{nullptr, std::free};
   std::vector<Warp*> warps;
+  std::vector<Warp*> ready;  // of which some lane can go on
+  int place = 0;             // in the list of blocks with such warps
   int at_barrier = 0;
   int returned = 0;
   bool started = false;
@@ -126,14 +130,13 @@ class Machine {
 
   // Whether all threads of all blocks returned.
   bool run(const void* kernel, const LaunchShape& shape, void (*call)(const void*, const void*), const void* parameters,
-           int64_t skipped_kind, int64_t skipped_call, int64_t* calls) {
+           const Site* skipped, LaunchRecord* record) {
     kernel_ = kernel;
     call_ = call;
     parameters_ = parameters;
     shape_ = shape;
-    skipped_kind_ = skipped_kind;
-    skipped_call_ = skipped_call;
-    calls_ = calls;
+    skipped_ = skipped;
+    record_ = record;
     failed_ = false;
     const uint64_t seed = control().seed;
     const int64_t clusters = shape.blocks / shape.cluster * shape.block_rows;
@@ -151,10 +154,10 @@ class Machine {
     return !failed_;
   }
 
-  void block_barrier() {
+  void block_barrier(const char* file, int line) {
     Thread& t = here();
     let_copies_arrive(t);
-    if (skip(t, kBlockBarrier)) return;
+    if (skip(t, {kBlockBarrier, file, line})) return;
     Block& block = *t.block;
     t.state = State::at_block_barrier;
     if (++block.at_barrier == shape_.threads) {
@@ -196,9 +199,10 @@ class Machine {
     require_cluster("cluster_arrive");
     if (t.arrived) fail("cluster_arrive: the thread has arrived before, and not waited");
     t.arrived = true;
-    // A thread whose wait was skipped may arrive before the others have for the last time: hence two counts.
-    if (++arrivals_[t.phase % 2] == live_at_start_) {
-      arrivals_[t.phase % 2] = 0;
+    // A thread whose waits are skipped may be ahead of the others.
+    const auto phase = static_cast<size_t>(t.phase);
+    if (phase == arrivals_.size()) arrivals_.push_back(0);
+    if (++arrivals_[phase] == live_at_start_) {
       ++phase_;
       for (int i = 0; i < live_at_start_; ++i) {
         if (threads_[i]->state == State::at_cluster_wait && threads_[i]->phase <= phase_) wake(*threads_[i]);
@@ -207,13 +211,13 @@ class Machine {
     ++t.phase;
   }
 
-  void cluster_wait() {
+  void cluster_wait(const char* file, int line) {
     Thread& t = here();
     let_copies_arrive(t);
     require_cluster("cluster_wait");
     if (!t.arrived) fail("cluster_wait: the thread has not arrived");
     t.arrived = false;
-    if (skip(t, kClusterWait)) return;
+    if (skip(t, {kClusterWait, file, line})) return;
     if (t.phase <= phase_) {
       wake(t);
     } else {
@@ -255,9 +259,9 @@ class Machine {
 
   void copy_async_commit() { ++here().group; }
 
-  void copy_async_wait(int pending) {
+  void copy_async_wait(int pending, const char* file, int line) {
     Thread& t = here();
-    if (skip(t, kCopyWait)) return;
+    if (skip(t, {kCopyWait, file, line})) return;
     while (true) {
       // Those that have to arrive, in any order.
       due_.clear();
@@ -317,13 +321,15 @@ class Machine {
     live_at_start_ = live_ = shape_.cluster * threads;
     reserve(live_);
     blocks_.resize(static_cast<size_t>(shape_.cluster));
-    ready_warps_.clear();
+    ready_blocks_.clear();
     last_ = nullptr;
     phase_ = 0;
-    arrivals_[0] = arrivals_[1] = 0;
-    // The same warp again, as long as it can: never, mostly or always. Even progress hides what one far ahead shows.
+    arrivals_.clear();
+    // The same warp again, or one of the same block, as long as it can: never, mostly or always. Even progress hides
+    // what one far ahead shows.
     constexpr uint32_t chances[] = {0, 12, 16};
-    stay_ = chances[random_.below(3)];
+    stay_in_warp_ = chances[random_.below(3)];
+    stay_in_block_ = chances[random_.below(3)];
     for (int b = 0; b < shape_.cluster; ++b) {
       Block& block = blocks_[static_cast<size_t>(b)];
       const auto bytes = static_cast<size_t>(shape_.shared_bytes);
@@ -333,11 +339,13 @@ class Machine {
       block.at_barrier = block.returned = 0;
       block.started = false;
       block.warps.clear();
+      block.ready.clear();
       for (int i = 0; i < threads; ++i) {
         Thread& t = *threads_[static_cast<size_t>(b * threads + i)];
         if (i % kWarp == 0) {
           Warp* warp = warps_[static_cast<size_t>((b * threads + i) / kWarp)].get();
           warp->ready_count = warp->arrived = warp->turn = 0;
+          warp->block = &block;
           block.warps.push_back(warp);
         }
         t.at = {i, threads,           cluster % per_row * shape_.cluster + b, static_cast<int>(cluster / per_row),
@@ -388,25 +396,43 @@ class Machine {
     for (Thread* t : warp.threads) wake(*t);
   }
   void add_ready(Warp& warp) {
-    warp.place = static_cast<int>(ready_warps_.size());
-    ready_warps_.push_back(&warp);
+    Block& block = *warp.block;
+    if (block.ready.empty()) enlist(ready_blocks_, block);
+    enlist(block.ready, warp);
+  }
+  template <class T>
+  static void enlist(std::vector<T*>& list, T& member) {
+    member.place = static_cast<int>(list.size());
+    list.push_back(&member);
+  }
+  template <class T>
+  static void strike(std::vector<T*>& list, const T& member) {
+    list.back()->place = member.place;
+    list[static_cast<size_t>(member.place)] = list.back();
+    list.pop_back();
+  }
+  template <class T>
+  T* any(const std::vector<T*>& list) {
+    return list[random_.below(static_cast<uint32_t>(list.size()))];
   }
 
   // The thread that goes on, or null where none can.
   Thread* next() {
-    if (ready_warps_.empty()) return nullptr;
+    if (ready_blocks_.empty()) return nullptr;
     Warp* warp = last_;
-    if (warp == nullptr || warp->ready_count == 0 || random_.below(16) >= stay_) {
-      warp = ready_warps_[random_.below(static_cast<uint32_t>(ready_warps_.size()))];
+    if (warp == nullptr || warp->ready_count == 0 || random_.below(16) >= stay_in_warp_) {
+      Block* block = warp == nullptr ? nullptr : warp->block;
+      if (block == nullptr || block->ready.empty() || random_.below(16) >= stay_in_block_) block = any(ready_blocks_);
+      warp = any(block->ready);
     }
     last_ = warp;
     const uint32_t chosen = random_.below(static_cast<uint32_t>(warp->ready_count));
     Thread* t = warp->threads[warp->ready[chosen]];
     warp->ready[chosen] = warp->ready[--warp->ready_count];
     if (warp->ready_count == 0) {
-      ready_warps_[static_cast<size_t>(warp->place)] = ready_warps_.back();
-      ready_warps_[static_cast<size_t>(warp->place)]->place = warp->place;
-      ready_warps_.pop_back();
+      Block& block = *warp->block;
+      strike(block.ready, *warp);
+      if (block.ready.empty()) strike(ready_blocks_, block);
     }
     return t;
   }
@@ -432,7 +458,7 @@ class Machine {
     Thread& t = here();
     if (t.arrived) fail("the thread returned after cluster_arrive, without cluster_wait");
     t.state = State::returned;
-    for (int kind = 0; kind < kBarriers; ++kind) calls_[kind] = std::max(calls_[kind], t.calls[kind]);
+    for (int kind = 0; kind < kBarriers; ++kind) record_->calls[kind] = std::max(record_->calls[kind], t.calls[kind]);
     if (++t.block->returned == shape_.threads && shape_.cluster > 1) {
       // Nobody may rely on it any more.
       std::memset(t.block->shared.get(), kUnwritten, static_cast<size_t>(shape_.shared_bytes));
@@ -468,9 +494,18 @@ class Machine {
     fail("no thread can go on");
   }
 
-  bool skip(Thread& t, Barrier kind) {
-    const int64_t call = t.calls[kind]++;
-    return skipped_kind_ == kind && skipped_call_ == call;
+  // Whether the barrier is the one to leave out. Sites are compared as texts: several files may have the same header.
+  bool skip(Thread& t, const Site& site) {
+    const int64_t call = t.calls[site.kind]++;
+    const auto is = [&site](const Site& other) {
+      return site.kind == other.kind && site.line == other.line && std::strcmp(site.file, other.file) == 0;
+    };
+    if (control().records) {
+      std::vector<Site>& sites = record_->sites;
+      if (std::none_of(sites.begin(), sites.end(), is)) sites.push_back(site);
+    }
+    if (skipped_ == nullptr) return false;
+    return skipped_->file != nullptr ? is(*skipped_) : skipped_->kind == site.kind && control().skipped_call == call;
   }
 
   void let_copies_arrive(Thread& t) {
@@ -488,23 +523,23 @@ class Machine {
   void (*call_)(const void*, const void*) = nullptr;
   const void* parameters_ = nullptr;
   LaunchShape shape_{};
-  int64_t skipped_kind_ = -1, skipped_call_ = 0;
-  int64_t* calls_ = nullptr;
+  const Site* skipped_ = nullptr;
+  LaunchRecord* record_ = nullptr;
   bool failed_ = false;
 
   Random random_;
-  uint32_t stay_ = 0;  // sixteenths
+  uint32_t stay_in_warp_ = 0, stay_in_block_ = 0;  // sixteenths
   Fibre main_;
   Thread* running_ = nullptr;
   std::vector<char*> stacks_;
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<std::unique_ptr<Warp>> warps_;
   std::vector<Block> blocks_;
-  std::vector<Warp*> ready_warps_;
+  std::vector<Block*> ready_blocks_;
   Warp* last_ = nullptr;
   int live_ = 0, live_at_start_ = 0;
-  int64_t phase_ = 0;     // how often all threads of the cluster have arrived
-  int arrivals_[2] = {};  // for the phases that are not complete, by turns
+  int64_t phase_ = 0;          // how often all threads of the cluster have arrived
+  std::vector<int> arrivals_;  // at each of the cluster's barriers
   std::vector<size_t> due_;
 };
 
@@ -529,17 +564,17 @@ int32_t refuse(Error error, const char* why) {
 
 }  // namespace
 
-void block_barrier() { machine().block_barrier(); }
+void block_barrier(const char* file, int line) { machine().block_barrier(file, line); }
 void warp_barrier() { machine().meet_warp(nullptr, nullptr, 0, 0); }
 void shuffle(const void* give, void* take, int bytes, int mask) { machine().meet_warp(give, take, bytes, mask); }
 void cluster_arrive() { machine().cluster_arrive(); }
-void cluster_wait() { machine().cluster_wait(); }
+void cluster_wait(const char* file, int line) { machine().cluster_wait(file, line); }
 ptrdiff_t to_cluster_block(const void* p, int rank) { return machine().to_cluster_block(p, rank); }
 void copy_async16(void* shared, const void* global, void (*copy)(void*, const void*)) {
   machine().copy_async16(shared, global, copy);
 }
 void copy_async_commit() { machine().copy_async_commit(); }
-void copy_async_wait(int pending) { machine().copy_async_wait(pending); }
+void copy_async_wait(int pending, const char* file, int line) { machine().copy_async_wait(pending, file, line); }
 
 void fail(const char* format, ...) {
   char text[400];
@@ -587,9 +622,8 @@ int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void
   if (s.cluster > cluster) return refuse(kInvalidClusterSize, "cluster: more blocks than was asked for on this device");
   if (!is_stream(stream)) return refuse(kInvalidResourceHandle, "stream: there is no such stream");
   const bool skips = c.skips && c.records && c.skipped_launch == static_cast<int64_t>(c.launches.size());
-  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}};
-  const bool done =
-      machine().run(kernel, s, call, parameters, skips ? c.skipped_kind : -1, c.skipped_call, record.calls);
+  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}};
+  const bool done = machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
   if (c.records) c.launches.push_back(record);
   return done ? kSuccess : kLaunchFailure;
 }

@@ -32,17 +32,17 @@ struct Position {
 };
 extern thread_local const Position* position __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
-void block_barrier();
+void block_barrier(const char* file, int line);
 void warp_barrier();
 void shuffle(const void* give, void* take, int bytes, int mask);
 void cluster_arrive();
-void cluster_wait();
+void cluster_wait(const char* file, int line);
 // How far it is from this block's shared memory to that of another block of its cluster.
 ptrdiff_t to_cluster_block(const void* p, int rank);
 // copy: moves 16 bytes, in the caller's code, which sanitizers watch.
 void copy_async16(void* shared, const void* global, void (*copy)(void* to, const void* from));
 void copy_async_commit();
-void copy_async_wait(int pending);
+void copy_async_wait(int pending, const char* file, int line);
 // Ends the launch.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -67,7 +67,10 @@ NC_DEVICE int64_t block_index() { return host::position->block; }
 NC_DEVICE int block_row() { return host::position->block_row; }
 NC_DEVICE char* shared_memory() { return host::position->shared_memory; }
 
-NC_DEVICE void block_barrier() { host::block_barrier(); }
+// Barriers know where they are called: tests leave them out one by one.
+NC_DEVICE void block_barrier(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  host::block_barrier(file, line);
+}
 NC_DEVICE void warp_barrier() { host::warp_barrier(); }
 
 template <class T>
@@ -80,7 +83,9 @@ NC_DEVICE T shuffle_xor(T value, int mask) {
 
 NC_DEVICE int cluster_rank() { return host::position->cluster_rank; }
 NC_DEVICE void cluster_arrive() { host::cluster_arrive(); }
-NC_DEVICE void cluster_wait() { host::cluster_wait(); }
+NC_DEVICE void cluster_wait(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  host::cluster_wait(file, line);
+}
 template <class T>
 NC_DEVICE T* of_cluster_block(T* p, int rank) {
   return reinterpret_cast<T*>(reinterpret_cast<intptr_t>(p) + host::to_cluster_block(p, rank));
@@ -107,9 +112,9 @@ NC_DEVICE void copy_async16(void* shared, const void* global) {
 }
 NC_DEVICE void copy_async_commit() { host::copy_async_commit(); }
 template <int Pending>
-NC_DEVICE void copy_async_wait() {
+NC_DEVICE void copy_async_wait(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   static_assert(Pending >= 0);
-  host::copy_async_wait(Pending);
+  host::copy_async_wait(Pending, file, line);
 }
 
 // The conversions of the device differ from the library's in what becomes of NaN.
