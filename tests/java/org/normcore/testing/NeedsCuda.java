@@ -14,8 +14,8 @@ import org.normcore.Cuda;
 /**
  * Tests that need a CUDA device, real or simulated: tagged {@code cuda}, and skipped where there is
  * none, with the reason in the report; but where {@code NORMCORE_CUDA_LIBRARY} promises one, they
- * fail. They never read or write device memory from the host, and
- * need no more of their surroundings than the class path.
+ * fail. They never read or write device memory from the host, and need no more of their
+ * surroundings than the class path.
  */
 @Target(ElementType.TYPE)
 @Retention(RetentionPolicy.RUNTIME)
