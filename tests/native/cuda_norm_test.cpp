@@ -323,6 +323,7 @@ struct Mix {
   int32_t op, x, weight, y, rounding, variance, compute;
   bool residual;
 };
+void PrintTo(const Mix& mix, std::ostream* to) { *to << mix.name; }
 
 const Mix kMixes[] = {
     {"RmsF64", NC_RMS_NORM, NC_FLOAT64, NC_FLOAT64, NC_FLOAT64, NC_ROUND_COMPUTE, 0, 1, true},

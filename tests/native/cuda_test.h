@@ -23,6 +23,9 @@ inline std::vector<int32_t> cudaDevices() {
 struct Triple {
   int32_t x, weight, y;
 };
+inline void PrintTo(const Triple& t, std::ostream* to) {
+  for (const int32_t dtype : {t.x, t.weight, t.y}) *to << reference::format(dtype).name << ' ';
+}
 inline const std::vector<Triple>& hotTriples() {
   static const std::vector<Triple> all = {
       {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},

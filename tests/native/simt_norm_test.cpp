@@ -4,9 +4,13 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <iterator>
 #include <map>
+#include <set>
 #include <thread>
 
+#include "cuda/kernels.h"
+#include "cuda/tuning.h"
 #include "cuda_test.h"
 #include "simt_host/control.h"
 
@@ -92,6 +96,48 @@ TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   }
   for (const auto& [site, found] : noticed) EXPECT_TRUE(found) << site << ": nothing changes without this barrier";
   EXPECT_GE(noticed.size(), 10u);
+}
+
+// Every hot kernel that is compiled, forward and backward, is launched and gives the CPU's bits.
+TEST_F(SimulatedNorm, EveryHotKernelRuns) {
+  control().records = true;
+  // A size for each number of octets that a lane may hold, and whose backward has rows in several stages.
+  const int64_t sizes[] = {256, 512, 1024, 2048, 3072, 16384};
+  static_assert(std::size(nc::kKeptOctets) == std::size(sizes));
+  std::set<const void*> forward, backward;
+  size_t expected_kernels = 0;
+  for (const Triple& t : hotTriples()) {
+    for (const bool rounds_first : {false, true}) {
+      const auto type = [](int32_t dtype) { return static_cast<nc::DType>(dtype); };
+      if (!nc::has_hot_kernels(type(t.x), type(t.weight), type(t.y), rounds_first)) continue;
+      for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+        for (const int64_t n : sizes) {
+          Case c;
+          c.spec = makeSpec(op, t.x, t.weight, t.y, n);
+          c.spec.scale_rounding = rounds_first ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
+          c.rows = 5;
+          const Data data = draw(c, 6);
+          const Result expected = run(c, data);
+          control().launches.clear();
+          ASSERT_TRUE(same(c, expected, run(c, data, onDevice(0))));
+          ASSERT_EQ(3u, control().launches.size());
+          forward.insert(control().launches[0].kernel);
+          backward.insert(control().launches[1].kernel);
+          ++expected_kernels;
+          if (n == 256) {  // other kernels take what is not aligned
+            Form unaligned = onDevice(0);
+            unaligned.offset = 1;
+            control().launches.clear();
+            ASSERT_TRUE(same(c, expected, run(c, data, unaligned)));
+            EXPECT_EQ(0u, forward.count(control().launches[0].kernel));
+            EXPECT_EQ(0u, backward.count(control().launches[1].kernel));
+          }
+        }
+      }
+    }
+  }
+  EXPECT_EQ(expected_kernels, forward.size());
+  EXPECT_EQ(expected_kernels, backward.size());
 }
 
 TEST_F(SimulatedNorm, ThreadsShareAPlan) {

@@ -14,9 +14,12 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-#if !defined(__x86_64__) && !defined(__aarch64__)
-#include <ucontext.h>
+// Elsewhere, or where asked for, by the C library, several times as slowly.
+#if !defined(__x86_64__) && !defined(__aarch64__) && !defined(NC_PORTABLE_FIBRES)
 #define NC_PORTABLE_FIBRES
+#endif
+#if defined(NC_PORTABLE_FIBRES)
+#include <ucontext.h>
 #endif
 
 namespace {
