@@ -20,20 +20,30 @@ echo 'unfinished' > "$kit/about.txt"
 mvn -q -DskipTests -Dcuda=on "-Dcuda.architectures=$architectures" -Pgpu-kit "-Dgpu.kit.jars=$kit/jars" package
 cmake --build target/native-build --target gpu_norm_test normcore_cuda_simt_plain
 built=target/native-build
-cp target/normcore-[0-9]*-linux-x86_64.jar target/normcore-[0-9]*-linux-x86_64-gpu.jar "$kit/jars"
-version=$(basename target/normcore-[0-9]*-gpu.jar -linux-x86_64-gpu.jar)
-cp "target/$version.jar" "$kit/jars"
-cp "target/$version-tests.jar" "$kit/jars/normcore-tests.jar"
-cp target/normcore-cli.jar tests/gpu/{run.sh,report.py,speed.py} "$kit"
+# All of the library, natives and plugin included, is in the command line's jar.
+cp target/normcore-cli.jar "$kit/jars"
+cp target/normcore-[0-9]*-tests.jar "$kit/jars/normcore-tests.jar"
+cp tests/gpu/{run.sh,report.py,speed.py} "$kit"
 cp "$(find $built -name gpu_norm_test -type f)" "$kit/bin"
 cp $built/lib/libnormcore.so $built/lib-gpu/libnormcore_cuda.so "$kit/lib"
 cp $built/lib-test/libnormcore_cuda_simt_plain.so "$kit/simulator/libnormcore_cuda.so"
 cp $built/cuda-kernels.md "$kit"
 strip "$kit"/{bin,lib,simulator}/*
-"${java_bin}jlink" --add-modules java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsupported \
-  --strip-debug --no-header-files --no-man-pages --compress=2 --output "$kit/java"
+# Of the CUDA presets' natives, those of the runtime.
+presets=$(echo "$kit"/jars/cuda-*-linux-x86_64.jar)
+(
+  cd "$kit/simulator"
+  natives=org/bytedeco/cuda/linux-x86_64
+  "${java_bin}jar" xf "$presets" $natives/libjnicudart.so
+  "${java_bin}jar" cf "$presets" $natives/libjnicudart.so
+  rm -r org
+)
+modules=java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsupported,jdk.zipfs
+"${java_bin}jlink" --add-modules $modules --strip-debug --no-header-files --no-man-pages --compress=2 \
+  --output "$kit/java"
+strip "$kit/java/lib/server/libjvm.so"
 {
-  echo "version ${version#normcore-}"
+  echo "version $(basename target/normcore-[0-9]*-tests.jar -tests.jar)"
   echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"
   echo "architectures $architectures"
 } > "$kit/about.txt"
