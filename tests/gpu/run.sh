@@ -144,9 +144,9 @@ export -f norm_test java_tests command_line sanitizer
 
 if $simulate; then
   export NORMCORE_SIMULATED=1
-  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*float32_float32_float32:*CudaAny.Sizes*:*CudaHot.Strides*'
-  stage java 60 java_tests
-  stage command 30 command_line
+  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*'
+  stage java 90 java_tests
+  stage command 60 command_line
 else
   export NORMCORE_CUDA_LIBRARY=$kit/lib/libnormcore_cuda.so
   stage bits 100 norm_test bits "$processes" '*'
