@@ -9,11 +9,8 @@
 #define NC_LEVEL baseline
 #endif
 
-// NC_CALLS: calls stay calls, for builds that are compiled more often than they are waited for.
 #if defined(__CUDACC__)
 #define NC_INLINE __host__ __device__ __forceinline__
-#elif defined(NC_CALLS)
-#define NC_INLINE inline
 #else
 #define NC_INLINE inline __attribute__((always_inline))
 #endif

@@ -107,8 +107,10 @@ class BackwardKernel {
     const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
     for (int s = 0; s < p.stages; ++s) {
       const int64_t row = first_row + static_cast<int64_t>(s) * p.row_lanes;
+      const Sources sources = sources_of(row);
+      const ThreadWords words = words_of(s);
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        if (row < end && exists(k)) start_copies(row, k, s);
+        if (row < end && exists(k)) start_copies(sources, words, k);
       }
       simt::copy_async_commit();
     }
@@ -150,19 +152,26 @@ class BackwardKernel {
   NC_DEVICE ThreadWords words_of(int stage) const {
     return ThreadWords(stages + stage * p.octets_per_lane * p.staged_words * 16 * simt::thread_count());
   }
-  NC_DEVICE void start_copies(int64_t row, int k, int stage) const {
-    const ThreadWords words = words_of(stage);
+  // Where a row's tensors begin.
+  struct Sources {
+    const char *x, *dy, *dresidual;
+  };
+  NC_DEVICE Sources sources_of(int64_t row) const {
+    return {p.a.x + row * p.a.x_stride, p.a.dy + row * p.a.dy_stride, p.a.dresidual + row * p.a.dresidual_stride};
+  }
+  NC_DEVICE void start_copies(const Sources& row, const ThreadWords& words, int k) const {
     const int first = k * p.staged_words;
-    start_copy<F::x>(words, first, p.a.x + row * p.a.x_stride, k);
-    start_copy<F::y>(words, first + kXWords, p.a.dy + row * p.a.dy_stride, k);
-    if (p.a.dresidual != nullptr) {
-      start_copy<F::x>(words, first + kXWords + kDyWords, p.a.dresidual + row * p.a.dresidual_stride, k);
-    }
+    start_copy<F::x>(words, first, row.x, k);
+    start_copy<F::y>(words, first + kXWords, row.dy, k);
+    if (p.a.dresidual != nullptr) start_copy<F::x>(words, first + kXWords + kDyWords, row.dresidual, k);
   }
   template <DType T>
   NC_DEVICE void start_copy(const ThreadWords& words, int first, const char* row, int k) const {
-    NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
-      simt::copy_async16(words.at(first + i), address_of<T>(row, octet(k)) + 16 * i);
+    const char* from = address_of<T>(row, octet(k));
+    if constexpr (Packed<T>::words == 1) {
+      simt::copy_async16(words.at(first), from);
+    } else {
+      NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::copy_async16_part(words.at(first + i), from + 16 * i);
     }
   }
   NC_DEVICE void wait_for_stage() const {
@@ -171,6 +180,8 @@ class BackwardKernel {
         return simt::copy_async_wait<0>();
       case 2:
         return simt::copy_async_wait<1>();
+      case 3:
+        return simt::copy_async_wait<2>();
       case 4:
         return simt::copy_async_wait<3>();
       default:
@@ -242,6 +253,8 @@ class BackwardKernel {
     }
     const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
     const int64_t later = row + static_cast<int64_t>(p.stages) * p.row_lanes;
+    const Sources later_sources = sources_of(later);
+    char* const dx_row = p.a.dx + row * p.a.dx_stride;
     NC_UNROLL for (int k = 0; k < Kept; ++k) {
       if (live && exists(k)) {
         const Gradients g = gradients(words, k, s);
@@ -249,13 +262,13 @@ class BackwardKernel {
           Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd), Octet<float>::all(c1),
                                            LayerNorm ? Octet<float>::all(c2) : Octet<float>::zero());
           if (p.a.dresidual != nullptr) dx = dx + read<F::x>(words, k * p.staged_words + kXWords + kDyWords);
-          store<F::x>(p.a.dx + row * p.a.dx_stride, octet(k), packed<F::x>(dx));
+          store<F::x>(dx_row, octet(k), packed<F::x>(dx));
         }
         if (p.a.dweight_parts != nullptr) dweight.set(k, scale.add_weight_gradient(dweight.get(k), g.dy, g.xhat));
         if constexpr (LayerNorm) {
           if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
         }
-        if (later < end) start_copies(later, k, stage);
+        if (later < end) start_copies(later_sources, words, k);
       }
     }
   }

@@ -64,29 +64,48 @@ class ForwardKernel {
     square_sum = reduce({{sum_of_positions(sum)}}).of[0];
     const float rstd = reciprocal_deviation(square_sum / n, epsilon);
     if (live && place.lane == 0 && segment == 0) {
-      save_statistic(p.a.mean, row, mean);
-      save_statistic(p.a.rstd, row, rstd);
+      // Aligned, or these kernels would not have been chosen.
+      if (p.a.mean != nullptr) reinterpret_cast<float*>(p.a.mean)[row] = mean;
+      if (p.a.rstd != nullptr) reinterpret_cast<float*>(p.a.rstd)[row] = rstd;
     }
 
     const auto scale = F::scale(p.spec.gamma_offset, false);
     const Octet<float> one = Octet<float>::all(1.0f);
-    each([&](int k, int octet) {
-      Octet<float> t = scale.normalised_value(normalised(
-          unpacked(x[k]), LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero(), Octet<float>::all(rstd)));
+    const Octet<float> centre = LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero();
+    char* const y = p.a.y + row * p.a.y_stride;
+    NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
+      const auto together = [&](auto f) {
+        NC_UNROLL for (int i = 0; i < kTogether; ++i) {
+          const int octet = octets.first + (first + i) * p.shape.lanes;
+          if (live && octet < octets.end) f(i, octet);
+        }
+      };
+      Packed<F::weight> weight[kTogether] = {}, bias[kTogether] = {};
       if (p.a.weight != nullptr) {
-        t = scale.scaled(t, scale.gamma(unpacked(load_parameter<F::weight>(p.a.weight, octet)), one));
+        together([&](int i, int octet) { weight[i] = load_parameter<F::weight>(p.a.weight, octet); });
       }
-      if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(load_parameter<F::weight>(p.a.bias, octet)));
-      store<F::y>(p.a.y + row * p.a.y_stride, octet, packed<F::y>(t));
-    });
+      if (p.a.bias != nullptr) {
+        together([&](int i, int octet) { bias[i] = load_parameter<F::weight>(p.a.bias, octet); });
+      }
+      together([&](int i, int octet) {
+        Octet<float> t = scale.normalised_value(normalised(unpacked(x[first + i]), centre, Octet<float>::all(rstd)));
+        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[i]), one));
+        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[i]));
+        store<F::y>(y, octet, packed<F::y>(t));
+      });
+    }
   }
 
  private:
-  // residual_out = rd_I(x + residual), which is then normalised. A few octets at a time: all of them at once would not
-  // fit the registers beside x.
+  // Octets whose residual, weight or bias are loaded together, so that their latencies overlap: all of them at once
+  // would not fit the registers beside x.
+  static constexpr int kMostTogether =
+      kLoadedWords / (Packed<F::weight>::words > Packed<F::x>::words ? Packed<F::weight>::words : Packed<F::x>::words);
+  static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
+
+  // residual_out = rd_I(x + residual), which is then normalised.
   static NC_DEVICE void add_residual(const ForwardParameters& p, int64_t row, bool live, const LaneOctets& octets,
                                      Packed<F::x> (&x)[Kept]) {
-    constexpr int kTogether = Kept < 4 ? Kept : 4;
     const char* residual = p.a.residual + row * p.a.residual_stride;
     char* out = p.a.residual_out + row * p.a.residual_out_stride;
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {

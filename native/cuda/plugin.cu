@@ -18,6 +18,7 @@ struct NormKernels {
   RowShape shape;
   int octets_per_lane;  // at most
   int shared_bytes;     // the most of a block
+  bool two_blocks;      // of the backward fit the registers of a multiprocessor
   bool by_product;
   ForwardFunction hot_forward, any_forward;  // hot: or null
   BackwardFunction hot_backward, any_backward;
@@ -126,12 +127,22 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   return k;
 }
 
+constexpr int kRegisters = 65536;  // of a multiprocessor, on every device so far
+constexpr int kClusterCapability = 90;
+
 // Readies a hot kernel with as much shared memory, or leaves it out where the device has no room for its clusters.
 template <class Parameters>
-int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threads, int shared_bytes) {
+int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threads, int shared_bytes,
+                   KernelFacts* facts) {
   if (kernel == nullptr) return 0;
+  if (const int32_t error = facts_of(kernel, facts)) return error;
   if (const int32_t error = ready(kernel, shared_bytes, shape.segments)) return error;
   if (shape.segments == 1) return 0;
+  // Code for older devices, which a newer one can run, knows nothing of clusters.
+  if (facts->compute_capability < kClusterCapability) {
+    kernel = nullptr;
+    return 0;
+  }
   Launch<Parameters> l{};
   l.kernel = kernel;
   l.blocks = l.cluster = shape.segments;
@@ -156,12 +167,17 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   NormKernels k = chosen(spec, device);
   const cuda_runtime::CurrentDevice current(index);
   if (current.error() != 0) return current.error();
-  if (const int32_t error = made_ready(k.hot_forward, k.shape, forward_threads(k.shape), kForwardSharedBytes)) {
+  KernelFacts facts{};
+  // Those that need no preparing are asked for their facts all the same: it loads them.
+  if (const int32_t error = facts_of(k.any_forward, &facts)) return error;
+  if (const int32_t error = facts_of(k.any_backward, &facts)) return error;
+  if (const int32_t error = facts_of(k.columns, &facts)) return error;
+  if (const int32_t error = made_ready(k.hot_forward, k.shape, forward_threads(k.shape), kForwardSharedBytes, &facts)) {
     return error;
   }
-  if (const int32_t error = made_ready(k.hot_backward, k.shape, backward_threads(k.shape), k.shared_bytes)) {
-    return error;
-  }
+  const int threads = backward_threads(k.shape);
+  if (const int32_t error = made_ready(k.hot_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
+  k.two_blocks = 2 * threads * facts.registers <= kRegisters;
   norm->device = index;
   norm->spec = spec;
   memcpy(norm->kernels, &k, sizeof(k));
@@ -181,7 +197,8 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   p.access = access_of(spec, a);
   const bool sum_is_rounded =
       a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
-  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded;
+  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded &&
+                   all_multiples(4, at(a.mean), at(a.rstd));
   Launch<ForwardParameters> l{};
   l.kernel = hot ? k.hot_forward : k.any_forward;
   l.threads = forward_threads(k.shape);
@@ -195,30 +212,32 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   return launch(l, p, stream);
 }
 
-// How much of a backward block's work lies in shared memory; false if not even one row per row lane does.
+// How much of a backward block's work lies in shared memory; false if not even one row per row lane does. Two blocks to
+// a multiprocessor, whose shared memory is little more than the most of one block, where its registers allow that;
+// otherwise one block that has as many rows on their way as fit.
 bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane, BackwardParameters& p,
              int& shared_bytes) {
-  const int kept = kept_for(k.octets_per_lane);
-  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, kept);
+  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, kept_for(k.octets_per_lane));
   const int stage = backward_stage_bytes(p, threads);
-  // Two blocks to a multiprocessor, whose memory is little more than the most of one block.
-  const int preferred = k.shared_bytes / 2 - 1024;
-  for (const bool weight_staged : {true, false}) {
+  const auto fits = [&](int stages, bool weight_staged, int limit) {
     p.weight_staged = weight_staged && p.a.weight != nullptr;
-    const int fixed = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
-                      backward_bias_bytes(p, shared_sums, threads);
-    for (int stages = kMostStages; stages > 1; stages /= 2) {
-      if (stages < 2 * rows_per_lane && fixed + stages * stage <= preferred) {
-        p.stages = stages;
-        shared_bytes = fixed + stages * stage;
-        return true;
-      }
+    p.stages = stages;
+    shared_bytes = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
+                   backward_bias_bytes(p, shared_sums, threads) + stages * stage;
+    // Stages for rows that there are not would only take memory.
+    return shared_bytes <= limit && stages < 2 * rows_per_lane;
+  };
+  if (k.two_blocks) {
+    for (const int stages : kStages) {
+      if (fits(stages, true, k.shared_bytes / 2 - 1024)) return true;
     }
-    p.stages = 1;
-    shared_bytes = fixed + stage;
-    if (shared_bytes <= k.shared_bytes) return true;
   }
-  return false;
+  for (const bool weight_staged : {true, false}) {
+    for (const int stages : kStages) {
+      if (stages > 1 && fits(stages, weight_staged, k.shared_bytes)) return true;
+    }
+  }
+  return fits(1, true, k.shared_bytes) || fits(1, false, k.shared_bytes);
 }
 
 int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {

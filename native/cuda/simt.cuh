@@ -102,6 +102,11 @@ NC_DEVICE void copy_async16(void* shared, const void* global) {
   const uint32_t target = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(global) : "memory");
 }
+// The same for 16 bytes of a 32-byte sector whose other half is copied next: the sector stays in the first-level cache.
+NC_DEVICE void copy_async16_part(void* shared, const void* global) {
+  const uint32_t target = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(target), "l"(global) : "memory");
+}
 NC_DEVICE void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Pending>
 NC_DEVICE void copy_async_wait() {
@@ -175,12 +180,28 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
   return returned(cudaLaunchKernelExC(&c.config, reinterpret_cast<const void*>(l.kernel), arguments));
 }
 
+// What the compiler made of a kernel, for the current device. Asking also loads it there, so that no launch has to.
+struct KernelFacts {
+  int registers;           // of a thread
+  int compute_capability;  // that the code was written for: major * 10 + minor
+};
+template <class Parameters>
+int32_t facts_of(void (*kernel)(Parameters), KernelFacts* facts) {
+  cudaFuncAttributes attributes{};
+  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+  *facts = {attributes.numRegs, attributes.ptxVersion};
+  return returned(error);
+}
+
 // How many clusters of a kernel that is ready the current device holds at once: 0 if it is too small for one, as parts
 // of a device may be.
 template <class Parameters>
 int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
   const LaunchConfig<Parameters> c(l, 0);
-  return returned(cudaOccupancyMaxActiveClusters(count, reinterpret_cast<const void*>(l.kernel), &c.config));
+  const cudaError_t error = cudaOccupancyMaxActiveClusters(count, reinterpret_cast<const void*>(l.kernel), &c.config);
+  if (error == cudaErrorInvalidClusterSize) *count = 0;
+  const int32_t answer = returned(error);
+  return error == cudaErrorInvalidClusterSize ? 0 : answer;
 }
 
 // Lets blocks of the kernel have as much shared memory, in clusters of as many blocks, on the current device.
@@ -191,9 +212,8 @@ int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
   if (shared_bytes > 48 * 1024) {
     error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   }
-  if (error == cudaSuccess && cluster > 8) {
-    error = cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
-  }
+  // Where clusters are never so large, clusters_at_once says so.
+  if (cluster > 8) returned(cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
   return returned(error);
 }
 

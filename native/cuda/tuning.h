@@ -14,13 +14,16 @@ constexpr int kForwardThreads = 128;
 // unmeasured
 constexpr int kKeptOctets[] = {1, 2, 4, 8, 12, 16};
 
+// 16-byte words of the residual, of the weight, of the bias that a thread of the forward loads together. unmeasured
+constexpr int kLoadedWords = 4;
+
 // LayerNorm's dbias sums move from registers to shared memory from so many octets on: with 16, two sums of 128 floats
 // would not fit the 255 registers of a thread, with 12 two of 96 do so for some formats only. unmeasured
 constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 8; }
 
-// Rows of a row lane that the backward has on their way at once: the most of 8, 4, 2, for which two blocks share a
-// multiprocessor's memory, and not more than there are; else one. unmeasured
-constexpr int kMostStages = 8;
+// Rows of a row lane that the backward may have on their way at once, the most that fit first: see lay_out in
+// plugin.cu. unmeasured
+constexpr int kStages[] = {8, 4, 3, 2, 1};
 
 // The second step of the backward: columns of a block, and the most threads to a column. unmeasured
 constexpr int kColumnsPerBlock = 32;

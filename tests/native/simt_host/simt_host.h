@@ -110,6 +110,7 @@ NC_DEVICE Word16 load16_constant(const void* p) { return load16(p); }
 NC_DEVICE void copy_async16(void* shared, const void* global) {
   host::copy_async16(shared, global, [](void* to, const void* from) { std::memcpy(to, from, 16); });
 }
+NC_DEVICE void copy_async16_part(void* shared, const void* global) { copy_async16(shared, global); }
 NC_DEVICE void copy_async_commit() { host::copy_async_commit(); }
 template <int Pending>
 NC_DEVICE void copy_async_wait(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
@@ -153,6 +154,16 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
 template <class Parameters>
 int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
   return simt::host::ready(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
+}
+
+struct KernelFacts {
+  int registers, compute_capability;
+};
+// As many registers as let two blocks of 128 threads, and not of 256, run together.
+template <class Parameters>
+int32_t facts_of(void (*)(Parameters), KernelFacts* facts) {
+  *facts = {168, 90};
+  return 0;
 }
 
 template <class Parameters>
