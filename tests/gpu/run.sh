@@ -77,6 +77,10 @@ stage() {
 norm_test() {
   local name=$1 processes=$2 filter=$3 i failed=0
   shift 3
+  if ! "$kit/bin/gpu_norm_test" "--gtest_filter=$filter" --gtest_list_tests | grep -q '^  '; then
+    echo "no test is named $filter"
+    return 1
+  fi
   local ids=()
   for ((i = 0; i < processes; ++i)); do
     GTEST_TOTAL_SHARDS=$processes GTEST_SHARD_INDEX=$i "$@" "$kit/bin/gpu_norm_test" --gtest_brief=1 \
@@ -158,9 +162,9 @@ else
   stage memcheck 45 sanitizer memcheck \
     '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*'
   stage racecheck 40 sanitizer racecheck \
-    '*CudaHot.ShortRows*_bfloat16_bfloat16_bfloat16:*CudaHot.LongerRows*_float32_float32_float32:*CudaHot.RowsOfSeveralSegments*_bfloat16_float32_bfloat16'
+    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16'
   stage synccheck 30 sanitizer synccheck \
-    '*CudaHot.ShortRows*_bfloat16_bfloat16_bfloat16:*CudaHot.LongerRows*_float32_float32_float32:*CudaHot.RowsOfSeveralSegments*_bfloat16_float32_bfloat16'
+    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16'
 fi
 
 if command -v python3 > /dev/null; then
