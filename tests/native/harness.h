@@ -98,6 +98,45 @@ inline std::string Case::describe() const {
          std::to_string(rows) + " x " + std::to_string(s.hidden_size);
 }
 
+// Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of the
+// sizes and, in turn, with each way of keeping the gradients. Goes on as long as body(case, turn) says true.
+template <class Body>
+void forEveryCombination(int32_t op, int32_t x, int32_t w, const std::vector<int64_t>& sizes, Body body) {
+  uint64_t turn = 0;
+  for (const int32_t y : {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16}) {
+    for (int32_t rounding = 0; rounding < 3; ++rounding) {
+      for (int32_t offset = 0; offset < 3; ++offset) {
+        for (int32_t affine = 0; affine < 4; ++affine) {
+          if (!reference::hasWeight(affine) && offset != NC_GAMMA_NONE) continue;
+          for (int32_t compute = 0; compute < 2; ++compute) {
+            for (int32_t residual = 0; residual < 3; ++residual) {
+              for (int32_t variance = 0; variance < (op == NC_LAYER_NORM ? 3 : 1); ++variance) {
+                ++turn;
+                Case c;
+                c.spec = makeSpec(op, x, w, y, sizes[turn * 7 / 3 % sizes.size()]);
+                c.spec.affine = affine;
+                c.spec.scale_rounding = rounding;
+                c.spec.gamma_offset = offset;
+                c.spec.compute = compute;
+                c.spec.variance = variance;
+                c.spec.residual_rounding = residual == 2 ? NC_RESIDUAL_COMPUTE : NC_RESIDUAL_INPUT;
+                c.residual = residual != 0;
+                c.dresidual = residual != 0;
+                c.rows = 1 + static_cast<int64_t>(turn % 3);
+                c.dweight_dtype = turn % 4 < 2 ? w : NC_FLOAT32;
+                c.dbias_dtype = turn % 8 < 4 ? w : NC_FLOAT32;
+                if (turn % 4 == 3) c.dweight_mode = NC_GRADIENT_ACCUMULATE;
+                if (turn % 16 >= 12) c.dbias_mode = NC_GRADIENT_ACCUMULATE;
+                if (!body(c, turn)) return;
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 inline Bits drawBits(std::mt19937_64& random, int32_t dtype, int64_t count, double mean, double spread) {
   std::normal_distribution<double> normal(mean, spread);
   Bits bits(static_cast<size_t>(count));

@@ -30,48 +30,16 @@ INSTANTIATE_TEST_SUITE_P(Types, Policies,
                                             ::testing::ValuesIn(kDtypes)),
                          typesName);
 
-// Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of a
-// few sizes, at one of the supported levels and, in turn, with each way of keeping the gradients.
+// At the supported levels in turn.
 TEST_P(Policies, EveryCombination) {
   const auto [op, x, w] = GetParam();
-  const int64_t sizes[] = {5, 8, 17, 40};
   const std::vector<int32_t> levels = supportedLevels();
-  uint64_t turn = 0;
-  for (const int32_t y : kDtypes) {
-    for (int32_t rounding = 0; rounding < 3; ++rounding) {
-      for (int32_t offset = 0; offset < 3; ++offset) {
-        for (int32_t affine = 0; affine < 4; ++affine) {
-          if (!reference::hasWeight(affine) && offset != NC_GAMMA_NONE) continue;
-          for (int32_t compute = 0; compute < 2; ++compute) {
-            for (int32_t residual = 0; residual < 3; ++residual) {
-              for (int32_t variance = 0; variance < (op == NC_LAYER_NORM ? 3 : 1); ++variance) {
-                ++turn;
-                Case c;
-                c.spec = makeSpec(op, x, w, y, sizes[turn * 7 / 3 % 4]);
-                c.spec.affine = affine;
-                c.spec.scale_rounding = rounding;
-                c.spec.gamma_offset = offset;
-                c.spec.compute = compute;
-                c.spec.variance = variance;
-                c.spec.residual_rounding = residual == 2 ? NC_RESIDUAL_COMPUTE : NC_RESIDUAL_INPUT;
-                c.residual = residual != 0;
-                c.dresidual = residual != 0;
-                c.rows = 1 + static_cast<int64_t>(turn % 3);
-                c.dweight_dtype = turn % 4 < 2 ? w : NC_FLOAT32;
-                c.dbias_dtype = turn % 8 < 4 ? w : NC_FLOAT32;
-                if (turn % 4 == 3) c.dweight_mode = NC_GRADIENT_ACCUMULATE;
-                if (turn % 16 >= 12) c.dbias_mode = NC_GRADIENT_ACCUMULATE;
-                Form form;
-                form.level = levels[turn % levels.size()];
-                expectPredicted(c, turn, form);
-                if (HasFailure()) return;
-              }
-            }
-          }
-        }
-      }
-    }
-  }
+  forEveryCombination(op, x, w, {5, 8, 17, 40}, [&](const Case& c, uint64_t turn) {
+    Form form;
+    form.level = levels[turn % levels.size()];
+    expectPredicted(c, turn, form);
+    return !HasFailure();
+  });
 }
 
 // The same mixes under the policies in use, at sizes where rows have many lanes, and with several row groups.
