@@ -5,18 +5,19 @@
 
 namespace nc {
 inline namespace NC_LEVEL {
-namespace NC_TRIPLE_OF(NC_X, NC_W, NC_Y) {
+#define NC_THIS_TRIPLE NC_TRIPLE_OF(NC_X, NC_W, NC_Y)
+namespace NC_THIS_TRIPLE {
 
-  ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept) {
-    return hot_kernel<ForwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
-        rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> ForwardFunction {
-          using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
-          return norm_forward<F, decltype(layer)::value, decltype(octets)::value>;
-        });
-  }
+ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept) {
+  return hot_kernel<ForwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
+      rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> ForwardFunction {
+        using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
+        return norm_forward<F, decltype(layer)::value, decltype(octets)::value>;
+      });
+}
 
-  ForwardFunction any_forward() { return norm_forward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>; }
+ForwardFunction any_forward() { return norm_forward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>; }
 
-}  // namespace )
+}  // namespace NC_THIS_TRIPLE
 }  // namespace NC_LEVEL
 }  // namespace nc
