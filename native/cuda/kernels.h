@@ -10,7 +10,7 @@ using ForwardFunction = void (*)(ForwardParameters);
 using BackwardFunction = void (*)(BackwardParameters);
 using ColumnsFunction = void (*)(ColumnsParameters);
 
-// The kernels of one triple of formats, or, all null, none.
+// The kernels of one triple of formats.
 struct CommonKernels {
   // Null where this triple has no such kernel. kept: one of kKeptOctets.
   ForwardFunction (*hot_forward)(bool rounds_first, bool layer_norm, int kept);
