@@ -60,7 +60,6 @@ NC_DEVICE void write(const ThreadWords& words, int first, Octet<float> v) {
 constexpr int kSumWords = words_of_octet(DType::float32);
 
 // The same in shared memory, where registers would not do.
-template <int Kept>
 class SharedSums {
  public:
   NC_DEVICE explicit SharedSums(char* base) : words_(base) {}
@@ -226,7 +225,7 @@ class BackwardKernel {
   }
 
   using Weights = RegisterSums<Kept>;
-  using Biases = std::conditional_t<kSharedBiasSums, SharedSums<Kept>, RegisterSums<LayerNorm ? Kept : 1>>;
+  using Biases = std::conditional_t<kSharedBiasSums, SharedSums, RegisterSums<LayerNorm ? Kept : 1>>;
 
   template <class Reduce>
   NC_DEVICE void one_row(int64_t row, int64_t end, int stage, Statistics s, Reduce& reduce, Weights& dweight,

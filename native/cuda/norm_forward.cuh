@@ -28,16 +28,12 @@ class ForwardKernel {
     const int64_t row =
         clustered ? simt::block_index() >> p.shape.segments_log2 : simt::block_index() * p.rows_per_block + place.slot;
     const bool live = row < p.a.row_end;
-    const LaneOctets octets(p.shape, segment, place.lane);
-    const auto each = [&](auto f) {
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        const int octet = octets.first + k * p.shape.lanes;
-        if (live && octet < octets.end) f(k, octet);
-      }
-    };
+    LaneOctets octets(p.shape, segment, place.lane);
+    if (!live) octets.end = octets.first;
+    const char* const x_row = p.a.x + row * p.a.x_stride;
     Packed<F::x> x[Kept] = {};
-    each([&](int k, int octet) { x[k] = load_once<F::x>(p.a.x + row * p.a.x_stride, octet); });
-    if (p.a.residual != nullptr) add_residual(p, row, live, octets, x);
+    each<Kept>(p, octets, 0, [&](int k, int octet) { x[k] = load_once<F::x>(x_row, octet); });
+    if (p.a.residual != nullptr) add_residual(p, row, octets, x);
     if (clustered) simt::cluster_wait();
 
     RowReducer<Sums<float, 1>> reduce(reinterpret_cast<Meeting<Sums<float, 1>>*>(simt::shared_memory()), p.shape.lanes,
@@ -51,7 +47,7 @@ class ForwardKernel {
       NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[k]);
       mean = reduce({{sum_of_positions(sum)}}).of[0] / n;
       sum = Octet<float>::zero();
-      each([&](int k, int64_t) {
+      each<Kept>(p, octets, 0, [&](int k, int) {
         const Octet<float> xc = unpacked(x[k]) - Octet<float>::all(mean);
         sum = fma(xc, xc, sum);
       });
@@ -74,29 +70,34 @@ class ForwardKernel {
     const Octet<float> centre = LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero();
     char* const y = p.a.y + row * p.a.y_stride;
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
-      const auto together = [&](auto f) {
-        NC_UNROLL for (int i = 0; i < kTogether; ++i) {
-          const int octet = octets.first + (first + i) * p.shape.lanes;
-          if (live && octet < octets.end) f(i, octet);
-        }
-      };
       Packed<F::weight> weight[kTogether] = {}, bias[kTogether] = {};
       if (p.a.weight != nullptr) {
-        together([&](int i, int octet) { weight[i] = load_parameter<F::weight>(p.a.weight, octet); });
+        each<kTogether>(p, octets, first,
+                        [&](int k, int octet) { weight[k - first] = load_parameter<F::weight>(p.a.weight, octet); });
       }
       if (p.a.bias != nullptr) {
-        together([&](int i, int octet) { bias[i] = load_parameter<F::weight>(p.a.bias, octet); });
+        each<kTogether>(p, octets, first,
+                        [&](int k, int octet) { bias[k - first] = load_parameter<F::weight>(p.a.bias, octet); });
       }
-      together([&](int i, int octet) {
-        Octet<float> t = scale.normalised_value(normalised(unpacked(x[first + i]), centre, Octet<float>::all(rstd)));
-        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[i]), one));
-        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[i]));
+      each<kTogether>(p, octets, first, [&](int k, int octet) {
+        Octet<float> t = scale.normalised_value(normalised(unpacked(x[k]), centre, Octet<float>::all(rstd)));
+        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[k - first]), one));
+        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[k - first]));
         store<F::y>(y, octet, packed<F::y>(t));
       });
     }
   }
 
  private:
+  // f(k, octet) for octets k = first .. first + Count - 1 of a lane, as far as they exist.
+  template <int Count, class Body>
+  static NC_DEVICE void each(const ForwardParameters& p, const LaneOctets& octets, int first, Body f) {
+    NC_UNROLL for (int i = 0; i < Count; ++i) {
+      const int octet = octets.first + (first + i) * p.shape.lanes;
+      if (octet < octets.end) f(first + i, octet);
+    }
+  }
+
   // Octets whose residual, weight or bias are loaded together, so that their latencies overlap: all of them at once
   // would not fit the registers beside x.
   static constexpr int kMostTogether =
@@ -104,24 +105,17 @@ class ForwardKernel {
   static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
 
   // residual_out = rd_I(x + residual), which is then normalised.
-  static NC_DEVICE void add_residual(const ForwardParameters& p, int64_t row, bool live, const LaneOctets& octets,
+  static NC_DEVICE void add_residual(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
                                      Packed<F::x> (&x)[Kept]) {
     const char* residual = p.a.residual + row * p.a.residual_stride;
     char* out = p.a.residual_out + row * p.a.residual_out_stride;
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
       Packed<F::x> r[kTogether] = {};
-      NC_UNROLL for (int k = 0; k < kTogether; ++k) {
-        const int octet = octets.first + (first + k) * p.shape.lanes;
-        if (live && octet < octets.end) r[k] = load_once<F::x>(residual, octet);
-      }
-      NC_UNROLL for (int k = 0; k < kTogether; ++k) {
-        const int octet = octets.first + (first + k) * p.shape.lanes;
-        Packed<F::x>& kept = x[first + k];
-        if (live && octet < octets.end) {
-          kept = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(kept), unpacked(r[k])));
-          store<F::x>(out, octet, kept);
-        }
-      }
+      each<kTogether>(p, octets, first, [&](int k, int octet) { r[k - first] = load_once<F::x>(residual, octet); });
+      each<kTogether>(p, octets, first, [&](int k, int octet) {
+        x[k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[k]), unpacked(r[k - first])));
+        store<F::x>(out, octet, x[k]);
+      });
     }
   }
 };

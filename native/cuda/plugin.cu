@@ -184,6 +184,12 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   return 0;
 }
 
+template <class Parameters>
+int32_t launch_on(int32_t device, const Launch<Parameters>& l, const Parameters& p, int64_t stream) {
+  const cuda_runtime::CurrentDevice current(device);
+  return current.error() != 0 ? current.error() : launch(l, p, stream);
+}
+
 // Kernels that take everything meet here, whatever they sum.
 constexpr int kAnySharedBytes = static_cast<int>(sizeof(Meeting<CountedMoments<double>>));
 
@@ -207,9 +213,7 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;
   l.shared_bytes = hot ? kForwardSharedBytes : kAnySharedBytes;
-  const cuda_runtime::CurrentDevice current(norm.device);
-  if (current.error() != 0) return current.error();
-  return launch(l, p, stream);
+  return launch_on(norm.device, l, p, stream);
 }
 
 // How much of a backward block's work lies in shared memory; false if not even one row per row lane does. Two blocks to
@@ -267,9 +271,7 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   l.blocks = p.groups * l.cluster;
   l.block_rows = 1;
   if (!hot) l.shared_bytes = kAnySharedBytes;
-  const cuda_runtime::CurrentDevice current(norm.device);
-  if (current.error() != 0) return current.error();
-  return launch(l, p, stream);
+  return launch_on(norm.device, l, p, stream);
 }
 
 int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream) {
@@ -289,9 +291,7 @@ int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t 
   l.blocks = ceil_div(n, kColumnsPerBlock);
   l.block_rows = count;
   l.shared_bytes = l.threads * (norm.spec.compute == Compute::float64 ? 8 : 4);
-  const cuda_runtime::CurrentDevice current(norm.device);
-  if (current.error() != 0) return current.error();
-  return launch(l, p, stream);
+  return launch_on(norm.device, l, p, stream);
 }
 
 const CudaPlugin kPlugin = {

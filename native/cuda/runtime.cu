@@ -1,8 +1,7 @@
-#include <cuda_runtime.h>
-
 #include <cstring>
 
 #include "runtime.h"
+#include "simt.cuh"
 
 namespace nc {
 namespace cuda_runtime {
@@ -10,40 +9,34 @@ namespace {
 
 cudaStream_t stream_of(int64_t stream) { return reinterpret_cast<cudaStream_t>(stream); }
 
-// The runtime also keeps an error for whoever asks next: it was ours, and has been told.
-int32_t told(cudaError_t error) {
-  if (error != cudaSuccess) cudaGetLastError();
-  return static_cast<int32_t>(error);
-}
-
 template <class Call>
 int32_t on_device(int32_t device, Call call) {
   const CurrentDevice current(device);
-  return current.error() != 0 ? current.error() : told(call());
+  return current.error() != 0 ? current.error() : returned(call());
 }
 
 }  // namespace
 
 CurrentDevice::CurrentDevice(int32_t device) : previous_(-1), error_(0) {
   int current = 0;
-  error_ = told(cudaGetDevice(&current));
+  error_ = returned(cudaGetDevice(&current));
   if (error_ != 0 || current == device) return;
-  error_ = told(cudaSetDevice(device));
+  error_ = returned(cudaSetDevice(device));
   if (error_ == 0) previous_ = current;
 }
 
 CurrentDevice::~CurrentDevice() {
-  if (previous_ >= 0) told(cudaSetDevice(previous_));
+  if (previous_ >= 0) returned(cudaSetDevice(previous_));
 }
 
-int32_t device_count(int32_t* count) { return told(cudaGetDeviceCount(count)); }
+int32_t device_count(int32_t* count) { return returned(cudaGetDeviceCount(count)); }
 
 int32_t device(int32_t index, CudaDevice* answer) {
   cudaDeviceProp properties;
   int clusters = 0;
   cudaError_t error = cudaGetDeviceProperties(&properties, index);
   if (error == cudaSuccess) error = cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, index);
-  if (error != cudaSuccess) return told(error);
+  if (error != cudaSuccess) return returned(error);
   answer->compute_capability = properties.major * 10 + properties.minor;
   answer->multiprocessors = properties.multiProcessorCount;
   answer->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
@@ -99,7 +92,7 @@ int32_t stream_synchronize(int32_t device, int64_t stream) {
 
 int32_t memory_device(int64_t address, int32_t* device) {
   cudaPointerAttributes attributes;
-  const int32_t error = told(cudaPointerGetAttributes(&attributes, reinterpret_cast<const void*>(address)));
+  const int32_t error = returned(cudaPointerGetAttributes(&attributes, reinterpret_cast<const void*>(address)));
   if (error != 0) return error;
   switch (attributes.type) {
     case cudaMemoryTypeDevice:
