@@ -8,8 +8,8 @@ namespace nc {
 namespace {
 
 DType checked_dtype(const char* name, int32_t value) {
-  if (value < NC_FLOAT64 || value > NC_FLOAT8_E5M2) {
-    fail(NC_INVALID_ARGUMENT, "%s: %d, expected %d to %d", name, value, NC_FLOAT64, NC_FLOAT8_E5M2);
+  if (value < NC_FLOAT64 || value > NC_FLOAT8_E8M0) {
+    fail(NC_INVALID_ARGUMENT, "%s: %d, expected %d to %d", name, value, NC_FLOAT64, NC_FLOAT8_E8M0);
   }
   return static_cast<DType>(value);
 }
@@ -30,6 +30,9 @@ extern "C" int32_t nc_convert(int64_t source, int32_t source_dtype, int64_t targ
   return nc::guarded([&] {
     const nc::DType from = nc::checked_dtype("source_dtype", source_dtype);
     const nc::DType to = nc::checked_dtype("target_dtype", target_dtype);
+    if (to == nc::DType::float8_e8m0) {
+      nc::fail(NC_UNSUPPORTED, "target_dtype: float8_e8m0, which only the scales of blocks have, is not converted to");
+    }
     if (count < 0) nc::fail(NC_INVALID_ARGUMENT, "count: %" PRId64 ", expected at least 0", count);
     if (count == 0) return;
     const nc::Tensor in = nc::matrix("source", source, 1, count, count, nc::bytes_of(from));

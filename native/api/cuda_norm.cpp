@@ -54,6 +54,21 @@ int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_st
   });
 }
 
+int32_t nc_cuda_norm_forward_fp8(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
+                                 int64_t residual_stride, int64_t weight, int64_t bias, int64_t y, int64_t y_stride,
+                                 int64_t y_scale, int64_t y_amax, int64_t y_scale_inv, int64_t residual_out,
+                                 int64_t residual_out_stride, int64_t mean, int64_t rstd, int64_t stream) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    const nc::CudaPlan& cuda = nc::cuda_plan_of(plan, "nc_norm_forward_fp8");
+    const nc::Forward f = nc::checked_forward_fp8(nc::plan_of(plan).spec,
+                                                  {rows, x, x_stride, residual, residual_stride, weight, bias, y,
+                                                   y_stride, residual_out, residual_out_stride, mean, rstd},
+                                                  {y_scale, y_amax, y_scale_inv});
+    nc::require_reachable(cuda, f.tensors);
+    if (rows > 0) cuda.forward(f.arguments, stream);
+  });
+}
+
 int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t weight, int64_t dy,
                               int64_t dy_stride, int64_t mean, int64_t rstd, int64_t dresidual,
                               int64_t dresidual_stride, int64_t dx, int64_t dx_stride, int64_t workspace,

@@ -1,27 +1,84 @@
-// Memory for callers that have none of their own.
+// Memory for callers that have none of their own, and how much of it is out.
+#include <atomic>
 #include <cinttypes>
 #include <cstdlib>
+#include <cstring>
 
-#include "error.h"
+#include "cuda_plugin.h"
 
+namespace nc {
 namespace {
+
 constexpr int64_t kAlignment = 64;
+
+// Before every block lies its size, in as many bytes as keep the block aligned.
+constexpr int64_t kHeader = kAlignment;
+
+std::atomic<int64_t> given_out{0};
+
+int64_t rounded(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+void require_request(int64_t bytes, const int64_t* address) {
+  if (bytes < 0 || bytes > INT64_MAX - 2 * kAlignment) {
+    fail(NC_INVALID_ARGUMENT, "bytes: %" PRId64 ", expected at least 0 and within the address space", bytes);
+  }
+  if (address == nullptr) fail(NC_INVALID_ARGUMENT, "address: null, expected where to write the address");
 }
 
-extern "C" int32_t nc_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT {
+// Of a new block with its header, the address that callers get.
+int64_t handed_out(void* memory, int64_t bytes) {
+  std::memcpy(memory, &bytes, sizeof(bytes));
+  given_out.fetch_add(bytes, std::memory_order_relaxed);
+  return reinterpret_cast<int64_t>(memory) + kHeader;
+}
+
+// And back.
+void* taken_back(int64_t address) {
+  void* memory = reinterpret_cast<void*>(address - kHeader);
+  int64_t bytes;
+  std::memcpy(&bytes, memory, sizeof(bytes));
+  given_out.fetch_sub(bytes, std::memory_order_relaxed);
+  return memory;
+}
+
+}  // namespace
+}  // namespace nc
+
+extern "C" {
+
+int32_t nc_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT {
   return nc::guarded([&] {
-    if (bytes < 0 || bytes > INT64_MAX - kAlignment) {
-      nc::fail(NC_INVALID_ARGUMENT, "bytes: %" PRId64 ", expected at least 0 and within the address space", bytes);
-    }
-    if (address == nullptr) nc::fail(NC_INVALID_ARGUMENT, "address: null, expected where to write the address");
-    const int64_t rounded = bytes == 0 ? kAlignment : (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    void* memory = std::aligned_alloc(kAlignment, static_cast<size_t>(rounded));
+    nc::require_request(bytes, address);
+    void* memory = std::aligned_alloc(nc::kAlignment, static_cast<size_t>(nc::kHeader + nc::rounded(bytes)));
     if (memory == nullptr) nc::fail(NC_OUT_OF_MEMORY, "%" PRId64 " bytes could not be allocated", bytes);
-    *address = reinterpret_cast<int64_t>(memory);
+    *address = nc::handed_out(memory, bytes);
   });
 }
 
-extern "C" int32_t nc_free(int64_t address) NC_NOEXCEPT {
-  std::free(reinterpret_cast<void*>(address));
+int32_t nc_free(int64_t address) NC_NOEXCEPT {
+  if (address != 0) std::free(nc::taken_back(address));
   return NC_OK;
 }
+
+int32_t nc_cuda_host_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    nc::require_request(bytes, address);
+    const nc::CudaPlugin& plugin = *nc::require_cuda().plugin;
+    int64_t memory = 0;
+    nc::require_success(plugin, plugin.host_allocate(nc::kHeader + bytes, &memory), "allocating page-locked memory", 0);
+    *address = nc::handed_out(reinterpret_cast<void*>(memory), bytes);
+  });
+}
+
+int32_t nc_cuda_host_free(int64_t address) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    if (address == 0) return;
+    const nc::CudaPlugin& plugin = *nc::require_cuda().plugin;
+    const int64_t memory = reinterpret_cast<int64_t>(nc::taken_back(address));
+    nc::require_success(plugin, plugin.host_free(memory), "freeing page-locked memory", 0);
+  });
+}
+
+int64_t nc_allocated_bytes(void) NC_NOEXCEPT { return nc::given_out.load(std::memory_order_relaxed); }
+
+}  // extern "C"

@@ -3,6 +3,19 @@
 #include "norm_arguments.h"
 #include "plan.h"
 
+namespace nc {
+namespace {
+
+void forward(const CpuKernels& kernels, const NormSpec& spec, Forward f, int64_t row_begin, int64_t row_end) {
+  require_within("row range", row_begin, row_end, f.arguments.row_end);
+  f.arguments.row_begin = row_begin;
+  f.arguments.row_end = row_end;
+  if (row_begin < row_end) kernels.forward(spec, f.arguments);
+}
+
+}  // namespace
+}  // namespace nc
+
 extern "C" {
 
 int32_t nc_norm_forward(int64_t plan, int64_t rows, int64_t row_begin, int64_t row_end, int64_t x, int64_t x_stride,
@@ -12,12 +25,26 @@ int32_t nc_norm_forward(int64_t plan, int64_t rows, int64_t row_begin, int64_t r
   return nc::guarded([&] {
     const nc::NormSpec& spec = nc::plan_of(plan).spec;
     const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_forward");
-    nc::Forward f = nc::checked_forward(spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
-                                               residual_out, residual_out_stride, mean, rstd});
-    nc::require_within("row range", row_begin, row_end, rows);
-    f.arguments.row_begin = row_begin;
-    f.arguments.row_end = row_end;
-    if (row_begin < row_end) kernels.forward(spec, f.arguments);
+    nc::forward(kernels, spec,
+                nc::checked_forward(spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
+                                           residual_out, residual_out_stride, mean, rstd}),
+                row_begin, row_end);
+  });
+}
+
+int32_t nc_norm_forward_fp8(int64_t plan, int64_t rows, int64_t row_begin, int64_t row_end, int64_t x, int64_t x_stride,
+                            int64_t residual, int64_t residual_stride, int64_t weight, int64_t bias, int64_t y,
+                            int64_t y_stride, int64_t y_scale, int64_t y_amax, int64_t y_scale_inv,
+                            int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    const nc::NormSpec& spec = nc::plan_of(plan).spec;
+    const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_forward_fp8");
+    nc::forward(kernels, spec,
+                nc::checked_forward_fp8(spec,
+                                        {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
+                                         residual_out, residual_out_stride, mean, rstd},
+                                        {y_scale, y_amax, y_scale_inv}),
+                row_begin, row_end);
   });
 }
 

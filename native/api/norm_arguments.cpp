@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "../core/reduction_order.h"
+#include "../core/scale.h"
 #include "plan.h"
 
 namespace nc {
@@ -54,6 +55,30 @@ void require_workspace(const Tensor& workspace, int64_t given, int64_t needed) {
   }
 }
 
+// A float32 that a kernel may change by more than one thread at once, or read as one.
+void require_float_boundary(const Tensor& t) {
+  if (t.address % 4 != 0) {
+    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of 4", t.name,
+         static_cast<uint64_t>(t.address));
+  }
+}
+
+void require_scaling(Scaling scaling, int64_t rows, const Tensor& y_scale, const Tensor& y_amax,
+                     const Tensor& y_scale_inv) {
+  if (scaling == Scaling::tensor) {
+    require_present(y_scale, "y is scaled by one number");
+    require_absent(y_scale_inv, "y is scaled by one number, y_scale");
+  } else {
+    const char* const why = "every row or block of y has a scale of its own";
+    require_absent(y_scale, why);
+    require_absent(y_amax, why);
+    if (rows > 0 && scaling != Scaling::none) require_present(y_scale_inv, why);
+  }
+  require_float_boundary(y_scale);
+  require_float_boundary(y_amax);
+  if (scaling == Scaling::row) require_float_boundary(y_scale_inv);
+}
+
 bool is_wanted(const GradientCall& gradient) { return gradient.mode != NC_GRADIENT_ABSENT; }
 
 Tensor gradient_tensor(const char* name, const GradientCall& gradient, const NormSpec& spec, bool has) {
@@ -92,7 +117,9 @@ int64_t workspace_bytes_of(const NormSpec& spec, int64_t rows, bool dweight, boo
   return part_bytes(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
 }
 
-Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
+namespace {
+
+Forward checked(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
   const int64_t n = spec.hidden_size;
   const int64_t rows = call.rows;
   const Widths widths(spec);
@@ -101,10 +128,15 @@ Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
   const Tensor residual = matrix("residual", call.residual, rows, n, call.residual_stride, widths.x);
   const Tensor weight = vector("weight", call.weight, n, widths.weight);
   const Tensor bias = vector("bias", call.bias, n, widths.weight);
-  const Tensor y = matrix("y", call.y, rows, n, call.y_stride, widths.y);
+  const Tensor y = matrix("y", call.y, rows, n, call.y_stride, spec.scaling == Scaling::none ? widths.y : 1);
   const Tensor residual_out = matrix("residual_out", call.residual_out, rows, n, call.residual_out_stride, widths.x);
   const Tensor mean = vector("mean", call.mean, rows, widths.compute);
   const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
+  const Tensor y_scale = vector("y_scale", fp8.y_scale, 1, 4);
+  const Tensor y_amax = vector("y_amax", fp8.y_amax, 1, 4);
+  const Tensor y_scale_inv = spec.scaling == Scaling::block
+                                 ? vector("y_scale_inv", fp8.y_scale_inv, rows * ceil_div(n, kScaleBlock), 1)
+                                 : vector("y_scale_inv", fp8.y_scale_inv, rows, 4);
   require_affine(weight, spec.has_weight);
   require_affine(bias, spec.has_bias);
   if (rows > 0) {
@@ -138,6 +170,14 @@ Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
     require_apart(mean, *v);
     require_apart(rstd, *v);
   }
+  require_scaling(spec.scaling, rows, y_scale, y_amax, y_scale_inv);
+  for (const Tensor* v : {&y_scale, &y_amax, &y_scale_inv}) {
+    for (const Tensor* tensor : {&x, &residual, &weight, &bias}) {
+      if (v != &y_scale) require_apart(*v, *tensor);
+    }
+    for (const Tensor* output : {&y, &residual_out, &mean, &rstd}) require_apart(*output, *v);
+  }
+  require_apart(y_amax, y_scale);
   ForwardArguments a{};
   a.row_end = rows;
   a.x = pointer(x);
@@ -152,7 +192,28 @@ Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
   a.residual_out_stride = residual_out.stride_bytes;
   a.mean = pointer(mean);
   a.rstd = pointer(rstd);
-  return {a, {x, residual, weight, bias, y, residual_out, mean, rstd}};
+  a.y_scale = pointer(y_scale);
+  a.y_amax = pointer(y_amax);
+  a.y_scale_inv = pointer(y_scale_inv);
+  return {a, {x, residual, weight, bias, y, residual_out, mean, rstd, y_scale, y_amax, y_scale_inv}};
+}
+
+}  // namespace
+
+Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
+  if (spec.scaling != Scaling::none) {
+    fail(NC_INVALID_ARGUMENT,
+         "plan: its y is %s, expected another type: the functions with _fp8 in their names are for it",
+         name_of(spec.quantized));
+  }
+  return checked(spec, call, {});
+}
+
+Forward checked_forward_fp8(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
+  if (spec.scaling == Scaling::none) {
+    fail(NC_INVALID_ARGUMENT, "plan: its y is %s, expected an FP8 format", name_of(spec.y));
+  }
+  return checked(spec, call, fp8);
 }
 
 Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {

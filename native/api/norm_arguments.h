@@ -15,6 +15,11 @@ struct ForwardCall {
       mean, rstd;
 };
 
+// What a quantised y takes more.
+struct Fp8Call {
+  int64_t y_scale, y_amax, y_scale_inv;
+};
+
 struct BackwardCall {
   int64_t rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx, dx_stride, workspace,
       workspace_bytes;
@@ -35,7 +40,7 @@ struct ColumnsCall {
 // Valid calls: of all rows, groups or columns, until the caller narrows them; and every tensor, present or not.
 struct Forward {
   ForwardArguments arguments;
-  std::array<Tensor, 8> tensors;
+  std::array<Tensor, 11> tensors;
 };
 
 struct Backward {
@@ -49,8 +54,9 @@ struct Columns {
   std::array<Tensor, 2> tensors;  // dweight and dbias
 };
 
-// Refuse what is wrong.
+// Refuse what is wrong. The first form takes plans of a y that is not quantised, the second the others.
 Forward checked_forward(const NormSpec& spec, const ForwardCall& call);
+Forward checked_forward_fp8(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
 Backward checked_backward(const NormSpec& spec, const BackwardCall& call);
 Columns checked_columns(const NormSpec& spec, const ColumnsCall& call);
 

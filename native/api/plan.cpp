@@ -13,7 +13,7 @@ void require_range(const char* name, int32_t value, int32_t last) {
 }
 
 DType norm_dtype(const char* name, int32_t value) {
-  require_range(name, value, NC_FLOAT8_E5M2);
+  require_range(name, value, NC_FLOAT8_E8M0);
   if (value > NC_FLOAT16) {
     fail(NC_UNSUPPORTED, "%s: %s is not supported by norms, expected float64, float32, bfloat16 or float16", name,
          name_of(static_cast<DType>(value)));
@@ -52,7 +52,22 @@ NormSpec validated(const nc_norm_spec& s) {
   spec.op = static_cast<Op>(s.op);
   spec.x = norm_dtype("x_dtype", s.x_dtype);
   spec.weight = norm_dtype("weight_dtype", s.weight_dtype);
-  spec.y = norm_dtype("y_dtype", s.y_dtype);
+  if (s.y_dtype == NC_FLOAT8_E4M3 || s.y_dtype == NC_FLOAT8_E5M2) {
+    require_range("y_scaling", s.y_scaling, NC_SCALING_BLOCK);
+    if (s.y_scaling == NC_SCALING_NONE) {
+      fail(NC_INVALID_ARGUMENT, "y_scaling: 0 (none), expected 1 to 3: y is %s",
+           name_of(static_cast<DType>(s.y_dtype)));
+    }
+    require_range("y_power_of_two", s.y_power_of_two, s.y_scaling == NC_SCALING_ROW ? 1 : 0);
+    spec.scaling = static_cast<Scaling>(s.y_scaling);
+    spec.quantized = static_cast<DType>(s.y_dtype);
+    spec.power_of_two = s.y_power_of_two != 0;
+    spec.y = norm_dtype("dy_dtype", s.dy_dtype);
+  } else {
+    spec.y = norm_dtype("y_dtype", s.y_dtype);
+    require_range("y_scaling", s.y_scaling, NC_SCALING_NONE);
+    require_range("y_power_of_two", s.y_power_of_two, 0);
+  }
   spec.has_weight = (s.affine & NC_AFFINE_WEIGHT) != 0;
   spec.has_bias = (s.affine & NC_AFFINE_BIAS) != 0;
   if (s.affine == NC_AFFINE_NONE) spec.weight = spec.x;
@@ -111,7 +126,8 @@ const CudaPlan& cuda_plan_of(int64_t handle, const char* cpu_function) {
 }
 
 const char* name_of(DType dtype) {
-  static const char* const names[] = {"float64", "float32", "bfloat16", "float16", "float8_e4m3", "float8_e5m2"};
+  static const char* const names[] = {"float64",     "float32",     "bfloat16",   "float16",
+                                      "float8_e4m3", "float8_e5m2", "float8_e8m0"};
   return names[static_cast<int>(dtype)];
 }
 

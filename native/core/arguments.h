@@ -21,6 +21,11 @@ struct ForwardArguments {
   int64_t residual_out_stride;
   char* mean;  // or null
   char* rstd;  // or null
+  // Of a quantised y. tensor: the scale, and or null the amax that is raised. row: [rows] in float32. block:
+  // [rows, ceil(N / 32)] in E8M0.
+  const char* y_scale;
+  char* y_amax;
+  char* y_scale_inv;
 };
 
 struct BackwardArguments {
@@ -47,6 +52,63 @@ struct ColumnArguments {
   char* gradient;
   DType dtype;
   bool accumulate;
+};
+
+// Heads of batch x seq tokens: strides in bytes, a head's elements are contiguous. Tokens are numbered b * seq + s.
+struct HeadStrides {
+  int64_t batch, seq, head;
+};
+struct RotaryArguments {
+  int64_t seq, heads;
+  int64_t token_begin, token_end;
+  const char* x;
+  HeadStrides x_strides;
+  const char* cos;  // [rows, rotary_dim / 2], of token (b, s) row b * table_batch_rows + s
+  const char* sin;
+  int64_t table_batch_rows;  // 0: every batch has the same positions
+  char* y;                   // may be x, at its strides
+  HeadStrides y_strides;
+  bool backward;  // turns by the negative angle
+};
+
+// FP8 and what it is made of or becomes: rows x columns elements.
+struct Fp8AmaxArguments {
+  DType x;
+  int64_t rows, columns;
+  const char* from;
+  int64_t stride;
+  char* amax;  // a float32, raised
+};
+struct Fp8ScaleArguments {
+  DType format;
+  int32_t margin;
+  bool power_of_two;
+  int64_t count;
+  const char* amax;  // [count] float32
+  char* scale;       // the same, or null
+  char* scale_inv;   // the same, or null
+};
+struct Fp8QuantizeArguments {
+  DType x, format;
+  Scaling scaling;  // tensor or block
+  int64_t rows, columns;
+  const char* from;
+  int64_t from_stride;
+  char* to;
+  int64_t to_stride;
+  const char* scale;   // tensor: a float32
+  char* amax;          // tensor: a float32, raised, or null
+  char* block_scales;  // block: [rows, ceil(columns / 32)] in E8M0
+};
+struct Fp8DequantizeArguments {
+  DType format, y;
+  Scaling scaling;  // tensor, row or block
+  int64_t rows, columns;
+  const char* from;
+  int64_t from_stride;
+  const char* scale_inv;  // tensor: a float32; row: [rows] float32; block: [rows, ceil(columns / 32)] in E8M0
+  char* to;
+  int64_t to_stride;
 };
 
 }  // namespace nc

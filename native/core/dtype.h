@@ -125,6 +125,38 @@ NC_INLINE uint32_t encode_float16(float value) {
   return sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13);
 }
 
+// FP8 in few steps, of a float or a vector of floats V; U is uint32_t or as long a vector of it.
+template <class Format, class U, class V>
+NC_INLINE U float8_bits(V value) {
+  constexpr int shift = 23 - Format::mantissa_bits;
+  constexpr uint32_t rebias = static_cast<uint32_t>(127 - Format::bias) << 23;
+  constexpr uint32_t least_normal = static_cast<uint32_t>(128 - Format::bias) << 23;
+  // A float whose last place is the format's smallest step: adding it rounds a subnormal there.
+  constexpr uint32_t shifter = static_cast<uint32_t>(127 + 23 + 1 - Format::bias - Format::mantissa_bits) << 23;
+  const U bits = bit_cast<U>(value);
+  const U magnitude = bits & 0x7fffffffu;
+  const U normal = (magnitude + ((1u << (shift - 1)) - 1u) + ((magnitude >> shift) & 1u) - rebias) >> shift;
+  const U subnormal = bit_cast<U>(bit_cast<V>(magnitude) + bit_cast<float>(shifter)) - shifter;
+  const U rounded = magnitude < least_normal ? subnormal : normal;
+  const U code = rounded > Format::max_finite ? U{} + Format::overflow : rounded;
+  return magnitude > 0x7f800000u ? U{} + Format::quiet_nan : code | ((bits >> 24) & 0x80u);
+}
+template <class Format, class V, class U>
+NC_INLINE V float8_value(U code) {
+  const U magnitude = code & 0x7fu;
+  const U sign = (code & 0x80u) << 24;
+  const V value = bit_cast<V>(magnitude << (23 - Format::mantissa_bits)) *
+                  bit_cast<float>(static_cast<uint32_t>(254 - Format::bias) << 23);
+  const U special = magnitude == Format::infinity ? U{} + 0x7f800000u : U{} + 0x7fc00000u;
+  return bit_cast<V>((magnitude > Format::max_finite ? special : bit_cast<U>(value)) | sign);
+}
+
+// E8M0: 2^(code - 127), 255 for NaN. The scales of blocks: what the block's elements are multiplied by to get values.
+NC_INLINE float decode_e8m0(uint32_t code) {
+  if (code == 255) return bit_cast<float>(uint32_t{0x7fc00000});
+  return bit_cast<float>(code == 0 ? uint32_t{0x00400000} : code << 23);
+}
+
 // Values of type C (float or double) rounded to a format and back. V may be a packet: see cpu/packet.h.
 template <class V>
 struct Rounding;
@@ -198,12 +230,16 @@ NC_INLINE double load_scalar(DType t, const void* p) {
     case DType::float8_e4m3:
       memcpy(&byte, p, 1);
       return decode<Float8E4m3>(byte);
+    case DType::float8_e8m0:
+      memcpy(&byte, p, 1);
+      return decode_e8m0(byte);
     default:
       memcpy(&byte, p, 1);
       return decode<Float8E5m2>(byte);
   }
 }
 
+// Any format but E8M0, which only scales have: see core/scale.h.
 NC_INLINE void store_scalar(DType t, void* p, double v) {
   float single;
   uint16_t half;

@@ -5,19 +5,22 @@
 
 namespace nc {
 
-enum class DType : int32_t { float64, float32, bfloat16, float16, float8_e4m3, float8_e5m2 };
+enum class DType : int32_t { float64, float32, bfloat16, float16, float8_e4m3, float8_e5m2, float8_e8m0 };
 enum class Op : int32_t { rms_norm, layer_norm };
 enum class ScaleRounding : int32_t { compute, input, weight };
 enum class GammaOffset : int32_t { none, one_in_compute, one_in_weight };
 enum class Variance : int32_t { two_pass, welford, sum_of_squares };
 enum class Compute : int32_t { float32, float64 };
 enum class ResidualRounding : int32_t { input, compute };
+enum class Scaling : int32_t { none, tensor, row, block };
+enum class RotaryLayout : int32_t { half_split, interleaved };
+enum class RotaryRounding : int32_t { compute, input };
 
 struct NormSpec {
   Op op;
   DType x;
   DType weight;  // that of x where there is neither weight nor bias
-  DType y;
+  DType y;       // and dy; where y is quantised, dy alone
   bool has_weight;
   bool has_bias;
   ScaleRounding scale_rounding;
@@ -27,6 +30,19 @@ struct NormSpec {
   ResidualRounding residual_rounding;
   int64_t hidden_size;
   double epsilon;
+  Scaling scaling;    // of a quantised y, otherwise none
+  DType quantized;    // the FP8 format of a quantised y
+  bool power_of_two;  // the scales of rows are powers of two
+};
+
+// Rotary position embedding of heads of head_dim elements, of which the first rotary_dim turn.
+struct RotarySpec {
+  DType x;      // and y: float32, bfloat16, float16
+  DType table;  // cos, sin: the same
+  RotaryLayout layout;
+  RotaryRounding rounding;
+  int32_t head_dim;
+  int32_t rotary_dim;  // even, 2 .. head_dim
 };
 
 }  // namespace nc

@@ -11,6 +11,10 @@ struct CpuKernels {
   void (*forward)(const NormSpec&, const ForwardArguments&);
   void (*backward)(const NormSpec&, const BackwardArguments&);
   void (*columns)(const NormSpec&, const ColumnArguments&);
+  void (*rotary)(const RotarySpec&, const RotaryArguments&);
+  void (*fp8_amax)(const Fp8AmaxArguments&);
+  void (*fp8_quantize)(const Fp8QuantizeArguments&);
+  void (*fp8_dequantize)(const Fp8DequantizeArguments&);
 };
 
 // Those of the level that is being compiled.
@@ -18,6 +22,10 @@ inline namespace NC_LEVEL {
 void norm_forward(const NormSpec&, const ForwardArguments&);
 void norm_backward(const NormSpec&, const BackwardArguments&);
 void norm_columns(const NormSpec&, const ColumnArguments&);
+void rotary(const RotarySpec&, const RotaryArguments&);
+void fp8_amax(const Fp8AmaxArguments&);
+void fp8_quantize(const Fp8QuantizeArguments&);
+void fp8_dequantize(const Fp8DequantizeArguments&);
 }  // namespace NC_LEVEL
 
 }  // namespace nc

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <initializer_list>
 
+#include "elementwise.h"
 #include "kernels.h"
 #include "norm_backward_layout.h"
 #include "plugin.h"
@@ -308,10 +309,18 @@ const CudaPlugin kPlugin = {
     cuda_runtime::stream_destroy,
     cuda_runtime::stream_synchronize,
     cuda_runtime::memory_device,
+    cuda_runtime::host_allocate,
+    cuda_runtime::host_free,
     prepare,
     forward,
     backward,
     columns,
+    rotary_prepare,
+    rotary,
+    fp8_amax,
+    fp8_scale,
+    fp8_quantize,
+    fp8_dequantize,
 };
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace nc {
 
 // Grows with every change of the table or of what it takes, so that library and plugin of different builds part.
-constexpr int32_t kCudaPluginVersion = 1;
+constexpr int32_t kCudaPluginVersion = 2;
 
 struct CudaDevice {
   int32_t compute_capability;  // major * 10 + minor
@@ -53,15 +53,27 @@ struct CudaPlugin {
   int32_t (*stream_destroy)(int32_t device, int64_t stream);
   int32_t (*stream_synchronize)(int32_t device, int64_t stream);
   int32_t (*memory_device)(int64_t address, int32_t* device);
+  int32_t (*host_allocate)(int64_t bytes, int64_t* address);  // page-locked, for all devices
+  int32_t (*host_free)(int64_t address);
 
   // Picks the kernels for a valid spec and readies them on the device.
   int32_t (*prepare)(int32_t device, const NormSpec& spec, CudaNorm* norm);
-  // All rows: row_begin is 0.
+  // All rows: row_begin is 0. Of a quantised y too.
   int32_t (*forward)(const CudaNorm& norm, const ForwardArguments& a, int64_t stream);
   // All groups: group_begin is 0.
   int32_t (*backward)(const CudaNorm& norm, const BackwardArguments& a, int64_t stream);
   // One or two gradients, all columns: column_begin is 0.
   int32_t (*columns)(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream);
+
+  // Readies the kernels of a valid spec on the device.
+  int32_t (*rotary_prepare)(int32_t device, const RotarySpec& spec);
+  // All tokens: token_begin is 0.
+  int32_t (*rotary)(int32_t device, const RotarySpec& spec, const RotaryArguments& a, int64_t stream);
+
+  int32_t (*fp8_amax)(int32_t device, const Fp8AmaxArguments& a, int64_t stream);
+  int32_t (*fp8_scale)(int32_t device, const Fp8ScaleArguments& a, int64_t stream);
+  int32_t (*fp8_quantize)(int32_t device, const Fp8QuantizeArguments& a, int64_t stream);
+  int32_t (*fp8_dequantize)(int32_t device, const Fp8DequantizeArguments& a, int64_t stream);
 };
 
 }  // namespace nc

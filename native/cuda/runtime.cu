@@ -108,5 +108,14 @@ int32_t memory_device(int64_t address, int32_t* device) {
   return 0;
 }
 
+int32_t host_allocate(int64_t bytes, int64_t* address) {
+  void* memory = nullptr;
+  const int32_t error = returned(cudaHostAlloc(&memory, static_cast<size_t>(bytes), cudaHostAllocPortable));
+  if (error == 0) *address = reinterpret_cast<int64_t>(memory);
+  return error;
+}
+
+int32_t host_free(int64_t address) { return returned(cudaFreeHost(reinterpret_cast<void*>(address))); }
+
 }  // namespace cuda_runtime
 }  // namespace nc

@@ -21,6 +21,8 @@ int32_t stream_create(int32_t device, int64_t* stream);
 int32_t stream_destroy(int32_t device, int64_t stream);
 int32_t stream_synchronize(int32_t device, int64_t stream);
 int32_t memory_device(int64_t address, int32_t* device);
+int32_t host_allocate(int64_t bytes, int64_t* address);
+int32_t host_free(int64_t address);
 
 // Makes a device current for the calling thread as long as the object lives, then the one that was.
 class CurrentDevice {

@@ -1,6 +1,7 @@
 #include "fake_plugin.h"
 
 #include <cstdio>
+#include <cstdlib>
 
 #if !defined(FAKE_PLUGIN_VERSION)
 #define FAKE_PLUGIN_VERSION nc::kCudaPluginVersion
@@ -90,6 +91,42 @@ int32_t columns(const nc::CudaNorm& norm, const nc::ColumnArguments* gradients, 
   return called("columns", norm.device, stream);
 }
 
+int32_t host_allocate(int64_t bytes, int64_t* address) {
+  const int32_t error = called("host_allocate", bytes);
+  if (error == 0) *address = reinterpret_cast<int64_t>(std::malloc(static_cast<size_t>(bytes)));
+  return error;
+}
+int32_t host_free(int64_t address) {
+  std::free(reinterpret_cast<void*>(address));
+  return called("host_free");
+}
+
+int32_t rotary_prepare(int32_t device, const nc::RotarySpec& spec) {
+  fake.rotary_spec = spec;
+  return called("rotary_prepare", device);
+}
+int32_t rotary(int32_t device, const nc::RotarySpec& spec, const nc::RotaryArguments& a, int64_t stream) {
+  fake.rotary_spec = spec;
+  fake.rotary = a;
+  return called("rotary", device, stream);
+}
+int32_t fp8_amax(int32_t device, const nc::Fp8AmaxArguments& a, int64_t stream) {
+  fake.amax = a;
+  return called("fp8_amax", device, stream);
+}
+int32_t fp8_scale(int32_t device, const nc::Fp8ScaleArguments& a, int64_t stream) {
+  fake.scale = a;
+  return called("fp8_scale", device, stream);
+}
+int32_t fp8_quantize(int32_t device, const nc::Fp8QuantizeArguments& a, int64_t stream) {
+  fake.quantize = a;
+  return called("fp8_quantize", device, stream);
+}
+int32_t fp8_dequantize(int32_t device, const nc::Fp8DequantizeArguments& a, int64_t stream) {
+  fake.dequantize = a;
+  return called("fp8_dequantize", device, stream);
+}
+
 const nc::CudaPlugin table = {FAKE_PLUGIN_VERSION,
                               device_count,
                               device,
@@ -103,10 +140,18 @@ const nc::CudaPlugin table = {FAKE_PLUGIN_VERSION,
                               stream_destroy,
                               stream_synchronize,
                               memory_device,
+                              host_allocate,
+                              host_free,
                               prepare,
                               forward,
                               backward,
-                              columns};
+                              columns,
+                              rotary_prepare,
+                              rotary,
+                              fp8_amax,
+                              fp8_scale,
+                              fp8_quantize,
+                              fp8_dequantize};
 
 }  // namespace
 

@@ -18,6 +18,12 @@ struct FakePlugin {
   nc::ForwardArguments forward;
   nc::BackwardArguments backward;
   std::vector<nc::ColumnArguments> columns;
+  nc::RotarySpec rotary_spec;
+  nc::RotaryArguments rotary;
+  nc::Fp8AmaxArguments amax;
+  nc::Fp8ScaleArguments scale;
+  nc::Fp8QuantizeArguments quantize;
+  nc::Fp8DequantizeArguments dequantize;
 
   std::map<std::string, int32_t> errors;  // by name of the call
   int32_t devices = 2;

@@ -1,4 +1,5 @@
-/* Normcore: fused RMSNorm and LayerNorm, forward and backward, with the rounding chosen by the caller.
+/* Normcore: fused RMSNorm and LayerNorm, forward and backward, with the rounding chosen by the caller; rotary position
+ * embedding; FP8 with its scales.
  *
  * The one C interface. Plain C99: integers and addresses only, every function returns a status, nothing throws.
  *
@@ -48,6 +49,7 @@ extern "C" {
 #define NC_FLOAT16 3
 #define NC_FLOAT8_E4M3 4
 #define NC_FLOAT8_E5M2 5
+#define NC_FLOAT8_E8M0 6 /* 2^(code - 127), 255 for NaN: the scales of blocks, and nothing else */
 
 /* Operations. */
 #define NC_RMS_NORM 0
@@ -90,6 +92,28 @@ extern "C" {
 #define NC_GRADIENT_WRITE 1
 #define NC_GRADIENT_ACCUMULATE 2
 
+/* How values are scaled into FP8: q = rd(v * scale), v = q * scale_inv. amax is the largest |v|, NaN left out.
+ * TENSOR: one scale, float32. ROW: one per row, scale_of(amax of the row), float32. BLOCK: one per 32 consecutive
+ * elements of a row, the last block perhaps shorter: the least power of two by which none of them exceeds the largest
+ * FP8 value is scale_inv, in E8M0; 0 for amax 0, 254 for infinity (MXFP8). scale_of(amax) = largest FP8 value / amax /
+ * 2^margin, on request rounded down to a power of two, within float32's normal numbers; 1 where amax is 0, infinite or
+ * NaN. scale_inv = 1 / scale. */
+#define NC_SCALING_NONE 0
+#define NC_SCALING_TENSOR 1
+#define NC_SCALING_ROW 2
+#define NC_SCALING_BLOCK 3
+#define NC_SCALE_BLOCK 32
+#define NC_MAX_MARGIN 64
+
+/* Which elements of a head turn together. HALF_SPLIT: i and i + rotary_dim / 2. INTERLEAVED: 2 i and 2 i + 1. */
+#define NC_ROTARY_HALF_SPLIT 0
+#define NC_ROTARY_INTERLEAVED 1
+
+/* Where the turned value is rounded. COMPUTE: y1 = rd(x1 * cos - x2 * sin), y2 = rd(x2 * cos + x1 * sin), float32
+ * inside. INPUT: y1 = rd(rd(x1 * cos) - rd(x2 * sin)), y2 = rd(rd(x2 * cos) + rd(x1 * sin)). rd: to the type of x. */
+#define NC_ROTARY_ROUND_COMPUTE 0
+#define NC_ROTARY_ROUND_INPUT 1
+
 /* Vector levels of the CPU kernels. All give the same bits. */
 #define NC_CPU_BEST 0
 #define NC_CPU_PLAIN 1
@@ -110,7 +134,7 @@ typedef struct nc_norm_spec {
   int32_t op;                /* NC_RMS_NORM, NC_LAYER_NORM */
   int32_t x_dtype;           /* x, residual, residual_out, dx: NC_FLOAT64 .. NC_FLOAT16 */
   int32_t weight_dtype;      /* weight, bias */
-  int32_t y_dtype;           /* y, dy */
+  int32_t y_dtype;           /* y, dy; an FP8 format for nc_norm_forward_fp8 */
   int32_t affine;            /* NC_AFFINE_* */
   int32_t scale_rounding;    /* NC_ROUND_* */
   int32_t gamma_offset;      /* NC_GAMMA_* */
@@ -122,7 +146,25 @@ typedef struct nc_norm_spec {
   double epsilon;            /* finite, at least 0 */
   int32_t device_type;       /* NC_DEVICE_CPU, NC_DEVICE_CUDA */
   int32_t device_index;      /* of the CUDA device; 0 for the CPU */
+  int32_t y_scaling;         /* NC_SCALING_TENSOR .. NC_SCALING_BLOCK where y is FP8, otherwise NC_SCALING_NONE */
+  int32_t y_power_of_two;    /* NC_SCALING_ROW: 1 if scales are rounded down to powers of two; otherwise 0 */
+  int32_t dy_dtype;          /* of dy where y is FP8: NC_FLOAT64 .. NC_FLOAT16; otherwise that of y, and not read */
 } nc_norm_spec;
+
+/* What a rotary position embedding is. Set struct_size to sizeof(nc_rotary_spec). */
+typedef struct nc_rotary_spec {
+  uint32_t struct_size;
+  int32_t x_dtype;      /* x, y: NC_FLOAT32 .. NC_FLOAT16 */
+  int32_t table_dtype;  /* cos, sin: the same */
+  int32_t layout;       /* NC_ROTARY_* */
+  int32_t rounding;     /* NC_ROTARY_ROUND_* */
+  int32_t head_dim;     /* elements of a head, 2 .. NC_MAX_HEAD_DIM */
+  int32_t rotary_dim;   /* its first elements that turn, even, 2 .. head_dim; the others are copied */
+  int32_t cpu_level;    /* NC_CPU_*; NC_CPU_BEST for a CUDA device */
+  int32_t device_type;  /* NC_DEVICE_* */
+  int32_t device_index; /* of the CUDA device; 0 for the CPU */
+} nc_rotary_spec;
+#define NC_MAX_HEAD_DIM 65536
 
 /* The version, as MAJOR * 10000 + MINOR * 100 + PATCH. */
 NC_API int32_t nc_version(void) NC_NOEXCEPT;
@@ -155,6 +197,20 @@ NC_API int32_t nc_norm_forward(int64_t plan, int64_t rows, int64_t row_begin, in
                                int64_t x_stride, int64_t residual, int64_t residual_stride, int64_t weight,
                                int64_t bias, int64_t y, int64_t y_stride, int64_t residual_out,
                                int64_t residual_out_stride, int64_t mean, int64_t rstd) NC_NOEXCEPT;
+
+/* nc_norm_forward for a plan whose y is FP8; such a plan's other calls are those of any plan. What the policy would
+ * round to y's type is scaled instead, and then rounded to FP8 once: under COMPUTE the unrounded value, otherwise
+ * rd_P(...).
+ *
+ * y [rows, N]. NC_SCALING_TENSOR: y_scale is the address of a float32, and y_amax, unless 0, that of a float32 that is
+ * raised to the largest |value| before scaling (zero it first), in any number of calls at once. NC_SCALING_ROW: 1 /
+ * scale of every row is written to y_scale_inv, [rows] float32. NC_SCALING_BLOCK: E8M0 codes are written to
+ * y_scale_inv, [rows, ceil(N / 32)]. Addresses of another scaling's are 0. All float32 on 4-byte boundaries. */
+NC_API int32_t nc_norm_forward_fp8(int64_t plan, int64_t rows, int64_t row_begin, int64_t row_end, int64_t x,
+                                   int64_t x_stride, int64_t residual, int64_t residual_stride, int64_t weight,
+                                   int64_t bias, int64_t y, int64_t y_stride, int64_t y_scale, int64_t y_amax,
+                                   int64_t y_scale_inv, int64_t residual_out, int64_t residual_out_stride, int64_t mean,
+                                   int64_t rstd) NC_NOEXCEPT;
 
 /* The number of row groups into which the backward of `rows` rows is cut: a function of rows and hidden size only. */
 NC_API int32_t nc_norm_backward_groups(int64_t plan, int64_t rows, int64_t* groups) NC_NOEXCEPT;
@@ -232,6 +288,14 @@ NC_API int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64
                                     int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
                                     int64_t stream) NC_NOEXCEPT;
 
+/* nc_norm_forward_fp8 for a plan of a CUDA device: all rows, in the stream; y_scale and y_amax are device memory too.
+ */
+NC_API int32_t nc_cuda_norm_forward_fp8(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
+                                        int64_t residual_stride, int64_t weight, int64_t bias, int64_t y,
+                                        int64_t y_stride, int64_t y_scale, int64_t y_amax, int64_t y_scale_inv,
+                                        int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
+                                        int64_t stream) NC_NOEXCEPT;
+
 /* Both steps of the backward for a plan of a CUDA device: nc_norm_backward over all groups and
  * nc_norm_backward_columns over all columns, in the stream. The workspace is device memory of the size queried by
  * nc_norm_backward_workspace; modes other than NC_GRADIENT_ABSENT ask for a gradient. Moreover dweight and dbias share
@@ -243,14 +307,92 @@ NC_API int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int6
                                      int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype, int32_t dbias_mode,
                                      int64_t stream) NC_NOEXCEPT;
 
+/* Rotary position embedding: turns heads by the angles of a table of cosines and sines. A plan belongs to its device,
+ * as those of norms do. */
+NC_API int32_t nc_rotary_plan_create(const nc_rotary_spec* spec, int64_t* plan) NC_NOEXCEPT;
+NC_API int32_t nc_rotary_plan_destroy(int64_t plan) NC_NOEXCEPT;
+
+/* Turns tokens token_begin .. token_end - 1 of batch x seq, numbered b * seq + s; by the negative angle if backward is
+ * 1, which is the gradient.
+ *
+ * x, y: element i of head h of token (b, s) at b * batch_stride + s * seq_stride + h * head_stride + i, in elements; so
+ * [batch, seq, heads, head_dim] and [batch, heads, seq, head_dim] both do. y may be x at the same strides, in place;
+ * any other overlap is refused, as are strides at which two elements of y share an address. cos, sin: contiguous rows
+ * of rotary_dim / 2; token (b, s) has row b * table_batch_rows + s, so table_batch_rows is seq, or 0 where every batch
+ * has the same positions. */
+NC_API int32_t nc_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t seq, int64_t heads,
+                               int64_t token_begin, int64_t token_end, int64_t x, int64_t x_batch_stride,
+                               int64_t x_seq_stride, int64_t x_head_stride, int64_t cos, int64_t sin,
+                               int64_t table_batch_rows, int64_t y, int64_t y_batch_stride, int64_t y_seq_stride,
+                               int64_t y_head_stride) NC_NOEXCEPT;
+
+/* The same for a plan of a CUDA device: all tokens, in the stream. */
+NC_API int32_t nc_cuda_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t seq, int64_t heads,
+                                    int64_t x, int64_t x_batch_stride, int64_t x_seq_stride, int64_t x_head_stride,
+                                    int64_t cos, int64_t sin, int64_t table_batch_rows, int64_t y,
+                                    int64_t y_batch_stride, int64_t y_seq_stride, int64_t y_head_stride,
+                                    int64_t stream) NC_NOEXCEPT;
+
+/* FP8. Matrices of rows x columns elements with a row stride in elements, dtypes NC_FLOAT32 .. NC_FLOAT16 on the one
+ * side and an FP8 format on the other; arithmetic in float32. Scales and amax are float32 on 4-byte boundaries.
+ * Rounding is to nearest even, saturating; NaN stays NaN. Outputs overlap nothing. The calling thread does all of it;
+ * ranges of rows may be given to several. */
+
+/* Raises *amax to the largest |x|; NaN is left out, infinity counts. Zero it first. */
+NC_API int32_t nc_fp8_amax(int32_t cpu_level, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                           int64_t x_stride, int64_t amax) NC_NOEXCEPT;
+
+/* scale = scale_of(amax), scale_inv = 1 / scale, of `count` amaxes; either may be 0, neither overlaps amax. */
+NC_API int32_t nc_fp8_scale(int32_t format, int32_t margin, int32_t power_of_two, int64_t count, int64_t amax,
+                            int64_t scale, int64_t scale_inv) NC_NOEXCEPT;
+
+/* q = rd(x * *scale); raises *amax, unless 0, to the largest |x|. */
+NC_API int32_t nc_fp8_quantize(int32_t cpu_level, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                               int64_t x_stride, int64_t q, int32_t format, int64_t q_stride, int64_t scale,
+                               int64_t amax) NC_NOEXCEPT;
+
+/* The same by blocks: writes E8M0 codes to scale_inv, [rows, ceil(columns / 32)]. */
+NC_API int32_t nc_fp8_quantize_blocks(int32_t cpu_level, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                                      int64_t x_stride, int64_t q, int32_t format, int64_t q_stride,
+                                      int64_t scale_inv) NC_NOEXCEPT;
+
+/* y = rd_Y(q * scale_inv), the product in float32; scale_inv as the scaling has it: one float32, [rows] float32, or
+ * [rows, ceil(columns / 32)] E8M0. */
+NC_API int32_t nc_fp8_dequantize(int32_t cpu_level, int32_t scaling, int64_t q, int32_t format, int64_t rows,
+                                 int64_t columns, int64_t q_stride, int64_t scale_inv, int64_t y, int32_t y_dtype,
+                                 int64_t y_stride) NC_NOEXCEPT;
+
+/* The same on a CUDA device, in the stream. */
+NC_API int32_t nc_cuda_fp8_amax(int32_t device, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                                int64_t x_stride, int64_t amax, int64_t stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_fp8_scale(int32_t device, int32_t format, int32_t margin, int32_t power_of_two, int64_t count,
+                                 int64_t amax, int64_t scale, int64_t scale_inv, int64_t stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_fp8_quantize(int32_t device, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                                    int64_t x_stride, int64_t q, int32_t format, int64_t q_stride, int64_t scale,
+                                    int64_t amax, int64_t stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_fp8_quantize_blocks(int32_t device, int64_t x, int32_t x_dtype, int64_t rows, int64_t columns,
+                                           int64_t x_stride, int64_t q, int32_t format, int64_t q_stride,
+                                           int64_t scale_inv, int64_t stream) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_fp8_dequantize(int32_t device, int32_t scaling, int64_t q, int32_t format, int64_t rows,
+                                      int64_t columns, int64_t q_stride, int64_t scale_inv, int64_t y, int32_t y_dtype,
+                                      int64_t y_stride, int64_t stream) NC_NOEXCEPT;
+
 /* Converts count elements, rounding to nearest even, NaN to the canonical quiet NaN, overflow to infinity or, for FP8,
- * to the largest finite value. From and to any dtype. The buffers may be one only if the dtypes have the same size. */
+ * to the largest finite value. From any dtype to any but NC_FLOAT8_E8M0. The buffers may be one only if the dtypes have
+ * the same size. */
 NC_API int32_t nc_convert(int64_t source, int32_t source_dtype, int64_t target, int32_t target_dtype,
                           int64_t count) NC_NOEXCEPT;
 
 /* 64-byte aligned memory, for callers that have none of their own. */
 NC_API int32_t nc_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT;
 NC_API int32_t nc_free(int64_t address) NC_NOEXCEPT;
+
+/* The same, page-locked, so that copies to and from CUDA devices don't wait. Needs CUDA. */
+NC_API int32_t nc_cuda_host_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT;
+NC_API int32_t nc_cuda_host_free(int64_t address) NC_NOEXCEPT;
+
+/* The bytes that these calls have given out and not got back, as asked for. */
+NC_API int64_t nc_allocated_bytes(void) NC_NOEXCEPT;
 
 #if defined(__cplusplus)
 }

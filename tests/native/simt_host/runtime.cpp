@@ -213,6 +213,19 @@ int32_t memory_device(int64_t address, int32_t* device) {
   return kSuccess;
 }
 
+int32_t host_allocate(int64_t bytes, int64_t* address) {
+  if (const int32_t error = begin(0); error != kSuccess) return error;
+  if (bytes <= 0) return kInvalidValue;
+  void* memory = bytes > PTRDIFF_MAX / 2 ? nullptr : std::malloc(static_cast<size_t>(bytes));
+  if (memory == nullptr) return kMemoryAllocation;
+  *address = reinterpret_cast<int64_t>(memory);
+  const std::lock_guard<std::mutex> hold(lock);
+  blocks()[*address] = {bytes, kAnyDevice, true};
+  return kSuccess;
+}
+
+int32_t host_free(int64_t address) { return free(0, address); }
+
 CurrentDevice::CurrentDevice(int32_t device) : previous_(current), error_(kSuccess) {
   if (device < 0 || device >= kDevices) {
     error_ = kInvalidDevice;
