@@ -6,6 +6,7 @@
 #include "../core/dtype.h"
 #include "../core/reduction_order.h"
 #include "../core/row_math.h"
+#include "../core/scale.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -29,6 +30,7 @@ struct VectorOf<double> {
 typedef uint32_t U32x8 __attribute__((vector_size(32)));
 typedef int32_t I32x8 __attribute__((vector_size(32)));
 typedef uint16_t U16x8 __attribute__((vector_size(16)));
+typedef uint8_t U8x8 __attribute__((vector_size(8)));
 typedef float F32x4 __attribute__((vector_size(16)));
 
 template <class C>
@@ -72,6 +74,13 @@ NC_INLINE U16x8 low_halves(U32x8 a) {
   const __m256i v = reinterpret_cast<__m256i>(a);
   return reinterpret_cast<U16x8>(_mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
+NC_INLINE U32x8 widened(U8x8 a) {
+  return reinterpret_cast<U32x8>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(bit_cast<int64_t>(a))));
+}
+NC_INLINE U8x8 low_bytes(U32x8 a) {
+  const __m128i halves = reinterpret_cast<__m128i>(low_halves(a));
+  return bit_cast<U8x8>(_mm_cvtsi128_si64(_mm_packus_epi16(halves, halves)));
+}
 
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 
@@ -104,6 +113,8 @@ NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
 }
 NC_INLINE U32x8 widened(U16x8 a) { return __builtin_convertvector(a, U32x8); }
 NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
+NC_INLINE U32x8 widened(U8x8 a) { return __builtin_convertvector(a, U32x8); }
+NC_INLINE U8x8 low_bytes(U32x8 a) { return __builtin_convertvector(a, U8x8); }
 
 #else
 
@@ -124,6 +135,8 @@ inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
 }
 NC_INLINE U32x8 widened(U16x8 a) { return __builtin_convertvector(a, U32x8); }
 NC_INLINE U16x8 low_halves(U32x8 a) { return __builtin_convertvector(a, U16x8); }
+NC_INLINE U32x8 widened(U8x8 a) { return __builtin_convertvector(a, U32x8); }
+NC_INLINE U8x8 low_bytes(U32x8 a) { return __builtin_convertvector(a, U8x8); }
 
 #endif
 
@@ -284,6 +297,64 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Extent extent, P
 template <class C, class Extent>
 inline NC_NOINLINE void store(RuntimeFormat format, char* row, int64_t first, Extent extent, Packet<C> v) {
   store_as(format.type, row, first, extent, v);
+}
+
+// FP8.
+
+template <class Format>
+NC_INLINE U8x8 to_float8_bits(Packet<float> a) {
+  return low_bytes(float8_bits<Format, U32x8>(a.v));
+}
+template <class Format>
+inline NC_NOINLINE U8x8 to_float8_bits(Packet<double> a) {
+  U8x8 r{};
+  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint8_t>(encode<Format>(a.v[i]));
+  return r;
+}
+template <class C>
+NC_INLINE U8x8 to_float8_bits(DType format, Packet<C> a) {
+  return format == DType::float8_e4m3 ? to_float8_bits<Float8E4m3>(a) : to_float8_bits<Float8E5m2>(a);
+}
+NC_INLINE Packet<float> from_float8_bits(DType format, U8x8 code) {
+  using V = VectorOf<float>::type;
+  const U32x8 wide = widened(code);
+  return {format == DType::float8_e4m3 ? float8_value<Float8E4m3, V>(wide) : float8_value<Float8E5m2, V>(wide)};
+}
+
+// Elements first .. first + 7 of a row of FP8.
+template <class C, class Extent>
+NC_INLINE void store_float8(DType format, char* row, int64_t first, Extent extent, Packet<C> v) {
+  const U8x8 code = to_float8_bits(format, v);
+  memcpy(row + first, &code, static_cast<size_t>(extent.count));
+}
+template <class Extent>
+NC_INLINE Packet<float> load_float8(DType format, const char* row, int64_t first, Extent extent) {
+  U8x8 code{};
+  memcpy(&code, row + first, static_cast<size_t>(extent.count));
+  return from_float8_bits(format, code);
+}
+
+// Position by position the larger magnitude; NaN in v is left out.
+template <class C>
+NC_INLINE Packet<C> larger_magnitude(Packet<C> amax, Packet<C> v) {
+  const typename Packet<C>::Vector magnitude = v.v < 0 ? -v.v : v.v;
+  return {magnitude > amax.v ? magnitude : amax.v};
+}
+template <class C>
+NC_INLINE C largest_position(Packet<C> amax) {
+  C largest = 0;
+  for (int i = 0; i < kPacket; ++i) largest = larger_magnitude(largest, amax.v[i]);
+  return largest;
+}
+
+// Raises a float32 that several threads may raise at once. Not negative, its bits are ordered as it is.
+NC_INLINE void raise(char* address, float to) {
+  uint32_t* const bits = reinterpret_cast<uint32_t*>(address);
+  const uint32_t wanted = bit_cast<uint32_t>(to);
+  uint32_t present = __atomic_load_n(bits, __ATOMIC_RELAXED);
+  while (present < wanted &&
+         !__atomic_compare_exchange_n(bits, &present, wanted, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
 }
 
 // v where elements exist, `otherwise` where they do not.

@@ -14,7 +14,7 @@
 
 #include <cstdint>
 
-#include "../core/platform.h"
+#include "../core/dtype.h"
 
 #define NC_DEVICE __device__ __forceinline__
 // Code that runs on the device and is not worth a copy per use.
@@ -130,6 +130,41 @@ NC_DEVICE float from_float16(uint32_t code) {
   asm("{.reg .b16 h; cvt.u16.u32 h, %1; cvt.f32.f16 %0, h;}" : "=f"(value) : "r"(code));
   return value;
 }
+
+// Two numbers rounded to nearest even into FP8, saturating, in the lower halves of a word; of NaN some NaN.
+#if __CUDA_ARCH__ >= 890
+NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+NC_DEVICE uint32_t float8_e5m2_pair(float low, float high) {
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e5m2x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
+}
+#else
+// Older devices do it in integers.
+NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
+  return float8_bits<Float8E4m3, uint32_t>(low) | float8_bits<Float8E4m3, uint32_t>(high) << 8;
+}
+NC_DEVICE uint32_t float8_e5m2_pair(float low, float high) {
+  return float8_bits<Float8E5m2, uint32_t>(low) | float8_bits<Float8E5m2, uint32_t>(high) << 8;
+}
+#endif
+
+// 8 bytes in one access; the address is a multiple of 8.
+struct alignas(8) Word8 {
+  uint32_t w[2];
+};
+NC_DEVICE Word8 load8(const void* p) {
+  const uint2 v = *reinterpret_cast<const uint2*>(p);
+  return {{v.x, v.y}};
+}
+NC_DEVICE void store8(void* p, Word8 v) { *reinterpret_cast<uint2*>(p) = make_uint2(v.w[0], v.w[1]); }
+
+// Raises a number in global memory, that any thread may raise, to at least `value`.
+NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) { atomicMax(p, value); }
 
 }  // namespace simt
 

@@ -46,8 +46,8 @@ void copy_async_wait(int pending, const char* file, int line);
 // Ends the launch.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-inline void require_aligned(const char* what, const void* p) {
-  if (reinterpret_cast<uintptr_t>(p) % 16 != 0) fail("%s: address %p, expected a multiple of 16", what, p);
+inline void require_aligned(const char* what, const void* p, unsigned to = 16) {
+  if (reinterpret_cast<uintptr_t>(p) % to != 0) fail("%s: address %p, expected a multiple of %u", what, p, to);
 }
 
 struct LaunchShape {
@@ -128,6 +128,38 @@ NC_DEVICE uint32_t float16_pair(float low, float high) {
   return code(low) | code(high) << 16;
 }
 NC_DEVICE float from_float16(uint32_t code) { return decode<Float16>(code & 0xffffu); }
+
+// Of NaN what the device gives, in either format.
+NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
+  const auto code = [](float v) { return v != v ? 0x7fu : encode<Float8E4m3>(static_cast<double>(v)); };
+  return code(low) | code(high) << 8;
+}
+NC_DEVICE uint32_t float8_e5m2_pair(float low, float high) {
+  const auto code = [](float v) { return v != v ? 0x7fu : encode<Float8E5m2>(static_cast<double>(v)); };
+  return code(low) | code(high) << 8;
+}
+
+struct alignas(8) Word8 {
+  uint32_t w[2];
+};
+NC_DEVICE Word8 load8(const void* p) {
+  host::require_aligned("load8", p, 8);
+  Word8 v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+NC_DEVICE void store8(void* p, Word8 v) {
+  host::require_aligned("store8", p, 8);
+  std::memcpy(p, &v, sizeof(v));
+}
+
+NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) {
+  host::require_aligned("atomic_max", p, 4);
+  uint32_t present = __atomic_load_n(p, __ATOMIC_RELAXED);
+  while (present < value &&
+         !__atomic_compare_exchange_n(p, &present, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
 
 }  // namespace simt
 

@@ -1,0 +1,88 @@
+// FP8 in octets: what octet.cuh is to the wider formats.
+#pragma once
+
+#include "../core/scale.h"
+#include "octet.cuh"
+#include "parameters.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+using Octet8 = simt::Word8;
+
+// A NaN gets the canonical code, whatever the device made of it.
+template <class Format>
+NC_DEVICE uint32_t float8_pair(float low, float high) {
+  uint32_t pair = Format::mantissa_bits == 3 ? simt::float8_e4m3_pair(low, high) : simt::float8_e5m2_pair(low, high);
+  if (low != low) pair = (pair & 0xff00u) | Format::quiet_nan;
+  if (high != high) pair = (pair & 0x00ffu) | Format::quiet_nan << 8;
+  return pair;
+}
+
+template <class Format>
+NC_DEVICE Octet8 packed_float8(const Octet<float>& v) {
+  Octet8 p;
+  NC_UNROLL for (int i = 0; i < 2; ++i) {
+    p.w[i] = float8_pair<Format>(v.v[4 * i], v.v[4 * i + 1]) | float8_pair<Format>(v.v[4 * i + 2], v.v[4 * i + 3])
+                                                                   << 16;
+  }
+  return p;
+}
+template <class Format>
+NC_DEVICE Octet8 packed_float8(const Octet<double>& v) {
+  Octet8 p{};
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) p.w[i / 4] |= encode<Format>(v.v[i]) << (8 * (i % 4));
+  return p;
+}
+// Rounded to nearest even, saturating. All threads of a kernel have one format.
+template <class C>
+NC_DEVICE Octet8 packed_float8(DType format, const Octet<C>& v) {
+  return format == DType::float8_e4m3 ? packed_float8<Float8E4m3>(v) : packed_float8<Float8E5m2>(v);
+}
+
+template <class Format>
+NC_DEVICE Octet<float> unpacked_float8(Octet8 p) {
+  Octet<float> r;
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+    r.v[i] = float8_value<Format, float>(p.w[i / 4] >> (8 * (i % 4)) & 0xffu);
+  }
+  return r;
+}
+NC_DEVICE Octet<float> unpacked_float8(DType format, Octet8 p) {
+  return format == DType::float8_e4m3 ? unpacked_float8<Float8E4m3>(p) : unpacked_float8<Float8E5m2>(p);
+}
+
+// Octet number `octet` of a row of FP8, of which `count` elements exist; whole ones of rows on 8-byte boundaries in one
+// access.
+NC_DEVICE void store_float8(bool words, char* row, int octet, int count, Octet8 p) {
+  char* const to = row + static_cast<int64_t>(octet) * kPacket;
+  if (words && count == kPacket) return simt::store8(to, p);
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+    if (i < count) to[i] = static_cast<char>(p.w[i / 4] >> (8 * (i % 4)));
+  }
+}
+NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) {
+  const char* const from = row + static_cast<int64_t>(octet) * kPacket;
+  if (words && count == kPacket) return simt::load8(from);
+  Octet8 p{};
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+    if (i < count) p.w[i / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(from[i])) << (8 * (i % 4));
+  }
+  return p;
+}
+
+// The largest magnitude of an octet; NaN is left out.
+template <class C>
+NC_DEVICE C largest_magnitude(const Octet<C>& v) {
+  C largest = 0;
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) largest = larger_magnitude(largest, v.v[i]);
+  return largest;
+}
+
+// Raises a float32 in global memory that is not negative: its bits are ordered as it is.
+NC_DEVICE void raise(char* address, float to) {
+  simt::atomic_max(reinterpret_cast<uint32_t*>(address), bit_cast<uint32_t>(to));
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc
