@@ -3,6 +3,7 @@ package org.normcore;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -23,7 +24,7 @@ class ConversionTest {
         case FLOAT8_E4M3 -> new Format(4, 3, 448, true);
         case FLOAT8_E5M2 -> new Format(5, 2, 57344, true);
         case FLOAT32 -> new Format(8, 23, Float.MAX_VALUE, false);
-        case FLOAT64 -> throw new IllegalArgumentException();
+        case FLOAT64, FLOAT8_E8M0 -> throw new IllegalArgumentException();
       };
     }
 
@@ -96,7 +97,7 @@ class ConversionTest {
   @ParameterizedTest
   @EnumSource(
       mode = Mode.EXCLUDE,
-      names = {"FLOAT64", "FLOAT32"})
+      names = {"FLOAT64", "FLOAT32", "FLOAT8_E8M0"})
   void everyPatternIsRead(DType dtype) {
     Format format = Format.of(dtype);
     TensorView all = patterns(dtype);
@@ -122,7 +123,7 @@ class ConversionTest {
   @ParameterizedTest
   @EnumSource(
       mode = Mode.EXCLUDE,
-      names = {"FLOAT64", "FLOAT32"})
+      names = {"FLOAT64", "FLOAT32", "FLOAT8_E8M0"})
   void roundsToNearestEven(DType dtype) {
     Format format = Format.of(dtype);
     List<Double> values = new ArrayList<>();
@@ -165,6 +166,26 @@ class ConversionTest {
     for (int i = 0; i < source.length; i++) {
       assertSame(format.round(floats[i]), fromFloats[i], "from", floats[i]);
     }
+  }
+
+  @Test
+  void scalesOfBlocksAreReadAndNeverWritten() {
+    TensorView all = patterns(DType.FLOAT8_E8M0);
+    double[] doubles = all.toDoubles();
+    for (int code = 0; code < 255; code++) {
+      assertSame(Math.scalb(1.0, code - 127), doubles[code], "code", code);
+    }
+    assertSame(Double.NaN, doubles[255], "code", 255);
+    byte[] before = all.toBytes();
+    for (Runnable call :
+        List.<Runnable>of(
+            () -> all.copyFrom(new float[256]),
+            () -> all.copyFrom(new double[256]),
+            () -> all.copyFrom(view(DType.FLOAT32, 256)))) {
+      String message = assertThrows(UnsupportedOperationException.class, call::run).getMessage();
+      assertTrue(message.contains("e8m0"), message);
+    }
+    assertArrayEquals(before, all.toBytes());
   }
 
   @Test

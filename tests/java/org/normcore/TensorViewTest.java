@@ -300,6 +300,9 @@ class TensorViewTest {
     try (Arena arena = new Arena()) {
       for (DType from : DType.values()) {
         for (DType to : DType.values()) {
+          if (from == DType.FLOAT8_E8M0 || to == DType.FLOAT8_E8M0) {
+            continue; // nothing is converted to it
+          }
           TensorView source = arena.tensor(1, 3, from, 3, 5);
           TensorView target = arena.tensor(3, 1, to, 3, 5);
           float[] values = {0, 1, -2, 3, 4, -5, 6, 7, 8, 9, 10, 11, -12, 13, 14};

@@ -3,9 +3,10 @@ package org.normcore;
 /**
  * A number format of tensor elements.
  *
- * <p>Norms work on {@link #FLOAT64}, {@link #FLOAT32}, {@link #BFLOAT16} and {@link #FLOAT16}; the
- * FP8 formats take part in conversions only ({@link TensorView#copyFrom(TensorView)} and the like).
- * A dtype is always given by the caller and never inferred from the class of a buffer.
+ * <p>Norms compute on {@link #FLOAT64}, {@link #FLOAT32}, {@link #BFLOAT16} and {@link #FLOAT16}.
+ * The FP8 formats are those of quantised tensors, which have scales beside them ({@link
+ * Fp8Scaling}), and {@link #FLOAT8_E8M0} is that of the scales of blocks. A dtype is always given
+ * by the caller and never inferred from the class of a buffer.
  */
 public enum DType {
   /** IEEE 754 binary64. */
@@ -22,7 +23,12 @@ public enum DType {
    */
   FLOAT8_E4M3(1, "F8_E4M3"),
   /** FP8 with 5 exponent and 2 fraction bits; largest finite value 57344, saturating. */
-  FLOAT8_E5M2(1, "F8_E5M2");
+  FLOAT8_E5M2(1, "F8_E5M2"),
+  /**
+   * Powers of two without a sign, {@code 2^(code - 127)}, 255 for NaN: the scales of blocks, and
+   * nothing else. It is converted from, but nothing is converted to it.
+   */
+  FLOAT8_E8M0(1, "F8_E8M0");
 
   private final int bytes;
   private final String safetensorsName;
@@ -47,9 +53,14 @@ public enum DType {
     return safetensorsName;
   }
 
-  /** Returns whether norms take tensors of this format: all but the FP8 formats. */
+  /** Returns whether norms compute on tensors of this format: all but the formats of 8 bits. */
   public boolean isNormType() {
     return bytes > 1;
+  }
+
+  /** Returns whether this is one of the two formats of quantised values, E4M3 and E5M2. */
+  public boolean isFp8() {
+    return this == FLOAT8_E4M3 || this == FLOAT8_E5M2;
   }
 
   /**
@@ -57,8 +68,8 @@ public enum DType {
    * format if both are equal, float64 if one is, float32 otherwise (bfloat16 with float16 is
    * float32 too).
    *
-   * @throws IllegalArgumentException if the formats differ and one of them is an FP8 format, for
-   *     which no promotion is usual
+   * @throws IllegalArgumentException if the formats differ and one of them has 8 bits, for which no
+   *     promotion is usual
    */
   public static DType promote(DType a, DType b) {
     if (a == b) {
@@ -66,7 +77,7 @@ public enum DType {
     }
     if (!a.isNormType() || !b.isNormType()) {
       throw new IllegalArgumentException(
-          "promote: " + a + " with " + b + "; FP8 formats are not promoted to others implicitly");
+          "promote: " + a + " with " + b + "; formats of 8 bits are not promoted to others implicitly");
     }
     return a == FLOAT64 || b == FLOAT64 ? FLOAT64 : FLOAT32;
   }

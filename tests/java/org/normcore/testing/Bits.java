@@ -71,6 +71,7 @@ public final class Bits {
           case FLOAT16 -> 10;
           case FLOAT8_E4M3 -> 3;
           case FLOAT8_E5M2 -> 2;
+          case FLOAT8_E8M0 -> 0;
         };
     int exponent = Math.max(Math.getExponent(value), dtype == DType.FLOAT16 ? -14 : -126);
     return Math.scalb(1.0, exponent - fractionBits);

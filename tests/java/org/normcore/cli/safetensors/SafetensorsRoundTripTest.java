@@ -29,7 +29,7 @@ class SafetensorsRoundTripTest {
   void everyTypeAndShapeComesBack() throws IOException {
     ImmutableMap.Builder<String, TensorView> tensors = ImmutableMap.builder();
     for (DType dtype : DType.values()) {
-      tensors.put(dtype.name(), tensor(dtype, 3, 5));
+      tensors.put(dtype.name(), dtype == DType.FLOAT8_E8M0 ? scales(3, 5) : tensor(dtype, 3, 5));
     }
     // An odd number of bytes, so that what follows lies at an odd address.
     tensors.put("odd", tensor(DType.FLOAT8_E5M2, 3));
@@ -182,5 +182,14 @@ class SafetensorsRoundTripTest {
       values[i] = (i - 3) * 0.375f;
     }
     return view.copyFrom(values);
+  }
+
+  /** Nothing is converted to the format of scales, so that its bytes are put there. */
+  private static TensorView scales(long... shape) {
+    ByteBuffer codes = ByteBuffer.allocateDirect(15).order(ByteOrder.nativeOrder());
+    for (int i = 0; i < 15; i++) {
+      codes.put(i, (byte) (17 * (i + 1)));
+    }
+    return TensorView.of(codes, DType.FLOAT8_E8M0, shape);
   }
 }

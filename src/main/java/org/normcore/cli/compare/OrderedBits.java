@@ -26,6 +26,7 @@ final class OrderedBits {
           case FLOAT16 -> 0x7c00L;
           case FLOAT8_E4M3 -> 0x7eL;
           case FLOAT8_E5M2 -> 0x7cL;
+          case FLOAT8_E8M0 -> 0xfeL;
         };
   }
 
@@ -38,6 +39,11 @@ final class OrderedBits {
           case 2 -> bytes.getShort(index * 2);
           default -> bytes.get(index);
         };
+    if (dtype == DType.FLOAT8_E8M0) {
+      // No sign: all bits are the magnitude.
+      long code = bits & 0xff;
+      return code > largestMagnitude ? NAN : code;
+    }
     long magnitude = bits & (-1L >>> (65 - width));
     if (magnitude > largestMagnitude) {
       return NAN;

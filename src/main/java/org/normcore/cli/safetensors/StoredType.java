@@ -10,7 +10,7 @@ public enum StoredType {
   BOOL(1, null),
   U8(1, null),
   I8(1, null),
-  F8_E8M0(1, null),
+  F8_E8M0(1, DType.FLOAT8_E8M0),
   F8_E5M2(1, DType.FLOAT8_E5M2),
   F8_E4M3(1, DType.FLOAT8_E4M3),
   I16(2, null),
