@@ -913,7 +913,7 @@ class BadInputTest {
   @Test
   void buildersThatLackSomething() {
     RmsNorm.Builder builder = RmsNorm.builder(4);
-    for (DType dtype : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2}) {
+    for (DType dtype : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2, DType.FLOAT8_E8M0}) {
       for (Runnable call :
           List.<Runnable>of(
               () -> builder.input(dtype),
