@@ -1,38 +1,9 @@
 // A norm on a CUDA device: what the plugin prepared, and which addresses it is known to reach.
 #pragma once
 
-#include <atomic>
-
-#include "cuda_plugin.h"
-#include "tensor.h"
+#include "cuda_memory.h"
 
 namespace nc {
-
-// Addresses that have been seen, as far as there is room. In sets of two, the later one first, so that the ten of a
-// call hardly ever drive each other out.
-class SeenAddresses {
- public:
-  bool has(int64_t address) const {
-    const size_t set = set_of(address);
-    return slots_[set].load(std::memory_order_relaxed) == address ||
-           slots_[set + 1].load(std::memory_order_relaxed) == address;
-  }
-  void add(int64_t address) {
-    const size_t set = set_of(address);
-    slots_[set + 1].store(slots_[set].load(std::memory_order_relaxed), std::memory_order_relaxed);
-    slots_[set].store(address, std::memory_order_relaxed);
-  }
-
- private:
-  static constexpr int kSetBits = 8;
-
-  // The upper bits of a product, to which all bits of the address contribute.
-  static size_t set_of(int64_t address) {
-    return 2 * static_cast<size_t>((static_cast<uint64_t>(address) * 0x9e3779b97f4a7c15ull) >> (64 - kSetBits));
-  }
-
-  std::atomic<int64_t> slots_[size_t{2} << kSetBits] = {};
-};
 
 class CudaPlan {
  public:
@@ -42,21 +13,16 @@ class CudaPlan {
   int32_t device() const { return norm_.device; }
 
   // Refuses a tensor whose memory the driver knows kernels of this device not to reach.
-  void require_reachable(const Tensor& tensor) const {
-    if (tensor.present() && tensor.row_bytes > 0 && tensor.rows > 0 && !seen_.has(tensor.address)) look_up(tensor);
-  }
+  void require_reachable(const Tensor& tensor) const { memory_.require(tensor); }
 
   void forward(const ForwardArguments& a, int64_t stream) const;
   void backward(const BackwardArguments& a, int64_t stream) const;
   void columns(const ColumnArguments* gradients, int32_t count, int64_t stream) const;
 
  private:
-  void look_up(const Tensor& tensor) const;
-
   const CudaPlugin& plugin_;
+  ReachableMemory memory_;
   CudaNorm norm_;
-  bool host_memory_visible_;
-  mutable SeenAddresses seen_;
 };
 
 }  // namespace nc

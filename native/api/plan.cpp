@@ -21,16 +21,6 @@ DType norm_dtype(const char* name, int32_t value) {
   return static_cast<DType>(value);
 }
 
-const CpuKernels& kernels_for(int32_t level) {
-  const CpuLevel wanted = static_cast<CpuLevel>(level);
-  const CpuKernels* kernels = kernels_of(wanted);
-  if (kernels == nullptr) {
-    fail(NC_UNSUPPORTED, "cpu_level: this build or this machine does not have %s; the best level here is %s",
-         name_of(wanted), name_of(best_level()));
-  }
-  return *kernels;
-}
-
 NormSpec validated(const nc_norm_spec& s) {
   require_range("op", s.op, NC_LAYER_NORM);
   require_range("affine", s.affine, NC_AFFINE_WEIGHT_AND_BIAS);
@@ -83,11 +73,10 @@ NormSpec validated(const nc_norm_spec& s) {
 
 std::unique_ptr<Plan> planned(const nc_norm_spec& s) {
   std::unique_ptr<Plan> plan(new Plan{kPlanMark, validated(s), nullptr, nullptr});
-  require_range("cpu_level", s.cpu_level, NC_CPU_NEON);
   require_range("device_type", s.device_type, NC_DEVICE_CUDA);
   if (s.device_type == NC_DEVICE_CPU) {
     if (s.device_index != 0) fail(NC_INVALID_ARGUMENT, "device_index: %d, expected 0 for the CPU", s.device_index);
-    plan->cpu = &kernels_for(s.cpu_level);
+    plan->cpu = &cpu_kernels_for(s.cpu_level);
   } else {
     if (s.cpu_level != NC_CPU_BEST) {
       fail(NC_INVALID_ARGUMENT, "cpu_level: %d, expected 0 (best) for a CUDA device", s.cpu_level);
@@ -98,6 +87,17 @@ std::unique_ptr<Plan> planned(const nc_norm_spec& s) {
 }
 
 }  // namespace
+
+const CpuKernels& cpu_kernels_for(int32_t level) {
+  require_range("cpu_level", level, NC_CPU_NEON);
+  const CpuLevel wanted = static_cast<CpuLevel>(level);
+  const CpuKernels* kernels = kernels_of(wanted);
+  if (kernels == nullptr) {
+    fail(NC_UNSUPPORTED, "cpu_level: this build or this machine does not have %s; the best level here is %s",
+         name_of(wanted), name_of(best_level()));
+  }
+  return *kernels;
+}
 
 const Plan& plan_of(int64_t handle) {
   if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_norm_plan_create");

@@ -19,6 +19,9 @@ struct Plan {
   std::unique_ptr<const CudaPlan> cuda;
 };
 
+// The kernels of a vector level, as a caller names it; refuses one that this build or machine does not have.
+const CpuKernels& cpu_kernels_for(int32_t level);
+
 // The plan behind a handle; refuses 0 and what is not a plan.
 const Plan& plan_of(int64_t handle);
 

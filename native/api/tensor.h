@@ -21,6 +21,8 @@ struct Tensor {
   }
 };
 
+inline bool has_bytes(const Tensor& t) { return t.present() && t.rows > 0 && t.row_bytes > 0; }
+
 // A matrix of rows x n elements; refuses a stride shorter than a row and rows whose end no address can reach. Absent
 // (address 0) is accepted.
 Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width);

@@ -699,8 +699,8 @@ TEST_F(CudaNormCalls, AddressesOfAnotherDeviceAreRefused) {
     fake().calls.clear();
     char hex[32];
     std::snprintf(hex, sizeof(hex), "%llx", static_cast<unsigned long long>(addresses[i]));
-    expectRefused(NC_INVALID_ARGUMENT, f.cuda(plan), {forward_names[i] + ": address", hex, "device 0", "plan's, 1"},
-                  forward_names[i]);
+    expectRefused(NC_INVALID_ARGUMENT, f.cuda(plan),
+                  {forward_names[i] + ": address", hex, "device 0", "expected that of device 1"}, forward_names[i]);
     EXPECT_EQ(Strings{}, fake().calls);
     // Refused is not remembered.
     fake().places.clear();
@@ -714,8 +714,8 @@ TEST_F(CudaNormCalls, AddressesOfAnotherDeviceAreRefused) {
     fake().places = {{more[i], 0}};
     const Plan plan(layerSpec);
     fake().calls.clear();
-    expectRefused(NC_INVALID_ARGUMENT, b.cuda(plan), {backward_names[i] + ": address", "device 0", "plan's, 1"},
-                  backward_names[i]);
+    expectRefused(NC_INVALID_ARGUMENT, b.cuda(plan),
+                  {backward_names[i] + ": address", "device 0", "expected that of device 1"}, backward_names[i]);
     EXPECT_EQ(Strings{}, fake().calls);
   }
 }
