@@ -78,5 +78,23 @@ inline bool with_static_formats(const NormSpec& spec, F f) {
   return false;
 }
 
+// The forward's, which also knows values on their way into FP8.
+template <class F>
+inline bool with_static_forward_formats(const NormSpec& spec, F f) {
+  if (with_static_formats(spec, f)) return true;
+#if defined(NC_STATIC_KERNELS)
+  using D = DType;
+  const bool takes_it = spec.scaling != Scaling::none && spec.compute == Compute::float32 && spec.has_weight &&
+                        lanes(spec.hidden_size) >= kFewestStaticLanes && spec.y == D::float32;
+  if (takes_it && spec.x == D::bfloat16 && spec.weight == D::bfloat16) {
+    return with_policy<D::bfloat16, D::bfloat16, D::float32>(spec, f);
+  }
+  if (takes_it && spec.x == D::float16 && spec.weight == D::float16) {
+    return with_policy<D::float16, D::float16, D::float32>(spec, f);
+  }
+#endif
+  return false;
+}
+
 }  // namespace NC_LEVEL
 }  // namespace nc

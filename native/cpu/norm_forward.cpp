@@ -7,6 +7,7 @@
 // the memory.
 #include "formats.h"
 #include "kernels.h"
+#include "quantized_row.h"
 #include "statistics.h"
 
 namespace nc {
@@ -111,7 +112,7 @@ template <class C>
 ScaleRow<C> plain_scale(const NormSpec& spec) {
   ScaleRow<C> scale = scale_any_row<C>;
   if constexpr (sizeof(C) == sizeof(float)) {
-    with_static_formats(spec, [&](auto formats) {
+    with_static_forward_formats(spec, [&](auto formats) {
       using F = decltype(formats);
       scale = spec.has_bias ? scale_static_row<C, F, true> : scale_static_row<C, F, false>;
     });
@@ -119,14 +120,21 @@ ScaleRow<C> plain_scale(const NormSpec& spec) {
   return scale;
 }
 
-// residual_out = rd_I(x + residual), which is then normalised (ResidualRounding::input).
+// What is normalised, as it is in memory: a row of x, or residual_out = rd_I(x + residual), which is made here
+// (ResidualRounding::input).
 template <class C>
-void add_residual(RuntimeFormat format, int64_t n, const char* x, const char* residual, char* out) {
-  for_each_packet(n, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+const char* plain_row(const NormSpec& spec, const ForwardArguments& a, int64_t row) {
+  const char* const x = a.x + row * a.x_stride;
+  if (a.residual == nullptr) return x;
+  const RuntimeFormat format{spec.x};
+  const char* const residual = a.residual + row * a.residual_stride;
+  char* const out = a.residual_out + row * a.residual_out_stride;
+  for_each_packet(spec.hidden_size, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
     const Packet<C> sum =
         rounded_residual_sum(format, load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
     store(format, out, first, extent, sum);
   });
+  return out;
 }
 
 template <class C>
@@ -159,16 +167,62 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
   const ScaleRow<C> scale = plain_scale<C>(spec);
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
-    const char* x = a.x + i * a.x_stride;
-    const char* next = i + 1 < a.row_end ? x + a.x_stride : nullptr;
-    if (a.residual != nullptr) {
-      char* out = a.residual_out + i * a.residual_out_stride;
-      add_residual<C>({spec.x}, spec.hidden_size, x, a.residual + i * a.residual_stride, out);
-      x = out;
-    }
+    const char* next = i + 1 < a.row_end ? a.x + (i + 1) * a.x_stride : nullptr;
+    const char* x = plain_row<C>(spec, a, i);
     const Statistics<C> s = statistics(spec, x);
     scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, next}, x, s);
     save(a, i, s);
+  }
+}
+
+// y in FP8: the values that would be rounded to y's type are scaled first. The scaling pass is made by the kernels of a
+// y in the compute type, a stretch of the row at a time.
+template <class C>
+void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
+  NormSpec values_spec = spec;
+  values_spec.y = ComputeFormat<C>::dtype();
+  const PlainStatistics<C> statistics = plain_statistics<C>(spec);
+  const ScaleRow<C> scale = plain_scale<C>(values_spec);
+  const RuntimeFormats formats = runtime_formats(values_spec);
+  const bool unrounded_sums = a.residual != nullptr && spec.residual_rounding == ResidualRounding::compute;
+  const int64_t x_width = bytes_of(spec.x), weight_width = bytes_of(spec.weight);
+  const auto stretch = [&](int64_t first, int64_t count, C* values) -> RowRange {
+    const int64_t offset = first * weight_width;
+    return {count, a.weight == nullptr ? nullptr : a.weight + offset, a.bias == nullptr ? nullptr : a.bias + offset,
+            reinterpret_cast<char*>(values), nullptr};
+  };
+  Packet<C> amax = Packet<C>::zero();
+  for (int64_t i = a.row_begin; i < a.row_end; ++i) {
+    Statistics<C> s;
+    if (unrounded_sums) {
+      const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
+      s = statistics_of<C>(spec, row);
+      char* const out = a.residual_out + i * a.residual_out_stride;
+      quantize_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool last) {
+        const SumRow<C> part{formats.x, row.x + begin * x_width, row.residual + begin * x_width};
+        scale_row(formats, stretch(begin, count, values), part, s, spec.has_weight, spec.has_bias,
+                  [&](int64_t first, auto extent, Packet<C> sum) NC_LAMBDA_INLINE {
+                    if (last) store(formats.x, out + begin * x_width, first, extent, sum);
+                  });
+      });
+    } else {
+      const char* const x = plain_row<C>(spec, a, i);
+      s = statistics(spec, x);
+      quantize_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
+        scale(values_spec, stretch(begin, count, values), x + begin * x_width, s);
+      });
+    }
+    save(a, i, s);
+  }
+  if (a.y_amax != nullptr) raise(a.y_amax, static_cast<float>(largest_position(amax)));
+}
+
+template <class C>
+void forward(const NormSpec& spec, const ForwardArguments& a) {
+  if (spec.scaling == Scaling::none) {
+    forward_rows<C>(spec, a);
+  } else {
+    forward_quantized<C>(spec, a);
   }
 }
 
@@ -176,9 +230,9 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
 
 void norm_forward(const NormSpec& spec, const ForwardArguments& a) {
   if (spec.compute == Compute::float64) {
-    forward_rows<double>(spec, a);
+    forward<double>(spec, a);
   } else {
-    forward_rows<float>(spec, a);
+    forward<float>(spec, a);
   }
 }
 
