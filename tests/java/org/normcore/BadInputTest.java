@@ -918,11 +918,13 @@ class BadInputTest {
           List.<Runnable>of(
               () -> builder.input(dtype),
               () -> builder.weight(dtype),
-              () -> builder.output(dtype))) {
+              () -> builder.gradient(dtype))) {
         String message = assertThrows(ILLEGAL, call::run).getMessage();
         assertTrue(message.contains(dtype.toString()) && message.contains("expected"), message);
       }
     }
+    String scales = assertThrows(ILLEGAL, () -> builder.output(DType.FLOAT8_E8M0)).getMessage();
+    assertTrue(scales.startsWith("output: FLOAT8_E8M0; expected FLOAT64"), scales);
     for (int threads : new int[] {Integer.MIN_VALUE, 0, 1025, Integer.MAX_VALUE}) {
       String refusal = assertThrows(ILLEGAL, () -> builder.threads(threads)).getMessage();
       assertEquals("threads: " + threads + "; expected 1 to 1024", refusal);

@@ -62,7 +62,10 @@ final class CallOverhead {
             n,
             1e-5,
             Capi.DEVICE_CPU,
-            0);
+            0,
+            Capi.SCALING_NONE,
+            false,
+            type.code());
     try (RmsNorm norm = RmsNorm.builder(n).input(type).policy(policy).threads(1).build();
         NativeBuffer memory = NativeBuffer.allocate(type, 6, n);
         Saved saved = norm.newSaved(1)) {

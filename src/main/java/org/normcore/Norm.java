@@ -27,8 +27,18 @@ import org.normcore.internal.UseGuard;
  * normalizedShape} the row stride is free; with more dimensions tensors are contiguous.
  *
  * <p><b>Dtypes.</b> Input, weight and output are chosen independently among float64, float32,
- * bfloat16 and float16. {@code x}, {@code dx} and the residuals have the input's; weight and bias
- * the weight's; {@code y} and {@code dy} the output's; statistics {@link #statisticsDType()}.
+ * bfloat16 and float16; the output may also be FP8. {@code x}, {@code dx} and the residuals have
+ * the input's; weight and bias the weight's; {@code y} and {@code dy} the output's, but {@code dy}
+ * {@link #gradientDType()} where {@code y} is FP8; statistics {@link #statisticsDType()}.
+ *
+ * <p><b>FP8 outputs.</b> The policy's roundings come first, the quantisation last: {@code v} is
+ * what the policy would otherwise round to the output's dtype, so the unrounded {@code xhat * g +
+ * b} under {@link ScaleRounding#COMPUTE} and {@code rd_P(..)} under the others; {@code y = rd(v *
+ * scale)}, the product in the compute type, rounded to the FP8 format once, to nearest even and
+ * saturating. The scale is that of {@link Operands#yScale} for the whole tensor, or worked out from
+ * the values of each row or block and its inverse written to {@link Operands#yScaleInv}, as {@link
+ * Fp8Scaling} says. The backward takes no notice of the quantisation: its gradient is passed
+ * through.
  *
  * <p><b>Results.</b> For given dtypes, policy and {@code N} the bits do not depend on the device,
  * the vector level, the number of threads, alignment, row stride or run; and a row's {@code y},
@@ -68,6 +78,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private final DType input;
   private final DType weight;
   private final DType output;
+  private final DType gradient;
+  private final @Nullable Fp8Scaling outputScaling;
+  private final boolean powerOfTwoScales;
   private final DType statistics;
   private final Affine affine;
   private final NormPolicy policy;
@@ -91,7 +104,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     this.affine = builder.affine;
     this.weight = builder.weight == null || affine == Affine.NONE ? input : builder.weight;
     this.policy = Objects.requireNonNull(builder.policy);
-    this.output = builder.output == null ? policy.outputDType(input, weight) : builder.output;
+    DType usual = policy.outputDType(input, weight);
+    this.output = builder.output == null ? usual : builder.output;
+    this.outputScaling = builder.outputScaling;
+    this.powerOfTwoScales = builder.powerOfTwoScales;
+    this.gradient =
+        outputScaling == null ? output : builder.gradient == null ? usual : builder.gradient;
     this.statistics = policy.compute().dtype();
     this.vectorLevel = builder.vectorLevel;
     this.device = builder.device;
@@ -103,7 +121,16 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     this.guard = new UseGuard(name);
     this.checks =
         new NormChecks(
-            kind, device, normalizedShape, hiddenSize, input, weight, output, statistics, affine);
+            kind,
+            device,
+            normalizedShape,
+            hiddenSize,
+            input,
+            weight,
+            output,
+            outputScaling,
+            statistics,
+            affine);
     this.frames = new FramePool(onCpu ? builder.threads : 1, builder.executor);
     VarianceAlgorithm variance =
         kind == NormKind.LAYER_NORM ? policy.variance() : VarianceAlgorithm.TWO_PASS;
@@ -123,7 +150,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             hiddenSize,
             epsilon,
             onCpu ? Capi.DEVICE_CPU : Capi.DEVICE_CUDA,
-            device.index());
+            device.index(),
+            outputScaling == null ? Capi.SCALING_NONE : outputScaling.code(),
+            powerOfTwoScales,
+            gradient.code());
     this.cleanable = Memory.CLEANER.register(this, new DestroyPlan(plan));
   }
 
@@ -162,9 +192,24 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return weight;
   }
 
-  /** Returns the dtype of {@code y} and {@code dy}. */
+  /** Returns the dtype of {@code y}. */
   public final DType outputDType() {
     return output;
+  }
+
+  /** Returns the dtype of {@code dy}: that of {@code y}, unless {@code y} is FP8. */
+  public final DType gradientDType() {
+    return gradient;
+  }
+
+  /** Returns how an FP8 {@code y} is scaled; null where {@code y} is not FP8. */
+  public final @Nullable Fp8Scaling outputScaling() {
+    return outputScaling;
+  }
+
+  /** Returns whether the scales of an FP8 {@code y}'s rows are rounded down to powers of two. */
+  public final boolean powerOfTwoScales() {
+    return powerOfTwoScales;
   }
 
   /** Returns the dtype of mean and rstd: the policy's compute type. */
@@ -223,6 +268,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         operands.y,
         operands.residual,
         operands.residualOut,
+        operands.yScale,
+        operands.yAmax,
+        operands.yScaleInv,
         operands.stream);
   }
 
@@ -254,6 +302,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       long rows =
           checks.requireForward(
               x, operands.weight, operands.bias, operands.y, operands.residual, residualOut);
+      checks.requireScales(operands.yScale, operands.yAmax, operands.yScaleInv, rows);
       TensorView source = residualOut == null ? x : residualOut;
       NormChecks.requireSourceKept(source, operands.y);
       requireOwn(reuse, "reuse");
@@ -277,6 +326,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             operands.y,
             operands.residual,
             residualOut,
+            operands.yScale,
+            operands.yAmax,
+            operands.yScaleInv,
             null,
             null,
             reuse.meanAddress(),
@@ -322,6 +374,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
               operands.y,
               operands.residual,
               operands.residualOut);
+      checks.requireScales(operands.yScale, operands.yAmax, operands.yScaleInv, rows);
       checks.requireStatistics(mean, rstd, rows);
       forwardRows(
           rows,
@@ -331,6 +384,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
           operands.y,
           operands.residual,
           operands.residualOut,
+          operands.yScale,
+          operands.yAmax,
+          operands.yScaleInv,
           mean,
           rstd,
           addressOf(mean),
@@ -360,6 +416,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         operands.y,
         operands.residual,
         operands.residualOut,
+        operands.yScale,
+        operands.yAmax,
+        operands.yScaleInv,
         operands.stream);
   }
 
@@ -372,7 +431,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * gradient, if address, row stride and element size are the same. Once a call has begun to write
    * {@code dx} over {@code x}, {@code saved} holds nothing, even if the call fails.
    *
-   * @param dy the gradient of {@code y}, with its rows, shape and dtype
+   * @param dy the gradient of {@code y}, with its rows and shape, in {@link #gradientDType()}
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or device
    *     or overlaps another one; if a gradient is asked for that the norm does not have; if the
    *     stream is closed, of another device or given on the CPU; if {@code saved} belongs to
@@ -422,7 +481,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @param weight the forward call's weight; null if the norm has none
    * @param mean the statistics of the forward call; null for RMSNorm
    * @param rstd the statistics of the forward call
-   * @param dy the gradient of {@code y}, with its rows, shape and dtype
+   * @param dy the gradient of {@code y}, with its rows and shape, in {@link #gradientDType()}
    * @param workspace at least {@link #backwardWorkspaceBytes} bytes on the norm's device, contents
    *     irrelevant; null if neither the weight's nor the bias's gradient is wanted
    * @throws IllegalArgumentException as {@link #backward(Saved, TensorView, Gradients)}, or if the
@@ -509,6 +568,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         + weight
         + ", output="
         + output
+        + (outputScaling == null
+            ? ""
+            : ", outputScaling="
+                + outputScaling
+                + (powerOfTwoScales ? " in powers of two" : "")
+                + ", gradient="
+                + gradient)
         + ", affine="
         + affine
         + ", policy="
@@ -547,10 +613,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView y,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut,
+      @Nullable TensorView yScale,
+      @Nullable TensorView yAmax,
+      @Nullable TensorView yScaleInv,
       @Nullable CudaStream stream) {
     guard.acquire();
     try {
       long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
+      checks.requireScales(yScale, yAmax, yScaleInv, rows);
       TensorView source = residualOut == null ? x : residualOut;
       NormChecks.requireSourceKept(source, y);
       Saved saved = makeSaved(rows);
@@ -564,6 +634,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             y,
             residual,
             residualOut,
+            yScale,
+            yAmax,
+            yScaleInv,
             null,
             null,
             saved.meanAddress(),
@@ -590,11 +663,30 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView y,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut,
+      @Nullable TensorView yScale,
+      @Nullable TensorView yAmax,
+      @Nullable TensorView yScaleInv,
       @Nullable CudaStream stream) {
     guard.acquire();
     try {
       long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
-      forwardRows(rows, x, weight, bias, y, residual, residualOut, null, null, 0, 0, stream);
+      checks.requireScales(yScale, yAmax, yScaleInv, rows);
+      forwardRows(
+          rows,
+          x,
+          weight,
+          bias,
+          y,
+          residual,
+          residualOut,
+          yScale,
+          yAmax,
+          yScaleInv,
+          null,
+          null,
+          0,
+          0,
+          stream);
     } finally {
       guard.release();
       Reference.reachabilityFence(this);
@@ -613,6 +705,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView y,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut,
+      @Nullable TensorView yScale,
+      @Nullable TensorView yAmax,
+      @Nullable TensorView yScaleInv,
       @Nullable TensorView mean,
       @Nullable TensorView rstd,
       long meanAddress,
@@ -620,6 +715,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable CudaStream given) {
     checks.requireStream(given);
     CudaStream stream = given == null ? defaultStream : given;
+    boolean fp8 = outputScaling != null;
     int held = 0;
     try {
       held |= acquire(x, "x", 1);
@@ -630,6 +726,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(residualOut, "residualOut", 1 << 5);
       held |= acquire(mean, "mean", 1 << 6);
       held |= acquire(rstd, "rstd", 1 << 7);
+      held |= acquire(yScale, "yScale", 1 << 9);
+      held |= acquire(yAmax, "yAmax", 1 << 10);
+      held |= acquire(yScaleInv, "yScaleInv", 1 << 11);
       held |= acquire(stream, 1 << 8);
       if (rows == 0) {
         return;
@@ -638,6 +737,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         Capi.check(
             Capi.cudaForward(
                 plan,
+                fp8,
                 rows,
                 x.address(),
                 stride(x),
@@ -647,6 +747,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
                 addressOf(bias),
                 y.address(),
                 stride(y),
+                addressOf(yScale),
+                addressOf(yAmax),
+                addressOf(yScaleInv),
                 addressOf(residualOut),
                 stride(residualOut),
                 meanAddress,
@@ -654,11 +757,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
                 stream.handle()));
         return;
       }
-      long bytes = rows * rowBytes(residual == null ? 1 : 3, 1);
+      long bytes = rows * rowBytes(residual == null ? 1 : 3, output);
       if (frames.parts(rows, bytes) == 1) {
         Capi.check(
             Capi.forward(
                 plan,
+                fp8,
+                rows,
+                0,
                 rows,
                 x.address(),
                 stride(x),
@@ -668,6 +774,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
                 addressOf(bias),
                 y.address(),
                 stride(y),
+                addressOf(yScale),
+                addressOf(yAmax),
+                addressOf(yScaleInv),
                 addressOf(residualOut),
                 stride(residualOut),
                 meanAddress,
@@ -678,6 +787,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       try {
         frame.forward.set(
             plan,
+            fp8,
             rows,
             x.address(),
             stride(x),
@@ -687,6 +797,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             addressOf(bias),
             y.address(),
             stride(y),
+            addressOf(yScale),
+            addressOf(yAmax),
+            addressOf(yScaleInv),
             addressOf(residualOut),
             stride(residualOut),
             meanAddress,
@@ -704,6 +817,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       release(residualOut, held, 1 << 5);
       release(mean, held, 1 << 6);
       release(rstd, held, 1 << 7);
+      release(yScale, held, 1 << 9);
+      release(yAmax, held, 1 << 10);
+      release(yScaleInv, held, 1 << 11);
       release(stream, held, 1 << 8);
     }
   }
@@ -729,7 +845,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     TensorView dweight = gradients.dweight;
     TensorView dbias = gradients.dbias;
     TensorView dresidual = gradients.dresidual;
-    NormChecks.requireRows("dy", checks.requireMatrix("dy", dy, output), rows);
+    NormChecks.requireRows("dy", checks.requireMatrix("dy", dy, gradient), rows);
     if (dx != null) {
       NormChecks.requireRows("dx", checks.requireMatrix("dx", dx, input), rows);
     }
@@ -840,7 +956,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             workspaceBytes,
             dweight != null,
             dbias != null);
-        long bytes = rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), 1);
+        long bytes =
+            rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), gradient);
         frame.run(frame.backward, frame.groups(), bytes);
       }
       if (dweight != null || dbias != null) {
@@ -922,9 +1039,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return view != null && normalizedShape.length == 1 ? view.rowStride() : hiddenSize;
   }
 
-  /** The bytes of a row in as many tensors of the input's and of the output's dtype. */
-  private long rowBytes(int inputs, int outputs) {
-    return hiddenSize * (inputs * input.bytes() + outputs * output.bytes());
+  /** The bytes of a row in as many tensors of the input's dtype and one of another. */
+  private long rowBytes(int inputs, DType other) {
+    return hiddenSize * (inputs * input.bytes() + other.bytes());
   }
 
   private static int modeOf(GradientMode mode) {
@@ -953,6 +1070,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private @Nullable DType input;
     private @Nullable DType weight;
     private @Nullable DType output;
+    private @Nullable Fp8Scaling outputScaling;
+    private boolean powerOfTwoScales;
+    private @Nullable DType gradient;
     private Affine affine;
     private @Nullable NormPolicy policy;
     private VectorLevel vectorLevel = VectorLevel.BEST;
@@ -1013,12 +1133,46 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets the dtype of {@code y} and {@code dy}. {@link NormPolicy#outputDType} if not set.
+     * Sets the dtype of {@code y}, which may be FP8, and then has to be scaled: {@link
+     * #outputScaling}. {@link NormPolicy#outputDType} if not set.
+     *
+     * @throws IllegalArgumentException if it is {@link DType#FLOAT8_E8M0}
+     */
+    public B output(DType dtype) {
+      Objects.requireNonNull(dtype, "output");
+      checkArgument(
+          dtype.isNormType() || dtype.isFp8(),
+          "output: %s; expected FLOAT64, FLOAT32, BFLOAT16, FLOAT16, FLOAT8_E4M3 or FLOAT8_E5M2",
+          dtype);
+      this.output = dtype;
+      return self();
+    }
+
+    /** Sets how an FP8 {@code y} is scaled. Must be set for one, and for no other output. */
+    public B outputScaling(Fp8Scaling scaling) {
+      this.outputScaling = Objects.requireNonNull(scaling, "outputScaling");
+      return self();
+    }
+
+    /**
+     * Sets whether the scales of an FP8 {@code y}'s rows are rounded down to powers of two, for
+     * {@link Fp8Scaling#ROW} only: those of blocks always are powers of two, that of a tensor is
+     * given. False if not set.
+     */
+    public B powerOfTwoScales(boolean powerOfTwo) {
+      this.powerOfTwoScales = powerOfTwo;
+      return self();
+    }
+
+    /**
+     * Sets the dtype of {@code dy} where {@code y} is FP8. {@link NormPolicy#outputDType} if not
+     * set: that of {@code y} if it were not quantised. Of other norms {@code dy} has the dtype of
+     * {@code y}.
      *
      * @throws IllegalArgumentException if it is an FP8 format
      */
-    public B output(DType dtype) {
-      this.output = normType("output", dtype);
+    public B gradient(DType dtype) {
+      this.gradient = normType("gradient", dtype);
       return self();
     }
 
@@ -1090,7 +1244,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * Returns the norm.
      *
      * @throws IllegalArgumentException if there is no such CUDA device
-     * @throws IllegalStateException if input dtype or policy is not set
+     * @throws IllegalStateException if input dtype or policy is not set, or what is set of the
+     *     output, its scaling and its gradient does not go together
      * @throws UnsupportedOperationException if this machine does not have the vector level, or not
      *     CUDA, with the reason
      * @throws CudaException if CUDA reports an error, its own or that of earlier work
@@ -1102,6 +1257,30 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     final void check() {
       checkState(input != null, "input: not set; expected the dtype of x, by input(DType)");
       checkState(policy != null, "policy: not set; expected where to round, by policy(NormPolicy)");
+      if (output != null && output.isFp8()) {
+        checkState(
+            outputScaling != null,
+            "outputScaling: not set; expected how to scale an output in %s, by"
+                + " outputScaling(Fp8Scaling)",
+            output);
+      } else {
+        String given = output == null ? "the policy's own" : output.toString();
+        checkState(
+            outputScaling == null,
+            "outputScaling: %s; expected none, because the output's dtype is %s, not FP8",
+            outputScaling,
+            given);
+        checkState(
+            gradient == null || gradient == output,
+            "gradient: %s; expected none, because the output's dtype, which is that of dy too, is"
+                + " %s, not FP8",
+            gradient,
+            given);
+      }
+      checkState(
+          !powerOfTwoScales || outputScaling == Fp8Scaling.ROW,
+          "powerOfTwoScales: true; expected it with outputScaling ROW only, which is %s",
+          outputScaling == null ? "not set" : outputScaling);
     }
 
     private static DType normType(String name, DType dtype) {

@@ -19,6 +19,7 @@ final class NormChecks {
   private final DType input;
   private final DType weight;
   private final DType output;
+  private final @Nullable Fp8Scaling outputScaling;
   private final DType statistics;
   private final Affine affine;
 
@@ -30,6 +31,7 @@ final class NormChecks {
       DType input,
       DType weight,
       DType output,
+      @Nullable Fp8Scaling outputScaling,
       DType statistics,
       Affine affine) {
     this.kind = kind;
@@ -39,6 +41,7 @@ final class NormChecks {
     this.input = input;
     this.weight = weight;
     this.output = output;
+    this.outputScaling = outputScaling;
     this.statistics = statistics;
     this.affine = affine;
   }
@@ -72,6 +75,64 @@ final class NormChecks {
     }
     requireRows("y", requireMatrix("y", y, output), rows);
     return rows;
+  }
+
+  /** Checks what goes with an FP8 output, and that nothing of it comes with another. */
+  void requireScales(
+      @Nullable TensorView yScale,
+      @Nullable TensorView yAmax,
+      @Nullable TensorView yScaleInv,
+      long rows) {
+    if (outputScaling == Fp8Scaling.TENSOR) {
+      requireNumber("yScale", yScale);
+      if (yAmax != null) {
+        requireNumber("yAmax", yAmax);
+      }
+    } else {
+      requireNoScale("yScale", yScale);
+      requireNoScale("yAmax", yAmax);
+    }
+    if (outputScaling == Fp8Scaling.ROW) {
+      requireTensor("yScaleInv", yScaleInv, DType.FLOAT32);
+      requireScaleCount(yScaleInv, rows, "one for each row");
+    } else if (outputScaling == Fp8Scaling.BLOCK) {
+      requireTensor("yScaleInv", yScaleInv, DType.FLOAT8_E8M0);
+      requireScaleCount(
+          yScaleInv,
+          rows * ((hiddenSize + Fp8Scaling.BLOCK_SIZE - 1) / Fp8Scaling.BLOCK_SIZE),
+          "one for each 32 elements of each row");
+    } else {
+      requireNoScale("yScaleInv", yScaleInv);
+    }
+  }
+
+  private void requireNumber(String argument, @Nullable TensorView view) {
+    requireTensor(argument, view, DType.FLOAT32);
+    if (view.elements() != 1) {
+      throw new IllegalArgumentException(argument + ": " + view + "; expected 1 element");
+    }
+  }
+
+  private static void requireScaleCount(TensorView view, long count, String why) {
+    if (view.elements() != count) {
+      throw new IllegalArgumentException(
+          "yScaleInv: " + view + "; expected " + count + " elements, " + why);
+    }
+    if (!view.isContiguous()) {
+      throw gaps("yScaleInv", view);
+    }
+  }
+
+  private void requireNoScale(String argument, @Nullable TensorView view) {
+    if (view != null) {
+      throw new IllegalArgumentException(
+          argument
+              + ": given as "
+              + view
+              + "; expected none, because the norm's output is "
+              + output
+              + (outputScaling == null ? "" : " with scaling " + outputScaling));
+    }
   }
 
   static void requireSourceKept(TensorView source, TensorView y) {

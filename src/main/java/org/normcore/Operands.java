@@ -4,9 +4,9 @@ import org.jspecify.annotations.Nullable;
 
 /**
  * The tensors of a forward call, by name: {@code x} and {@code y} and, as the norm has them, {@code
- * weight}, {@code bias} and the pair of the residual-fused form; and on a CUDA device the stream.
- * Immutable; each method returns new operands. Keep them and pass them again where nothing may be
- * allocated.
+ * weight}, {@code bias}, the pair of the residual-fused form and the scales of an FP8 output; and
+ * on a CUDA device the stream. Immutable; each method returns new operands. Keep them and pass them
+ * again where nothing may be allocated.
  */
 public final class Operands {
   final TensorView x;
@@ -15,6 +15,9 @@ public final class Operands {
   final @Nullable TensorView bias;
   final @Nullable TensorView residual;
   final @Nullable TensorView residualOut;
+  final @Nullable TensorView yScale;
+  final @Nullable TensorView yAmax;
+  final @Nullable TensorView yScaleInv;
   final @Nullable CudaStream stream;
 
   private Operands(
@@ -24,6 +27,9 @@ public final class Operands {
       @Nullable TensorView bias,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut,
+      @Nullable TensorView yScale,
+      @Nullable TensorView yAmax,
+      @Nullable TensorView yScaleInv,
       @Nullable CudaStream stream) {
     this.x = x;
     this.y = y;
@@ -31,6 +37,9 @@ public final class Operands {
     this.bias = bias;
     this.residual = residual;
     this.residualOut = residualOut;
+    this.yScale = yScale;
+    this.yAmax = yAmax;
+    this.yScaleInv = yScaleInv;
     this.stream = stream;
   }
 
@@ -44,7 +53,16 @@ public final class Operands {
    */
   public static Operands of(TensorView x, TensorView y) {
     return new Operands(
-        TensorView.required("x", x), TensorView.required("y", y), null, null, null, null, null);
+        TensorView.required("x", x),
+        TensorView.required("y", y),
+        null,
+        null,
+        null,
+        null,
+        null,
+        null,
+        null,
+        null);
   }
 
   /**
@@ -52,7 +70,8 @@ public final class Operands {
    * null for none.
    */
   public Operands weight(@Nullable TensorView weight) {
-    return new Operands(x, y, weight, bias, residual, residualOut, stream);
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -60,7 +79,8 @@ public final class Operands {
    * for none.
    */
   public Operands bias(@Nullable TensorView bias) {
-    return new Operands(x, y, weight, bias, residual, residualOut, stream);
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -78,7 +98,43 @@ public final class Operands {
         bias,
         TensorView.required("residual", residual),
         TensorView.required("residualOut", residualOut),
+        yScale,
+        yAmax,
+        yScaleInv,
         stream);
+  }
+
+  /**
+   * Returns these operands with the scale of an FP8 output, one float32 number, {@code y = rd(v *
+   * yScale)}: for {@link Fp8Scaling#TENSOR}, where it is needed, and for nothing else. Read when
+   * the norm runs, so that what the last step has made of its amax (delayed scaling) can be in the
+   * same memory. Null for none.
+   */
+  public Operands yScale(@Nullable TensorView yScale) {
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+  }
+
+  /**
+   * Returns these operands with where the largest {@code |v|} before scaling goes, one float32
+   * number, NaN left out: for {@link Fp8Scaling#TENSOR} only. It is raised, not overwritten, so
+   * several calls, also at once, can share one; zero it first. A value of compute type float64 is
+   * rounded to float32. Null for none.
+   */
+  public Operands yAmax(@Nullable TensorView yAmax) {
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+  }
+
+  /**
+   * Returns these operands with where the inverse scales of an FP8 output go, by which it is
+   * multiplied to get back the values, contiguous. {@link Fp8Scaling#ROW}: {@code [rows]} in
+   * float32. {@link Fp8Scaling#BLOCK}: {@code [rows, ceil(N / 32)]} in {@link DType#FLOAT8_E8M0}.
+   * Needed for these, and for nothing else. Null for none.
+   */
+  public Operands yScaleInv(@Nullable TensorView yScaleInv) {
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -87,7 +143,8 @@ public final class Operands {
    * done the work. A norm on the CPU takes none.
    */
   public Operands stream(@Nullable CudaStream stream) {
-    return new Operands(x, y, weight, bias, residual, residualOut, stream);
+    return new Operands(
+        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /** Returns the input. */
@@ -120,6 +177,21 @@ public final class Operands {
     return residualOut;
   }
 
+  /** Returns the scale of an FP8 output, or null. */
+  public @Nullable TensorView yScale() {
+    return yScale;
+  }
+
+  /** Returns where an FP8 output's amax goes, or null. */
+  public @Nullable TensorView yAmax() {
+    return yAmax;
+  }
+
+  /** Returns where an FP8 output's inverse scales go, or null. */
+  public @Nullable TensorView yScaleInv() {
+    return yScaleInv;
+  }
+
   /** Returns the stream, or null for the device's default stream and on the CPU. */
   public @Nullable CudaStream stream() {
     return stream;
@@ -135,6 +207,9 @@ public final class Operands {
         + (weight == null ? "" : ", weight=" + weight)
         + (bias == null ? "" : ", bias=" + bias)
         + (residual == null ? "" : ", residual=" + residual + ", residualOut=" + residualOut)
+        + (yScale == null ? "" : ", yScale=" + yScale)
+        + (yAmax == null ? "" : ", yAmax=" + yAmax)
+        + (yScaleInv == null ? "" : ", yScaleInv=" + yScaleInv)
         + (stream == null ? "" : ", stream=" + stream)
         + ")";
   }

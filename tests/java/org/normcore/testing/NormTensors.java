@@ -71,7 +71,7 @@ public final class NormTensors implements AutoCloseable {
     weight = norm.affine().hasWeight() ? parameter(weightType, layout, seed + 2) : null;
     bias = norm.affine().hasBias() ? parameter(weightType, layout, seed + 3) : null;
     y = empty(norm.outputDType(), layout);
-    dy = rows(norm.outputDType(), layout, seed + 4);
+    dy = rows(norm.gradientDType(), layout, seed + 4);
     dx = empty(input, layout);
     dresidual = residualForm ? rows(input, layout, seed + 5) : null;
     dweight = weight == null ? null : arena.tensor(layout.misalignment, 0, weightType, n);

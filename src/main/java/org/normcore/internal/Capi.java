@@ -30,6 +30,9 @@ public final class Capi {
   /** The device type of CUDA devices. */
   public static final int DEVICE_CUDA = normcore.NC_DEVICE_CUDA;
 
+  /** The scaling of an output that is not FP8. */
+  public static final int SCALING_NONE = normcore.NC_SCALING_NONE;
+
   /** The mode of a gradient that is not wanted. */
   public static final int GRADIENT_ABSENT = normcore.NC_GRADIENT_ABSENT;
 
@@ -77,7 +80,10 @@ public final class Capi {
       long hiddenSize,
       double epsilon,
       int deviceType,
-      int deviceIndex) {
+      int deviceIndex,
+      int outputScaling,
+      boolean powerOfTwoScales,
+      int gradient) {
     NativeLibrary.ensureLoaded();
     // Not allocated by JavaCPP, which refuses that in a process whose native memory is large beside
     // its Java heap.
@@ -99,7 +105,10 @@ public final class Capi {
           .hidden_size(hiddenSize)
           .epsilon(epsilon)
           .device_type(deviceType)
-          .device_index(deviceIndex);
+          .device_index(deviceIndex)
+          .y_scaling(outputScaling)
+          .y_power_of_two(powerOfTwoScales ? 1 : 0)
+          .dy_dtype(gradient);
       long[] plan = new long[1];
       check(normcore.nc_norm_plan_create(spec, plan));
       return plan[0];
@@ -113,10 +122,13 @@ public final class Capi {
     check(normcore.nc_norm_plan_destroy(plan));
   }
 
-  /** Runs a forward over all rows and returns the status. */
+  /** Runs a forward over a range of rows, of a plan with an FP8 output or not: the status. */
   public static int forward(
       long plan,
+      boolean fp8,
       long rows,
+      long begin,
+      long end,
       long x,
       long xStride,
       long residual,
@@ -125,15 +137,40 @@ public final class Capi {
       long bias,
       long y,
       long yStride,
+      long yScale,
+      long yAmax,
+      long yScaleInv,
       long residualOut,
       long residualOutStride,
       long mean,
       long rstd) {
+    if (fp8) {
+      return normcore.nc_norm_forward_fp8(
+          plan,
+          rows,
+          begin,
+          end,
+          x,
+          xStride,
+          residual,
+          residualStride,
+          weight,
+          bias,
+          y,
+          yStride,
+          yScale,
+          yAmax,
+          yScaleInv,
+          residualOut,
+          residualOutStride,
+          mean,
+          rstd);
+    }
     return normcore.nc_norm_forward(
         plan,
         rows,
-        0,
-        rows,
+        begin,
+        end,
         x,
         xStride,
         residual,
@@ -151,6 +188,7 @@ public final class Capi {
   /** Puts a forward of a CUDA device's plan into a stream and returns the status. */
   public static int cudaForward(
       long plan,
+      boolean fp8,
       long rows,
       long x,
       long xStride,
@@ -160,11 +198,35 @@ public final class Capi {
       long bias,
       long y,
       long yStride,
+      long yScale,
+      long yAmax,
+      long yScaleInv,
       long residualOut,
       long residualOutStride,
       long mean,
       long rstd,
       long stream) {
+    if (fp8) {
+      return normcore.nc_cuda_norm_forward_fp8(
+          plan,
+          rows,
+          x,
+          xStride,
+          residual,
+          residualStride,
+          weight,
+          bias,
+          y,
+          yStride,
+          yScale,
+          yAmax,
+          yScaleInv,
+          residualOut,
+          residualOutStride,
+          mean,
+          rstd,
+          stream);
+    }
     return normcore.nc_cuda_norm_forward(
         plan,
         rows,
@@ -287,11 +349,15 @@ public final class Capi {
   }
 
   /**
-   * The message with arguments named as the Java interface names them. Only this one is named
+   * The message with arguments named as the Java interface names them. Only these are named
    * otherwise in C and left to the native side to check.
    */
   private static String inJavaNames(String message) {
-    return message.replace("residual_out", "residualOut");
+    return message
+        .replace("residual_out", "residualOut")
+        .replace("y_scale_inv", "yScaleInv")
+        .replace("y_scale", "yScale")
+        .replace("y_amax", "yAmax");
   }
 
   private static RuntimeException failure(int status, String message) {

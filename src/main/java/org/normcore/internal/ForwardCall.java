@@ -1,12 +1,12 @@
 package org.normcore.internal;
 
-import org.normcore.internal.capi.global.normcore;
-
 /**
- * A forward call on a range of rows. Fields are named as the parameters of {@code nc_norm_forward}.
+ * A forward call on a range of rows. Fields are named as the parameters of {@code
+ * nc_norm_forward_fp8}; {@code fp8} says whether it is that one.
  */
 public final class ForwardCall extends RangeCall {
   private long plan;
+  private boolean fp8;
   private long rows;
   private long x;
   private long xStride;
@@ -16,6 +16,9 @@ public final class ForwardCall extends RangeCall {
   private long bias;
   private long y;
   private long yStride;
+  private long yScale;
+  private long yAmax;
+  private long yScaleInv;
   private long residualOut;
   private long residualOutStride;
   private long mean;
@@ -26,6 +29,7 @@ public final class ForwardCall extends RangeCall {
   /** Sets all arguments but the range. */
   public void set(
       long plan,
+      boolean fp8,
       long rows,
       long x,
       long xStride,
@@ -35,11 +39,15 @@ public final class ForwardCall extends RangeCall {
       long bias,
       long y,
       long yStride,
+      long yScale,
+      long yAmax,
+      long yScaleInv,
       long residualOut,
       long residualOutStride,
       long mean,
       long rstd) {
     this.plan = plan;
+    this.fp8 = fp8;
     this.rows = rows;
     this.x = x;
     this.xStride = xStride;
@@ -49,6 +57,9 @@ public final class ForwardCall extends RangeCall {
     this.bias = bias;
     this.y = y;
     this.yStride = yStride;
+    this.yScale = yScale;
+    this.yAmax = yAmax;
+    this.yScaleInv = yScaleInv;
     this.residualOut = residualOut;
     this.residualOutStride = residualOutStride;
     this.mean = mean;
@@ -57,8 +68,9 @@ public final class ForwardCall extends RangeCall {
 
   @Override
   int call(long begin, long end) {
-    return normcore.nc_norm_forward(
+    return Capi.forward(
         plan,
+        fp8,
         rows,
         begin,
         end,
@@ -70,6 +82,9 @@ public final class ForwardCall extends RangeCall {
         bias,
         y,
         yStride,
+        yScale,
+        yAmax,
+        yScaleInv,
         residualOut,
         residualOutStride,
         mean,
