@@ -31,6 +31,9 @@ struct Case {
   bool hasWeight() const { return reference::hasWeight(spec.affine); }
   bool hasBias() const { return reference::hasBias(spec.affine); }
   bool isLayerNorm() const { return spec.op == NC_LAYER_NORM; }
+  bool isQuantized() const { return spec.y_scaling != NC_SCALING_NONE; }
+  int32_t dyFormat() const { return isQuantized() ? spec.dy_dtype : spec.y_dtype; }
+  int64_t blocks() const { return (spec.hidden_size + NC_SCALE_BLOCK - 1) / NC_SCALE_BLOCK; }
   int32_t computeFormat() const { return spec.compute == NC_COMPUTE_FLOAT64 ? NC_FLOAT64 : NC_FLOAT32; }
   int32_t dweightMode() const { return hasWeight() ? dweight_mode : NC_GRADIENT_ABSENT; }
   int32_t dbiasMode() const { return hasBias() ? dbias_mode : NC_GRADIENT_ABSENT; }
@@ -41,6 +44,7 @@ struct Case {
 struct Data {
   Bits x, residual, weight, bias, dy, dresidual;
   Bits dweight, dbias;  // what the gradients' buffers hold before
+  float y_scale = 1;    // of NC_SCALING_TENSOR
 };
 
 // How: nothing in here may change a bit.
@@ -56,6 +60,7 @@ struct Form {
 
 struct Result {
   Bits y, residual_out, mean, rstd, dx, dweight, dbias;
+  Bits y_amax, y_scale_inv;  // of a quantised y: float32, but for NC_SCALING_BLOCK, whose scales are bytes
 };
 
 inline void check(int32_t status) {
@@ -94,8 +99,11 @@ inline std::string Case::describe() const {
          "->" + name(s.y_dtype) + " affine " + std::to_string(s.affine) + " rounding " +
          std::to_string(s.scale_rounding) + " offset " + std::to_string(s.gamma_offset) + " variance " +
          std::to_string(s.variance) + " compute " + std::to_string(s.compute) + " residual rounding " +
-         std::to_string(s.residual_rounding) + (residual ? " +residual" : "") + (dresidual ? " +dresidual" : "") + " " +
-         std::to_string(rows) + " x " + std::to_string(s.hidden_size);
+         std::to_string(s.residual_rounding) +
+         (isQuantized() ? " scaling " + std::to_string(s.y_scaling) + (s.y_power_of_two ? " by powers of two" : "")
+                        : "") +
+         (residual ? " +residual" : "") + (dresidual ? " +dresidual" : "") + " " + std::to_string(rows) + " x " +
+         std::to_string(s.hidden_size);
 }
 
 // Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of the
@@ -153,10 +161,12 @@ inline Data draw(const Case& c, uint64_t seed, double mean = 0.3, double spread 
   const double centre = c.spec.gamma_offset == NC_GAMMA_NONE ? 1 : 0;
   if (c.hasWeight()) d.weight = drawBits(random, c.spec.weight_dtype, n, centre, 0.3);
   if (c.hasBias()) d.bias = drawBits(random, c.spec.weight_dtype, n, 0, 0.3);
-  d.dy = drawBits(random, c.spec.y_dtype, size, 0.1, 1);
+  d.dy = drawBits(random, c.dyFormat(), size, 0.1, 1);
   if (c.dresidual) d.dresidual = drawBits(random, c.spec.x_dtype, size, 0, 1);
   d.dweight = drawBits(random, c.dweight_dtype, n, 0, 1);
   d.dbias = drawBits(random, c.dbias_dtype, n, 0, 1);
+  // Some values beyond the largest, some among the subnormals.
+  d.y_scale = c.spec.y_dtype == NC_FLOAT8_E4M3 ? 117.3f : 14321.7f;
   return d;
 }
 
@@ -245,10 +255,33 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   Tensor& out = c.residual ? place(form.residual_out, c.spec.x_dtype, own_out) : own_out;
   if (form.saves) rstd = Tensor(c.computeFormat(), 1, c.rows, c.rows, 0);
   if (form.saves && c.isLayerNorm()) mean = Tensor(c.computeFormat(), 1, c.rows, c.rows, 0);
+  Tensor y_scale, y_amax, y_scale_inv;
+  if (c.spec.y_scaling == NC_SCALING_TENSOR) {
+    y_scale = Tensor(NC_FLOAT32, 1, 1, 1, 0);
+    y_scale.fill({reference::encode(reference::format(NC_FLOAT32), d.y_scale)});
+    y_amax = Tensor(NC_FLOAT32, 1, 1, 1, 0);
+    y_amax.fill({0});
+  }
+  if (c.spec.y_scaling == NC_SCALING_ROW) y_scale_inv = Tensor(NC_FLOAT32, 1, c.rows, c.rows, 0);
+  // As bytes: nothing looks at them as FP8.
+  const int64_t blocks = c.rows * c.blocks();
+  if (c.spec.y_scaling == NC_SCALING_BLOCK) y_scale_inv = Tensor(NC_FLOAT8_E4M3, 1, blocks, blocks, form.offset);
   const std::vector<uint8_t> x_before = x.memory(), residual_before = residual.memory(),
-                             weight_before = weight.memory(), bias_before = bias.memory();
+                             weight_before = weight.memory(), bias_before = bias.memory(),
+                             y_scale_before = y_scale.memory();
   Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
+  if (form.cuda_device >= 0 && c.isQuantized()) {
+    check(nc_cuda_norm_forward_fp8(plan, c.rows, at(x), stride, at(residual), residual.present() ? stride : 0,
+                                   at(weight), at(bias), at(y), stride, at(y_scale), at(y_amax), at(y_scale_inv),
+                                   at(out), out.present() ? stride : 0, at(mean), at(rstd), 0));
+    at.bringBack();
+  } else if (c.isQuantized()) {
+    inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
+      check(nc_norm_forward_fp8(plan, c.rows, begin, end, at(x), stride, at(residual), residual.present() ? stride : 0,
+                                at(weight), at(bias), at(y), stride, at(y_scale), at(y_amax), at(y_scale_inv), at(out),
+                                out.present() ? stride : 0, at(mean), at(rstd)));
+    });
+  } else if (form.cuda_device >= 0) {
     check(nc_cuda_norm_forward(plan, c.rows, at(x), stride, at(residual), residual.present() ? stride : 0, at(weight),
                                at(bias), at(y), stride, at(out), out.present() ? stride : 0, at(mean), at(rstd), 0));
     at.bringBack();
@@ -270,7 +303,9 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   if (c.residual) result.residual_out = out.contents();
   if (mean.present()) result.mean = mean.contents();
   if (rstd.present()) result.rstd = rstd.contents();
-  for (const Tensor* t : {&x, &residual, &y, &out, &mean, &rstd}) {
+  if (y_amax.present()) result.y_amax = y_amax.contents();
+  if (y_scale_inv.present()) result.y_scale_inv = y_scale_inv.contents();
+  for (const Tensor* t : {&x, &residual, &y, &out, &mean, &rstd, &y_amax, &y_scale_inv}) {
     EXPECT_TRUE(!t->present() || t->surroundingsIntact()) << "forward wrote outside its tensors";
   }
   if (form.y != Form::kX && form.residual_out != Form::kX) expectUntouched(x, x_before, "x");
@@ -279,6 +314,7 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   }
   expectUntouched(weight, weight_before, "weight");
   expectUntouched(bias, bias_before, "bias");
+  expectUntouched(y_scale, y_scale_before, "y_scale");
 }
 
 inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t plan, Result& result) {
@@ -295,7 +331,7 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
     return t;
   };
   const int32_t dweight_mode = c.dweightMode(), dbias_mode = c.dbiasMode();
-  Tensor x = tensor(c.spec.x_dtype, c.residual ? result.residual_out : d.x), dy = tensor(c.spec.y_dtype, d.dy);
+  Tensor x = tensor(c.spec.x_dtype, c.residual ? result.residual_out : d.x), dy = tensor(c.dyFormat(), d.dy);
   Tensor dresidual, own_dx;
   if (c.dresidual) dresidual = tensor(c.spec.x_dtype, d.dresidual);
   if (c.dx && form.dx == Form::kOwn) own_dx = Tensor(c.spec.x_dtype, c.rows, n, stride, form.offset);
@@ -372,6 +408,55 @@ inline reference::Order orderOf(int64_t rows, int64_t n) {
   return {nc::lanes(n), nc::segments(n), nc::groups(rows, n), nc::row_lanes(n)};
 }
 
+// A forward's values, of the compute type, into FP8 as the case has it: row by row, from the definitions.
+inline void quantize(const Case& c, const Data& d, const std::vector<double>& values, Result& result) {
+  const nc_norm_spec& s = c.spec;
+  const int64_t n = s.hidden_size;
+  const reference::Format& target = reference::format(s.y_dtype);
+  const reference::Format& single = reference::format(NC_FLOAT32);
+  const auto largest = [&](int64_t begin, int64_t end) {
+    double amax = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const double magnitude = std::fabs(values[static_cast<size_t>(i)]);
+      if (!std::isnan(magnitude)) amax = std::max(amax, magnitude);
+    }
+    return reference::round(single, amax);
+  };
+  const auto codes = [&](int64_t begin, int64_t end, double scale) {
+    for (int64_t i = begin; i < end; ++i) {
+      double scaled = values[static_cast<size_t>(i)] * scale;
+      if (s.compute == NC_COMPUTE_FLOAT32) scaled = reference::round(single, scaled);
+      result.y.push_back(reference::encode(target, scaled));
+    }
+  };
+  if (s.y_scaling == NC_SCALING_TENSOR) {
+    codes(0, c.rows * n, d.y_scale);
+    result.y_amax = {reference::encode(single, largest(0, c.rows * n))};
+    return;
+  }
+  for (int64_t row = 0; row < c.rows; ++row) {
+    if (s.y_scaling == NC_SCALING_ROW) {
+      const double amax = largest(row * n, row * n + n);
+      double scale = 1;
+      if (amax > 0 && std::isfinite(amax)) {
+        scale = std::min(reference::round(single, target.max / amax), static_cast<double>(0x1.fffffep127f));
+        if (s.y_power_of_two) scale = std::exp2(std::floor(std::log2(scale)));
+      }
+      codes(row * n, row * n + n, scale);
+      result.y_scale_inv.push_back(reference::encode(single, 1 / scale));
+      continue;
+    }
+    for (int64_t begin = row * n; begin < row * n + n; begin += NC_SCALE_BLOCK) {
+      const int64_t end = std::min(begin + NC_SCALE_BLOCK, row * n + n);
+      const double amax = largest(begin, end);
+      int code = 0;
+      while (code < 254 && amax > std::ldexp(target.max, code - 127)) ++code;
+      codes(begin, end, std::ldexp(1.0, 127 - code));
+      result.y_scale_inv.push_back(static_cast<uint64_t>(code));
+    }
+  }
+}
+
 // What run() must give, bit for bit.
 inline Result predict(const Case& c, const Data& d) {
   const auto values = [](int32_t dtype, const Bits& bits) {
@@ -393,7 +478,7 @@ inline Result predict(const Case& c, const Data& d) {
                        values(s.x_dtype, d.residual),
                        values(s.weight_dtype, d.weight),
                        values(s.weight_dtype, d.bias),
-                       values(s.y_dtype, d.dy),
+                       values(c.dyFormat(), d.dy),
                        values(s.x_dtype, d.dresidual)};
   const auto gradient = [&](int32_t mode, int32_t dtype, const std::vector<double>& sums, const Bits& before) {
     if (mode == NC_GRADIENT_ABSENT) return Bits();
@@ -410,7 +495,11 @@ inline Result predict(const Case& c, const Data& d) {
     if (c.residual) in.x = out.residual_out;
     model.backward(in, out);
     Result result;
-    result.y = patterns(s.y_dtype, out.y);
+    if (c.isQuantized()) {
+      quantize(c, d, out.y, result);
+    } else {
+      result.y = patterns(s.y_dtype, out.y);
+    }
     result.residual_out = patterns(s.x_dtype, out.residual_out);
     if (c.isLayerNorm()) result.mean = patterns(c.computeFormat(), out.mean);
     result.rstd = patterns(c.computeFormat(), out.rstd);
@@ -420,8 +509,10 @@ inline Result predict(const Case& c, const Data& d) {
     return result;
   };
   const reference::Order order = orderOf(c.rows, s.hidden_size);
-  if (s.compute == NC_COMPUTE_FLOAT64) return evaluate(reference::Model<double>(s, order));
-  return evaluate(reference::Model<float>(s, order));
+  nc_norm_spec values_spec = s;
+  if (c.isQuantized()) values_spec.y_dtype = c.computeFormat();
+  if (s.compute == NC_COMPUTE_FLOAT64) return evaluate(reference::Model<double>(values_spec, order));
+  return evaluate(reference::Model<float>(values_spec, order));
 }
 
 // "" or the first difference.
@@ -451,6 +542,9 @@ inline ::testing::AssertionResult same(const Case& c, const Result& expected, co
     if (!text.empty()) all += "\n  " + text;
   };
   compare("y", c.spec.y_dtype, expected.y, actual.y);
+  compare("y_amax", NC_FLOAT32, expected.y_amax, actual.y_amax);
+  compare("y_scale_inv", c.spec.y_scaling == NC_SCALING_ROW ? NC_FLOAT32 : NC_FLOAT8_E4M3, expected.y_scale_inv,
+          actual.y_scale_inv);
   compare("residual_out", c.spec.x_dtype, expected.residual_out, actual.residual_out);
   compare("mean", c.computeFormat(), expected.mean, actual.mean);
   compare("rstd", c.computeFormat(), expected.rstd, actual.rstd);
