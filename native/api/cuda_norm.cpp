@@ -8,7 +8,7 @@ namespace nc {
 namespace {
 
 template <class Tensors>
-void require_reachable(const CudaPlan& cuda, const Tensors& tensors) {
+void require_all_reachable(const CudaPlan& cuda, const Tensors& tensors) {
   for (const Tensor& tensor : tensors) cuda.require_reachable(tensor);
 }
 
@@ -21,8 +21,8 @@ void backward(int64_t handle, const BackwardCall& call, const GradientCall& dwei
   for (const Tensor& gradient : columns.tensors) {
     for (const Tensor& tensor : backward.tensors) require_apart(gradient, tensor);
   }
-  require_reachable(cuda, backward.tensors);
-  require_reachable(cuda, columns.tensors);
+  require_all_reachable(cuda, backward.tensors);
+  require_all_reachable(cuda, columns.tensors);
   if (call.rows > 0) {
     if (call.dx != 0 || columns.count > 0) cuda.backward(backward.arguments, stream);
     if (columns.count > 0) cuda.columns(columns.gradients, columns.count, stream);
@@ -49,7 +49,7 @@ int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_st
     const nc::Forward f =
         nc::checked_forward(nc::plan_of(plan).spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y,
                                                      y_stride, residual_out, residual_out_stride, mean, rstd});
-    nc::require_reachable(cuda, f.tensors);
+    nc::require_all_reachable(cuda, f.tensors);
     if (rows > 0) cuda.forward(f.arguments, stream);
   });
 }
@@ -64,7 +64,7 @@ int32_t nc_cuda_norm_forward_fp8(int64_t plan, int64_t rows, int64_t x, int64_t 
                                                   {rows, x, x_stride, residual, residual_stride, weight, bias, y,
                                                    y_stride, residual_out, residual_out_stride, mean, rstd},
                                                   {y_scale, y_amax, y_scale_inv});
-    nc::require_reachable(cuda, f.tensors);
+    nc::require_all_reachable(cuda, f.tensors);
     if (rows > 0) cuda.forward(f.arguments, stream);
   });
 }

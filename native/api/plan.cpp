@@ -8,10 +8,6 @@ namespace {
 
 constexpr uint64_t kPlanMark = 0x6e6f726d636f7265ull;  // "normcore"
 
-void require_range(const char* name, int32_t value, int32_t last) {
-  if (value < 0 || value > last) fail(NC_INVALID_ARGUMENT, "%s: %d, expected 0 to %d", name, value, last);
-}
-
 DType norm_dtype(const char* name, int32_t value) {
   require_range(name, value, NC_FLOAT8_E8M0);
   if (value > NC_FLOAT16) {

@@ -61,6 +61,10 @@ void require_apart(const Tensor& output, const Tensor& other) {
   if (output.present() && other.present() && overlap(output, other)) fail_overlap(output, other, "memory of its own");
 }
 
+void require_range(const char* name, int32_t value, int32_t last) {
+  if (value < 0 || value > last) fail(NC_INVALID_ARGUMENT, "%s: %d, expected 0 to %d", name, value, last);
+}
+
 void require_within(const char* what, int64_t begin, int64_t end, int64_t limit) {
   if (begin < 0 || end < begin || end > limit) {
     fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 " to %" PRId64 ", expected a range within 0 to %" PRId64, what, begin, end,

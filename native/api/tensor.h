@@ -39,6 +39,7 @@ bool overlap(const Tensor& a, const Tensor& b);
 void require_apart_or_in_place(const Tensor& output, const Tensor& other);
 void require_apart(const Tensor& output, const Tensor& other);
 
+void require_range(const char* name, int32_t value, int32_t last);
 void require_within(const char* what, int64_t begin, int64_t end, int64_t limit);
 
 }  // namespace nc

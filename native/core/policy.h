@@ -113,5 +113,37 @@ struct Scale {
   }
 };
 
+// Rotary position embedding. Rounding: Static... or Runtime..., X: the format of x.
+template <RotaryRounding R>
+struct StaticRotaryRounding {
+  static NC_INLINE constexpr RotaryRounding rounding() { return R; }
+};
+struct RuntimeRotaryRounding {
+  RotaryRounding rotary_rounding;
+  NC_INLINE RotaryRounding rounding() const { return rotary_rounding; }
+};
+
+// A pair of elements, turned; what is stored of it is rounded to x's type. The gradient is that of the negative angle:
+// with -sin for sin every product and every sum rounds as an autograd engine's would.
+template <class Rounding, class X>
+struct Turn {
+  Rounding policy;
+  X x;
+
+  // rd(x1 * cos): of each product where they are rounded apart.
+  template <class V>
+  NC_INLINE V to_product(V v) const {
+    return policy.rounding() == RotaryRounding::input ? round_to(x, v) : v;
+  }
+  template <class V>
+  NC_INLINE V first(V x1, V x2, V cos, V sin) const {
+    return to_product(x1 * cos) - to_product(x2 * sin);
+  }
+  template <class V>
+  NC_INLINE V second(V x1, V x2, V cos, V sin) const {
+    return to_product(x2 * cos) + to_product(x1 * sin);
+  }
+};
+
 }  // namespace NC_LEVEL
 }  // namespace nc
