@@ -18,7 +18,8 @@ NC_INLINE float scale_of(float amax, DType format, int margin, bool power_of_two
   constexpr uint32_t least = 0x00800000u, most = 0x7f7fffffu;
   if (!(amax > 0.0f && bit_cast<uint32_t>(amax) <= most)) return 1.0f;
   const float shrink = bit_cast<float>(static_cast<uint32_t>(127 - margin) << 23);  // 2^-margin
-  uint32_t bits = bit_cast<uint32_t>(largest_of(format) / amax * shrink);
+  // largest * shrink is exact, so that the quotient is rounded once and overflows only if it should.
+  uint32_t bits = bit_cast<uint32_t>(largest_of(format) * shrink / amax);
   if (bits < least) bits = least;
   if (bits > most) bits = most;
   return bit_cast<float>(power_of_two ? bits & 0x7f800000u : bits);
