@@ -1,0 +1,29 @@
+// What goes before every launch: whether addresses and strides allow wide accesses, and which device is current.
+#pragma once
+
+#include <initializer_list>
+
+#include "runtime.h"
+#include "simt.cuh"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+// The multiple of a power of two that all of these numbers, addresses and strides, share.
+template <class... Numbers>
+bool all_multiples(int64_t of, Numbers... numbers) {
+  for (const int64_t number : {static_cast<int64_t>(numbers)...}) {
+    if (number % of != 0) return false;
+  }
+  return true;
+}
+inline int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
+
+template <class Parameters>
+int32_t launch_on(int32_t device, const Launch<Parameters>& l, const Parameters& p, int64_t stream) {
+  const cuda_runtime::CurrentDevice current(device);
+  return current.error() != 0 ? current.error() : launch(l, p, stream);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc
