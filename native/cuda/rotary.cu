@@ -1,9 +1,87 @@
+// Which kernel a rotary position embedding gets, and how it is launched.
 #include "elementwise.h"
-#include "simt.cuh"
+#include "launching.h"
+#include "rotary.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
-int32_t rotary_prepare(int32_t, const RotarySpec&) { return 801; }
-int32_t rotary(int32_t, const RotarySpec&, const RotaryArguments&, int64_t) { return 801; }
+namespace {
+
+using RotaryFunction = void (*)(RotaryParameters);
+
+NC_KERNEL(kRotaryThreads, 1)
+void rotary_any(const RotaryParameters p) { AnyRotaryKernel::run(p); }
+
+template <DType X, DType T>
+RotaryFunction octets_kernel(RotaryLayout layout) {
+  return layout == RotaryLayout::interleaved ? rotary_octets<X, T, RotaryLayout::interleaved>
+                                             : rotary_octets<X, T, RotaryLayout::half_split>;
+}
+
+// The kernel for whole octets; null where the pair of formats has none.
+RotaryFunction octets_kernel(const RotarySpec& s) {
+  using D = DType;
+  const auto is = [&](D x, D table) { return s.x == x && s.table == table; };
+  if (is(D::float32, D::float32)) return octets_kernel<D::float32, D::float32>(s.layout);
+  if (is(D::bfloat16, D::bfloat16)) return octets_kernel<D::bfloat16, D::bfloat16>(s.layout);
+  if (is(D::bfloat16, D::float32)) return octets_kernel<D::bfloat16, D::float32>(s.layout);
+  if (is(D::float16, D::float16)) return octets_kernel<D::float16, D::float16>(s.layout);
+  if (is(D::float16, D::float32)) return octets_kernel<D::float16, D::float32>(s.layout);
+  return nullptr;
+}
+
+// Strides are whole elements.
+Access access_of(const RotarySpec& s, const RotaryArguments& a) {
+  if (s.rotary_dim % (2 * kPacket) == 0 &&
+      all_multiples(16, at(a.x), a.x_strides.batch, a.x_strides.seq, a.x_strides.head, at(a.y), a.y_strides.batch,
+                    a.y_strides.seq, a.y_strides.head)) {
+    return Access::octets;
+  }
+  return all_multiples(bytes_of(s.x), at(a.x), at(a.y)) ? Access::elements : Access::bytes;
+}
+Access table_access_of(const RotarySpec& s, const RotaryArguments& a) {
+  if (s.rotary_dim % (2 * kPacket) == 0 && all_multiples(16, at(a.cos), at(a.sin))) return Access::octets;
+  return all_multiples(bytes_of(s.table), at(a.cos), at(a.sin)) ? Access::elements : Access::bytes;
+}
+
+// Fewer threads than this leave a device partly idle: then each takes one head.
+constexpr int64_t kManyThreads = int64_t{1} << 18;
+
+}  // namespace
+
+int32_t rotary_prepare(int32_t device, const RotarySpec& spec) {
+  const cuda_runtime::CurrentDevice current(device);
+  if (current.error() != 0) return current.error();
+  KernelFacts facts{};
+  const RotaryFunction kernel = octets_kernel(spec);
+  if (kernel != nullptr) {
+    if (const int32_t error = facts_of(kernel, &facts)) return error;
+  }
+  return facts_of(rotary_any, &facts);
+}
+
+int32_t rotary(int32_t device, const RotarySpec& spec, const RotaryArguments& a, int64_t stream) {
+  RotaryParameters p{};
+  p.spec = spec;
+  p.a = a;
+  p.access = access_of(spec, a);
+  p.table_access = table_access_of(spec, a);
+  p.turned = static_cast<int>(ceil_div(spec.rotary_dim / 2, kPacket));
+  p.copied = a.x == a.y ? 0 : static_cast<int>(ceil_div(spec.head_dim - spec.rotary_dim, kPacket));
+  const int64_t of_a_head = a.token_end * (p.turned + p.copied);
+  p.head_groups = a.heads;
+  if (of_a_head >= ceil_div(kManyThreads, a.heads)) p.head_groups = ceil_div(a.heads, heads_together(spec.x));
+  p.threads = of_a_head * p.head_groups;
+  const bool octets = p.access == Access::octets && p.table_access == Access::octets;
+  const RotaryFunction kernel = octets ? octets_kernel(spec) : nullptr;
+  Launch<RotaryParameters> l{};
+  l.kernel = kernel != nullptr ? kernel : rotary_any;
+  l.threads = kRotaryThreads;
+  l.blocks = ceil_div(p.threads, l.threads);
+  l.block_rows = 1;
+  l.cluster = 1;
+  return launch_on(device, l, p, stream);
+}
+
 }  // namespace NC_LEVEL
 }  // namespace nc
