@@ -102,6 +102,27 @@ class AllocationTest {
 
   @ParameterizedTest
   @EnumSource
+  void withFp8Outputs(Fp8Scaling scaling) {
+    for (int threads : new int[] {1, 4}) {
+      try (Norm norm =
+          NormTensors.builder(
+                  NormKind.RMS_NORM,
+                  256,
+                  BFLOAT16,
+                  BFLOAT16,
+                  Affine.WEIGHT,
+                  NormPolicy.HUGGING_FACE_LLAMA)
+              .output(DType.FLOAT8_E4M3)
+              .outputScaling(scaling)
+              .threads(threads)
+              .build()) {
+        assertNothingAllocated(norm, 4, 10_000, Set.of(Thread.currentThread()), "one range");
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource
   void inSeveralThreads(NormKind kind) {
     Set<Thread> threads = ConcurrentHashMap.newKeySet();
     threads.add(Thread.currentThread());

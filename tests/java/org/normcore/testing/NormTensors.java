@@ -10,6 +10,7 @@ import java.util.function.UnaryOperator;
 import org.normcore.Affine;
 import org.normcore.DType;
 import org.normcore.Device;
+import org.normcore.Fp8Scaling;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
 import org.normcore.LayerNorm;
@@ -57,8 +58,14 @@ public final class NormTensors implements AutoCloseable {
   public final TensorView dresidual;
   public final TensorView dweight;
   public final TensorView dbias;
+  public final TensorView yScale;
+  public final TensorView yAmax;
+  public final TensorView yScaleInv;
 
-  /** Makes the tensors of as many rows; those that the norm or the form lacks are null. */
+  /**
+   * Makes the tensors of as many rows; those that the norm or the form lacks are null. An FP8
+   * output that is scaled by one number gets 20.5 for it.
+   */
   public NormTensors(Norm norm, int rows, boolean residualForm, Layout layout, long seed) {
     this.norm = norm;
     this.rows = rows;
@@ -76,6 +83,16 @@ public final class NormTensors implements AutoCloseable {
     dresidual = residualForm ? rows(input, layout, seed + 5) : null;
     dweight = weight == null ? null : arena.tensor(layout.misalignment, 0, weightType, n);
     dbias = bias == null ? null : arena.tensor(layout.misalignment, 0, weightType, n);
+    Fp8Scaling scaling = norm.outputScaling();
+    boolean given = scaling == Fp8Scaling.TENSOR;
+    yScale = given ? arena.tensor(DType.FLOAT32, new double[] {20.5}, 1) : null;
+    yAmax = given ? arena.tensor(DType.FLOAT32, new double[] {0}, 1) : null;
+    yScaleInv =
+        scaling == Fp8Scaling.ROW
+            ? arena.tensor(DType.FLOAT32, rows, 1)
+            : scaling == Fp8Scaling.BLOCK
+                ? arena.tensor(layout.misalignment, 0, DType.FLOAT8_E8M0, rows, (n + 31) / 32)
+                : null;
   }
 
   /** Starts a norm of either kind. */
@@ -99,7 +116,12 @@ public final class NormTensors implements AutoCloseable {
   /** Returns the same for tensors that lie elsewhere. */
   public Operands operands(UnaryOperator<TensorView> at) {
     Operands operands =
-        Operands.of(at.apply(x), at.apply(y)).weight(at.apply(weight)).bias(at.apply(bias));
+        Operands.of(at.apply(x), at.apply(y))
+            .weight(at.apply(weight))
+            .bias(at.apply(bias))
+            .yScale(at.apply(yScale))
+            .yAmax(at.apply(yAmax))
+            .yScaleInv(at.apply(yScaleInv));
     return residual == null
         ? operands
         : operands.residual(at.apply(residual), at.apply(residualOut));
@@ -148,6 +170,15 @@ public final class NormTensors implements AutoCloseable {
         view.copyFrom(nothing);
       }
     }
+    if (yAmax != null) {
+      yAmax.copyFrom(new float[] {0});
+    }
+    if (yScaleInv != null) {
+      // Nothing is converted to the format of block scales, so any bytes will do.
+      long bytes = yScaleInv.elements() * yScaleInv.dtype().bytes();
+      TensorView.ofAddress(yScaleInv.address(), DType.FLOAT8_E5M2, Device.CPU, bytes)
+          .copyFrom(new double[Math.toIntExact(bytes)]);
+    }
   }
 
   /** Fails if the results are not the expected ones, bit for bit. */
@@ -159,10 +190,10 @@ public final class NormTensors implements AutoCloseable {
     }
   }
 
-  /** Returns the bytes of what does not depend on other rows: residualOut, y and dx. */
+  /** Returns the bytes of what does not depend on other rows: residualOut, y and its scales, dx. */
   public List<byte[]> rowResults(int begin, int end) {
     List<byte[]> all = new ArrayList<>();
-    for (TensorView view : new TensorView[] {residualOut, y, dx}) {
+    for (TensorView view : new TensorView[] {residualOut, y, yScaleInv, dx}) {
       if (view != null) {
         all.add(view.rows(begin, end).toBytes());
       }
@@ -173,7 +204,7 @@ public final class NormTensors implements AutoCloseable {
   /** Returns the bytes of everything that forward and backward write. */
   public List<byte[]> results() {
     List<byte[]> all = rowResults(0, rows);
-    for (TensorView view : new TensorView[] {dweight, dbias}) {
+    for (TensorView view : new TensorView[] {dweight, dbias, yAmax}) {
       if (view != null) {
         all.add(view.toBytes());
       }
