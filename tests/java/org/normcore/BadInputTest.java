@@ -213,7 +213,8 @@ class BadInputTest {
             s -> with(s, s.x, s.arena.tensor(BFLOAT16, ROWS, N)),
             "y: dtype BFLOAT16",
             "expected FLOAT32"));
-    all.add(bad("no weight", s -> s.operands().weight(null), "weight: null", "expected"));
+    all.add(
+        bad("no weight", s -> s.operands().weight((TensorView) null), "weight: null", "expected"));
     all.add(bad("no bias", s -> s.operands().bias(null), "bias: null", "expected"));
     all.add(
         bad(

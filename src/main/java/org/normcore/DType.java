@@ -77,7 +77,11 @@ public enum DType {
     }
     if (!a.isNormType() || !b.isNormType()) {
       throw new IllegalArgumentException(
-          "promote: " + a + " with " + b + "; formats of 8 bits are not promoted to others implicitly");
+          "promote: "
+              + a
+              + " with "
+              + b
+              + "; formats of 8 bits are not promoted to others implicitly");
     }
     return a == FLOAT64 || b == FLOAT64 ? FLOAT64 : FLOAT32;
   }

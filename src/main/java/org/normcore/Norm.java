@@ -261,17 +261,26 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public final Saved forward(Operands operands) {
     NormChecks.requireOperands(operands);
-    return forwardNew(
-        operands.x,
-        operands.weight,
-        operands.bias,
-        operands.y,
-        operands.residual,
-        operands.residualOut,
-        operands.yScale,
-        operands.yAmax,
-        operands.yScaleInv,
-        operands.stream);
+    TensorView weight = beginWeight(operands);
+    boolean done = false;
+    try {
+      Saved saved =
+          forwardNew(
+              operands.x,
+              weight,
+              operands.bias,
+              operands.y,
+              operands.residual,
+              operands.residualOut,
+              operands.yScale,
+              operands.yAmax,
+              operands.yScaleInv,
+              operands.stream);
+      done = true;
+      return saved;
+    } finally {
+      endWeight(operands, done);
+    }
   }
 
   /**
@@ -295,13 +304,25 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public final Saved forward(Operands operands, Saved reuse) {
     NormChecks.requireOperands(operands);
+    TensorView weight = beginWeight(operands);
+    boolean done = false;
+    try {
+      forwardReusing(operands, weight, reuse);
+      done = true;
+      return reuse;
+    } finally {
+      endWeight(operands, done);
+    }
+  }
+
+  private void forwardReusing(Operands operands, @Nullable TensorView weight, Saved reuse) {
     guard.acquire();
     try {
       TensorView x = operands.x;
       TensorView residualOut = operands.residualOut;
       long rows =
           checks.requireForward(
-              x, operands.weight, operands.bias, operands.y, operands.residual, residualOut);
+              x, weight, operands.bias, operands.y, operands.residual, residualOut);
       checks.requireScales(operands.yScale, operands.yAmax, operands.yScaleInv, rows);
       TensorView source = residualOut == null ? x : residualOut;
       NormChecks.requireSourceKept(source, operands.y);
@@ -321,7 +342,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         forwardRows(
             rows,
             x,
-            operands.weight,
+            weight,
             operands.bias,
             operands.y,
             operands.residual,
@@ -334,9 +355,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             reuse.meanAddress(),
             reuse.rstdAddress(),
             operands.stream);
-        reuse.fill(rows, source, operands.weight);
+        reuse.fill(rows, source, weight);
         untrue = false;
-        return reuse;
       } finally {
         if (untrue) {
           reuse.forget();
@@ -364,12 +384,24 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public final void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
     NormChecks.requireOperands(operands);
+    TensorView weight = beginWeight(operands);
+    boolean done = false;
+    try {
+      forwardWithStatistics(operands, weight, mean, rstd);
+      done = true;
+    } finally {
+      endWeight(operands, done);
+    }
+  }
+
+  private void forwardWithStatistics(
+      Operands operands, @Nullable TensorView weight, @Nullable TensorView mean, TensorView rstd) {
     guard.acquire();
     try {
       long rows =
           checks.requireForward(
               operands.x,
-              operands.weight,
+              weight,
               operands.bias,
               operands.y,
               operands.residual,
@@ -379,7 +411,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       forwardRows(
           rows,
           operands.x,
-          operands.weight,
+          weight,
           operands.bias,
           operands.y,
           operands.residual,
@@ -409,17 +441,24 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    */
   public final void infer(Operands operands) {
     NormChecks.requireOperands(operands);
-    inferRows(
-        operands.x,
-        operands.weight,
-        operands.bias,
-        operands.y,
-        operands.residual,
-        operands.residualOut,
-        operands.yScale,
-        operands.yAmax,
-        operands.yScaleInv,
-        operands.stream);
+    TensorView weight = beginWeight(operands);
+    boolean done = false;
+    try {
+      inferRows(
+          operands.x,
+          weight,
+          operands.bias,
+          operands.y,
+          operands.residual,
+          operands.residualOut,
+          operands.yScale,
+          operands.yAmax,
+          operands.yScaleInv,
+          operands.stream);
+      done = true;
+    } finally {
+      endWeight(operands, done);
+    }
   }
 
   /**
@@ -991,6 +1030,27 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       }
       Reference.reachabilityFence(workspace);
       frame.release();
+    }
+  }
+
+  /**
+   * The weight of a forward as a tensor; to be followed by {@link #endWeight}. An FP8 parameter is
+   * in use in between, and its values are a tensor of its own.
+   */
+  private @Nullable TensorView beginWeight(Operands operands) {
+    Fp8Parameter parameter = operands.fp8Weight;
+    if (parameter == null) {
+      return operands.weight;
+    }
+    checks.requireFp8Weight(parameter);
+    checks.requireStream(operands.stream);
+    return parameter.beginForward(
+        weight, operands.stream == null ? defaultStream : operands.stream);
+  }
+
+  private static void endWeight(Operands operands, boolean succeeded) {
+    if (operands.fp8Weight != null) {
+      operands.fp8Weight.endForward(succeeded);
     }
   }
 

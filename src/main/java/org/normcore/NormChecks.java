@@ -163,13 +163,19 @@ final class NormChecks {
       requireTensor(argument, view, weight);
       requireNormalizedShape(argument, view);
     } else if (view != null) {
-      throw new IllegalArgumentException(
-          argument
-              + ": given as "
-              + view
-              + ", but the norm has none; its affine form is "
-              + affine);
+      throw given(argument, view);
     }
+  }
+
+  /** Checks an FP8 parameter before its values are asked for in the weight's dtype. */
+  void requireFp8Weight(Fp8Parameter parameter) {
+    if (!affine.hasWeight()) {
+      throw given("weight", parameter);
+    }
+    if (!parameter.hasShape(normalizedShape)) {
+      throw wrongShape("weight", parameter.shape(), "[");
+    }
+    requireDevice("weight", parameter.device());
   }
 
   void requireGradient(
@@ -327,7 +333,16 @@ final class NormChecks {
         argument + ": overlaps " + other + "; expected memory of its own");
   }
 
+  private IllegalArgumentException given(String argument, Object given) {
+    return new IllegalArgumentException(
+        argument + ": given as " + given + ", but the norm has none; its affine form is " + affine);
+  }
+
   private IllegalArgumentException wrongShape(String argument, TensorView view, String prefix) {
+    return wrongShape(argument, view.shape(), prefix);
+  }
+
+  private IllegalArgumentException wrongShape(String argument, long[] actual, String prefix) {
     String shape = Arrays.toString(normalizedShape);
     return new IllegalArgumentException(
         argument
@@ -337,7 +352,7 @@ final class NormChecks {
             + prefix
             + shape.substring(1)
             + ", got "
-            + Arrays.toString(view.shape()));
+            + Arrays.toString(actual));
   }
 
   private static IllegalArgumentException gaps(String argument, TensorView view) {

@@ -12,6 +12,7 @@ public final class Operands {
   final TensorView x;
   final TensorView y;
   final @Nullable TensorView weight;
+  final @Nullable Fp8Parameter fp8Weight;
   final @Nullable TensorView bias;
   final @Nullable TensorView residual;
   final @Nullable TensorView residualOut;
@@ -24,6 +25,7 @@ public final class Operands {
       TensorView x,
       TensorView y,
       @Nullable TensorView weight,
+      @Nullable Fp8Parameter fp8Weight,
       @Nullable TensorView bias,
       @Nullable TensorView residual,
       @Nullable TensorView residualOut,
@@ -34,6 +36,7 @@ public final class Operands {
     this.x = x;
     this.y = y;
     this.weight = weight;
+    this.fp8Weight = fp8Weight;
     this.bias = bias;
     this.residual = residual;
     this.residualOut = residualOut;
@@ -62,6 +65,7 @@ public final class Operands {
         null,
         null,
         null,
+        null,
         null);
   }
 
@@ -71,7 +75,19 @@ public final class Operands {
    */
   public Operands weight(@Nullable TensorView weight) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, null, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+  }
+
+  /**
+   * Returns these operands with an FP8 parameter as the weight, of shape {@code [normalizedShape]}
+   * on the norm's device; null for none. The norm computes with its values in the norm's weight
+   * dtype, which is not float64: the copy that {@link Fp8Parameter#dequantized} gives, made by the
+   * first call, in the call's stream. A call that succeeds {@linkplain Fp8Parameter#markForward()
+   * marks} the parameter's first forward. It must not be updated before the backward has run.
+   */
+  public Operands weight(@Nullable Fp8Parameter weight) {
+    return new Operands(
+        x, y, null, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -80,7 +96,7 @@ public final class Operands {
    */
   public Operands bias(@Nullable TensorView bias) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -95,6 +111,7 @@ public final class Operands {
         x,
         y,
         weight,
+        fp8Weight,
         bias,
         TensorView.required("residual", residual),
         TensorView.required("residualOut", residualOut),
@@ -112,7 +129,7 @@ public final class Operands {
    */
   public Operands yScale(@Nullable TensorView yScale) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -123,7 +140,7 @@ public final class Operands {
    */
   public Operands yAmax(@Nullable TensorView yAmax) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -134,7 +151,7 @@ public final class Operands {
    */
   public Operands yScaleInv(@Nullable TensorView yScaleInv) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
@@ -144,7 +161,7 @@ public final class Operands {
    */
   public Operands stream(@Nullable CudaStream stream) {
     return new Operands(
-        x, y, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, weight, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /** Returns the input. */
@@ -157,9 +174,14 @@ public final class Operands {
     return y;
   }
 
-  /** Returns the weight, or null. */
+  /** Returns the weight, or null; null too if that is an FP8 parameter. */
   public @Nullable TensorView weight() {
     return weight;
+  }
+
+  /** Returns the FP8 parameter that is the weight, or null. */
+  public @Nullable Fp8Parameter fp8Weight() {
+    return fp8Weight;
   }
 
   /** Returns the bias, or null. */
@@ -205,6 +227,7 @@ public final class Operands {
         + ", y="
         + y
         + (weight == null ? "" : ", weight=" + weight)
+        + (fp8Weight == null ? "" : ", weight=" + fp8Weight)
         + (bias == null ? "" : ", bias=" + bias)
         + (residual == null ? "" : ", residual=" + residual + ", residualOut=" + residualOut)
         + (yScale == null ? "" : ", yScale=" + yScale)

@@ -14,7 +14,8 @@ import org.normcore.internal.UseGuard;
  * all views of it have become unreachable. {@code close()} is refused while a call works on the
  * memory; calls on a view of closed memory are refused.
  */
-public abstract sealed class OwnedMemory implements AutoCloseable permits NativeBuffer, CudaBuffer {
+public abstract sealed class OwnedMemory implements AutoCloseable
+    permits NativeBuffer, CudaBuffer, KeptMemory {
   private final String name;
   private final UseGuard guard;
   private final Device device;
@@ -95,6 +96,19 @@ public abstract sealed class OwnedMemory implements AutoCloseable permits Native
   @Override
   public final void close() {
     if (guard.close()) {
+      cleanable.clean();
+    }
+  }
+
+  /** Frees the memory by whoever has the only use of it, which ends with that. */
+  final void closeExclusive() {
+    guard.closeExclusive();
+    cleanable.clean();
+  }
+
+  /** Refuses every further use, waits until there is none, and frees the memory. */
+  final void closeWhenUnused() {
+    if (guard.closeWhenUnused()) {
       cleanable.clean();
     }
   }

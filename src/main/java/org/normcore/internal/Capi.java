@@ -330,6 +330,15 @@ public final class Capi {
     check(normcore.nc_free(address));
   }
 
+  /**
+   * Returns the bytes of host memory that have been allocated and not freed, page-locked ones
+   * included.
+   */
+  public static long allocatedBytes() {
+    NativeLibrary.ensureLoaded();
+    return normcore.nc_allocated_bytes();
+  }
+
   /** Throws what a status calls for, with the calling thread's message. */
   public static void check(int status) {
     if (status != normcore.NC_OK) {

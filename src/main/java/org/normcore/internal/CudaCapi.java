@@ -66,6 +66,19 @@ public final class CudaCapi {
     Capi.check(normcore.nc_cuda_free(device, address));
   }
 
+  /** Returns the address of new host memory that is page-locked for all devices. */
+  public static long allocateHost(long bytes) {
+    NativeLibrary.ensureLoaded();
+    long[] address = new long[1];
+    Capi.check(normcore.nc_cuda_host_allocate(bytes, address));
+    return address[0];
+  }
+
+  /** Frees page-locked host memory. */
+  public static void freeHost(long address) {
+    Capi.check(normcore.nc_cuda_host_free(address));
+  }
+
   /** Copies bytes between any two of host memory and devices. */
   public static void copy(int device, long target, long source, long bytes, long stream) {
     NativeLibrary.ensureLoaded();

@@ -48,6 +48,13 @@ public final class Memory {
     }
   }
 
+  /** Copies bytes as they are, between blocks that do not overlap. */
+  public static void copy(long target, long source, long bytes) {
+    if (bytes > 0) {
+      Pointer.memcpy(new Block(target, bytes), new Block(source, bytes), bytes);
+    }
+  }
+
   private record Hold(Object object) implements Runnable {
     @Override
     public void run() {}

@@ -1,0 +1,192 @@
+package org.normcore;
+
+import static com.google.common.base.Preconditions.checkArgument;
+
+import java.util.Objects;
+
+/**
+ * How an {@link Fp8Parameter} is quantised, and what becomes of its initial value. Immutable.
+ *
+ * <pre>{@code
+ * Fp8Spec spec = Fp8Spec.builder(DType.FLOAT8_E4M3)
+ *     .initialValue(InitialValue.KEEP_UNTIL_FIRST_FORWARD).build();
+ * }</pre>
+ *
+ * @param format {@link DType#FLOAT8_E4M3} or {@link DType#FLOAT8_E5M2}
+ * @param recipe where the scale comes from
+ * @param margin by how many powers of two the scale is smaller than it could be, 0 to {@value
+ *     #MAX_MARGIN}; 0 with a given scale and with MXFP8, which have no use for it
+ * @param powerOfTwo whether the scale is rounded down to a power of two; false with a given scale,
+ *     and with MXFP8, whose scales are powers of two anyway
+ * @param givenScale the scale of {@link Fp8Recipe#GIVEN}; NaN with all others
+ * @param historyLength how many amaxes {@link Fp8Recipe#DELAYED} remembers, 1 to {@value
+ *     #MAX_HISTORY_LENGTH}; 0 with all others
+ * @param initialValue what becomes of the values that are quantised
+ */
+public record Fp8Spec(
+    DType format,
+    Fp8Recipe recipe,
+    int margin,
+    boolean powerOfTwo,
+    float givenScale,
+    int historyLength,
+    InitialValue initialValue) {
+  /** The largest margin. */
+  public static final int MAX_MARGIN = 64;
+
+  /** The longest history of amaxes. */
+  public static final int MAX_HISTORY_LENGTH = 1 << 16;
+
+  /**
+   * Checks that all goes together.
+   *
+   * @throws IllegalArgumentException if a number is out of its range, the format is not an FP8
+   *     format, or something is set that the recipe has no use for
+   */
+  public Fp8Spec {
+    checkArgument(
+        Objects.requireNonNull(format, "format").isFp8(),
+        "format: %s; expected FLOAT8_E4M3 or FLOAT8_E5M2",
+        format);
+    Objects.requireNonNull(recipe, "recipe");
+    Objects.requireNonNull(initialValue, "initialValue");
+    checkArgument(
+        margin >= 0 && margin <= MAX_MARGIN, "margin: %s; expected 0 to %s", margin, MAX_MARGIN);
+    boolean computed = recipe == Fp8Recipe.CURRENT || recipe == Fp8Recipe.DELAYED;
+    checkArgument(
+        computed || margin == 0,
+        "margin: %s with %s; expected 0, as no scale is made of an amax",
+        margin,
+        recipe);
+    checkArgument(
+        computed || !powerOfTwo,
+        "powerOfTwo: true with %s; expected false, as no scale is made of an amax",
+        recipe);
+    if (recipe == Fp8Recipe.GIVEN) {
+      checkArgument(
+          givenScale >= Float.MIN_NORMAL && givenScale <= Float.MAX_VALUE,
+          "givenScale: %s; expected a positive, normal float32 number",
+          givenScale);
+    } else {
+      checkArgument(
+          Float.isNaN(givenScale),
+          "givenScale: %s with %s; expected NaN, as no scale is given",
+          givenScale,
+          recipe);
+    }
+    if (recipe == Fp8Recipe.DELAYED) {
+      checkArgument(
+          historyLength >= 1 && historyLength <= MAX_HISTORY_LENGTH,
+          "historyLength: %s; expected 1 to %s",
+          historyLength,
+          MAX_HISTORY_LENGTH);
+    } else {
+      checkArgument(
+          historyLength == 0,
+          "historyLength: %s with %s; expected 0, as there is no history",
+          historyLength,
+          recipe);
+    }
+  }
+
+  /**
+   * Starts a spec with {@link Fp8Recipe#CURRENT}, no margin, the exact scale, and nothing kept.
+   *
+   * @param format {@link DType#FLOAT8_E4M3} or {@link DType#FLOAT8_E5M2}
+   */
+  public static Builder builder(DType format) {
+    return new Builder(format);
+  }
+
+  /** Returns a builder that starts from this spec. */
+  public Builder toBuilder() {
+    Builder builder = new Builder(format);
+    builder.recipe = recipe;
+    builder.margin = margin;
+    builder.powerOfTwo = powerOfTwo;
+    builder.givenScale = givenScale;
+    builder.historyLength = historyLength;
+    builder.initialValue = initialValue;
+    return builder;
+  }
+
+  /** Returns whether there is one scale for all, or one for each block. */
+  public Fp8Scaling scaling() {
+    return recipe.scaling();
+  }
+
+  /** Builds an {@link Fp8Spec}. Not for use by several threads at once. */
+  public static final class Builder {
+    private final DType format;
+    private Fp8Recipe recipe = Fp8Recipe.CURRENT;
+    private int margin;
+    private boolean powerOfTwo;
+    private float givenScale = Float.NaN;
+    private int historyLength;
+    private InitialValue initialValue = InitialValue.DISCARD;
+
+    private Builder(DType format) {
+      this.format = Objects.requireNonNull(format, "format");
+    }
+
+    private Builder recipe(Fp8Recipe recipe, float givenScale, int historyLength) {
+      this.recipe = recipe;
+      this.givenScale = givenScale;
+      this.historyLength = historyLength;
+      return this;
+    }
+
+    /** Takes the scale from the data's own amax, {@link Fp8Recipe#CURRENT}. */
+    public Builder currentScaling() {
+      return recipe(Fp8Recipe.CURRENT, Float.NaN, 0);
+    }
+
+    /** Takes the scale from the amaxes of the last quantisations, {@link Fp8Recipe#DELAYED}. */
+    public Builder delayedScaling(int historyLength) {
+      return recipe(Fp8Recipe.DELAYED, Float.NaN, historyLength);
+    }
+
+    /** Takes the given scale, by which values are multiplied, {@link Fp8Recipe#GIVEN}. */
+    public Builder givenScale(float scale) {
+      return recipe(Fp8Recipe.GIVEN, scale, 0);
+    }
+
+    /** Takes one power of two for each block of 32, {@link Fp8Recipe#MXFP8}. */
+    public Builder mxfp8() {
+      return recipe(Fp8Recipe.MXFP8, Float.NaN, 0);
+    }
+
+    /**
+     * Makes the scale smaller by as many powers of two, as room for larger values. 0 if not set.
+     */
+    public Builder margin(int margin) {
+      this.margin = margin;
+      return this;
+    }
+
+    /** Sets whether the scale is rounded down to a power of two. It is exact if not set. */
+    public Builder powerOfTwo(boolean powerOfTwo) {
+      this.powerOfTwo = powerOfTwo;
+      return this;
+    }
+
+    /**
+     * Sets what becomes of the values that are quantised. {@link InitialValue#DISCARD} if not set.
+     */
+    public Builder initialValue(InitialValue initialValue) {
+      this.initialValue = Objects.requireNonNull(initialValue, "initialValue");
+      return this;
+    }
+
+    /**
+     * Returns the spec.
+     *
+     * @throws IllegalArgumentException if a number is out of its range, the format is not an FP8
+     *     format, or something is set that the recipe has no use for
+     */
+    public Fp8Spec build() {
+      return new Fp8Spec(
+          format, recipe, margin, powerOfTwo, givenScale, historyLength, initialValue);
+    }
+  }
+}

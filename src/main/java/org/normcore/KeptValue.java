@@ -1,0 +1,120 @@
+package org.normcore;
+
+import org.jspecify.annotations.Nullable;
+import org.normcore.internal.CudaCapi;
+import org.normcore.internal.Memory;
+
+/**
+ * The initial value of an FP8 parameter, as long as it is kept. Any number of threads may read it
+ * while another one clears it: the first to clear it refuses every further use of its memory, waits
+ * for those in progress, and frees it.
+ */
+final class KeptValue {
+  private static final String HINT =
+      "; expected one that is kept, see InitialValue and Fp8Spec.initialValue";
+
+  private record Kept(KeptMemory memory, TensorView view, boolean isPageLocked) {}
+
+  private final InitialValue mode;
+  private volatile @Nullable Kept kept;
+
+  /** Why it is not there, null if it is. Set once, before the memory is freed. */
+  private volatile @Nullable String absence;
+
+  /** Keeps a copy of a tensor's bits, as the mode says. A stream's copy is done on return. */
+  KeptValue(InitialValue mode, TensorView source, boolean pageLocked, @Nullable CudaStream stream) {
+    this.mode = mode;
+    if (mode == InitialValue.DISCARD) {
+      this.absence = "it was not kept, as InitialValue.DISCARD says";
+      return;
+    }
+    DType dtype = source.dtype();
+    KeptMemory memory = KeptMemory.allocate(source.elements() * dtype.bytes(), pageLocked);
+    boolean done = false;
+    try {
+      long rowBytes = source.rank() == 0 ? dtype.bytes() : source.size(-1) * dtype.bytes();
+      long strideBytes = source.rowStride() * dtype.bytes();
+      boolean whole = source.isContiguous();
+      long run = whole ? memory.bytes() : rowBytes;
+      for (long at = 0, row = 0; at < memory.bytes(); at += run, row++) {
+        long from = source.address() + row * strideBytes;
+        if (source.device().isCpu()) {
+          Memory.copy(memory.address() + at, from, run);
+        } else {
+          CudaCapi.copy(source.device().index(), memory.address() + at, from, run, stream.handle());
+        }
+      }
+      if (!source.device().isCpu()) {
+        stream.synchronize();
+      }
+      this.kept = new Kept(memory, memory.view(dtype, source.shape()), pageLocked);
+      done = true;
+    } finally {
+      if (!done) {
+        memory.close();
+      }
+    }
+  }
+
+  InitialValue mode() {
+    return mode;
+  }
+
+  boolean isKept() {
+    return absence == null;
+  }
+
+  /** The value. Throws IllegalStateException, with the reason, if it is no longer there. */
+  TensorView view() {
+    Kept present = kept;
+    String reason = absence;
+    if (reason != null || present == null) {
+      throw new IllegalStateException("initialValue: " + reason + HINT);
+    }
+    return present.view;
+  }
+
+  /** The value in use by the caller, until {@link #release}; null if it is no longer there. */
+  @Nullable TensorView tryAcquire() {
+    Kept present = kept;
+    return present != null && present.memory.guard().tryAcquire() ? present.view : null;
+  }
+
+  static void release(TensorView acquired) {
+    acquired.release(true);
+  }
+
+  /** Frees the memory, for whatever reason is given first. */
+  void clear(String reason) {
+    if (kept == null) {
+      return;
+    }
+    synchronized (this) {
+      Kept present = kept;
+      if (present != null) {
+        absence = reason;
+        present.memory.closeWhenUnused();
+        kept = null;
+      }
+    }
+  }
+
+  void markForward() {
+    if (mode == InitialValue.KEEP_UNTIL_FIRST_FORWARD) {
+      clear("it was kept until the first forward, which has been");
+    }
+  }
+
+  /** Sees to it that the memory is page-locked, in other memory if it was not. */
+  synchronized void lockPages() {
+    Kept present = kept;
+    if (present == null || present.isPageLocked) {
+      return;
+    }
+    KeptMemory locked = KeptMemory.allocate(present.memory.bytes(), true);
+    Memory.copy(locked.address(), present.memory.address(), present.memory.bytes());
+    TensorView view = present.view;
+    kept = new Kept(locked, locked.view(view.dtype(), view.shape()), true);
+    present.memory.closeWhenUnused();
+  }
+}
