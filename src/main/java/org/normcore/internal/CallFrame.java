@@ -17,6 +17,9 @@ public final class CallFrame {
   /** The arguments of a backward's second step. */
   public final ColumnsCall columns = new ColumnsCall();
 
+  /** The arguments of a rotation. */
+  public final RotaryCall rotary = new RotaryCall();
+
   private final FramePool pool;
   private final @Nullable Crew crew;
   private final int threads;

@@ -1,0 +1,742 @@
+package org.normcore;
+
+import static com.google.common.base.Preconditions.checkArgument;
+import static com.google.common.base.Preconditions.checkState;
+
+import java.lang.ref.Cleaner;
+import java.lang.ref.Reference;
+import java.util.Arrays;
+import java.util.Objects;
+import java.util.concurrent.Executor;
+import java.util.concurrent.ForkJoinPool;
+import org.jspecify.annotations.Nullable;
+import org.normcore.internal.CallFrame;
+import org.normcore.internal.Capi;
+import org.normcore.internal.FramePool;
+import org.normcore.internal.Memory;
+import org.normcore.internal.RotaryCapi;
+import org.normcore.internal.UseGuard;
+
+/**
+ * Rotary position embedding, forward and backward: turns queries and keys by the angles of a {@link
+ * RotaryTable}.
+ *
+ * <p>Per head and pair {@code (x1, x2)}, with the cosine and sine of the token's position: {@code
+ * y1 = x1*cos - x2*sin}, {@code y2 = x2*cos + x1*sin}, rounded as {@link RotaryRounding} says.
+ * {@link RotaryLayout} says which elements are a pair. Elements of the head beyond {@code
+ * rotaryDim} are copied. Backward is the transpose, the turn by the negative angle, with the same
+ * roundings: {@code dx1 = dy1*cos + dy2*sin}, {@code dx2 = dy2*cos - dy1*sin}.
+ *
+ * <pre>{@code
+ * Rotary rotary = Rotary.builder(spec).dtype(BFLOAT16).tableDType(BFLOAT16)
+ *     .layout(RotaryLayout.HALF_SPLIT).rounding(RotaryRounding.INPUT).build();
+ * rotary.forward(table, q, qOut, k, kOut);
+ * rotary.backward(table, dqOut, dq, dkOut, dk);
+ * }</pre>
+ *
+ * <p><b>Shapes and dtypes.</b> Heads are {@link HeadsView}s of {@code [batch, seq, heads, headDim]}
+ * in any strides; input and output have one shape. Queries and keys may differ in their number of
+ * heads, nothing else. All are of one dtype, FLOAT32, BFLOAT16 or FLOAT16; the table's, of the same
+ * choice, may be another. The table has {@code seq} positions, or {@code [batch, seq]}.
+ *
+ * <p><b>Results.</b> The bits do not depend on the device, the vector level, the number of threads,
+ * strides, alignment or run.
+ *
+ * <p><b>Memory and threads.</b> Immutable; may be used by any number of threads at once. On the CPU
+ * a call runs in the calling thread and, if it is large enough, in tasks given to the executor; it
+ * returns when all of it is done. After the first calls nothing is allocated. An output may be its
+ * input, in place. Otherwise an output must have no element in common with anything else of the
+ * call; memory may be interleaved, as that of parts of one tensor is.
+ *
+ * <p><b>CUDA devices.</b> A call puts its work into the given stream, the device's default stream
+ * if there is none, and returns; it can be captured into a CUDA graph. Until the stream has done
+ * the work, heads and table must stay valid. Otherwise as {@link Norm} says.
+ *
+ * <p><b>Errors.</b> A call that refuses its arguments has written nothing; the message names the
+ * argument, its value and what was expected. What the executor throws is passed on when nothing
+ * runs any more, and by then part of the outputs may have been written.
+ *
+ * <p>Source of the formula: Su et al., "RoFormer: Enhanced Transformer with Rotary Position
+ * Embedding" (2021); of {@link RotaryRounding#INPUT}: {@code apply_rotary_pos_emb} of Hugging Face
+ * transformers.
+ */
+public final class Rotary implements AutoCloseable {
+  private final int headDim;
+  private final int rotaryDim;
+  private final DType dtype;
+  private final DType tableDType;
+  private final RotaryLayout layout;
+  private final RotaryRounding rounding;
+  private final VectorLevel vectorLevel;
+  private final Device device;
+  private final @Nullable CudaStream defaultStream;
+
+  private final UseGuard guard = new UseGuard("Rotary");
+  private final long plan;
+  private final Cleaner.Cleanable cleanable;
+  private final FramePool frames;
+
+  private Rotary(Builder builder) {
+    this.headDim = builder.headDim;
+    this.rotaryDim = builder.rotaryDim;
+    this.dtype = Objects.requireNonNull(builder.dtype);
+    this.tableDType = Objects.requireNonNull(builder.tableDType);
+    this.layout = Objects.requireNonNull(builder.layout);
+    this.rounding = Objects.requireNonNull(builder.rounding);
+    this.vectorLevel = builder.vectorLevel;
+    this.device = builder.device;
+    boolean onCpu = device.isCpu();
+    if (!onCpu) {
+      Cuda.requireDevice("device", device);
+    }
+    this.defaultStream = onCpu ? null : CudaStream.ofDefault(device);
+    this.frames = new FramePool(onCpu ? builder.threads : 1, builder.executor);
+    this.plan =
+        RotaryCapi.createPlan(
+            dtype.code(),
+            tableDType.code(),
+            layout.ordinal(),
+            rounding.ordinal(),
+            headDim,
+            rotaryDim,
+            onCpu ? vectorLevel.ordinal() : VectorLevel.BEST.ordinal(),
+            onCpu ? Capi.DEVICE_CPU : Capi.DEVICE_CUDA,
+            device.index());
+    this.cleanable = Memory.CLEANER.register(this, new DestroyPlan(plan));
+  }
+
+  /**
+   * Starts an op for heads of the given size, which turn as a whole. Dtypes, layout and rounding
+   * must be set before {@code build()}.
+   *
+   * @throws IllegalArgumentException if the size is not within 2 to {@link RotarySpec#MAX_HEAD_DIM}
+   */
+  public static Builder builder(int headDim) {
+    return new Builder(headDim, headDim);
+  }
+
+  /** Starts an op for heads of which as much turns as the spec says. */
+  public static Builder builder(RotarySpec spec) {
+    return new Builder(spec.headDim(), spec.rotaryDim());
+  }
+
+  /** Returns the number of elements of a head. */
+  public int headDim() {
+    return headDim;
+  }
+
+  /** Returns how many of a head's first elements turn. */
+  public int rotaryDim() {
+    return rotaryDim;
+  }
+
+  /** Returns the dtype of heads. */
+  public DType dtype() {
+    return dtype;
+  }
+
+  /** Returns the dtype of tables. */
+  public DType tableDType() {
+    return tableDType;
+  }
+
+  /** Returns which elements turn together. */
+  public RotaryLayout layout() {
+    return layout;
+  }
+
+  /** Returns where it rounds. */
+  public RotaryRounding rounding() {
+    return rounding;
+  }
+
+  /** Returns the vector level it was built with, which only the CPU uses. */
+  public VectorLevel vectorLevel() {
+    return vectorLevel;
+  }
+
+  /** Returns where it runs, and where heads and tables are. */
+  public Device device() {
+    return device;
+  }
+
+  /**
+   * Turns {@code x} into {@code y}. Allocates nothing.
+   *
+   * @param y the output; may be {@code x} itself
+   * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
+   *     device, or {@code y} overlaps {@code x} without being it, or itself
+   * @throws IllegalStateException if the op is closed
+   */
+  public void forward(RotaryTable table, HeadsView x, HeadsView y) {
+    turn(false, table, "x", x, "y", y, "", null, "", null, null);
+  }
+
+  /**
+   * Turns {@code x} into {@code y}, in a stream.
+   *
+   * @param stream a stream of the op's device; null for its default stream and on the CPU
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView)}, or if
+   *     the stream is closed, of another device or given on the CPU
+   * @throws IllegalStateException if the op is closed
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   */
+  public void forward(RotaryTable table, HeadsView x, HeadsView y, @Nullable CudaStream stream) {
+    turn(false, table, "x", x, "y", y, "", null, "", null, stream);
+  }
+
+  /**
+   * Turns queries and keys. Allocates nothing. Nothing is written before all are checked.
+   *
+   * @param qOut may be {@code q} itself
+   * @param kOut may be {@code k} itself
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView)}
+   * @throws IllegalStateException if the op is closed
+   */
+  public void forward(RotaryTable table, HeadsView q, HeadsView qOut, HeadsView k, HeadsView kOut) {
+    forward(table, q, qOut, k, kOut, null);
+  }
+
+  /**
+   * Turns queries and keys, in a stream.
+   *
+   * @param stream a stream of the op's device; null for its default stream and on the CPU
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
+   *     CudaStream)}
+   * @throws IllegalStateException if the op is closed
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   */
+  public void forward(
+      RotaryTable table,
+      HeadsView q,
+      HeadsView qOut,
+      HeadsView k,
+      HeadsView kOut,
+      @Nullable CudaStream stream) {
+    HeadsView key = required("k", k);
+    HeadsView keyOut = required("kOut", kOut);
+    turn(false, table, "q", q, "qOut", qOut, "k", key, "kOut", keyOut, stream);
+  }
+
+  /**
+   * Turns the gradient of the output into that of the input. Allocates nothing.
+   *
+   * @param dy the gradient of {@code y}
+   * @param dx the gradient of {@code x}; may be {@code dy} itself
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView)}
+   * @throws IllegalStateException if the op is closed
+   */
+  public void backward(RotaryTable table, HeadsView dy, HeadsView dx) {
+    turn(true, table, "dy", dy, "dx", dx, "", null, "", null, null);
+  }
+
+  /**
+   * Turns the gradient of the output into that of the input, in a stream.
+   *
+   * @param stream a stream of the op's device; null for its default stream and on the CPU
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
+   *     CudaStream)}
+   * @throws IllegalStateException if the op is closed
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   */
+  public void backward(RotaryTable table, HeadsView dy, HeadsView dx, @Nullable CudaStream stream) {
+    turn(true, table, "dy", dy, "dx", dx, "", null, "", null, stream);
+  }
+
+  /**
+   * Turns the gradients of the turned queries and keys into those of queries and keys. Allocates
+   * nothing. Nothing is written before all are checked.
+   *
+   * @param dq may be {@code dqOut} itself
+   * @param dk may be {@code dkOut} itself
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView)}
+   * @throws IllegalStateException if the op is closed
+   */
+  public void backward(
+      RotaryTable table, HeadsView dqOut, HeadsView dq, HeadsView dkOut, HeadsView dk) {
+    backward(table, dqOut, dq, dkOut, dk, null);
+  }
+
+  /**
+   * Turns the gradients of the turned queries and keys, in a stream.
+   *
+   * @param stream a stream of the op's device; null for its default stream and on the CPU
+   * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
+   *     CudaStream)}
+   * @throws IllegalStateException if the op is closed
+   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   */
+  public void backward(
+      RotaryTable table,
+      HeadsView dqOut,
+      HeadsView dq,
+      HeadsView dkOut,
+      HeadsView dk,
+      @Nullable CudaStream stream) {
+    HeadsView keyOut = required("dkOut", dkOut);
+    HeadsView key = required("dk", dk);
+    turn(true, table, "dqOut", dqOut, "dq", dq, "dkOut", keyOut, "dk", key, stream);
+  }
+
+  /**
+   * Frees the native plan. Does nothing if that has been done. Every further call is refused.
+   *
+   * @throws IllegalStateException if a call is in progress
+   */
+  @Override
+  public void close() {
+    if (guard.close()) {
+      cleanable.clean();
+    }
+  }
+
+  /** Returns what it was built with. */
+  @Override
+  public String toString() {
+    return "Rotary(headDim="
+        + headDim
+        + ", rotaryDim="
+        + rotaryDim
+        + ", dtype="
+        + dtype
+        + ", tableDType="
+        + tableDType
+        + ", layout="
+        + layout
+        + ", rounding="
+        + rounding
+        + (device.isCpu() ? "" : ", device=" + device)
+        + (guard.isOpen() ? ")" : ", closed)");
+  }
+
+  /** Turns one tensor, or two if there is a second one. */
+  private void turn(
+      boolean backward,
+      RotaryTable table,
+      String xName,
+      HeadsView x,
+      String yName,
+      HeadsView y,
+      String kName,
+      @Nullable HeadsView k,
+      String kOutName,
+      @Nullable HeadsView kOut,
+      @Nullable CudaStream given) {
+    guard.acquire();
+    try {
+      requireHeads(xName, x, yName, y);
+      requireTable(table, xName, x);
+      if (k != null && kOut != null) {
+        requireHeads(kName, k, kOutName, kOut);
+        if (k.batch() != x.batch() || k.seq() != x.seq()) {
+          throw new IllegalArgumentException(
+              kName
+                  + ": "
+                  + k
+                  + "; expected batch "
+                  + x.batch()
+                  + " and seq "
+                  + x.seq()
+                  + ", as "
+                  + xName
+                  + " has");
+        }
+        requireApart(yName, y, kName, k);
+        requireApart(yName, y, kOutName, kOut);
+        requireApart(kOutName, kOut, xName, x);
+      }
+      requireStream(given);
+      CudaStream stream = given == null ? defaultStream : given;
+      TensorView cos = table.cosOrClosed();
+      TensorView sin = table.sinOrClosed();
+      int held = 0;
+      try {
+        held |= cos.acquire("table") ? 1 : 0;
+        held |= x.acquire(xName) ? 1 << 1 : 0;
+        held |= y.acquire(yName) ? 1 << 2 : 0;
+        held |= k != null && k.acquire(kName) ? 1 << 3 : 0;
+        held |= kOut != null && kOut.acquire(kOutName) ? 1 << 4 : 0;
+        if (stream != null) {
+          stream.acquire();
+          held |= 1 << 5;
+        }
+        requireApartFromTable(table, cos, sin, yName, y);
+        if (kOut != null) {
+          requireApartFromTable(table, cos, sin, kOutName, kOut);
+        }
+        apply(backward, table.batchRows(), cos, sin, x, y, stream);
+        if (k != null && kOut != null) {
+          apply(backward, table.batchRows(), cos, sin, k, kOut, stream);
+        }
+      } finally {
+        cos.release((held & 1) != 0);
+        x.release((held & 1 << 1) != 0);
+        y.release((held & 1 << 2) != 0);
+        if (k != null) {
+          k.release((held & 1 << 3) != 0);
+        }
+        if (kOut != null) {
+          kOut.release((held & 1 << 4) != 0);
+        }
+        if (stream != null && (held & 1 << 5) != 0) {
+          stream.release();
+        }
+        Reference.reachabilityFence(table);
+        Reference.reachabilityFence(x);
+        Reference.reachabilityFence(y);
+        Reference.reachabilityFence(k);
+        Reference.reachabilityFence(kOut);
+        Reference.reachabilityFence(stream);
+      }
+    } finally {
+      guard.release();
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private void apply(
+      boolean backward,
+      long tableBatchRows,
+      TensorView cos,
+      TensorView sin,
+      HeadsView x,
+      HeadsView y,
+      @Nullable CudaStream stream) {
+    if (x.isEmpty()) {
+      return;
+    }
+    if (stream != null) {
+      Capi.check(
+          RotaryCapi.cudaApply(
+              plan,
+              backward,
+              x.batch(),
+              x.seq(),
+              x.heads(),
+              x.address(),
+              x.batchStride(),
+              x.seqStride(),
+              x.headStride(),
+              cos.address(),
+              sin.address(),
+              tableBatchRows,
+              y.address(),
+              y.batchStride(),
+              y.seqStride(),
+              y.headStride(),
+              stream.handle()));
+      return;
+    }
+    long tokens = x.batch() * x.seq();
+    long bytes = tokens * x.heads() * headDim * 2 * dtype.bytes();
+    CallFrame frame = frames.take();
+    try {
+      frame.rotary.set(
+          plan,
+          backward,
+          x.batch(),
+          x.seq(),
+          x.heads(),
+          x.address(),
+          x.batchStride(),
+          x.seqStride(),
+          x.headStride(),
+          cos.address(),
+          sin.address(),
+          tableBatchRows,
+          y.address(),
+          y.batchStride(),
+          y.seqStride(),
+          y.headStride());
+      frame.run(frame.rotary, tokens, bytes);
+    } finally {
+      frame.release();
+    }
+  }
+
+  private void requireHeads(
+      String xName, @Nullable HeadsView x, String yName, @Nullable HeadsView y) {
+    requireHeads(xName, x);
+    requireHeads(yName, y);
+    if (!y.hasShapeOf(x)) {
+      throw new IllegalArgumentException(
+          yName
+              + ": shape "
+              + Arrays.toString(y.shape())
+              + "; expected "
+              + Arrays.toString(x.shape())
+              + ", as "
+              + xName
+              + " has");
+    }
+    if (!y.hasDistinctElements()) {
+      throw new IllegalArgumentException(
+          yName + ": " + y + " overlaps itself; expected strides that keep its elements apart");
+    }
+    if (!y.isInPlaceOf(x)) {
+      requireApart(yName, y, xName, x);
+    }
+  }
+
+  private void requireHeads(String name, @Nullable HeadsView heads) {
+    required(name, heads);
+    if (heads.dtype() != dtype) {
+      throw new IllegalArgumentException(name + ": dtype " + heads.dtype() + "; expected " + dtype);
+    }
+    if (heads.headDim() != headDim) {
+      throw new IllegalArgumentException(
+          name
+              + ": heads of "
+              + heads.headDim()
+              + " elements; expected "
+              + headDim
+              + ", the op's headDim");
+    }
+    requireDevice(name, heads.device());
+  }
+
+  private void requireTable(@Nullable RotaryTable table, String xName, HeadsView x) {
+    if (table == null) {
+      throw new IllegalArgumentException("table: null; expected a RotaryTable");
+    }
+    if (table.spec().rotaryDim() != rotaryDim) {
+      throw new IllegalArgumentException(
+          "table: "
+              + table.spec().rotaryDim() / 2
+              + " pairs; expected "
+              + rotaryDim / 2
+              + ", half of the op's rotaryDim");
+    }
+    if (table.dtype() != tableDType) {
+      throw new IllegalArgumentException(
+          "table: dtype " + table.dtype() + "; expected " + tableDType);
+    }
+    requireDevice("table", table.device());
+    if (!table.fits(x.batch(), x.seq())) {
+      throw new IllegalArgumentException(
+          "table: positions of shape "
+              + Arrays.toString(table.shape())
+              + "; expected ["
+              + x.seq()
+              + "] or ["
+              + x.batch()
+              + ", "
+              + x.seq()
+              + "], as "
+              + xName
+              + " has tokens; slice(from, to) takes a part of a table");
+    }
+  }
+
+  private void requireDevice(String name, Device actual) {
+    if (actual != device && !actual.equals(device)) {
+      throw new IllegalArgumentException(
+          name + ": is on " + actual + "; expected it on " + device + ", as the op is");
+    }
+  }
+
+  private void requireStream(@Nullable CudaStream stream) {
+    if (stream == null) {
+      return;
+    }
+    if (device.isCpu()) {
+      throw new IllegalArgumentException(
+          "stream: given as " + stream + ", but the op is on the CPU; expected none");
+    }
+    if (!stream.device().equals(device)) {
+      throw new IllegalArgumentException(
+          "stream: " + stream + "; expected one of " + device + ", as the op is");
+    }
+  }
+
+  private static void requireApart(String name, HeadsView output, String other, HeadsView heads) {
+    if (output.overlaps(heads)) {
+      throw new IllegalArgumentException(
+          name
+              + ": "
+              + output
+              + " overlaps "
+              + other
+              + ", "
+              + heads
+              + "; expected memory of its own, or "
+              + (name.equals("y") || name.equals("dx") ? other : "its input")
+              + " itself");
+    }
+  }
+
+  private static void requireApartFromTable(
+      RotaryTable table, TensorView cos, TensorView sin, String name, HeadsView output) {
+    if (output.overlaps(cos) || output.overlaps(sin)) {
+      throw new IllegalArgumentException(
+          name + ": " + output + " overlaps the table, " + table + "; expected memory of its own");
+    }
+  }
+
+  private static HeadsView required(String name, @Nullable HeadsView heads) {
+    if (heads == null) {
+      throw new IllegalArgumentException(name + ": null; expected heads");
+    }
+    return heads;
+  }
+
+  static DType requireDType(String name, DType dtype) {
+    Objects.requireNonNull(dtype, name);
+    checkArgument(
+        dtype == DType.FLOAT32 || dtype == DType.BFLOAT16 || dtype == DType.FLOAT16,
+        "%s: %s; expected FLOAT32, BFLOAT16 or FLOAT16",
+        name,
+        dtype);
+    return dtype;
+  }
+
+  private record DestroyPlan(long plan) implements Runnable {
+    @Override
+    public void run() {
+      RotaryCapi.destroyPlan(plan);
+    }
+  }
+
+  /** Builds a {@link Rotary}. Not for use by several threads at once. */
+  public static final class Builder {
+    private static final int MAX_THREADS = 1024;
+
+    private final int headDim;
+    private int rotaryDim;
+    private @Nullable DType dtype;
+    private @Nullable DType tableDType;
+    private @Nullable RotaryLayout layout;
+    private @Nullable RotaryRounding rounding;
+    private VectorLevel vectorLevel = VectorLevel.BEST;
+    private Device device = Device.CPU;
+    private int threads = Math.min(ForkJoinPool.getCommonPoolParallelism() + 1, MAX_THREADS);
+    private Executor executor = ForkJoinPool.commonPool();
+
+    private Builder(int headDim, int rotaryDim) {
+      checkArgument(
+          headDim >= 2 && headDim <= RotarySpec.MAX_HEAD_DIM,
+          "headDim: %s; expected 2 to %s",
+          headDim,
+          RotarySpec.MAX_HEAD_DIM);
+      this.headDim = headDim;
+      this.rotaryDim = rotaryDim;
+    }
+
+    /**
+     * Sets how many of a head's first elements turn. The head's size if not set.
+     *
+     * @throws IllegalArgumentException if it is odd, or not within 2 to the head's size
+     */
+    public Builder rotaryDim(int rotaryDim) {
+      this.rotaryDim = requireRotaryDim(rotaryDim);
+      return this;
+    }
+
+    private int requireRotaryDim(int rotaryDim) {
+      checkArgument(
+          rotaryDim >= 2 && rotaryDim <= headDim && rotaryDim % 2 == 0,
+          "rotaryDim: %s; expected an even number from 2 to headDim, %s",
+          rotaryDim,
+          headDim);
+      return rotaryDim;
+    }
+
+    /**
+     * Sets the dtype of heads. Must be set.
+     *
+     * @throws IllegalArgumentException if it is not FLOAT32, BFLOAT16 or FLOAT16
+     */
+    public Builder dtype(DType dtype) {
+      this.dtype = requireDType("dtype", dtype);
+      return this;
+    }
+
+    /**
+     * Sets the dtype of tables. Must be set.
+     *
+     * @throws IllegalArgumentException if it is not FLOAT32, BFLOAT16 or FLOAT16
+     */
+    public Builder tableDType(DType dtype) {
+      this.tableDType = requireDType("tableDType", dtype);
+      return this;
+    }
+
+    /** Sets which elements turn together. Must be set. */
+    public Builder layout(RotaryLayout layout) {
+      this.layout = Objects.requireNonNull(layout, "layout");
+      return this;
+    }
+
+    /** Sets where it rounds. Must be set. */
+    public Builder rounding(RotaryRounding rounding) {
+      this.rounding = Objects.requireNonNull(rounding, "rounding");
+      return this;
+    }
+
+    /**
+     * Sets the vector level of the kernels. {@link VectorLevel#BEST} if not set. All levels give
+     * the same bits.
+     */
+    public Builder vectorLevel(VectorLevel vectorLevel) {
+      this.vectorLevel = Objects.requireNonNull(vectorLevel, "vectorLevel");
+      return this;
+    }
+
+    /**
+     * Sets how many threads at most work on one call, as {@link Norm.Builder#threads} does. The
+     * number never changes a bit of the results.
+     *
+     * @throws IllegalArgumentException if it is not within 1 to 1024
+     */
+    public Builder threads(int threads) {
+      checkArgument(
+          threads >= 1 && threads <= MAX_THREADS,
+          "threads: %s; expected 1 to %s",
+          threads,
+          MAX_THREADS);
+      this.threads = threads;
+      return this;
+    }
+
+    /** Sets who runs the tasks of large calls, as {@link Norm.Builder#executor} does. */
+    public Builder executor(Executor executor) {
+      this.executor = Objects.requireNonNull(executor, "executor");
+      return this;
+    }
+
+    /**
+     * Sets where the op runs, and where heads and tables are. The CPU if not set. The device never
+     * changes a bit of the results.
+     */
+    public Builder device(Device device) {
+      this.device = Objects.requireNonNull(device, "device");
+      return this;
+    }
+
+    /**
+     * Returns the op.
+     *
+     * @throws IllegalArgumentException if the head's size is odd and no rotary dimension is set, or
+     *     there is no such CUDA device
+     * @throws IllegalStateException if a dtype, the layout or the rounding is not set
+     * @throws UnsupportedOperationException if this machine does not have the vector level, or not
+     *     CUDA, with the reason
+     * @throws CudaException if CUDA reports an error, its own or that of earlier work
+     * @throws UnsatisfiedLinkError if the native library can't be loaded; the message says what to
+     *     do
+     */
+    public Rotary build() {
+      requireRotaryDim(rotaryDim);
+      checkState(dtype != null, "dtype: not set; expected that of heads, by dtype(DType)");
+      checkState(
+          tableDType != null, "tableDType: not set; expected that of tables, by tableDType(DType)");
+      checkState(
+          layout != null,
+          "layout: not set; expected which elements turn together, by layout(RotaryLayout)");
+      checkState(
+          rounding != null,
+          "rounding: not set; expected where to round, by rounding(RotaryRounding)");
+      return new Rotary(this);
+    }
+  }
+}

@@ -1,0 +1,376 @@
+package org.normcore;
+
+import static com.google.common.base.Preconditions.checkArgument;
+
+import com.google.common.primitives.ImmutableDoubleArray;
+import java.util.Objects;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * How the inverse frequencies of a {@link RotarySpec} come about. Immutable values.
+ *
+ * <p>{@code r} is the rotary dimension and {@code w_i = theta^(-2i/r)} the plain inverse frequency
+ * of pair {@code i}, of which there are {@code r/2}. The formulas are those of {@code
+ * modeling_rope_utils.py} of Hugging Face transformers, where each is called a {@code rope_type}.
+ */
+public sealed interface RotaryScaling {
+  /** Returns {@code w_i} as they are ({@code default}). */
+  static Plain plain() {
+    return Plain.INSTANCE;
+  }
+
+  /**
+   * Returns {@code w_i / factor}, position interpolation ({@code linear}).
+   *
+   * @throws IllegalArgumentException if the factor is not a positive, finite number
+   */
+  static Linear linear(double factor) {
+    return new Linear(factor);
+  }
+
+  /**
+   * Returns NTK-aware scaling that depends on the length of the sequence ({@code dynamic}): up to
+   * {@code originalMaxPositions} nothing changes, beyond it theta is multiplied with {@code (factor
+   * * length / originalMaxPositions - (factor - 1)) ^ (r / (r - 2))}.
+   *
+   * @throws IllegalArgumentException if the factor is not a finite number of at least 1, or the
+   *     positions are not at least 1
+   */
+  static DynamicNtk dynamicNtk(double factor, long originalMaxPositions) {
+    return new DynamicNtk(factor, originalMaxPositions);
+  }
+
+  /**
+   * Returns the scaling of Llama 3.1 ({@code llama3}): wavelengths {@code 2 pi / w_i} above {@code
+   * originalMaxPositions / lowFreqFactor} are divided by the factor, those below {@code
+   * originalMaxPositions / highFreqFactor} stay, between them it is interpolated.
+   *
+   * @throws IllegalArgumentException if a factor is not a positive, finite number, the high one
+   *     does not exceed the low one, or the positions are not at least 1
+   */
+  static Llama3 llama3(
+      double factor, double lowFreqFactor, double highFreqFactor, long originalMaxPositions) {
+    return new Llama3(factor, lowFreqFactor, highFreqFactor, originalMaxPositions);
+  }
+
+  /**
+   * Returns YaRN with its usual constants: betas 32 and 1, an attention factor of {@code 0.1
+   * ln(factor) + 1}, a truncated range. The methods of {@link Yarn} change them.
+   *
+   * @throws IllegalArgumentException if the factor is not a positive, finite number, or the
+   *     positions are not at least 1
+   */
+  static Yarn yarn(double factor, long originalMaxPositions) {
+    return new Yarn(factor, originalMaxPositions, 32, 1, null, null, null, true);
+  }
+
+  /**
+   * Returns LongRoPE ({@code longrope}): {@code w_i / shortFactor[i]} for sequences of up to {@code
+   * originalMaxPositions}, {@code w_i / longFactor[i]} for longer ones. The attention factor is
+   * {@code sqrt(1 + ln(f) / ln(originalMaxPositions))} with {@code f = maxPositions /
+   * originalMaxPositions}, or 1 if {@code f} is no more than 1; {@link LongRope#attentionFactor}
+   * sets another.
+   *
+   * @throws IllegalArgumentException if a factor is not a positive, finite number, the two lists
+   *     are not of one length, or the positions are not at least 1
+   */
+  static LongRope longRope(
+      double[] shortFactor, double[] longFactor, long originalMaxPositions, long maxPositions) {
+    requirePositions("maxPositions", maxPositions);
+    requirePositions("originalMaxPositions", originalMaxPositions);
+    return new LongRope(
+        ImmutableDoubleArray.copyOf(shortFactor),
+        ImmutableDoubleArray.copyOf(longFactor),
+        originalMaxPositions,
+        (double) maxPositions / originalMaxPositions,
+        null);
+  }
+
+  /**
+   * Returns the scaling of Gemma 4 ({@code proportional}): of all pairs of the head the first
+   * {@code rotatingPairs} have {@code w_i / factor}, with exponents over the whole head; the others
+   * have the frequency 0 and so don't turn.
+   *
+   * @throws IllegalArgumentException if the factor is not a positive, finite number, or there is
+   *     not at least one pair
+   */
+  static Proportional proportional(double factor, int rotatingPairs) {
+    return new Proportional(factor, rotatingPairs);
+  }
+
+  /**
+   * Returns given inverse frequencies, one per pair, for example the {@code inv_freq} buffer of a
+   * checkpoint. Theta has no part.
+   *
+   * @throws IllegalArgumentException if there are none, or one is not finite
+   */
+  static Given given(float[] inverseFrequencies) {
+    double[] wide = new double[Objects.requireNonNull(inverseFrequencies).length];
+    for (int i = 0; i < wide.length; i++) {
+      wide[i] = inverseFrequencies[i];
+    }
+    return given(wide);
+  }
+
+  /**
+   * Returns given inverse frequencies, one per pair. {@link Angles#FLOAT32} rounds them to float32.
+   *
+   * @throws IllegalArgumentException if there are none, or one is not finite
+   */
+  static Given given(double[] inverseFrequencies) {
+    return new Given(ImmutableDoubleArray.copyOf(inverseFrequencies), 1);
+  }
+
+  /** {@link #plain}. */
+  record Plain() implements RotaryScaling {
+    private static final Plain INSTANCE = new Plain();
+  }
+
+  /**
+   * {@link #linear}.
+   *
+   * @param factor what frequencies are divided by
+   */
+  record Linear(double factor) implements RotaryScaling {
+    /** Checks the factor. */
+    public Linear {
+      requirePositive("factor", factor);
+    }
+  }
+
+  /**
+   * {@link #dynamicNtk}.
+   *
+   * @param factor how strongly theta grows with the sequence
+   * @param originalMaxPositions the length from which on it grows
+   */
+  record DynamicNtk(double factor, long originalMaxPositions) implements RotaryScaling {
+    /** Checks both. */
+    public DynamicNtk {
+      checkArgument(
+          factor >= 1 && factor < Double.POSITIVE_INFINITY,
+          "factor: %s; expected a finite number of at least 1",
+          factor);
+      requirePositions("originalMaxPositions", originalMaxPositions);
+    }
+  }
+
+  /**
+   * {@link #llama3}.
+   *
+   * @param factor what low frequencies are divided by
+   * @param lowFreqFactor what the original length is divided by for the upper wavelength
+   * @param highFreqFactor what the original length is divided by for the lower wavelength
+   * @param originalMaxPositions the length of the sequences in the first training
+   */
+  record Llama3(
+      double factor, double lowFreqFactor, double highFreqFactor, long originalMaxPositions)
+      implements RotaryScaling {
+    /** Checks all. */
+    public Llama3 {
+      requirePositive("factor", factor);
+      requirePositive("lowFreqFactor", lowFreqFactor);
+      requirePositive("highFreqFactor", highFreqFactor);
+      checkArgument(
+          highFreqFactor > lowFreqFactor,
+          "highFreqFactor: %s; expected more than lowFreqFactor, %s",
+          highFreqFactor,
+          lowFreqFactor);
+      requirePositions("originalMaxPositions", originalMaxPositions);
+    }
+  }
+
+  /**
+   * YaRN (Peng et al., 2023): frequencies that turn more often than {@code betaFast} times within
+   * the original length stay, those that turn less often than {@code betaSlow} times are divided by
+   * the factor, between them it is interpolated; cosines and sines are multiplied with an attention
+   * factor.
+   *
+   * @param factor what low frequencies are divided by
+   * @param originalMaxPositions the length of the sequences in the first training
+   * @param betaFast the upper number of turns
+   * @param betaSlow the lower number of turns
+   * @param attentionFactor the attention factor, or null where it follows from the rest
+   * @param mscale with {@code mscaleAllDim}: the attention factor is {@code (0.1 mscale ln(factor)
+   *     + 1) / (0.1 mscaleAllDim ln(factor) + 1)}; null or 0 where it is {@code 0.1 ln(factor) + 1}
+   * @param mscaleAllDim see {@code mscale}
+   * @param truncate whether the range that is interpolated begins and ends at whole pairs
+   */
+  record Yarn(
+      double factor,
+      long originalMaxPositions,
+      double betaFast,
+      double betaSlow,
+      @Nullable Double attentionFactor,
+      @Nullable Double mscale,
+      @Nullable Double mscaleAllDim,
+      boolean truncate)
+      implements RotaryScaling {
+    /** Checks all. */
+    public Yarn {
+      requirePositive("factor", factor);
+      requirePositions("originalMaxPositions", originalMaxPositions);
+      requirePositive("betaFast", betaFast);
+      requirePositive("betaSlow", betaSlow);
+      requireAttentionFactor(attentionFactor);
+      requireFinite("mscale", mscale);
+      requireFinite("mscaleAllDim", mscaleAllDim);
+    }
+
+    /** Returns the same with other numbers of turns. */
+    public Yarn betas(double betaFast, double betaSlow) {
+      return new Yarn(
+          factor,
+          originalMaxPositions,
+          betaFast,
+          betaSlow,
+          attentionFactor,
+          mscale,
+          mscaleAllDim,
+          truncate);
+    }
+
+    /** Returns the same with a given attention factor; null for the one that follows. */
+    public Yarn attentionFactor(@Nullable Double attentionFactor) {
+      return new Yarn(
+          factor,
+          originalMaxPositions,
+          betaFast,
+          betaSlow,
+          attentionFactor,
+          mscale,
+          mscaleAllDim,
+          truncate);
+    }
+
+    /** Returns the same with the attention factor of DeepSeek. */
+    public Yarn mscale(@Nullable Double mscale, @Nullable Double mscaleAllDim) {
+      return new Yarn(
+          factor,
+          originalMaxPositions,
+          betaFast,
+          betaSlow,
+          attentionFactor,
+          mscale,
+          mscaleAllDim,
+          truncate);
+    }
+
+    /** Returns the same with a range that is truncated or not. */
+    public Yarn truncate(boolean truncate) {
+      return new Yarn(
+          factor,
+          originalMaxPositions,
+          betaFast,
+          betaSlow,
+          attentionFactor,
+          mscale,
+          mscaleAllDim,
+          truncate);
+    }
+  }
+
+  /**
+   * {@link #longRope}.
+   *
+   * @param shortFactor what frequencies are divided by in short sequences
+   * @param longFactor what frequencies are divided by in long sequences
+   * @param originalMaxPositions the length up to which a sequence is short
+   * @param factor how many times longer sequences may be; the attention factor follows from it
+   * @param attentionFactor the attention factor, or null where it follows from the rest
+   */
+  record LongRope(
+      ImmutableDoubleArray shortFactor,
+      ImmutableDoubleArray longFactor,
+      long originalMaxPositions,
+      double factor,
+      @Nullable Double attentionFactor)
+      implements RotaryScaling {
+    /** Checks all. */
+    public LongRope {
+      requireFactors("shortFactor", shortFactor);
+      requireFactors("longFactor", longFactor);
+      checkArgument(
+          shortFactor.length() == longFactor.length(),
+          "longFactor: %s numbers; expected %s, as shortFactor has",
+          longFactor.length(),
+          shortFactor.length());
+      requirePositions("originalMaxPositions", originalMaxPositions);
+      requirePositive("factor", factor);
+      requireAttentionFactor(attentionFactor);
+    }
+
+    /** Returns the same with a given attention factor; null for the one that follows. */
+    public LongRope attentionFactor(@Nullable Double attentionFactor) {
+      return new LongRope(shortFactor, longFactor, originalMaxPositions, factor, attentionFactor);
+    }
+
+    private static void requireFactors(String name, ImmutableDoubleArray factors) {
+      for (int i = 0; i < factors.length(); i++) {
+        requirePositive(name + "[" + i + "]", factors.get(i));
+      }
+    }
+  }
+
+  /**
+   * {@link #proportional}.
+   *
+   * @param factor what frequencies are divided by
+   * @param rotatingPairs how many pairs turn
+   */
+  record Proportional(double factor, int rotatingPairs) implements RotaryScaling {
+    /** Checks both. */
+    public Proportional {
+      requirePositive("factor", factor);
+      checkArgument(rotatingPairs >= 1, "rotatingPairs: %s; expected at least 1", rotatingPairs);
+    }
+  }
+
+  /**
+   * {@link #given(double[])}.
+   *
+   * @param inverseFrequencies one per pair
+   * @param attentionFactor what cosines and sines are multiplied with
+   */
+  record Given(ImmutableDoubleArray inverseFrequencies, double attentionFactor)
+      implements RotaryScaling {
+    /** Checks all. */
+    public Given {
+      checkArgument(
+          !inverseFrequencies.isEmpty(), "inverseFrequencies: none; expected one per pair");
+      for (int i = 0; i < inverseFrequencies.length(); i++) {
+        requireFinite("inverseFrequencies[" + i + "]", inverseFrequencies.get(i));
+      }
+      requireAttentionFactor(attentionFactor);
+    }
+
+    /** Returns the same with a given attention factor. */
+    public Given attentionFactor(double attentionFactor) {
+      return new Given(inverseFrequencies, attentionFactor);
+    }
+  }
+
+  private static void requirePositive(String name, double value) {
+    checkArgument(
+        value > 0 && value < Double.POSITIVE_INFINITY,
+        "%s: %s; expected a positive, finite number",
+        name,
+        value);
+  }
+
+  private static void requireFinite(String name, @Nullable Double value) {
+    checkArgument(
+        value == null || Double.isFinite(value), "%s: %s; expected a finite number", name, value);
+  }
+
+  private static void requireAttentionFactor(@Nullable Double value) {
+    checkArgument(
+        value == null || value >= 0 && value < Double.POSITIVE_INFINITY,
+        "attentionFactor: %s; expected a finite number of at least 0",
+        value);
+  }
+
+  private static void requirePositions(String name, long value) {
+    checkArgument(value >= 1, "%s: %s; expected at least 1", name, value);
+  }
+}

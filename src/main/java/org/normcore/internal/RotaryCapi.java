@@ -1,0 +1,98 @@
+package org.normcore.internal;
+
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import org.bytedeco.javacpp.BytePointer;
+import org.bytedeco.javacpp.Loader;
+import org.normcore.internal.capi.global.normcore;
+import org.normcore.internal.capi.nc_rotary_spec;
+
+/**
+ * The rotary part of the C interface. Statuses are turned into exceptions, but for those of the
+ * calls on a plan, which return them; see {@link Capi}.
+ */
+public final class RotaryCapi {
+  /** The largest size of a head. */
+  public static final int MAX_HEAD_DIM = normcore.NC_MAX_HEAD_DIM;
+
+  private RotaryCapi() {}
+
+  /** Returns the handle of a new plan. */
+  public static long createPlan(
+      int dtype,
+      int tableType,
+      int layout,
+      int rounding,
+      int headDim,
+      int rotaryDim,
+      int cpuLevel,
+      int deviceType,
+      int deviceIndex) {
+    NativeLibrary.ensureLoaded();
+    ByteBuffer memory =
+        ByteBuffer.allocateDirect(Loader.sizeof(nc_rotary_spec.class))
+            .order(ByteOrder.nativeOrder());
+    try (nc_rotary_spec spec = new nc_rotary_spec(new BytePointer(memory))) {
+      spec.struct_size(spec.sizeof())
+          .x_dtype(dtype)
+          .table_dtype(tableType)
+          .layout(layout)
+          .rounding(rounding)
+          .head_dim(headDim)
+          .rotary_dim(rotaryDim)
+          .cpu_level(cpuLevel)
+          .device_type(deviceType)
+          .device_index(deviceIndex);
+      long[] plan = new long[1];
+      Capi.check(normcore.nc_rotary_plan_create(spec, plan));
+      return plan[0];
+    } finally {
+      Reference.reachabilityFence(memory);
+    }
+  }
+
+  /** Frees a plan. */
+  public static void destroyPlan(long plan) {
+    Capi.check(normcore.nc_rotary_plan_destroy(plan));
+  }
+
+  /** Turns the tokens of a CUDA device's plan, in a stream, and returns the status. */
+  public static int cudaApply(
+      long plan,
+      boolean backward,
+      long batch,
+      long seq,
+      long heads,
+      long x,
+      long xBatchStride,
+      long xSeqStride,
+      long xHeadStride,
+      long cos,
+      long sin,
+      long tableBatchRows,
+      long y,
+      long yBatchStride,
+      long ySeqStride,
+      long yHeadStride,
+      long stream) {
+    return normcore.nc_cuda_rotary_apply(
+        plan,
+        backward ? 1 : 0,
+        batch,
+        seq,
+        heads,
+        x,
+        xBatchStride,
+        xSeqStride,
+        xHeadStride,
+        cos,
+        sin,
+        tableBatchRows,
+        y,
+        yBatchStride,
+        ySeqStride,
+        yHeadStride,
+        stream);
+  }
+}
