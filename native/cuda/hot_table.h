@@ -9,11 +9,11 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// f(rounds_first, layer_norm, kept) as types with a static value; returns what f does, or null if there is none.
-template <class Function, bool RoundsFirst, bool LayerNorm, class F>
+// f(.., kept) as types with a static value; returns what f does, or null if there is none.
+template <class Function, bool... Choices, class F>
 Function with_kept(int kept, F f) {
   const auto at = [&](auto index) {
-    return f(std::integral_constant<bool, RoundsFirst>{}, std::integral_constant<bool, LayerNorm>{},
+    return f(std::integral_constant<bool, Choices>{}...,
              std::integral_constant<int, kKeptOctets[decltype(index)::value]>{});
   };
   static_assert(sizeof(kKeptOctets) / sizeof(kKeptOctets[0]) == 6);
@@ -26,6 +26,7 @@ Function with_kept(int kept, F f) {
   return nullptr;
 }
 
+// f(rounds_first, layer_norm, kept)
 template <class Function, DType X, DType W, DType Y, class F>
 Function hot_kernel(bool rounds_first, bool layer_norm, int kept, F f) {
   if constexpr (has_hot_kernels(X, W, Y, true)) {
@@ -35,6 +36,16 @@ Function hot_kernel(bool rounds_first, bool layer_norm, int kept, F f) {
   if constexpr (has_hot_kernels(X, W, Y, false)) {
     if (!rounds_first && layer_norm) return with_kept<Function, false, true>(kept, f);
     if (!rounds_first) return with_kept<Function, false, false>(kept, f);
+  }
+  return nullptr;
+}
+
+// f(rounds_first, kept), where y's stand-in has the type of x: one triple for each pair of x and weight.
+template <class Function, DType X, DType Y, class F>
+Function hot_fp8_kernel(bool rounds_first, int kept, F f) {
+  if constexpr (X == Y) {
+    if (!rounds_first) return with_kept<Function, false>(kept, f);
+    if constexpr (X != DType::float32) return with_kept<Function, true>(kept, f);
   }
   return nullptr;
 }

@@ -15,6 +15,8 @@ struct CommonKernels {
   // Null where this triple has no such kernel. kept: one of kKeptOctets.
   ForwardFunction (*hot_forward)(bool rounds_first, bool layer_norm, int kept);
   BackwardFunction (*hot_backward)(bool rounds_first, bool layer_norm, int kept);
+  // Of a y in FP8: the triples whose y has the type of x have them.
+  ForwardFunction (*hot_forward_fp8)(bool rounds_first, int kept);
   // For any shape, policy and address.
   ForwardFunction (*any_forward)();
   BackwardFunction (*any_backward)();
@@ -22,6 +24,7 @@ struct CommonKernels {
 
 // For any formats too.
 ForwardFunction any_forward(Compute compute);
+ForwardFunction any_forward_fp8(Compute compute);
 BackwardFunction any_backward(Compute compute);
 
 ColumnsFunction columns_kernel(Compute compute);
@@ -39,6 +42,7 @@ ColumnsFunction columns_kernel(Compute compute);
   namespace NC_TRIPLE(x, weight, y) {                                            \
     ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept);   \
     BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept); \
+    ForwardFunction hot_forward_fp8(bool rounds_first, int kept);                \
     ForwardFunction any_forward();                                               \
     BackwardFunction any_backward();                                             \
   }

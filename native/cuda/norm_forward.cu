@@ -12,11 +12,20 @@ ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept) {
   return hot_kernel<ForwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
       rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> ForwardFunction {
         using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
-        return norm_forward<F, decltype(layer)::value, decltype(octets)::value>;
+        return norm_forward<F, StaticNorm<decltype(layer)::value>, decltype(octets)::value>;
       });
 }
 
-ForwardFunction any_forward() { return norm_forward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>; }
+// The format of y is looked up, as is which norm it is: a branch or two beside the memory, for fewer kernels.
+ForwardFunction hot_forward_fp8(bool rounds_first, int kept) {
+  return hot_fp8_kernel<ForwardFunction, DType::NC_X, DType::NC_Y>(
+      rounds_first, kept, [](auto rounds, auto octets) -> ForwardFunction {
+        using F = HotFormats<DType::NC_X, DType::NC_W, DType::float8_e4m3, decltype(rounds)::value>;
+        return norm_forward<F, RuntimeNorm, decltype(octets)::value>;
+      });
+}
+
+ForwardFunction any_forward() { return norm_forward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>, false>; }
 
 }  // namespace NC_THIS_TRIPLE
 }  // namespace NC_LEVEL

@@ -1,6 +1,7 @@
 // Forward of RMSNorm and LayerNorm on CUDA devices, for the formats and shapes in common use.
 //
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in float32
+//       or, in FP8, the same value scaled and rounded once
 //
 // A row is read from memory once, 16 bytes at a time, all of a lane's loads in flight together, and is kept in
 // registers, as it was in memory, until y is written. A block of 128 threads holds as many rows as lanes(N) allows; a
@@ -8,6 +9,7 @@
 // the caches.
 #pragma once
 
+#include "float8.cuh"
 #include "formats.cuh"
 #include "parameters.h"
 #include "row_reduce.cuh"
@@ -16,10 +18,21 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
+// Which norm it is, known when the kernel is compiled, or when it runs: RMSNorm's mean is +0, and x - 0 is x.
+template <bool LayerNorm>
+struct StaticNorm {
+  static NC_DEVICE bool is_layer_norm(const ForwardParameters&) { return LayerNorm; }
+};
+struct RuntimeNorm {
+  static NC_DEVICE bool is_layer_norm(const ForwardParameters& p) { return p.spec.op == Op::layer_norm; }
+};
+
 // Kept: the most octets of a lane.
-template <class F, bool LayerNorm, int Kept>
+template <class F, class Norm, int Kept>
 class ForwardKernel {
  public:
+  static constexpr bool quantized = bytes_of(F::y) == 1;
+
   static NC_DEVICE void run(const ForwardParameters& p) {
     const Place place(p.shape);
     const bool clustered = p.shape.segments > 1;
@@ -42,7 +55,7 @@ class ForwardKernel {
     const float epsilon = static_cast<float>(p.spec.epsilon);
     float mean = 0, square_sum;
     Octet<float> sum = Octet<float>::zero();
-    if constexpr (LayerNorm) {
+    if (Norm::is_layer_norm(p)) {
       // Octets that do not exist are +0, which changes no sum that began as +0.
       NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[k]);
       mean = reduce({{sum_of_positions(sum)}}).of[0] / n;
@@ -65,10 +78,29 @@ class ForwardKernel {
       if (p.a.rstd != nullptr) reinterpret_cast<float*>(p.a.rstd)[row] = rstd;
     }
 
+    const Statistics statistics{mean, rstd};
+    if constexpr (quantized) {
+      write_quantized(p, place, row, live, octets, x, statistics);
+    } else {
+      char* const y = p.a.y + row * p.a.y_stride;
+      each_value(p, octets, x, statistics,
+                 [&](int octet, bool, const Octet<float>& t) { store<F::y>(y, octet, packed<F::y>(t)); });
+    }
+  }
+
+ private:
+  struct Statistics {
+    float mean, rstd;
+  };
+
+  // f(octet, exists, values) with the policy's values, not yet rounded to y's type, of a lane's octets: those that
+  // exist, or, where y is quantised and threads have to meet, as many for all threads.
+  template <class Body>
+  static NC_DEVICE void each_value(const ForwardParameters& p, const LaneOctets& octets, const Packed<F::x> (&x)[Kept],
+                                   const Statistics& s, Body f) {
     const auto scale = F::scale(p.spec.gamma_offset, false);
     const Octet<float> one = Octet<float>::all(1.0f);
-    const Octet<float> centre = LayerNorm ? Octet<float>::all(mean) : Octet<float>::zero();
-    char* const y = p.a.y + row * p.a.y_stride;
+    const Octet<float> centre = Octet<float>::all(Norm::is_layer_norm(p) ? s.mean : 0.0f);
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
       Packed<F::weight> weight[kTogether] = {}, bias[kTogether] = {};
       if (p.a.weight != nullptr) {
@@ -79,16 +111,84 @@ class ForwardKernel {
         each<kTogether>(p, octets, first,
                         [&](int k, int octet) { bias[k - first] = load_parameter<F::weight>(p.a.bias, octet); });
       }
-      each<kTogether>(p, octets, first, [&](int k, int octet) {
-        Octet<float> t = scale.normalised_value(normalised(unpacked(x[k]), centre, Octet<float>::all(rstd)));
-        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[k - first]), one));
-        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[k - first]));
-        store<F::y>(y, octet, packed<F::y>(t));
-      });
+      NC_UNROLL for (int i = 0; i < kTogether; ++i) {
+        const int k = first + i;
+        const int octet = octets.first + k * p.shape.lanes;
+        const bool exists = octet < octets.end;
+        if (!(quantized ? k * p.shape.lanes < p.shape.octets_per_segment : exists)) continue;
+        Octet<float> t = scale.normalised_value(normalised(unpacked(x[k]), centre, Octet<float>::all(s.rstd)));
+        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[i]), one));
+        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[i]));
+        f(octet, exists, t);
+      }
     }
   }
 
- private:
+  static NC_DEVICE void store_scaled(const ForwardParameters& p, int64_t row, int octet, Octet<float> t, float scale) {
+    simt::store8(p.a.y + row * p.a.y_stride + octet * kPacket,
+                 packed_float8(p.spec.quantized, t * Octet<float>::all(scale)));
+  }
+
+  // All threads of a block take one of the three.
+  static NC_DEVICE void write_quantized(const ForwardParameters& p, const Place& place, int64_t row, bool live,
+                                        const LaneOctets& octets, const Packed<F::x> (&x)[Kept], const Statistics& s) {
+    switch (p.spec.scaling) {
+      case Scaling::tensor:
+        return write_by_tensor(p, row, octets, x, s);
+      case Scaling::row:
+        return write_by_row(p, place, row, live, octets, x, s);
+      default:
+        return write_by_blocks(p, row, octets, x, s);
+    }
+  }
+
+  static NC_DEVICE void write_by_tensor(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
+                                        const Packed<F::x> (&x)[Kept], const Statistics& s) {
+    const float scale = *reinterpret_cast<const float*>(p.a.y_scale);
+    Largest<float> amax{0};
+    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
+      if (!exists) return;
+      amax.value = larger_magnitude(amax.value, largest_magnitude(t));
+      store_scaled(p, row, octet, t, scale);
+    });
+    if (p.a.y_amax == nullptr) return;
+    NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
+    if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);
+  }
+
+  static NC_DEVICE void write_by_row(const ForwardParameters& p, const Place& place, int64_t row, bool live,
+                                     const LaneOctets& octets, const Packed<F::x> (&x)[Kept], const Statistics& s) {
+    // Not where the sums met: a thread may still be reading those.
+    using Meet = Meeting<Largest<float>>;
+    RowReducer<Largest<float>> reduce(reinterpret_cast<Meet*>(simt::shared_memory() + sizeof(Meet)), p.shape.lanes,
+                                      place.slot, place.lane, p.shape.segments);
+    Largest<float> amax{0};
+    each_value(p, octets, x, s, [&](int, bool exists, const Octet<float>& t) {
+      if (exists) amax.value = larger_magnitude(amax.value, largest_magnitude(t));
+    });
+    const float scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
+    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
+      if (exists) store_scaled(p, row, octet, t, scale);
+    });
+    if (live && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
+  }
+
+  // Four neighbouring lanes have a block, or as many as a short row has: octets_per_segment is a multiple of four, or
+  // these kernels would not have been chosen.
+  static NC_DEVICE void write_by_blocks(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
+                                        const Packed<F::x> (&x)[Kept], const Statistics& s) {
+    constexpr int of_block = kScaleBlock / kPacket;
+    const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
+    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
+      Largest<float> amax{exists ? largest_magnitude(t) : 0.0f};
+      for (int step = 1; step < of_block && step < p.shape.lanes; step *= 2) amax = merge(amax, shuffled(amax, step));
+      if (!exists) return;
+      const uint32_t code = e8m0_of(amax.value, p.spec.quantized);
+      if (octet % of_block == 0) p.a.y_scale_inv[row * blocks + octet / of_block] = static_cast<char>(code);
+      store_scaled(p, row, octet, t, block_scale_of(code));
+    });
+  }
+
   // f(k, octet) for octets k = first .. first + Count - 1 of a lane, as far as they exist.
   template <int Count, class Body>
   static NC_DEVICE void each(const ForwardParameters& p, const LaneOctets& octets, int first, Body f) {
@@ -120,10 +220,10 @@ class ForwardKernel {
   }
 };
 
-template <class F, bool LayerNorm, int Kept>
+template <class F, class Norm, int Kept>
 NC_KERNEL(kMaxLanes, 1)
 void norm_forward(const ForwardParameters p) {
-  ForwardKernel<F, LayerNorm, Kept>::run(p);
+  ForwardKernel<F, Norm, Kept>::run(p);
 }
 
 }  // namespace NC_LEVEL

@@ -4,11 +4,13 @@
 #pragma once
 
 #include "any_formats.cuh"
+#include "float8.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
 
-template <class F>
+// Quantized: y is in FP8, whatever F has for it.
+template <class F, bool Quantized>
 class AnyForwardKernel {
  public:
   using C = typename F::Compute;
@@ -125,25 +127,106 @@ class AnyForwardKernel {
 
   NC_DEVICE void rows() const {
     const Statistics s = statistics();
-    if (!live) return;
-    if (place.lane == 0) {
+    if (live && place.lane == 0) {
       save_statistic(p.a.mean, row, s.mean);
       save_statistic(p.a.rstd, row, s.rstd);
     }
+    if constexpr (Quantized) {
+      // Threads meet once more.
+      if (p.spec.scaling == Scaling::tensor) return write_by_tensor(s);
+      if (p.spec.scaling == Scaling::row) return write_by_row(s);
+      if (live) write_by_blocks(s);
+    } else if (live) {
+      for_each_octet(p.shape, place, [&](int octet, int count) {
+        const Octet<C> x = input(octet, count);
+        keep_sum(octet, count, x);
+        store(formats.y, p.access, p.a.y + row * p.a.y_stride, octet, count, value(s, x, octet, count));
+      });
+    }
+  }
+
+  NC_DEVICE void keep_sum(int octet, int count, const Octet<C>& x) const {
+    if (p.a.residual == nullptr) return;
+    store(formats.x, p.access, p.a.residual_out + row * p.a.residual_out_stride, octet, count, x);
+  }
+
+  // The policy's value, not yet rounded to y's type.
+  NC_DEVICE Octet<C> value(const Statistics& s, const Octet<C>& x, int octet, int count) const {
     const auto scale = formats.scale();
-    const Octet<C> mean = Octet<C>::all(s.mean), rstd = Octet<C>::all(s.rstd), one = Octet<C>::all(C(1));
+    Octet<C> t = scale.normalised_value(normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd)));
+    if (p.a.weight != nullptr) {
+      t = scale.scaled(t,
+                       scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), Octet<C>::all(C(1))));
+    }
+    if (p.a.bias != nullptr) t = scale.shifted(t, load<C>(formats.weight, p.access, p.a.bias, octet, count));
+    return t;
+  }
+
+  NC_DEVICE void store_scaled(int octet, int count, const Octet<C>& t, float scale) const {
+    store_float8(p.y_words, p.a.y + row * p.a.y_stride, octet, count,
+                 packed_float8(p.spec.quantized, t * Octet<C>::all(static_cast<C>(scale))));
+  }
+
+  NC_DEVICE void write_by_tensor(const Statistics& s) const {
+    const float scale = *reinterpret_cast<const float*>(p.a.y_scale);
+    Largest<C> amax{0};
+    if (live) {
+      for_each_octet(p.shape, place, [&](int octet, int count) {
+        const Octet<C> x = input(octet, count);
+        keep_sum(octet, count, x);
+        const Octet<C> t = value(s, x, octet, count);
+        amax.value = larger_magnitude(amax.value, largest_magnitude(where_present(count, t)));
+        store_scaled(octet, count, t, scale);
+      });
+    }
+    if (p.a.y_amax == nullptr) return;
+    for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
+    if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, static_cast<float>(amax.value));
+  }
+
+  NC_DEVICE void write_by_row(const Statistics& s) const {
+    const Largest<C> amax = over_row<Largest<C>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
+      Largest<C> of_lane{0};
+      for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
+        const int count = elements_of(p.shape, octet);
+        const Octet<C> t = where_present(count, value(s, input(octet, count), octet, count));
+        of_lane.value = larger_magnitude(of_lane.value, largest_magnitude(t));
+      }
+      return of_lane;
+    });
+    if (!live) return;
+    const float scale = scale_of(static_cast<float>(amax.value), p.spec.quantized, 0, p.spec.power_of_two);
+    if (place.lane == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
     for_each_octet(p.shape, place, [&](int octet, int count) {
       const Octet<C> x = input(octet, count);
-      if (p.a.residual != nullptr) {
-        store(formats.x, p.access, p.a.residual_out + row * p.a.residual_out_stride, octet, count, x);
-      }
-      Octet<C> t = scale.normalised_value(normalised(x, mean, rstd));
-      if (p.a.weight != nullptr) {
-        t = scale.scaled(t, scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), one));
-      }
-      if (p.a.bias != nullptr) t = scale.shifted(t, load<C>(formats.weight, p.access, p.a.bias, octet, count));
-      store(formats.y, p.access, p.a.y + row * p.a.y_stride, octet, count, t);
+      keep_sum(octet, count, x);
+      store_scaled(octet, count, value(s, x, octet, count), scale);
     });
+  }
+
+  // A lane takes whole blocks: what is written does not depend on who does it.
+  NC_DEVICE void write_by_blocks(const Statistics& s) const {
+    constexpr int of_block = kScaleBlock / kPacket;
+    const int blocks = static_cast<int>(ceil_div(p.shape.n, kScaleBlock));
+    for (int block = place.lane; block < blocks; block += p.shape.lanes) {
+      const int first = block * of_block;
+      const int octets = p.shape.octets - first < of_block ? p.shape.octets - first : of_block;
+      Octet<C> t[of_block];
+      C amax = 0;
+      NC_UNROLL for (int i = 0; i < of_block; ++i) {
+        if (i >= octets) continue;
+        const int count = elements_of(p.shape, first + i);
+        const Octet<C> x = input(first + i, count);
+        keep_sum(first + i, count, x);
+        t[i] = value(s, x, first + i, count);
+        amax = larger_magnitude(amax, largest_magnitude(where_present(count, t[i])));
+      }
+      const uint32_t code = e8m0_of(static_cast<float>(amax), p.spec.quantized);
+      p.a.y_scale_inv[row * blocks + block] = static_cast<char>(code);
+      NC_UNROLL for (int i = 0; i < of_block; ++i) {
+        if (i < octets) store_scaled(first + i, elements_of(p.shape, first + i), t[i], block_scale_of(code));
+      }
+    }
   }
 
   NC_DEVICE C n() const { return static_cast<C>(p.shape.n); }
@@ -157,10 +240,10 @@ class AnyForwardKernel {
   char* const memory;
 };
 
-template <class F>
+template <class F, bool Quantized>
 NC_KERNEL(kMaxLanes, 1)
 void norm_forward_any(const ForwardParameters p) {
-  AnyForwardKernel<F>::run(p);
+  AnyForwardKernel<F, Quantized>::run(p);
 }
 
 }  // namespace NC_LEVEL

@@ -28,7 +28,8 @@ struct ForwardParameters {
   NormSpec spec;
   RowShape shape;
   ForwardArguments a;
-  Access access;
+  Access access;  // of all but a quantised y
+  bool y_words;   // rows of a quantised y begin on 8-byte boundaries
   int rows_per_block;
 };
 

@@ -1,9 +1,10 @@
 // The plugin's table: which kernels a norm gets, and how they are launched.
 #include <cstring>
-#include <initializer_list>
 
+#include "../core/scale.h"
 #include "elementwise.h"
 #include "kernels.h"
+#include "launching.h"
 #include "norm_backward_layout.h"
 #include "plugin.h"
 #include "runtime.h"
@@ -33,26 +34,18 @@ NormKernels kernels_of(const CudaNorm& norm) {
   return kernels;
 }
 
-// The multiple of a power of two that all of these numbers, addresses and strides, share.
-template <class... Numbers>
-bool all_multiples(int64_t of, Numbers... numbers) {
-  for (const int64_t number : {static_cast<int64_t>(numbers)...}) {
-    if (number % of != 0) return false;
-  }
-  return true;
-}
-int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
-
 Access access_of(const NormSpec& s, const ForwardArguments& a) {
+  const bool quantized = s.scaling != Scaling::none;
   if (s.hidden_size % kPacket == 0 &&
-      all_multiples(16, at(a.x), a.x_stride, at(a.residual), a.residual_stride, at(a.weight), at(a.bias), at(a.y),
-                    a.y_stride, at(a.residual_out), a.residual_out_stride)) {
+      all_multiples(16, at(a.x), a.x_stride, at(a.residual), a.residual_stride, at(a.weight), at(a.bias),
+                    at(a.residual_out), a.residual_out_stride) &&
+      (quantized || all_multiples(16, at(a.y), a.y_stride))) {
     return Access::octets;
   }
   // Strides are whole elements.
   const bool elements = all_multiples(bytes_of(s.x), at(a.x), at(a.residual), at(a.residual_out)) &&
                         all_multiples(bytes_of(s.weight), at(a.weight), at(a.bias)) &&
-                        all_multiples(bytes_of(s.y), at(a.y));
+                        (quantized || all_multiples(bytes_of(s.y), at(a.y)));
   return elements ? Access::elements : Access::bytes;
 }
 
@@ -78,23 +71,24 @@ struct Triple {
   CommonKernels kernels;
 };
 #if !defined(NC_RUNTIME_KERNELS_ONLY)
-#define NC_ENTRY(x, weight, y)                                                                                         \
-  {DType::x,                                                                                                           \
-   DType::weight,                                                                                                      \
-   DType::y,                                                                                                           \
-   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward, NC_TRIPLE(x, weight, y)::any_forward, \
+#define NC_ENTRY(x, weight, y)                                                      \
+  {DType::x,                                                                        \
+   DType::weight,                                                                   \
+   DType::y,                                                                        \
+   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,    \
+    NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::any_forward, \
     NC_TRIPLE(x, weight, y)::any_backward}},
 const Triple kTriples[] = {NC_COMMON_FORMATS(NC_ENTRY)};
 #undef NC_ENTRY
-const CommonKernels* common_kernels(const NormSpec& s) {
+const CommonKernels* common_kernels(const NormSpec& s, DType y) {
   if (s.compute != Compute::float32) return nullptr;
   for (const Triple& t : kTriples) {
-    if (s.x == t.x && s.weight == t.weight && s.y == t.y) return &t.kernels;
+    if (s.x == t.x && s.weight == t.weight && y == t.y) return &t.kernels;
   }
   return nullptr;
 }
 #else
-const CommonKernels* common_kernels(const NormSpec&) { return nullptr; }
+const CommonKernels* common_kernels(const NormSpec&, DType) { return nullptr; }
 #endif
 
 // The policies that hot kernels fold into one another: see HotPolicy.
@@ -104,6 +98,11 @@ bool rounds_first(const NormSpec& s) {
 }
 bool by_product(const NormSpec& s) { return !rounds_first(s) && s.scale_rounding != ScaleRounding::compute; }
 
+// Blocks of scales lie in a segment whole.
+bool has_whole_blocks(const RowShape& shape) {
+  return shape.segments == 1 || shape.octets_per_segment % (kScaleBlock / kPacket) == 0;
+}
+
 NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   NormKernels k{};
   k.shape = row_shape(spec.hidden_size);
@@ -111,19 +110,23 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   k.octets_per_lane = octets_per_lane;
   k.shared_bytes = static_cast<int>(device.shared_bytes);
   k.by_product = by_product(spec);
-  k.any_forward = any_forward(spec.compute);
+  const bool quantized = spec.scaling != Scaling::none;
+  k.any_forward = quantized ? any_forward_fp8(spec.compute) : any_forward(spec.compute);
   k.any_backward = any_backward(spec.compute);
   k.columns = columns_kernel(spec.compute);
-  const CommonKernels* common = common_kernels(spec);
-  if (common == nullptr) return k;
-  k.any_forward = common->any_forward();
-  k.any_backward = common->any_backward();
   const int kept = kept_for(octets_per_lane);
   const bool layer_norm = spec.op == Op::layer_norm;
-  if (kept == 0 || (k.shape.segments > 1 && device.clusters == 0)) return k;
-  k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
-  if (!layer_norm || spec.variance == Variance::two_pass) {
-    k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+  const bool takes_rows = kept != 0 && (k.shape.segments == 1 || device.clusters != 0);
+  const bool takes_statistics = takes_rows && (!layer_norm || spec.variance == Variance::two_pass);
+  if (const CommonKernels* common = common_kernels(spec, spec.y)) {
+    k.any_backward = common->any_backward();
+    if (takes_rows) k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
+    if (!quantized) k.any_forward = common->any_forward();
+    if (!quantized && takes_statistics) k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+  }
+  const CommonKernels* const common_fp8 = quantized ? common_kernels(spec, spec.x) : nullptr;
+  if (common_fp8 != nullptr && takes_statistics && (spec.scaling != Scaling::block || has_whole_blocks(k.shape))) {
+    k.hot_forward = common_fp8->hot_forward_fp8(rounds_first(spec), kept);
   }
   return k;
 }
@@ -160,7 +163,12 @@ int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThread
 int backward_threads(const RowShape& shape) {
   return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
 }
-constexpr int kForwardSharedBytes = static_cast<int>(sizeof(Meeting<Sums<float, 1>>));
+// Where sums meet and, by Scaling::row, the largest.
+int forward_shared_bytes(const NormSpec& spec) {
+  return static_cast<int>(sizeof(Meeting<Sums<float, 1>>) +
+                          (spec.scaling == Scaling::row ? sizeof(Meeting<Largest<float>>) : 0));
+}
+static_assert(sizeof(Meeting<Sums<float, 1>>) == sizeof(Meeting<Largest<float>>));
 
 int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   CudaDevice device{};
@@ -173,7 +181,8 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   if (const int32_t error = facts_of(k.any_forward, &facts)) return error;
   if (const int32_t error = facts_of(k.any_backward, &facts)) return error;
   if (const int32_t error = facts_of(k.columns, &facts)) return error;
-  if (const int32_t error = made_ready(k.hot_forward, k.shape, forward_threads(k.shape), kForwardSharedBytes, &facts)) {
+  if (const int32_t error =
+          made_ready(k.hot_forward, k.shape, forward_threads(k.shape), forward_shared_bytes(spec), &facts)) {
     return error;
   }
   const int threads = backward_threads(k.shape);
@@ -183,12 +192,6 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   norm->spec = spec;
   memcpy(norm->kernels, &k, sizeof(k));
   return 0;
-}
-
-template <class Parameters>
-int32_t launch_on(int32_t device, const Launch<Parameters>& l, const Parameters& p, int64_t stream) {
-  const cuda_runtime::CurrentDevice current(device);
-  return current.error() != 0 ? current.error() : launch(l, p, stream);
 }
 
 // Kernels that take everything meet here, whatever they sum.
@@ -202,10 +205,11 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   p.shape = k.shape;
   p.a = a;
   p.access = access_of(spec, a);
+  p.y_words = all_multiples(kPacket, at(a.y), a.y_stride);
   const bool sum_is_rounded =
       a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
   const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded &&
-                   all_multiples(4, at(a.mean), at(a.rstd));
+                   (spec.scaling == Scaling::none || p.y_words) && all_multiples(4, at(a.mean), at(a.rstd));
   Launch<ForwardParameters> l{};
   l.kernel = hot ? k.hot_forward : k.any_forward;
   l.threads = forward_threads(k.shape);
@@ -213,7 +217,7 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   l.cluster = hot ? k.shape.segments : 1;
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;
-  l.shared_bytes = hot ? kForwardSharedBytes : kAnySharedBytes;
+  l.shared_bytes = hot ? forward_shared_bytes(spec) : kAnySharedBytes;
   return launch_on(norm.device, l, p, stream);
 }
 

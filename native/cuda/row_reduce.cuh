@@ -29,6 +29,15 @@ struct Sums {
   }
 };
 
+// The largest of numbers that are not NaN.
+template <class C>
+struct Largest {
+  static constexpr bool symmetric = true;
+  C value;
+  friend NC_DEVICE Largest merge(Largest lower, Largest upper) { return lower.value < upper.value ? upper : lower; }
+  friend NC_DEVICE Largest shuffled(Largest v, int mask) { return {simt::shuffle_xor(v.value, mask)}; }
+};
+
 // Welford's moments of as many values as they count. An empty upper part occurs at the end of a row; the lower one is
 // never empty before it.
 template <class C>
