@@ -45,7 +45,7 @@ Access table_access_of(const RotarySpec& s, const RotaryArguments& a) {
 }
 
 // Fewer threads than this leave a device partly idle: then each takes one head.
-constexpr int64_t kManyThreads = int64_t{1} << 18;
+constexpr int64_t kManyThreads = int64_t{1} << 17;
 
 }  // namespace
 
