@@ -41,7 +41,7 @@ class AllocationTest {
    * The least of a few rounds: what every call allocates shows in all of them. A pool that replaces
    * a thread, or a frame made because a helper was still leaving the last one, shows in one.
    */
-  private static long leastAllocatedBy(Set<Thread> threads, int calls, Runnable body) {
+  static long leastAllocatedBy(Set<Thread> threads, int calls, Runnable body) {
     long least = Long.MAX_VALUE;
     for (int round = 0; round < 5 && least != 0; round++) {
       least = Math.min(least, allocatedBy(threads, calls, body));

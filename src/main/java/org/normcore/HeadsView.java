@@ -353,12 +353,22 @@ public final class HeadsView {
     long distance = address - other.address;
     if (size != otherSize
         || distance % size != 0
-        || batchStride != other.batchStride
-        || seqStride != other.seqStride
-        || headStride != other.headStride) {
+        || differ(batchStride, batch, other.batchStride, other.batch)
+        || differ(seqStride, seq, other.seqStride, other.seq)
+        || differ(headStride, heads, other.headStride, other.heads)) {
       return true;
     }
-    return meets(distance / size, other);
+    return meets(
+        distance / size,
+        batch > 1 ? batchStride : other.batchStride,
+        seq > 1 ? seqStride : other.seqStride,
+        heads > 1 ? headStride : other.headStride,
+        other);
+  }
+
+  /** Whether strides differ, of which that of a single index is none. */
+  private static boolean differ(long stride, long size, long otherStride, long otherSize) {
+    return stride != otherStride && size > 1 && otherSize > 1;
   }
 
   /** Whether a tensor lies in the memory that this spans. */
@@ -372,7 +382,8 @@ public final class HeadsView {
    * batchStride + s * seqStride + h * headStride} is above {@code -headDim} and below {@code
    * other.headDim}? The two differences with the larger strides are tried out; few come near.
    */
-  private boolean meets(long distance, HeadsView other) {
+  private boolean meets(
+      long distance, long batchStride, long seqStride, long headStride, HeadsView other) {
     long bLow = 1 - other.batch;
     long bHigh = batch - 1;
     long sLow = 1 - other.seq;
