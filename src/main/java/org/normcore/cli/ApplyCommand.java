@@ -11,13 +11,18 @@ import picocli.CommandLine.Spec;
     sortOptions = false,
     description = "Run an operation on the tensors of a safetensors file, forward and backward.",
     synopsisSubcommandLabel = "OPERATION",
-    subcommands = {ApplyRmsNormCommand.class, ApplyLayerNormCommand.class})
+    subcommands = {
+      ApplyRmsNormCommand.class,
+      ApplyLayerNormCommand.class,
+      ApplyRotaryCommand.class,
+      ApplyFp8Command.class
+    })
 public final class ApplyCommand implements Runnable {
   @Spec private CommandSpec spec;
 
   @Override
   public void run() {
     throw new ParameterException(
-        spec.commandLine(), "An operation is missing: rms-norm or layer-norm");
+        spec.commandLine(), "An operation is missing: rms-norm, layer-norm, rotary or fp8");
   }
 }

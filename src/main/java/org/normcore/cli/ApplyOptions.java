@@ -1,24 +1,13 @@
 package org.normcore.cli;
 
-import java.nio.file.Path;
 import org.normcore.DType;
+import org.normcore.Fp8Scaling;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** The options of {@code apply rms-norm} and {@code apply layer-norm}. */
 final class ApplyOptions {
-  @Option(
-      names = "--in",
-      required = true,
-      paramLabel = "FILE",
-      description = "The tensors to read.")
-  Path in;
-
-  @Option(
-      names = "--out",
-      paramLabel = "FILE",
-      description = "The file to write. It may be left out if --expect is given.")
-  Path out;
+  @Mixin FileOptions files;
 
   @Mixin PolicyOptions policy;
 
@@ -33,8 +22,30 @@ final class ApplyOptions {
       names = "--output-dtype",
       paramLabel = "TYPE",
       description =
-          "The type of y and dy: float64, float32, bfloat16 or float16. Default: by the policy.")
+          "The type of y and dy: float64, float32, bfloat16 or float16; of y alone: float8-e4m3 or"
+              + " float8-e5m2. Default: by the policy.")
   DType outputDType;
+
+  @Option(
+      names = "--output-scaling",
+      paramLabel = "S",
+      description =
+          "For an FP8 y, what shares a scale: all of it (tensor), a row, or a block of 32"
+              + " elements.")
+  Fp8Scaling outputScaling;
+
+  @Option(
+      names = "--output-scale",
+      paramLabel = "X",
+      description =
+          "With --output-scaling tensor: what y is multiplied by. Default: the scale that its own"
+              + " largest magnitude calls for.")
+  Float outputScale;
+
+  @Option(
+      names = "--power-of-two",
+      description = "Round scales that are computed down to powers of two.")
+  boolean powerOfTwo;
 
   @Option(
       names = "--normalized-dims",
@@ -49,16 +60,5 @@ final class ApplyOptions {
       description = "The type of dweight and dbias: the weight's (default) or float32.")
   DType gradDType;
 
-  @Option(
-      names = "--expect",
-      paramLabel = "FILE",
-      description = "Compare what was computed with the tensors of the same names in this file.")
-  Path expect;
-
-  @Option(
-      names = "--max-ulp",
-      paramLabel = "N",
-      description =
-          "With --expect: exit with status 1 if any element is further off, in units in the last place.")
-  Long maxUlp;
+  @Mixin ExpectOptions expectation;
 }

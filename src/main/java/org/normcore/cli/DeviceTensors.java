@@ -8,6 +8,7 @@ import org.normcore.Device;
 import org.normcore.NativeBuffer;
 import org.normcore.OwnedMemory;
 import org.normcore.TensorView;
+import org.normcore.internal.Memory;
 
 /**
  * The tensors of one computation on the device that it runs on: copies of the host's there, or on
@@ -25,6 +26,11 @@ public final class DeviceTensors implements AutoCloseable {
     this.device = device;
   }
 
+  /** More tensors on the same device, to be fetched and freed on their own. */
+  public DeviceTensors another() {
+    return new DeviceTensors(device);
+  }
+
   /** A tensor to read, with the contents of the host's. */
   public TensorView input(TensorView host) {
     return device.isCpu() ? host : like(host).copyFrom(host, CudaStream.ofDefault(device));
@@ -38,6 +44,23 @@ public final class DeviceTensors implements AutoCloseable {
     TensorView remote = like(host);
     outputs.add(new Output(host, remote));
     return remote;
+  }
+
+  /**
+   * Brings a contiguous tensor that is already on the device to the host's, {@link #fetch} at the
+   * latest.
+   */
+  public void output(TensorView host, TensorView remote) {
+    if (device.isCpu()) {
+      Memory.copy(host.address(), remote.address(), remote.elements() * remote.dtype().bytes());
+    } else {
+      outputs.add(new Output(host, remote));
+    }
+  }
+
+  /** A tensor to read and write, with the contents of the host's until {@link #fetch}. */
+  public TensorView inOut(TensorView host) {
+    return device.isCpu() ? host : output(host).copyFrom(host, CudaStream.ofDefault(device));
   }
 
   /** Memory without contents. */

@@ -2,12 +2,16 @@ package org.normcore.cli;
 
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
+import org.normcore.Angles;
 import org.normcore.ComputeType;
 import org.normcore.DType;
+import org.normcore.Fp8Scaling;
 import org.normcore.GammaOffset;
 import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.ResidualRounding;
+import org.normcore.RotaryLayout;
+import org.normcore.RotaryRounding;
 import org.normcore.ScaleRounding;
 import org.normcore.VarianceAlgorithm;
 import picocli.CommandLine;
@@ -56,6 +60,12 @@ public final class Main {
     registerEnum(line, VarianceAlgorithm.class);
     registerEnum(line, ComputeType.class);
     registerEnum(line, ResidualRounding.class);
+    registerEnum(line, Fp8Scaling.class);
+    registerEnum(line, ApplyFp8Command.Format.class);
+    registerEnum(line, ApplyFp8Command.Scaling.class);
+    registerEnum(line, Angles.class);
+    registerEnum(line, RotaryLayout.class);
+    registerEnum(line, RotaryRounding.class);
     return line;
   }
 

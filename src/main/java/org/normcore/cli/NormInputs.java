@@ -21,7 +21,7 @@ record NormInputs(
     TensorView x = file.view("x");
     if (x.rank() == 0) {
       throw new BadInput(
-          options.in
+          options.files.in
               + ": x is a scalar, of shape [], expected at least one dimension to normalise");
     }
     int dims = options.normalizedDims;
@@ -45,7 +45,7 @@ record NormInputs(
             find(file, "dresidual"));
     if (inputs.dresidual.isPresent() && inputs.dy.isEmpty()) {
       throw new BadInput(
-          options.in + ": has dresidual but no dy, the other half of the backward's input");
+          options.files.in + ": has dresidual but no dy, the other half of the backward's input");
     }
     return inputs;
   }

@@ -38,6 +38,11 @@ public record NormRequest(
 
   /** Makes the norm. */
   public Norm open() {
+    return builder().build();
+  }
+
+  /** Starts the norm, for what else there is to set. */
+  public Norm.Builder<?> builder() {
     Norm.Builder<?> builder =
         kind == NormKind.RMS_NORM ? RmsNorm.builder(shape) : LayerNorm.builder(shape);
     builder.epsilon(epsilon);
@@ -48,7 +53,7 @@ public record NormRequest(
     builder.device(device);
     builder.threads(threads);
     output.ifPresent(builder::output);
-    return builder.build();
+    return builder;
   }
 
   /** The form with these parameters. */

@@ -3,6 +3,7 @@ package org.normcore.cli.safetensors;
 import com.google.common.collect.ImmutableMap;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.Files;
@@ -68,10 +69,7 @@ public final class SafetensorsFile implements TensorSource {
 
   @Override
   public TensorView view(String name) throws IOException {
-    TensorEntry entry = header.entries().get(name);
-    if (entry == null) {
-      throw new SafetensorsException(file, "has no tensor \"" + Quoted.shorten(name) + "\"");
-    }
+    TensorEntry entry = entry(name);
     DType dtype =
         entry
             .type()
@@ -87,6 +85,46 @@ public final class SafetensorsFile implements TensorSource {
                             + ", not a floating-point type"));
     boolean mappable = entry.bytes() > 0 && entry.bytes() <= Integer.MAX_VALUE;
     return mappable ? map(entry, dtype) : load(entry, dtype);
+  }
+
+  /**
+   * The elements of a tensor of whole numbers, I64 or I32.
+   *
+   * @throws SafetensorsException if there is no such tensor, it is of another type, or it has more
+   *     elements than an array
+   */
+  public long[] integers(String name) throws IOException {
+    TensorEntry entry = entry(name);
+    boolean wide = entry.type() == StoredType.I64;
+    if (!wide && entry.type() != StoredType.I32) {
+      throw new SafetensorsException(
+          file,
+          "tensor \"" + Quoted.shorten(name) + "\" is " + entry.type() + ", expected I64 or I32");
+    }
+    if (entry.bytes() > Integer.MAX_VALUE - 8) {
+      throw new SafetensorsException(
+          file, "tensor \"" + Quoted.shorten(name) + "\" has too many elements to be held at once");
+    }
+    ByteBuffer bytes = ByteBuffer.allocate((int) entry.bytes()).order(ByteOrder.LITTLE_ENDIAN);
+    while (bytes.hasRemaining()) {
+      if (channel.read(bytes, entry.begin() + bytes.position()) < 0) {
+        throw new SafetensorsException(file, "became shorter while it was read");
+      }
+    }
+    bytes.flip();
+    long[] all = new long[Math.toIntExact(entry.elements())];
+    for (int i = 0; i < all.length; i++) {
+      all[i] = wide ? bytes.getLong() : bytes.getInt();
+    }
+    return all;
+  }
+
+  private TensorEntry entry(String name) throws SafetensorsException {
+    TensorEntry entry = header.entries().get(name);
+    if (entry == null) {
+      throw new SafetensorsException(file, "has no tensor \"" + Quoted.shorten(name) + "\"");
+    }
+    return entry;
   }
 
   private TensorView map(TensorEntry entry, DType dtype) throws IOException {

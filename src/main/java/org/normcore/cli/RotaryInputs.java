@@ -1,0 +1,110 @@
+package org.normcore.cli;
+
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Optional;
+import org.normcore.TensorView;
+import org.normcore.cli.safetensors.SafetensorsFile;
+import org.normcore.cli.safetensors.StoredType;
+import org.normcore.cli.safetensors.TensorEntry;
+
+/** The tensors that {@code apply rotary} reads, by name. */
+record RotaryInputs(
+    TensorView q,
+    TensorView k,
+    long[] positions,
+    boolean positionsOfEachBatch,
+    Optional<TensorView> dq,
+    Optional<TensorView> dk) {
+
+  static RotaryInputs read(Path path, SafetensorsFile file) throws IOException {
+    TensorView q = heads(path, file, "q");
+    TensorView k = heads(path, file, "k");
+    if (k.size(0) != q.size(0) || k.size(1) != q.size(1)) {
+      throw new BadInput(
+          path
+              + ": k is "
+              + Arrays.toString(k.shape())
+              + ", expected batch and seq as q has them, "
+              + Arrays.toString(q.shape()));
+    }
+    long[] shape = positionShape(path, file, q);
+    return new RotaryInputs(
+        q,
+        k,
+        file.integers("positions"),
+        shape.length == 2,
+        gradient(path, file, "dq", q),
+        gradient(path, file, "dk", k));
+  }
+
+  private static TensorView heads(Path path, SafetensorsFile file, String name) throws IOException {
+    TensorView view = file.view(name);
+    if (view.rank() != 4) {
+      throw new BadInput(
+          path
+              + ": "
+              + name
+              + " has the shape "
+              + Arrays.toString(view.shape())
+              + ", expected [batch, seq, heads, dim]");
+    }
+    return view;
+  }
+
+  private static Optional<TensorView> gradient(
+      Path path, SafetensorsFile file, String name, TensorView of) throws IOException {
+    if (!file.entries().containsKey(name)) {
+      return Optional.empty();
+    }
+    TensorView view = file.view(name);
+    if (!Arrays.equals(view.shape(), of.shape())) {
+      throw new BadInput(
+          path
+              + ": "
+              + name
+              + " has the shape "
+              + Arrays.toString(view.shape())
+              + ", expected "
+              + Arrays.toString(of.shape())
+              + ", as what it is the gradient of");
+    }
+    return Optional.of(view);
+  }
+
+  private static long[] positionShape(Path path, SafetensorsFile file, TensorView q) {
+    TensorEntry entry = file.entries().get("positions");
+    if (entry == null) {
+      throw new BadInput(path + ": has no tensor \"positions\"");
+    }
+    if (entry.type().dtype().isPresent()) {
+      throw new BadInput(
+          path
+              + ": positions is "
+              + entry.type()
+              + ", expected I64: positions are whole numbers, which floating-point types hold only"
+              + " up to a limit (BF16 up to 256, F16 up to 2048), beyond which neighbours would"
+              + " become one position");
+    }
+    if (entry.type() != StoredType.I64 && entry.type() != StoredType.I32) {
+      throw new BadInput(path + ": positions is " + entry.type() + ", expected I64 or I32");
+    }
+    long[] shape = entry.shape().toArray();
+    boolean ofAll = Arrays.equals(shape, new long[] {q.size(1)});
+    if (!ofAll && !Arrays.equals(shape, new long[] {q.size(0), q.size(1)})) {
+      throw new BadInput(
+          path
+              + ": positions has the shape "
+              + Arrays.toString(shape)
+              + ", expected ["
+              + q.size(1)
+              + "] or ["
+              + q.size(0)
+              + ", "
+              + q.size(1)
+              + "], as q has tokens");
+    }
+    return shape;
+  }
+}
