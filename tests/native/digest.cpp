@@ -34,16 +34,19 @@ void print(const Case& c, const std::vector<int32_t>& levels) {
   if (c.residual) d.residual = drawPlainly(random, c.spec.x_dtype, size, 0);
   if (c.hasWeight()) d.weight = drawPlainly(random, c.spec.weight_dtype, n, 1);
   if (c.hasBias()) d.bias = drawPlainly(random, c.spec.weight_dtype, n, 0);
-  d.dy = drawPlainly(random, c.spec.y_dtype, size, 0.1);
+  d.dy = drawPlainly(random, c.dyFormat(), size, 0.1);
   if (c.dresidual) d.dresidual = drawPlainly(random, c.spec.x_dtype, size, 0);
   d.dweight = d.dbias = drawPlainly(random, NC_FLOAT32, n, 0);
+  d.y_scale = 117.3f;
   uint64_t common = 0;
   for (const int32_t level : levels) {
     Form form;
     form.level = level;
     const Result r = run(c, d, form);
     uint64_t hash = 0xCBF29CE484222325u;
-    for (const Bits* bits : {&r.y, &r.residual_out, &r.mean, &r.rstd, &r.dx, &r.dweight, &r.dbias}) mix(hash, *bits);
+    for (const Bits* bits :
+         {&r.y, &r.residual_out, &r.mean, &r.rstd, &r.dx, &r.dweight, &r.dbias, &r.y_amax, &r.y_scale_inv})
+      mix(hash, *bits);
     if (level != levels.front() && hash != common)
       throw std::runtime_error(levelName(level) + " differs: " + c.describe());
     common = hash;
@@ -91,6 +94,21 @@ int main(int argc, char** argv) {
             print(c, levels);
           }
         }
+      }
+    }
+  }
+  for (const int32_t y : {NC_FLOAT8_E4M3, NC_FLOAT8_E5M2}) {
+    for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
+      for (const int32_t x : dtypes) {
+        ++turn;
+        const int64_t sizes[] = {31, 229, 4200};
+        Case c;
+        c.spec = makeSpec(NC_RMS_NORM, x, dtypes[turn / 4 % 4], y, sizes[turn % 3]);
+        c.spec.y_scaling = scaling;
+        c.spec.dy_dtype = x;
+        c.spec.compute = turn / 5 % 2;
+        c.spec.scale_rounding = turn / 2 % 3;
+        print(c, levels);
       }
     }
   }

@@ -12,6 +12,7 @@
 #include "cuda/kernels.h"
 #include "cuda/tuning.h"
 #include "cuda_test.h"
+#include "fp8_cases.h"
 #include "simt_host/control.h"
 
 namespace {
@@ -46,10 +47,31 @@ std::vector<Case> cases(int64_t rows, int64_t n) {
   return all;
 }
 
+// The same with a y in FP8, whose threads meet once more.
+std::vector<Case> quantizedCases(int64_t rows, int64_t n) {
+  std::vector<Case> all;
+  for (const bool hot : {true, false}) {
+    for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
+      Case c = fp8Case(NC_RMS_NORM, hot ? NC_BFLOAT16 : NC_FLOAT16, hot ? NC_FLOAT32 : NC_BFLOAT16, NC_FLOAT8_E4M3,
+                       scaling, n);
+      c.residual = true;
+      c.rows = rows;
+      all.push_back(c);
+    }
+  }
+  return all;
+}
+
+std::vector<Case> allCases(int64_t rows, int64_t n) {
+  std::vector<Case> all = cases(rows, n);
+  for (const Case& c : quantizedCases(rows, n)) all.push_back(c);
+  return all;
+}
+
 TEST_F(SimulatedNorm, NoSeedChangesABit) {
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
            {37, 24}, {33, 229}, {9, 1024}, {9, 4096}, {9, 8192}, {5, 16392}, {1, 140000}}) {
-    for (const Case& c : cases(rows, n)) {
+    for (const Case& c : allCases(rows, n)) {
       const Data data = draw(c, 1);
       const Result expected = run(c, data);
       for (uint64_t seed = 100; seed < (n > 10000 ? 104u : 108u); ++seed) {
@@ -66,7 +88,7 @@ TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   std::map<std::string, bool> noticed;
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1024}, {2, 8192}, {9, 16392}, {17, 229}, {17, 1024}, {9, 4096}, {40, 24}, {9001, 8}}) {
-    for (const Case& c : cases(rows, n)) {
+    for (const Case& c : allCases(rows, n)) {
       const Data data = draw(c, 2);
       const Result expected = run(c, data);
       const auto changed = [&]() -> bool {
@@ -138,6 +160,41 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   }
   EXPECT_EQ(expected_kernels, forward.size());
   EXPECT_EQ(expected_kernels, backward.size());
+}
+
+TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
+  control().records = true;
+  std::set<const void*> kernels;
+  size_t expected_kernels = 0;
+  const std::pair<int32_t, int32_t> pairs[] = {{NC_FLOAT32, NC_FLOAT32},
+                                               {NC_BFLOAT16, NC_BFLOAT16},
+                                               {NC_FLOAT16, NC_FLOAT16},
+                                               {NC_BFLOAT16, NC_FLOAT32},
+                                               {NC_FLOAT16, NC_FLOAT32}};
+  for (const auto& [x, weight] : pairs) {
+    for (const bool rounds_first : {false, true}) {
+      if (rounds_first && x == NC_FLOAT32) continue;
+      for (const int64_t n : {256, 512, 1024, 2048, 3072, 16384}) {
+        for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+          Case c = fp8Case(op, x, weight, NC_FLOAT8_E5M2, NC_SCALING_ROW, n);
+          c.spec.scale_rounding = rounds_first ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
+          const Data data = draw(c, 7);
+          const Result expected = run(c, data);
+          control().launches.clear();
+          ASSERT_TRUE(same(c, expected, run(c, data, onDevice(0))));
+          kernels.insert(control().launches[0].kernel);
+          if (n > 256) continue;
+          Form unaligned = onDevice(0);
+          unaligned.offset = 1;
+          control().launches.clear();
+          ASSERT_TRUE(same(c, expected, run(c, data, unaligned)));
+          EXPECT_EQ(0u, kernels.count(control().launches[0].kernel));
+        }
+        ++expected_kernels;
+      }
+    }
+  }
+  EXPECT_EQ(expected_kernels, kernels.size());
 }
 
 TEST_F(SimulatedNorm, ThreadsShareAPlan) {
