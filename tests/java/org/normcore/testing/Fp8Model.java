@@ -87,7 +87,8 @@ public final class Fp8Model {
     if (!(amax > 0) || Float.isInfinite(amax)) {
       return 1;
     }
-    float scale = (float) largest() / amax * (float) Math.pow(2, -margin);
+    // The product is exact, so that the quotient is rounded once.
+    float scale = (float) (largest() * Math.pow(2, -margin)) / amax;
     scale = Math.min(Math.max(scale, Float.MIN_NORMAL), Float.MAX_VALUE);
     return powerOfTwo ? (float) Math.pow(2, Math.getExponent(scale)) : scale;
   }
