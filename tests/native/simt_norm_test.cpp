@@ -294,8 +294,13 @@ TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
                                     workspace_bytes, at(dweight), NC_FLOAT32, NC_GRADIENT_WRITE, at(dbias), NC_FLOAT32,
                                     NC_GRADIENT_WRITE, 0));
         at.bringBack();
-        Result result{contents(y_type, *y), contents(x_type, *out), {}, rstd.contents(), contents(x_type, *dx),
-                      dweight.contents(),   dbias.contents()};
+        Result result;
+        result.y = contents(y_type, *y);
+        result.residual_out = contents(x_type, *out);
+        result.rstd = rstd.contents();
+        result.dx = contents(x_type, *dx);
+        result.dweight = dweight.contents();
+        result.dbias = dbias.contents();
         if (mean.present()) result.mean = mean.contents();
         EXPECT_TRUE(same(c, expected, result)) << "stride " << stride;
       }
