@@ -316,10 +316,12 @@ NC_API int32_t nc_rotary_plan_destroy(int64_t plan) NC_NOEXCEPT;
  * 1, which is the gradient.
  *
  * x, y: element i of head h of token (b, s) at b * batch_stride + s * seq_stride + h * head_stride + i, in elements; so
- * [batch, seq, heads, head_dim] and [batch, heads, seq, head_dim] both do. y may be x at the same strides, in place;
- * any other overlap is refused, as are strides at which two elements of y share an address. cos, sin: contiguous rows
- * of rotary_dim / 2; token (b, s) has row b * table_batch_rows + s, so table_batch_rows is seq, or 0 where every batch
- * has the same positions. */
+ * [batch, seq, heads, head_dim] and [batch, heads, seq, head_dim] both do. Strides are at least 0, and that of a single
+ * batch, token or head is not looked at. Those of x may make heads overlap, 0 included. Those of y lie one within the
+ * other, each at least as long as what the shorter ones reach over, so that no two elements share an address. y may be
+ * x at the same strides, in place; any other overlap is refused. cos, sin: contiguous rows of rotary_dim / 2; token
+ * (b, s) has row b * table_batch_rows + s, so table_batch_rows is at least seq, or 0 where every batch has the same
+ * positions. */
 NC_API int32_t nc_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t seq, int64_t heads,
                                int64_t token_begin, int64_t token_end, int64_t x, int64_t x_batch_stride,
                                int64_t x_seq_stride, int64_t x_head_stride, int64_t cos, int64_t sin,
