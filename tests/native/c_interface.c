@@ -22,6 +22,60 @@ static int64_t at(const void* p) { return (int64_t)(intptr_t)p; }
 
 static void expect_near(float value, double expected, const char* what) { expect(fabs(value - expected) < 1e-5, what); }
 
+/* Rotary position embedding: two tokens of one head, turned by nothing and by a right angle, and back. */
+static const float heads[2][3] = {{1, 2, 3}, {4, 5, 6}}, cosines[2] = {1, 0}, sines[2] = {0, 1};
+
+static nc_rotary_spec rotary_spec(int32_t device_type) {
+  nc_rotary_spec spec;
+  memset(&spec, 0, sizeof spec);
+  spec.struct_size = sizeof spec;
+  spec.x_dtype = spec.table_dtype = NC_FLOAT32;
+  spec.layout = NC_ROTARY_HALF_SPLIT;
+  spec.rounding = NC_ROTARY_ROUND_COMPUTE;
+  spec.head_dim = 3;
+  spec.rotary_dim = 2;
+  spec.device_type = device_type;
+  return spec;
+}
+
+static void expect_turned(float turned[2][3]) {
+  expect_near(turned[0][0], 1, "token 0 as it was");
+  expect_near(turned[1][0], -5, "x1 * cos - x2 * sin");
+  expect_near(turned[1][1], 4, "x2 * cos + x1 * sin");
+  expect_near(turned[1][2], 6, "the rest is copied");
+}
+
+static void rotary(void) {
+  const nc_rotary_spec spec = rotary_spec(NC_DEVICE_CPU);
+  float y[2][3];
+  int64_t plan = 0;
+  ok(nc_rotary_plan_create(&spec, &plan), "nc_rotary_plan_create");
+  ok(nc_rotary_apply(plan, 0, 1, 2, 1, 0, 2, at(heads), 6, 3, 3, at(cosines), at(sines), 0, at(y), 6, 3, 3),
+     "nc_rotary_apply");
+  expect_turned(y);
+  ok(nc_rotary_apply(plan, 1, 1, 2, 1, 0, 2, at(y), 6, 3, 3, at(cosines), at(sines), 0, at(y), 6, 3, 3),
+     "nc_rotary_apply, backward and in place");
+  expect(memcmp(y, heads, sizeof y) == 0, "turned back");
+  ok(nc_rotary_plan_destroy(plan), "nc_rotary_plan_destroy");
+}
+
+static void cuda_rotary(int64_t memory, int64_t stream) {
+  const nc_rotary_spec spec = rotary_spec(NC_DEVICE_CUDA);
+  const int64_t cos_at = memory + 64, sin_at = memory + 128, y_at = memory + 192;
+  float y[2][3];
+  int64_t plan = 0;
+  ok(nc_rotary_plan_create(&spec, &plan), "nc_rotary_plan_create");
+  ok(nc_cuda_copy(0, memory, at(heads), sizeof heads, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, cos_at, at(cosines), sizeof cosines, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, sin_at, at(sines), sizeof sines, stream), "nc_cuda_copy");
+  ok(nc_cuda_rotary_apply(plan, 0, 1, 2, 1, memory, 6, 3, 3, cos_at, sin_at, 0, y_at, 6, 3, 3, stream),
+     "nc_cuda_rotary_apply");
+  ok(nc_cuda_copy(0, at(y), y_at, sizeof y, stream), "nc_cuda_copy");
+  ok(nc_cuda_stream_synchronize(0, stream), "nc_cuda_stream_synchronize");
+  expect_turned(y);
+  ok(nc_rotary_plan_destroy(plan), "nc_rotary_plan_destroy");
+}
+
 /* The same on a CUDA device, or the sentence that says why there is none. */
 static void cuda(nc_norm_spec spec, int must_be) {
   const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};
@@ -77,6 +131,8 @@ static void cuda(nc_norm_spec spec, int must_be) {
   expect_near(dx[1][0], 0, "dx[1][0] of CUDA");
   expect_near(gradients[1], -1, "dweight[1] of CUDA");
   expect_near(gradients[2], 1, "dbias[0] of CUDA");
+
+  cuda_rotary(memory, stream);
 
   ok(nc_cuda_free(0, workspace), "nc_cuda_free");
   ok(nc_cuda_free(0, memory), "nc_cuda_free");
@@ -135,6 +191,7 @@ int main(int argc, char** argv) {
   ok(nc_convert(at(weight), NC_FLOAT32, at(bf16), NC_BFLOAT16, 2), "nc_convert");
   expect(bf16[0] == 0x4000 && bf16[1] == 0x3F80, "2 and 1 in bfloat16");
 
+  rotary();
   cuda(spec, argc > 1 && strcmp(argv[1], "cuda") == 0);
 
   ok(nc_norm_plan_destroy(plan), "nc_norm_plan_destroy");
