@@ -22,6 +22,61 @@ static int64_t at(const void* p) { return (int64_t)(intptr_t)p; }
 
 static void expect_near(float value, double expected, const char* what) { expect(fabs(value - expected) < 1e-5, what); }
 
+/* In FP8 by the scale 448 / 7 = 64: 64, -448, 128, 16. In blocks by the same, whose inverse is 2^(121 - 127). */
+static const float wide[4] = {1, -7, 2, 0.25f};
+static const uint8_t narrow[4] = {0x68, 0xFE, 0x70, 0x58};
+static const uint8_t block_code = 121;
+
+static void fp8(void) {
+  float amax = 0, scale = 0, scale_inv = 0, back[4];
+  uint8_t q[4], code = 0;
+  ok(nc_fp8_amax(NC_CPU_BEST, at(wide), NC_FLOAT32, 2, 2, 2, at(&amax)), "nc_fp8_amax");
+  expect(amax == 7, "the largest magnitude is 7");
+  ok(nc_fp8_scale(NC_FLOAT8_E4M3, 0, 0, 1, at(&amax), at(&scale), at(&scale_inv)), "nc_fp8_scale");
+  expect(scale == 64 && scale_inv == 1.0f / 64, "the scale is 64");
+  ok(nc_fp8_quantize(NC_CPU_BEST, at(wide), NC_FLOAT32, 2, 2, 2, at(q), NC_FLOAT8_E4M3, 2, at(&scale), at(&amax)),
+     "nc_fp8_quantize");
+  expect(memcmp(q, narrow, sizeof q) == 0, "FP8 by one scale");
+  ok(nc_fp8_dequantize(NC_CPU_BEST, NC_SCALING_TENSOR, at(q), NC_FLOAT8_E4M3, 2, 2, 2, at(&scale_inv), at(back),
+                       NC_FLOAT32, 2),
+     "nc_fp8_dequantize");
+  expect(memcmp(back, wide, sizeof back) == 0, "and back");
+  memset(q, 0, sizeof q);
+  ok(nc_fp8_quantize_blocks(NC_CPU_BEST, at(wide), NC_FLOAT32, 1, 4, 4, at(q), NC_FLOAT8_E4M3, 4, at(&code)),
+     "nc_fp8_quantize_blocks");
+  expect(code == block_code && memcmp(q, narrow, sizeof q) == 0, "FP8 by blocks");
+}
+
+static void cuda_fp8(int64_t memory, int64_t stream) {
+  const int64_t x_at = memory, q_at = memory + 32, amax_at = memory + 64, scale_at = memory + 68,
+                scale_inv_at = memory + 72, code_at = memory + 80, back_at = memory + 96;
+  float scales[3], back[4];
+  uint8_t q[4], code = 0;
+  ok(nc_cuda_zero(0, memory, 128, stream), "nc_cuda_zero");
+  ok(nc_cuda_copy(0, x_at, at(wide), sizeof wide, stream), "nc_cuda_copy");
+  ok(nc_cuda_fp8_amax(0, x_at, NC_FLOAT32, 2, 2, 2, amax_at, stream), "nc_cuda_fp8_amax");
+  ok(nc_cuda_fp8_scale(0, NC_FLOAT8_E4M3, 0, 0, 1, amax_at, scale_at, scale_inv_at, stream), "nc_cuda_fp8_scale");
+  ok(nc_cuda_fp8_quantize(0, x_at, NC_FLOAT32, 2, 2, 2, q_at, NC_FLOAT8_E4M3, 2, scale_at, amax_at, stream),
+     "nc_cuda_fp8_quantize");
+  ok(nc_cuda_fp8_dequantize(0, NC_SCALING_TENSOR, q_at, NC_FLOAT8_E4M3, 2, 2, 2, scale_inv_at, back_at, NC_FLOAT32, 2,
+                            stream),
+     "nc_cuda_fp8_dequantize");
+  ok(nc_cuda_copy(0, at(scales), amax_at, sizeof scales, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, at(q), q_at, sizeof q, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, at(back), back_at, sizeof back, stream), "nc_cuda_copy");
+  ok(nc_cuda_stream_synchronize(0, stream), "nc_cuda_stream_synchronize");
+  expect(scales[0] == 7 && scales[1] == 64 && scales[2] == 1.0f / 64, "the scale of CUDA is 64");
+  expect(memcmp(q, narrow, sizeof q) == 0, "FP8 by one scale of CUDA");
+  expect(memcmp(back, wide, sizeof back) == 0, "and back from CUDA");
+  ok(nc_cuda_zero(0, q_at, sizeof q, stream), "nc_cuda_zero");
+  ok(nc_cuda_fp8_quantize_blocks(0, x_at, NC_FLOAT32, 1, 4, 4, q_at, NC_FLOAT8_E4M3, 4, code_at, stream),
+     "nc_cuda_fp8_quantize_blocks");
+  ok(nc_cuda_copy(0, at(q), q_at, sizeof q, stream), "nc_cuda_copy");
+  ok(nc_cuda_copy(0, at(&code), code_at, 1, stream), "nc_cuda_copy");
+  ok(nc_cuda_stream_synchronize(0, stream), "nc_cuda_stream_synchronize");
+  expect(code == block_code && memcmp(q, narrow, sizeof q) == 0, "FP8 by blocks of CUDA");
+}
+
 /* Rotary position embedding: two tokens of one head, turned by nothing and by a right angle, and back. */
 static const float heads[2][3] = {{1, 2, 3}, {4, 5, 6}}, cosines[2] = {1, 0}, sines[2] = {0, 1};
 
@@ -82,7 +137,8 @@ static void cuda(nc_norm_spec spec, int must_be) {
   float y[2][2], dx[2][2], gradients[4];
   nc_cuda_device device;
   int64_t plan = 0, bytes = 0, workspace = 0, stream = 0, memory = 0, dx_at, gradients_at, dy_at, weight_at, y_at,
-          mean_at;
+          mean_at, page_locked = 0;
+  const int64_t allocated = nc_allocated_bytes();
   int32_t count = 0;
 
   const int32_t status = nc_cuda_device_count(&count);
@@ -132,6 +188,13 @@ static void cuda(nc_norm_spec spec, int must_be) {
   expect_near(gradients[1], -1, "dweight[1] of CUDA");
   expect_near(gradients[2], 1, "dbias[0] of CUDA");
 
+  cuda_fp8(memory, stream);
+
+  ok(nc_cuda_host_allocate(100, &page_locked), "nc_cuda_host_allocate");
+  expect(page_locked != 0 && nc_allocated_bytes() == allocated + 100, "page-locked memory is counted");
+  ok(nc_cuda_host_free(page_locked), "nc_cuda_host_free");
+  expect(nc_allocated_bytes() == allocated, "and comes back");
+
   cuda_rotary(memory, stream);
 
   ok(nc_cuda_free(0, workspace), "nc_cuda_free");
@@ -175,6 +238,7 @@ int main(int argc, char** argv) {
   ok(nc_norm_backward_workspace(plan, 2, 1, 1, &bytes), "nc_norm_backward_workspace");
   ok(nc_allocate(bytes, &workspace), "nc_allocate");
   expect(workspace != 0 && workspace % 64 == 0, "memory is 64-byte aligned");
+  expect(nc_allocated_bytes() == bytes, "memory is counted");
   ok(nc_norm_backward(plan, 2, 0, groups, at(x), 2, at(weight), at(dy), 2, at(mean), at(rstd), 0, 0, at(dx), 2,
                       workspace, bytes, 1, 1),
      "nc_norm_backward");
@@ -187,10 +251,12 @@ int main(int argc, char** argv) {
   expect_near(dweight[1], -1, "dweight[1]");
   expect_near(dbias[0], 1, "dbias[0]");
   ok(nc_free(workspace), "nc_free");
+  expect(nc_allocated_bytes() == 0, "and comes back");
 
   ok(nc_convert(at(weight), NC_FLOAT32, at(bf16), NC_BFLOAT16, 2), "nc_convert");
   expect(bf16[0] == 0x4000 && bf16[1] == 0x3F80, "2 and 1 in bfloat16");
 
+  fp8();
   rotary();
   cuda(spec, argc > 1 && strcmp(argv[1], "cuda") == 0);
 
