@@ -46,12 +46,24 @@ TEST(Plan, EveryWrongSpecIsRefused) {
       field(&S::op, 2, "op", invalid),
       field(&S::op, -1, "op", invalid),
       field(&S::x_dtype, -1, "x_dtype", invalid),
-      field(&S::x_dtype, 6, "x_dtype", invalid),
+      field(&S::x_dtype, 7, "x_dtype", invalid),
+      field(&S::x_dtype, NC_FLOAT8_E8M0, "x_dtype", unsupported),
       field(&S::x_dtype, NC_FLOAT8_E4M3, "x_dtype", unsupported),
       field(&S::weight_dtype, 99, "weight_dtype", invalid),
       field(&S::weight_dtype, NC_FLOAT8_E5M2, "weight_dtype", unsupported),
       field(&S::y_dtype, -7, "y_dtype", invalid),
-      field(&S::y_dtype, NC_FLOAT8_E4M3, "y_dtype", unsupported),
+      field(&S::y_dtype, NC_FLOAT8_E8M0, "y_dtype", unsupported),
+      {[](S& s) { s.y_dtype = NC_FLOAT8_E4M3; }, invalid, {"y_scaling", "0", "float8_e4m3"}},
+      {[](S& s) { s.y_dtype = NC_FLOAT8_E5M2, s.y_scaling = 4; }, invalid, {"y_scaling", "4"}},
+      field(&S::y_scaling, NC_SCALING_ROW, "y_scaling", invalid),
+      field(&S::y_power_of_two, 1, "y_power_of_two", invalid),
+      {[](S& s) { s.y_dtype = NC_FLOAT8_E4M3, s.y_scaling = NC_SCALING_BLOCK, s.y_power_of_two = 1; },
+       invalid,
+       {"y_power_of_two", "1"}},
+      {[](S& s) { s.y_dtype = NC_FLOAT8_E4M3, s.y_scaling = NC_SCALING_ROW, s.y_power_of_two = 2; },
+       invalid,
+       {"y_power_of_two", "2"}},
+      {[](S& s) { s.y_dtype = s.dy_dtype = NC_FLOAT8_E4M3, s.y_scaling = NC_SCALING_ROW; }, unsupported, {"dy_dtype"}},
       field(&S::affine, 4, "affine", invalid),
       field(&S::affine, -1, "affine", invalid),
       field(&S::scale_rounding, 3, "scale_rounding", invalid),
@@ -393,7 +405,9 @@ TEST(Convert, Refuses) {
   const int32_t invalid = NC_INVALID_ARGUMENT;
   std::vector<float> from(8, 1), to(8, 2);
   const auto a = reinterpret_cast<int64_t>(from.data()), b = reinterpret_cast<int64_t>(to.data());
-  expectRefused(invalid, nc_convert(a, 6, b, NC_FLOAT32, 8), {"source_dtype", "6"}, "source dtype");
+  expectRefused(invalid, nc_convert(a, 7, b, NC_FLOAT32, 8), {"source_dtype", "7"}, "source dtype");
+  EXPECT_EQ(NC_UNSUPPORTED, nc_convert(a, NC_FLOAT32, b, NC_FLOAT8_E8M0, 8));
+  EXPECT_NE(std::string::npos, std::string(nc_last_error()).find("target_dtype: float8_e8m0")) << nc_last_error();
   expectRefused(invalid, nc_convert(a, NC_FLOAT32, b, -1, 8), {"target_dtype", "-1"}, "target dtype");
   expectRefused(invalid, nc_convert(a, NC_FLOAT32, b, NC_FLOAT32, -8), {"count", "-8"}, "count");
   expectRefused(invalid, nc_convert(0, NC_FLOAT32, b, NC_FLOAT32, 8), {"source", "0"}, "source");
