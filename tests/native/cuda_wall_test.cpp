@@ -66,6 +66,17 @@ std::vector<std::pair<const char*, std::function<int32_t()>>> callsThatNeedCuda(
       {"nc_cuda_stream_create", [] { return nc_cuda_stream_create(0, &out); }},
       {"nc_cuda_stream_destroy", [] { return nc_cuda_stream_destroy(0, 0); }},
       {"nc_cuda_stream_synchronize", [] { return nc_cuda_stream_synchronize(0, 0); }},
+      {"nc_cuda_host_allocate", [] { return nc_cuda_host_allocate(16, &out); }},
+      {"nc_cuda_fp8_amax", [] { return nc_cuda_fp8_amax(0, 64, NC_FLOAT32, 1, 4, 4, 128, 0); }},
+      {"nc_cuda_fp8_scale", [] { return nc_cuda_fp8_scale(0, NC_FLOAT8_E4M3, 0, 0, 1, 64, 128, 0, 0); }},
+      {"nc_cuda_fp8_quantize",
+       [] { return nc_cuda_fp8_quantize(0, 64, NC_FLOAT32, 1, 4, 4, 128, NC_FLOAT8_E4M3, 4, 192, 0, 0); }},
+      {"nc_cuda_fp8_quantize_blocks",
+       [] { return nc_cuda_fp8_quantize_blocks(0, 64, NC_FLOAT32, 1, 4, 4, 128, NC_FLOAT8_E4M3, 4, 192, 0); }},
+      {"nc_cuda_fp8_dequantize",
+       [] {
+         return nc_cuda_fp8_dequantize(0, NC_SCALING_TENSOR, 64, NC_FLOAT8_E4M3, 1, 4, 4, 128, 192, NC_FLOAT32, 4, 0);
+       }},
       {"a plan of a device",
        [] {
          const nc_norm_spec spec = cudaSpec(NC_RMS_NORM, 64, 0);
