@@ -3,10 +3,10 @@
 // program.
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <vector>
 
 #include "cuda_test.h"
+#include "device_memory.h"
 
 namespace {
 
@@ -41,30 +41,6 @@ TEST_P(GpuManyRows, AreTheCpus) {
   const Data data = draw(c, 20);
   EXPECT_TRUE(same(c, run(c, data), run(c, data, onDevice(0))));
 }
-
-// Device memory for as long as a test runs.
-class DeviceMemory {
- public:
-  explicit DeviceMemory(int64_t bytes) { status_ = nc_cuda_allocate(0, bytes, &address_); }
-  DeviceMemory(const DeviceMemory&) = delete;
-  DeviceMemory& operator=(const DeviceMemory&) = delete;
-  ~DeviceMemory() { nc_cuda_free(0, address_); }
-  bool fits() const { return status_ != NC_OUT_OF_MEMORY; }
-  int64_t at(int64_t byte) const {
-    check(status_);
-    return address_ + byte;
-  }
-
- private:
-  int64_t address_ = 0;
-  int32_t status_ = NC_OK;
-};
-
-void copy(int64_t target, int64_t source, int64_t bytes) {
-  check(nc_cuda_copy(0, target, source, bytes, 0));
-  check(nc_cuda_stream_synchronize(0, 0));
-}
-int64_t addressOf(void* p) { return reinterpret_cast<int64_t>(p); }
 
 TEST(GpuFarRows, BeyondTwoToThe31Elements) {
   constexpr int64_t kRows = 4, kStride = (int64_t{1} << 30) + 8;

@@ -148,7 +148,7 @@ export -f norm_test java_tests command_line sanitizer
 
 if $simulate; then
   export NORMCORE_SIMULATED=1
-  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*'
+  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*:*CudaRotary.Forms*'
   stage java 90 java_tests
   stage command 60 command_line
 else
@@ -160,7 +160,7 @@ else
   export NORMCORE_CUDA_LIBRARY=$kit/lib/libnormcore_cuda.so
   stage speed 110 python3 "$kit/speed.py" "$kit/lib/libnormcore.so" "$work/speed.json" --budget 90
   stage memcheck 45 sanitizer memcheck \
-    '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*'
+    '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*:*CudaRotary.Forms*'
   stage racecheck 40 sanitizer racecheck \
     '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16'
   stage synccheck 30 sanitizer synccheck \
