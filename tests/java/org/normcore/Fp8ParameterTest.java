@@ -18,6 +18,7 @@ import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -25,6 +26,7 @@ import org.normcore.internal.Capi;
 import org.normcore.internal.Memory;
 import org.normcore.testing.Arena;
 import org.normcore.testing.Fp8Model;
+import org.normcore.testing.NativeMemory;
 import org.normcore.testing.Values;
 
 /**
@@ -33,6 +35,11 @@ import org.normcore.testing.Values;
  */
 class Fp8ParameterTest {
   private static final List<DType> WIDE = List.of(FLOAT32, BFLOAT16, FLOAT16);
+
+  @BeforeAll
+  static void settle() throws InterruptedException {
+    NativeMemory.settle();
+  }
 
   private static void assertRefused(Runnable call, String... parts) {
     String message = assertThrows(IllegalArgumentException.class, call::run).getMessage();
