@@ -1,7 +1,7 @@
 #!/bin/sh
 # cuda_kernels.sh TABLE OBJECT...: makes TABLE.tsv and TABLE.md, what each kernel needs on each architecture, of what
 # keep_ptxas.sh has left beside the objects. Fails if one of the hot kernels, those of norm_forward.cu and
-# norm_backward.cu and rotary_octets of rotary.cu, keeps registers in memory.
+# norm_backward.cu, rotary_octets of rotary.cu and those InWords of fp8.cu, keeps registers in memory.
 set -eu
 export LC_ALL=C
 table=$1
@@ -81,7 +81,7 @@ awk -F '\t' '
 rm -f "$table.raw" "$table.names" "$table.rows"
 
 awk -F '\t' '
-  ($2 == "norm_forward.cu" || $2 == "norm_backward.cu" || $1 ~ /^rotary_octets</) && $8 + $9 > 0 {
+  ($2 == "norm_forward.cu" || $2 == "norm_backward.cu" || $1 ~ /^(rotary_octets|fp8_.*<InWords)</) && $8 + $9 > 0 {
     printf "%s spills on %s: %d bytes stored, %d loaded, %d registers\n", $1, $4, $8, $9, $5
     found = 1
   }

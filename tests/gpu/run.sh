@@ -148,7 +148,7 @@ export -f norm_test java_tests command_line sanitizer
 
 if $simulate; then
   export NORMCORE_SIMULATED=1
-  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*:*CudaRotary.Forms*'
+  stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*:*CudaRotary.Forms*:*CudaFp8Matrices*'
   stage java 90 java_tests
   stage command 60 command_line
 else
@@ -160,11 +160,11 @@ else
   export NORMCORE_CUDA_LIBRARY=$kit/lib/libnormcore_cuda.so
   stage speed 110 python3 "$kit/speed.py" "$kit/lib/libnormcore.so" "$work/speed.json" --budget 90
   stage memcheck 45 sanitizer memcheck \
-    '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*:*CudaRotary.Forms*'
+    '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*:*CudaRotary.Forms*:*CudaFp8Matrices*'
   stage racecheck 40 sanitizer racecheck \
-    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16'
+    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16:*CudaFp8Amax*'
   stage synccheck 30 sanitizer synccheck \
-    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16'
+    '*CudaHot.ShortRows*_bf16_bf16_bf16:*CudaHot.LongerRows*_f32_f32_f32:*CudaHot.RowsOfSeveralSegments*_bf16_f32_bf16:*CudaFp8Amax*'
 fi
 
 if command -v python3 > /dev/null; then
