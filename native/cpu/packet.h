@@ -55,9 +55,13 @@ NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   return {reinterpret_cast<VectorOf<float>::type>(
       _mm256_fmadd_ps(reinterpret_cast<__m256>(a.v), reinterpret_cast<__m256>(b.v), reinterpret_cast<__m256>(c.v)))};
 }
+// A NaN becomes some NaN.
+NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
+  return reinterpret_cast<U16x8>(_mm256_cvtps_ph(reinterpret_cast<__m256>(a.v), _MM_FROUND_TO_NEAREST_INT));
+}
 NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
   const __m256 v = reinterpret_cast<__m256>(a.v);
-  const __m128i code = _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT);
+  const __m128i code = reinterpret_cast<__m128i>(rounded_float16_bits(a));
   // The hardware keeps a NaN's payload; the canonical one is the same everywhere.
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   const __m128i nan16 = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
@@ -97,11 +101,15 @@ NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   }
   return {bit_cast<VectorOf<float>::type>(r)};
 }
-NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
+// A NaN becomes some NaN.
+NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   const Quads x = bit_cast<Quads>(a.v);
   const float16x4_t low = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[0]));
   const float16x4_t high = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[1]));
-  const U16x8 code = reinterpret_cast<U16x8>(vreinterpretq_u16_f16(vcombine_f16(low, high)));
+  return reinterpret_cast<U16x8>(vreinterpretq_u16_f16(vcombine_f16(low, high)));
+}
+NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
+  const U16x8 code = rounded_float16_bits(a);
   return ((code & (Float16::sign_bit - 1)) > Float16::infinity) ? (U16x8{} + Float16::quiet_nan) : code;
 }
 NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
@@ -128,6 +136,7 @@ inline NC_NOINLINE U16x8 to_float16_bits(Packet<float> a) {
   for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode_float16(a.v[i]));
   return r;
 }
+NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) { return to_float16_bits(a); }
 inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
   Packet<float> r{};
   for (int i = 0; i < kPacket; ++i) r.v[i] = decode<Float16>(code[i]);
@@ -340,11 +349,14 @@ NC_INLINE Packet<C> larger_magnitude(Packet<C> amax, Packet<C> v) {
   const typename Packet<C>::Vector magnitude = v.v < 0 ? -v.v : v.v;
   return {magnitude > amax.v ? magnitude : amax.v};
 }
+// Of a packet without NaN.
 template <class C>
-NC_INLINE C largest_position(Packet<C> amax) {
-  C largest = 0;
-  for (int i = 0; i < kPacket; ++i) largest = larger_magnitude(largest, amax.v[i]);
-  return largest;
+NC_INLINE C largest_position(Packet<C> a) {
+  using V = typename Packet<C>::Vector;
+  const auto larger = [](V v, V other) { return v > other ? v : other; };
+  a.v = larger(a.v, __builtin_shufflevector(a.v, a.v, 4, 5, 6, 7, 0, 1, 2, 3));
+  a.v = larger(a.v, __builtin_shufflevector(a.v, a.v, 2, 3, 0, 1, 6, 7, 4, 5));
+  return a.v[0] > a.v[1] ? a.v[0] : a.v[1];
 }
 
 // Raises a float32 that several threads may raise at once. Not negative, its bits are ordered as it is.
@@ -398,6 +410,76 @@ NC_INLINE Packet<C> sums_of_positions(const Packet<C> (&a)[kPacket]) {
   }
   return {__builtin_shufflevector(u[0], u[1], 0, 2, 8, 10, 4, 6, 12, 14) +
           __builtin_shufflevector(u[0], u[1], 1, 3, 9, 11, 5, 7, 13, 15)};
+}
+
+// Values that stay in registers.
+
+// Rounding up would carry other bits of a NaN than its canonical ones into the sign.
+NC_INLINE Packet<float> round_kept(StaticFormat<DType::bfloat16>, Packet<float> a) {
+  return {reinterpret_cast<VectorOf<float>::type>(bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) & 0xffff0000u)};
+}
+NC_INLINE Packet<float> round_kept(StaticFormat<DType::float16>, Packet<float> a) {
+  return from_float16_bits(rounded_float16_bits(a));
+}
+NC_INLINE Packet<float> with_canonical_nan(Packet<float> a) {
+  const U32x8 nan = U32x8{} + 0x7fc00000u;
+  return {reinterpret_cast<VectorOf<float>::type>((a.v != a.v) ? nan : reinterpret_cast<U32x8>(a.v))};
+}
+
+// Eight pairs.
+struct Pairs {
+  Packet<float> x1, x2;
+};
+
+// Of neighbours: elements 2 first .. 2 first + 15 of a row. The extent counts pairs.
+template <DType T, class Extent>
+NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
+  constexpr int width = 2 * bytes_of(T);
+  const char* p = row + first * width;
+  alignas(64) char tail[kPacket * width];
+  if constexpr (!Extent::full) {
+    memset(tail, 0, sizeof(tail));
+    memcpy(tail, p, static_cast<size_t>(extent.count * width));
+    p = tail;
+  } else {
+    (void)extent;
+    (void)tail;
+  }
+  if constexpr (T == DType::float32) {
+    const auto low = load_raw<VectorOf<float>::type>(p), high = load_raw<VectorOf<float>::type>(p + sizeof(low));
+    return {{__builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14)},
+            {__builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15)}};
+  } else {
+    // A pair is a word, its first element the lower half.
+    const U32x8 words = load_raw<U32x8>(p);
+    if constexpr (T == DType::bfloat16) {
+      return {{reinterpret_cast<VectorOf<float>::type>(words << 16)},
+              {reinterpret_cast<VectorOf<float>::type>(words & 0xffff0000u)}};
+    } else {
+      return {from_float16_bits(low_halves(words & 0xffffu)), from_float16_bits(low_halves(words >> 16))};
+    }
+  }
+}
+template <DType T, class Extent>
+NC_INLINE void store_neighbours(StaticFormat<T>, char* row, int64_t first, Extent extent, Pairs p) {
+  constexpr int width = 2 * bytes_of(T);
+  alignas(64) char tail[kPacket * width];
+  char* const at = row + first * width;
+  char* const to_write = Extent::full ? at : tail;
+  if constexpr (T == DType::float32) {
+    const auto low = __builtin_shufflevector(p.x1.v, p.x2.v, 0, 8, 1, 9, 2, 10, 3, 11);
+    const auto high = __builtin_shufflevector(p.x1.v, p.x2.v, 4, 12, 5, 13, 6, 14, 7, 15);
+    memcpy(to_write, &low, sizeof(low));
+    memcpy(to_write + sizeof(low), &high, sizeof(high));
+  } else if constexpr (T == DType::bfloat16) {
+    const U32x8 words = (reinterpret_cast<U32x8>(Rounding<Packet<float>>::bfloat16(p.x1).v) >> 16) |
+                        reinterpret_cast<U32x8>(Rounding<Packet<float>>::bfloat16(p.x2).v);
+    memcpy(to_write, &words, sizeof(words));
+  } else {
+    const U32x8 words = widened(to_float16_bits(p.x1)) | (widened(to_float16_bits(p.x2)) << 16);
+    memcpy(to_write, &words, sizeof(words));
+  }
+  if constexpr (!Extent::full) memcpy(at, tail, static_cast<size_t>(extent.count * width));
 }
 
 }  // namespace NC_LEVEL

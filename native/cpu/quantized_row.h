@@ -31,28 +31,50 @@ NC_INLINE void quantize_as(const C* values, int64_t count, C scale, char* codes)
   });
 }
 
+// f(format) with the format as a type.
+template <class F>
+NC_INLINE void with_float8(DType format, F f) {
+  if (format == DType::float8_e4m3) {
+    f(Float8E4m3{});
+  } else {
+    f(Float8E5m2{});
+  }
+}
+
 // codes = rd(values * scale)
 template <class C>
 NC_INLINE void quantize(DType format, const C* values, int64_t count, float scale, char* codes) {
-  if (format == DType::float8_e4m3) {
-    quantize_as<Float8E4m3>(values, count, static_cast<C>(scale), codes);
-  } else {
-    quantize_as<Float8E5m2>(values, count, static_cast<C>(scale), codes);
-  }
+  with_float8(format,
+              [&](auto f) NC_LAMBDA_INLINE { quantize_as<decltype(f)>(values, count, static_cast<C>(scale), codes); });
 }
 
 // The same with a scale for each 32 values, of which the inverses are written too. count: of whole blocks but at the
 // end of a row.
 template <class C>
 NC_INLINE void quantize_blocks(DType format, const C* values, int64_t count, char* codes, char* scale_inv) {
-  for (int64_t first = 0; first < count; first += kScaleBlock) {
-    const int64_t of_block = count - first < kScaleBlock ? count - first : kScaleBlock;
-    const float amax =
-        static_cast<float>(largest_position(larger_magnitudes(values + first, of_block, Packet<C>::zero())));
-    const uint32_t code = e8m0_of(amax, format);
-    scale_inv[first / kScaleBlock] = static_cast<char>(code);
-    quantize(format, values + first, of_block, block_scale_of(code), codes + first);
-  }
+  with_float8(format, [&](auto f) NC_LAMBDA_INLINE {
+    using Format = decltype(f);
+    const auto scale_for = [&](int64_t first, Packet<C> amax) NC_LAMBDA_INLINE {
+      const uint32_t code = e8m0_of(static_cast<float>(largest_position(amax)), format);
+      scale_inv[first / kScaleBlock] = static_cast<char>(code);
+      return static_cast<C>(block_scale_of(code));
+    };
+    int64_t first = 0;
+    for (; first + kScaleBlock <= count; first += kScaleBlock) {
+      Packet<C> v[kScaleBlock / kPacket];
+      memcpy(v, values + first, sizeof(v));
+      Packet<C> amax = Packet<C>::zero();
+      for (const Packet<C>& packet : v) amax = larger_magnitude(amax, packet);
+      const Packet<C> factor = Packet<C>::all(scale_for(first, amax));
+      for (int i = 0; i < kScaleBlock / kPacket; ++i) {
+        const U8x8 code = to_float8_bits<Format>(v[i] * factor);
+        memcpy(codes + first + i * kPacket, &code, sizeof(code));
+      }
+    }
+    if (first == count) return;
+    const Packet<C> amax = larger_magnitudes(values + first, count - first, Packet<C>::zero());
+    quantize_as<Format>(values + first, count - first, scale_for(first, amax), codes + first);
+  });
 }
 
 // A row of n values, which fill(first, count, values, last) computes, a stretch at a time. last: whether these elements
