@@ -30,7 +30,9 @@ import org.normcore.testing.RotaryModel;
 class RotaryTableTest {
   private static final DType[] TYPES = {FLOAT32, BFLOAT16, FLOAT16};
 
-  /** Where formats with few digits, and float32 at 2^24, stop telling neighbours apart; and ends. */
+  /**
+   * Where formats with few digits, and float32 at 2^24, stop telling neighbours apart; and ends.
+   */
   private static final long[] POSITIONS = {
     0,
     1,
@@ -57,7 +59,10 @@ class RotaryTableTest {
     List<RotarySpec> specs =
         List.of(
             RotarySpec.builder(128).build(),
-            RotarySpec.builder(64).theta(500_000).scaling(RotaryScaling.llama3(8, 1, 4, 8192)).build(),
+            RotarySpec.builder(64)
+                .theta(500_000)
+                .scaling(RotaryScaling.llama3(8, 1, 4, 8192))
+                .build(),
             RotarySpec.builder(32).theta(1e6).scaling(RotaryScaling.yarn(4, 32768)).build(),
             RotarySpec.builder(8).theta(0.5).build());
     return specs.stream().flatMap(spec -> Arrays.stream(TYPES).map(type -> new Case(spec, type)));
@@ -112,8 +117,7 @@ class RotaryTableTest {
   void float32AnglesAreThoseOfFloat32Steps(Case c) {
     float scaling = (float) c.spec.attentionScaling();
     float[] w = c.spec.inverseFrequenciesInFloat32();
-    try (RotaryTable table =
-        builder(c.spec, c.dtype).angles(Angles.FLOAT32).positions(POSITIONS)) {
+    try (RotaryTable table = builder(c.spec, c.dtype).angles(Angles.FLOAT32).positions(POSITIONS)) {
       float[] cos = table.cos().toFloats();
       float[] sin = table.sin().toFloats();
       for (int p = 0; p < POSITIONS.length; p++) {
@@ -144,8 +148,7 @@ class RotaryTableTest {
       double worst32 = 0;
       for (int i = 0; i < wide.length; i++) {
         BigDecimal p = BigDecimal.valueOf(position);
-        BigDecimal truth =
-            p.multiply(Exact.pow(Exact.of(10_000), Exact.ratio(-2.0 * i, 128)));
+        BigDecimal truth = p.multiply(Exact.pow(Exact.of(10_000), Exact.ratio(-2.0 * i, 128)));
         BigDecimal angle64 = p.multiply(Exact.of(wide[i]));
         BigDecimal angle32 = Exact.of((float) position * narrow[i]);
         worst64 = Math.max(worst64, angle64.subtract(truth).abs().doubleValue());
@@ -187,9 +190,7 @@ class RotaryTableTest {
     long start = 1000;
     long[] ids = LongStream.range(start, start + count).toArray();
     int[] ints = Arrays.stream(ids).mapToInt(Math::toIntExact).toArray();
-    long[][] batches = {
-      Arrays.copyOf(ids, count / 2), Arrays.copyOfRange(ids, count / 2, count)
-    };
+    long[][] batches = {Arrays.copyOf(ids, count / 2), Arrays.copyOfRange(ids, count / 2, count)};
     RotaryTable.Builder builder = builder(spec, BFLOAT16).angles(angles);
     try (RotaryTable range = builder.range(start, count);
         RotaryTable single = builder.parallel(false).range(start, count);
@@ -212,8 +213,7 @@ class RotaryTableTest {
       assertEquals(start + count, list.sequenceLength());
       assertEquals(3000, slice.sequenceLength());
       assertArrayEquals(Arrays.copyOfRange(ids, 100, 200), ofList.positions());
-      assertArrayEquals(
-          Arrays.copyOfRange(ids, 105, 110), ofList.slice(5, 10).positions());
+      assertArrayEquals(Arrays.copyOfRange(ids, 105, 110), ofList.slice(5, 10).positions());
       assertArrayEquals(list.cos().rows(100, 200).toBytes(), ofList.cos().toBytes());
       list.slice(0, 1).close();
       assertTrue(list.isOpen());
@@ -244,8 +244,7 @@ class RotaryTableTest {
         RotarySpec.builder(8)
             .scaling(RotaryScaling.longRope(shortFactor, longFactor, 100, 1000))
             .build();
-    RotarySpec dynamic =
-        RotarySpec.builder(8).scaling(RotaryScaling.dynamicNtk(2, 100)).build();
+    RotarySpec dynamic = RotarySpec.builder(8).scaling(RotaryScaling.dynamicNtk(2, 100)).build();
     for (RotarySpec spec : List.of(longRope, dynamic)) {
       assertTrue(spec.dependsOnLength());
       for (Angles angles : Angles.values()) {
@@ -303,8 +302,7 @@ class RotaryTableTest {
     assertRefused(() -> builder.positions(new long[] {0, 5, -2}), "positions[2]: -2", "0 to 2^40");
     assertRefused(() -> builder.positions(new long[] {beyond}), "positions[0]: " + beyond);
     assertRefused(() -> builder.positions(new int[] {3, -1}), "positions[1]: -1");
-    assertRefused(
-        () -> builder.positions(new long[][] {{0, 1}, {2, -3}}), "positions[1][1]: -3");
+    assertRefused(() -> builder.positions(new long[][] {{0, 1}, {2, -3}}), "positions[1][1]: -3");
     assertRefused(
         () -> builder.positions(new long[][] {{0, 1}, {2}}), "positions[1]: 1 positions", "2");
     assertRefused(() -> builder.sequenceLength(-1), "sequenceLength: -1");
@@ -378,7 +376,9 @@ class RotaryTableTest {
         for (Class<?> parameter : e.getParameterTypes()) {
           Class<?> element = parameter.isArray() ? parameter.componentType() : parameter;
           assertFalse(
-              element == float.class || element == double.class || Number.class.isAssignableFrom(element),
+              element == float.class
+                  || element == double.class
+                  || Number.class.isAssignableFrom(element),
               e.toString());
         }
       }

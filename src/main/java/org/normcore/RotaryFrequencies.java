@@ -64,8 +64,13 @@ final class RotaryFrequencies {
         base *= StrictMath.pow(growth, (double) rotaryDim / (rotaryDim - 2));
       }
     }
+    double log = StrictMath.log(base);
     for (int i = 0; i < pairs; i++) {
-      w[i] = StrictMath.pow(base, -(2.0 * i / rotaryDim));
+      double exponent = 2.0 * i / rotaryDim;
+      // What the exponent's rounding has cut off, which the power multiplies with ln(theta).
+      double rest = Math.fma(-exponent, rotaryDim, 2.0 * i) / rotaryDim;
+      double power = StrictMath.pow(base, -exponent);
+      w[i] = power - power * (rest * log);
     }
     if (scaling instanceof RotaryScaling.Linear s) {
       for (int i = 0; i < pairs; i++) {

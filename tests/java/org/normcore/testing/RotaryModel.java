@@ -22,7 +22,13 @@ public final class RotaryModel {
      * @param seqFirst whether the tokens of a batch, and not its heads, lie one after the other
      */
     public static Heads random(
-        Arena arena, DType dtype, boolean seqFirst, int gap, int misalignment, long seed, long... s) {
+        Arena arena,
+        DType dtype,
+        boolean seqFirst,
+        int gap,
+        int misalignment,
+        long seed,
+        long... s) {
       long inner = s[3] + gap;
       long outer = (seqFirst ? s[2] : s[1]) * inner + gap;
       long all = (seqFirst ? s[1] : s[2]) * outer + gap;
