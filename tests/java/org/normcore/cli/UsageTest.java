@@ -13,7 +13,7 @@ class UsageTest {
   @Test
   void missingCommandsAreNamed() {
     CommandRun.refused("A command is missing: audit, apply, bench or info");
-    CommandRun.refused("An operation is missing: rms-norm or layer-norm", "apply");
+    CommandRun.refused("An operation is missing: rms-norm, layer-norm, rotary or fp8", "apply");
   }
 
   @Test

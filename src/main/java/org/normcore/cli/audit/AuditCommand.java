@@ -3,7 +3,6 @@ package org.normcore.cli.audit;
 import com.google.common.collect.ImmutableList;
 import com.google.gson.JsonObject;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
@@ -12,10 +11,11 @@ import org.normcore.DType;
 import org.normcore.NormPolicy;
 import org.normcore.cli.BadInput;
 import org.normcore.cli.Context;
-import org.normcore.cli.Json;
 import org.normcore.cli.OptionNames;
-import org.normcore.cli.safetensors.AtomicFile;
+import org.normcore.cli.RotaryOptions;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -27,17 +27,28 @@ import picocli.CommandLine.Spec;
     description = {
       "Measure how far apart the policies' results lie, forward and backward.",
       "",
-      "With --model, on the norms of a Hugging Face model: a directory with config.json and *.safetensors. Without, on"
-          + " the case of the report that started it: RMSNorm of [1, 1024, 4096] in bfloat16, epsilon 1e-5.",
+      "With --model, on the norms of a Hugging Face model: a directory with config.json and"
+          + " *.safetensors. Without, on the case of the report that started it: RMSNorm of [1,"
+          + " 1024, 4096] in bfloat16, epsilon 1e-5.",
       ""
     })
 public final class AuditCommand implements Callable<Integer> {
   private static final long MODEL_ROWS = 128;
   private static final long MOST_HIDDEN = 1 << 20;
-  private static final String HTML = "report.html";
-  private static final String JSON = "audit.json";
 
   @Spec private CommandSpec spec;
+
+  @ArgGroup(exclusive = true)
+  private Subject subject = new Subject();
+
+  /** What is audited, where it isn't norms. */
+  static final class Subject {
+    @Option(names = "--rotary", description = "Audit rotary position tables.")
+    private boolean rotary;
+
+    @Option(names = "--fp8", description = "Audit values that are quantised into FP8.")
+    private boolean fp8;
+  }
 
   @Option(names = "--model", paramLabel = "DIR", description = "The model's directory.")
   private Path model;
@@ -46,8 +57,8 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--activations",
       paramLabel = "FILE",
       description =
-          "A safetensors file with the hidden states of the model's norms as <norm>.x and, if it has them, outputs to"
-              + " judge as <norm>.y. Without it hidden states are drawn.")
+          "A safetensors file with the hidden states of the model's norms as <norm>.x and, if it"
+              + " has them, outputs to judge as <norm>.y. Without it hidden states are drawn.")
   private Path activations;
 
   @Option(
@@ -55,15 +66,15 @@ public final class AuditCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "NAME",
       description =
-          "The policies; each is compared with the first. Default: the one that fits the model, transformer-engine and"
-              + " hugging-face-llama.")
+          "The policies; each is compared with the first. Default: the one that fits the model,"
+              + " transformer-engine and hugging-face-llama.")
   private List<NormPolicy> policies;
 
   @Option(
       names = "--rows",
       paramLabel = "N",
       description =
-          "Rows of hidden states to draw. Default: 1024, or "
+          "Rows of hidden states, or values, to draw. Default: 1024, or "
               + MODEL_ROWS
               + " for each norm of a model.")
   private Long rows;
@@ -71,7 +82,7 @@ public final class AuditCommand implements Callable<Integer> {
   @Option(
       names = "--hidden",
       paramLabel = "N",
-      description = "The length of a row without --model. Default: 4096.")
+      description = "The length of a row without --model. Default: 4096; with --fp8 1024.")
   private Long hidden;
 
   @Option(
@@ -79,8 +90,8 @@ public final class AuditCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "TYPE",
       description =
-          "The types to compute in. Default: bfloat16; for a model the type in its config.json, and bfloat16 with"
-              + " float32.")
+          "The types to compute in. Default: bfloat16; for a model the type in its config.json, and"
+              + " bfloat16 with float32.")
   private List<DType> dtypes;
 
   @Option(
@@ -94,31 +105,96 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--out",
       paramLabel = "DIR",
       defaultValue = "normcore-audit",
-      description = "Where report.html and audit.json are written. Default: ${DEFAULT-VALUE}.")
+      description =
+          "Where report.html and audit.json are written; rotary.html and rotary.json, fp8.html and"
+              + " fp8.json. Default: ${DEFAULT-VALUE}.")
   private Path out;
+
+  @Mixin private RotaryOptions rotaryOptions;
+
+  @Option(
+      names = "--head-dim",
+      paramLabel = "N",
+      description = "With --rotary and no --config: elements of a head. Default: 128.")
+  private Integer headDim;
+
+  @Option(
+      names = "--max-position",
+      paramLabel = "N",
+      description =
+          "With --rotary: the largest position. Default: max_position_embeddings of the config, or "
+              + RotaryAudit.USUAL_MAX_POSITION
+              + ".")
+  private Long maxPosition;
 
   @Override
   public Integer call() throws IOException {
     Context context = Context.of(spec);
     check();
-    checkOut();
+    if (subject.rotary) {
+      return auditRotary(context);
+    }
+    if (subject.fp8) {
+      return auditFp8(context);
+    }
+    AuditFiles files = new AuditFiles(out, "report.html", "audit.json");
+    files.check();
     AuditReport report = model == null ? auditBuiltIn(context) : auditModel(context);
     JsonObject json = AuditJson.of(report);
-    Files.createDirectories(out);
-    Path html = out.resolve(HTML);
-    AuditHtml.write(report, json, commandLine(), html);
-    AuditHtml.writeText(out.resolve(JSON), Json.toText(json));
-    json.addProperty("report", html.toString());
+    files.write(AuditHtml.of(report, json, commandLine()), json);
+    return finish(context, files, json, () -> AuditText.print(report, context.out()));
+  }
+
+  private int auditRotary(Context context) throws IOException {
+    AuditFiles files = new AuditFiles(out, "rotary.html", "rotary.json");
+    files.check();
+    RotaryAudit audit =
+        new RotaryAudit(
+            rotaryOptions,
+            Optional.ofNullable(headDim),
+            Optional.ofNullable(maxPosition),
+            chosenDTypes(),
+            seed);
+    RotaryReport report = audit.run();
+    JsonObject json = RotaryAuditJson.of(report);
+    files.write(RotaryAuditHtml.of(report, json, commandLine()), json);
+    return finish(context, files, json, () -> RotaryAuditText.print(report, context.out()));
+  }
+
+  private int auditFp8(Context context) throws IOException {
+    AuditFiles files = new AuditFiles(out, "fp8.html", "fp8.json");
+    files.check();
+    Fp8Report report;
+    try (Fp8Source source = fp8Source()) {
+      report = new Fp8Auditor(context.device()).run(source, Optional.ofNullable(model), seed);
+    }
+    JsonObject json = Fp8AuditJson.of(report);
+    files.write(Fp8AuditHtml.of(report, json, commandLine()), json);
+    return finish(context, files, json, () -> Fp8AuditText.print(report, context.out()));
+  }
+
+  private Fp8Source fp8Source() throws IOException {
+    return model == null
+        ? new DrawnValues(
+            new Gaussian(seed),
+            rows == null ? DrawnValues.ROWS : rows,
+            hidden == null ? DrawnValues.COLUMNS : hidden)
+        : ModelWeights.open(model);
+  }
+
+  private static int finish(Context context, AuditFiles files, JsonObject json, Runnable print) {
+    json.addProperty("report", files.page().toString());
     if (context.json()) {
       context.print(json);
     } else {
-      AuditText.print(report, context.out());
-      context.out().println("Report: " + html.toAbsolutePath().normalize());
+      print.run();
+      context.out().println("Report: " + files.page().toAbsolutePath().normalize());
     }
     return 0;
   }
 
   private void check() {
+    checkSubject();
     if (activations != null && model == null) {
       throw new BadInput("--activations needs --model, whose norms they are the hidden states of");
     }
@@ -145,19 +221,29 @@ public final class AuditCommand implements Callable<Integer> {
     }
   }
 
-  /** Before the work, so that neither the work nor half a report is lost to a wrong path. */
-  private void checkOut() throws IOException {
-    Path existing = out.toAbsolutePath();
-    while (existing != null && !Files.exists(existing)) {
-      existing = existing.getParent();
+  /** Options that what is audited has no use for. */
+  private void checkSubject() {
+    if (!subject.rotary) {
+      refuse(
+          rotaryOptions.isGiven() || headDim != null || maxPosition != null,
+          "--config, --layer-type, --theta, --rotary-dim, --head-dim and --max-position",
+          "need --rotary");
     }
-    if (existing != null && !Files.isDirectory(existing)) {
-      throw new BadInput(
-          "--out is " + out + ", but " + existing + " is a file, expected a directory");
+    if (subject.rotary || subject.fp8) {
+      String why = "can't be given with " + (subject.rotary ? "--rotary" : "--fp8");
+      refuse(activations != null, "--activations", why);
+      refuse(policies != null, "--policies", why);
+      refuse(subject.fp8 && dtypes != null, "--dtype", why + ", which has types of its own");
+      refuse(subject.fp8 && model != null && rows != null, "--rows", why + " and --model");
+      refuse(subject.rotary && model != null, "--model", why + ", expected --config FILE");
+      refuse(subject.rotary && rows != null, "--rows", why);
+      refuse(subject.rotary && hidden != null, "--hidden", why);
     }
-    if (Files.isDirectory(out)) {
-      AtomicFile.check(out.resolve(HTML));
-      AtomicFile.check(out.resolve(JSON));
+  }
+
+  private static void refuse(boolean given, String options, String why) {
+    if (given) {
+      throw new BadInput(options + " " + why);
     }
   }
 

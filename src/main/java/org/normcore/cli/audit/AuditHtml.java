@@ -1,14 +1,8 @@
 package org.normcore.cli.audit;
 
 import com.google.common.collect.ImmutableMap;
-import com.google.common.io.Resources;
-import com.google.gson.Gson;
 import com.google.gson.JsonObject;
-import com.samskivert.mustache.Mustache;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -16,97 +10,54 @@ import java.util.Map;
 import java.util.stream.Collectors;
 import org.normcore.DType;
 import org.normcore.NormPolicy;
-import org.normcore.Normcore;
-import org.normcore.VectorLevel;
-import org.normcore.cli.DeviceNames;
 import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.PolicyText;
 import org.normcore.cli.compare.Comparison;
-import org.normcore.cli.safetensors.AtomicFile;
 
-/**
- * An audit's result as one HTML file that needs nothing else: style, charts and numbers are in it.
- */
+/** An audit of norms as an HTML page. */
 final class AuditHtml {
-  private static final String CHARTS =
-      "META-INF/resources/webjars/echarts/5.5.0/echarts.common.min.js";
-
   private AuditHtml() {}
 
-  static void write(AuditReport report, JsonObject json, String commandLine, Path file)
-      throws IOException {
-    Map<String, Object> page = new LinkedHashMap<>();
-    page.put("style", own("report.css"));
-    page.put("script", own("report.js"));
-    page.put("charts", Resources.toString(Resources.getResource(CHARTS), StandardCharsets.UTF_8));
-    // Gson's own escaping of <, > and & keeps names in the data from ending the script element.
-    page.put("data", new Gson().toJson(json));
-    page.put("headline", unbroken(report.headline()));
-    page.put("conclusion", unbroken(report.conclusion()));
-    page.put("model", report.model().map(ModelFacts::sentence).orElse(""));
-    page.put("note", report.model().flatMap(ModelFacts::family).map(f -> f.note()).orElse(""));
-    page.put("facts", facts(report));
-    page.put("sections", report.dtypes().stream().map(dtype -> section(report, dtype)).toList());
-    page.put("recorded", recorded(report));
-    page.put("policies", report.policies().stream().map(AuditHtml::policy).toList());
-    page.put("command", commandLine);
-    String html =
-        Mustache.compiler()
-            .emptyStringIsFalse(true)
-            .defaultValue("")
-            .compile(own("report.mustache"))
-            .execute(page);
-    writeText(file, html);
-  }
-
-  static void writeText(Path file, String text) throws IOException {
-    ByteBuffer bytes = ByteBuffer.wrap(text.getBytes(StandardCharsets.UTF_8));
-    AtomicFile.write(file, channel -> AtomicFile.writeFully(channel, bytes));
-  }
-
-  private static String own(String name) throws IOException {
-    return Resources.toString(Resources.getResource(AuditHtml.class, name), StandardCharsets.UTF_8);
-  }
-
-  /** Keeps percent signs with their numbers. */
-  private static String unbroken(String text) {
-    return text.replace(" %", "\u00a0%");
+  static String of(AuditReport report, JsonObject json, String commandLine) throws IOException {
+    return new ReportPage(json, commandLine)
+        .put("headline", report.headline())
+        .put("conclusion", report.conclusion())
+        .put("model", report.model().map(ModelFacts::sentence).orElse(""))
+        .put("note", report.model().flatMap(ModelFacts::family).map(f -> f.note()).orElse(""))
+        .put("facts", facts(report))
+        .put("sections", report.dtypes().stream().map(dtype -> section(report, dtype)).toList())
+        .put("recorded", recorded(report))
+        .put("policies", report.policies().stream().map(AuditHtml::policy).toList())
+        .html("report");
   }
 
   private static List<Map<String, String>> facts(AuditReport report) {
     List<Map<String, String>> facts = new ArrayList<>();
     report
         .model()
-        .ifPresent(model -> facts.add(fact("model", model.directory().getFileName().toString())));
-    report.model().ifPresent(model -> facts.add(fact("norms", Integer.toString(model.norms()))));
+        .ifPresent(
+            model ->
+                facts.add(ReportPage.fact("model", model.directory().getFileName().toString())));
+    report
+        .model()
+        .ifPresent(model -> facts.add(ReportPage.fact("norms", Integer.toString(model.norms()))));
     report.cases().stream()
         .findFirst()
         .ifPresent(
             c -> {
-              facts.add(fact("op", OptionNames.of(c.kind())));
-              facts.add(fact("rows x hidden", c.rows() + " x " + c.hiddenSize()));
-              facts.add(fact("hidden states", c.drawn() ? "drawn" : "recorded"));
+              facts.add(ReportPage.fact("op", OptionNames.of(c.kind())));
+              facts.add(ReportPage.fact("rows x hidden", c.rows() + " x " + c.hiddenSize()));
+              facts.add(ReportPage.fact("hidden states", c.drawn() ? "drawn" : "recorded"));
             });
     facts.add(
-        fact(
+        ReportPage.fact(
             "dtype",
             report.dtypes().stream().map(OptionNames::of).collect(Collectors.joining(", "))));
-    facts.add(fact("epsilon", Numbers.exact(report.epsilon())));
-    facts.add(fact("seed", Long.toString(report.seed())));
-    facts.add(
-        fact(
-            "normcore",
-            Normcore.version()
-                + ", "
-                + (report.device().isCpu()
-                    ? OptionNames.of(VectorLevel.best())
-                    : DeviceNames.text(report.device()))));
+    facts.add(ReportPage.fact("epsilon", Numbers.exact(report.epsilon())));
+    facts.add(ReportPage.fact("seed", Long.toString(report.seed())));
+    facts.add(ReportPage.versionFact(report.device()));
     return facts;
-  }
-
-  private static Map<String, String> fact(String name, String value) {
-    return ImmutableMap.of("name", name, "value", value);
   }
 
   private static Map<String, Object> section(AuditReport report, DType dtype) {
@@ -132,7 +83,7 @@ final class AuditHtml {
     pair.put("equal", finding.isEqual());
     pair.put("different", !finding.isEqual());
     pair.put("several", finding.cases().size() > 1 && !finding.isEqual());
-    pair.put("sentence", unbroken(finding.sentence()));
+    pair.put("sentence", ReportPage.unbroken(finding.sentence()));
     List<Map<String, String>> tiles = new ArrayList<>();
     finding.tensors().forEach((name, comparison) -> tiles.add(tile(name, comparison)));
     pair.put("tiles", tiles);

@@ -17,18 +17,31 @@ final class Gaussian {
 
   /** So many numbers, from a stream of their own for each name. */
   float[] draw(String name, int count) {
-    Random random =
-        new Random(
-            Hashing.sha256()
-                .newHasher()
-                .putLong(seed)
-                .putString(name, StandardCharsets.UTF_8)
-                .hash()
-                .asLong());
+    Random random = random(name);
     float[] values = new float[count];
     for (int i = 0; i < count; i++) {
       values[i] = (float) random.nextGaussian();
     }
     return values;
+  }
+
+  /** The same, uniform from -1 to 1. */
+  float[] drawUniform(String name, int count) {
+    Random random = random(name);
+    float[] values = new float[count];
+    for (int i = 0; i < count; i++) {
+      values[i] = (float) (2 * random.nextDouble() - 1);
+    }
+    return values;
+  }
+
+  private Random random(String name) {
+    return new Random(
+        Hashing.sha256()
+            .newHasher()
+            .putLong(seed)
+            .putString(name, StandardCharsets.UTF_8)
+            .hash()
+            .asLong());
   }
 }

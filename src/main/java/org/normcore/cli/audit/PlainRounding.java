@@ -41,13 +41,17 @@ final class PlainRounding {
     return isFloat32 ? value : (float) round((double) value);
   }
 
+  /** The distance between neighbours of the format at a value. */
+  double step(double value) {
+    return Math.scalb(1.0, Math.max(Math.getExponent(value), smallestExponent) - fractionBits);
+  }
+
   /** The number of the format nearest to a double. */
   double round(double value) {
     if (value == 0 || Double.isNaN(value) || Double.isInfinite(value)) {
       return value;
     }
-    int exponent = Math.max(Math.getExponent(value), smallestExponent);
-    double step = Math.scalb(1.0, exponent - fractionBits);
+    double step = step(value);
     // Dividing by a power of two is exact, and rint rounds ties to even.
     double rounded = Math.rint(value / step) * step;
     return Math.abs(rounded) > largest ? Math.copySign(Double.POSITIVE_INFINITY, value) : rounded;

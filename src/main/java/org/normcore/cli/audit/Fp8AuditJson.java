@@ -1,0 +1,51 @@
+package org.normcore.cli.audit;
+
+import com.google.gson.JsonArray;
+import com.google.gson.JsonObject;
+import org.normcore.Normcore;
+import org.normcore.cli.DeviceNames;
+import org.normcore.cli.Json;
+
+/** An audit of initial values as JSON. */
+final class Fp8AuditJson {
+  private Fp8AuditJson() {}
+
+  static JsonObject of(Fp8Report report) {
+    JsonObject json = new JsonObject();
+    json.addProperty("version", Normcore.version());
+    json.addProperty("audit", "fp8");
+    DeviceNames.add(json, report.device());
+    json.addProperty("model", report.model().map(Object::toString).orElse(null));
+    json.addProperty("seed", report.seed());
+    json.addProperty("conclusion", report.conclusion());
+    JsonArray totals = new JsonArray();
+    report.ways().forEach(way -> totals.add(of(way, report.total(way))));
+    json.add("totals", totals);
+    JsonArray cases = new JsonArray();
+    for (Fp8Report.Case c : report.worstFirst()) {
+      JsonObject one = new JsonObject();
+      one.addProperty("values", c.name());
+      one.addProperty("rows", c.rows());
+      one.addProperty("columns", c.columns());
+      JsonArray ways = new JsonArray();
+      c.losses().forEach((way, losses) -> ways.add(of(way, losses)));
+      one.add("ways", ways);
+      cases.add(one);
+    }
+    json.add("cases", cases);
+    return json;
+  }
+
+  private static JsonObject of(Fp8Way way, Fp8Losses losses) {
+    JsonObject json = new JsonObject();
+    json.addProperty("format", way.format());
+    json.addProperty("scale", way.name());
+    json.addProperty("elements", losses.elements());
+    json.addProperty("become_zero", losses.zeroShare());
+    json.addProperty("saturated", losses.saturatedShare());
+    json.add("master_error_rms", Json.number(losses.rmsError()));
+    json.add("master_error_mean", Json.number(losses.meanRelativeError()));
+    json.add("kept_error", Json.number(losses.keptError()));
+    return json;
+  }
+}

@@ -1,0 +1,123 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.normcore.DType;
+import org.normcore.Device;
+import org.normcore.Fp8Parameter;
+import org.normcore.Fp8Scaling;
+import org.normcore.MasterWeights;
+import org.normcore.TensorView;
+import org.normcore.cli.DeviceTensors;
+import org.normcore.cli.Progress;
+
+/** Quantises every tensor in every way and measures what came back. */
+final class Fp8Auditor {
+  /** Elements that are measured at a time. */
+  private static final long PIECE = 1 << 22;
+
+  private final Device device;
+  private final ImmutableList<Fp8Way> ways = Fp8Way.all();
+
+  Fp8Auditor(Device device) {
+    this.device = device;
+  }
+
+  Fp8Report run(Fp8Source source, Optional<Path> model, long seed) throws IOException {
+    ImmutableList.Builder<Fp8Report.Case> cases = ImmutableList.builder();
+    try (Progress progress = Progress.start("audit", (long) source.count() * ways.size())) {
+      for (int i = 0; i < source.count(); i++) {
+        try (Arena arena = new Arena()) {
+          TensorView values = source.get(i, arena);
+          ImmutableMap.Builder<Fp8Way, Fp8Losses> losses = ImmutableMap.builder();
+          for (Fp8Way way : ways) {
+            losses.put(way, measure(values, way));
+            progress.step(source.name(i));
+          }
+          cases.add(
+              new Fp8Report.Case(source.name(i), values.size(0), values.size(1), losses.build()));
+        }
+      }
+    }
+    return new Fp8Report(model, seed, device, ways, cases.build());
+  }
+
+  private Fp8Losses measure(TensorView values, Fp8Way way) {
+    try (Arena arena = new Arena();
+        DeviceTensors tensors = new DeviceTensors(device);
+        Fp8Parameter parameter = Fp8Parameter.quantize(tensors.input(values), way.spec())) {
+      TensorView kept = arena.empty(DType.FLOAT32, values.shape());
+      TensorView recovered = arena.empty(DType.FLOAT32, values.shape());
+      try (MasterWeights master = parameter.masterWeights()) {
+        tensors.output(kept, master.values());
+        parameter.dequantize(tensors.output(recovered));
+        TensorView scale = arena.empty(DType.FLOAT32, 1);
+        boolean hasOneScale = way.spec().scaling() == Fp8Scaling.TENSOR;
+        if (hasOneScale) {
+          tensors.output(scale, parameter.scale());
+        }
+        tensors.fetch();
+        float limit =
+            hasOneScale ? largest(way.spec().format()) / scale.toFloats()[0] : Float.MAX_VALUE;
+        return losses(values, kept, recovered, limit);
+      }
+    }
+  }
+
+  private static float largest(DType format) {
+    return format == DType.FLOAT8_E4M3 ? 448 : 57_344;
+  }
+
+  /** Piece by piece: an array holds fewer elements than a tensor may have. */
+  private static Fp8Losses losses(
+      TensorView values, TensorView kept, TensorView recovered, float limit) {
+    Fp8Losses sum = Fp8Losses.NONE;
+    long step = Math.max(1, PIECE / values.size(1));
+    for (long row = 0; row < values.size(0); row += step) {
+      long end = Math.min(row + step, values.size(0));
+      sum =
+          sum.plus(
+              losses(
+                  values.rows(row, end).toFloats(),
+                  kept.rows(row, end).toFloats(),
+                  recovered.rows(row, end).toFloats(),
+                  limit));
+    }
+    return sum;
+  }
+
+  private static Fp8Losses losses(float[] values, float[] kept, float[] recovered, float limit) {
+    long zeros = 0;
+    long saturated = 0;
+    long nonzero = 0;
+    double squaredValues = 0;
+    double squaredErrors = 0;
+    double relativeErrors = 0;
+    double keptError = 0;
+    for (int i = 0; i < values.length; i++) {
+      double value = values[i];
+      double error = Math.abs(recovered[i] - value);
+      squaredValues += value * value;
+      squaredErrors += error * error;
+      keptError = Math.max(keptError, Math.abs(kept[i] - value));
+      saturated += Math.abs(value) > limit * 1.000001 ? 1 : 0;
+      if (value != 0) {
+        nonzero++;
+        zeros += recovered[i] == 0 ? 1 : 0;
+        relativeErrors += error / Math.abs(value);
+      }
+    }
+    return new Fp8Losses(
+        values.length,
+        zeros,
+        saturated,
+        squaredValues,
+        squaredErrors,
+        nonzero,
+        relativeErrors,
+        keptError);
+  }
+}

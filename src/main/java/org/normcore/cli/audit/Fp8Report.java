@@ -1,0 +1,90 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import java.nio.file.Path;
+import java.util.Comparator;
+import java.util.Optional;
+import org.normcore.Device;
+import org.normcore.cli.Numbers;
+
+/**
+ * What an audit of initial values found out.
+ *
+ * @param model the model's directory; nothing for drawn values
+ * @param seed what drawn values come from
+ * @param device where the values were quantised
+ * @param ways the ways of quantising
+ * @param cases every tensor
+ */
+record Fp8Report(
+    Optional<Path> model,
+    long seed,
+    Device device,
+    ImmutableList<Fp8Way> ways,
+    ImmutableList<Case> cases) {
+  /**
+   * One tensor.
+   *
+   * @param name its name
+   * @param rows rows
+   * @param columns elements of a row
+   * @param losses what it loses in each way
+   */
+  record Case(String name, long rows, long columns, ImmutableMap<Fp8Way, Fp8Losses> losses) {}
+
+  /** What all tensors lose together. */
+  Fp8Losses total(Fp8Way way) {
+    return cases.stream().map(c -> c.losses.get(way)).reduce(Fp8Losses.NONE, Fp8Losses::plus);
+  }
+
+  /** The tensors, those first that lose most to zero under a scale of 1. */
+  ImmutableList<Case> worstFirst() {
+    return cases.stream()
+        .sorted(
+            Comparator.comparingDouble((Case c) -> -c.losses.get(ways.get(0)).zeroShare())
+                .thenComparing(Case::name))
+        .collect(ImmutableList.toImmutableList());
+  }
+
+  /** What the headline is about: all weights of a model, or the first of the drawn cases. */
+  private Fp8Losses main(Fp8Way way) {
+    return model.isPresent() ? total(way) : cases.get(0).losses.get(way);
+  }
+
+  private String subject() {
+    return model.isPresent() ? "of the model's weights" : "of values drawn " + cases.get(0).name;
+  }
+
+  /** The result in a few words. */
+  String headline() {
+    return Numbers.percent(main(ways.get(0)).zeroShare())
+        + " "
+        + subject()
+        + " become zero in "
+        + ways.get(0).format()
+        + " with a scale of 1";
+  }
+
+  /** The result in a sentence or two. */
+  String conclusion() {
+    Fp8Way one = ways.get(0);
+    Fp8Way own = ways.get(1);
+    double kept = ways.stream().mapToDouble(way -> total(way).keptError()).max().orElse(0);
+    return "Quantised straight to "
+        + one.format()
+        + " with a scale of 1, "
+        + Numbers.percent(main(one).zeroShare())
+        + " "
+        + subject()
+        + " become zero; with a scale of the data's own amax "
+        + Numbers.percent(main(own).zeroShare())
+        + " do. Masters recovered from the FP8 bits are off by "
+        + Numbers.percent(main(one).rmsError())
+        + " (root mean square, of the values') with a scale of 1 and by "
+        + Numbers.percent(main(own).rmsError())
+        + " with the own scale; masters from the kept initial values are off by "
+        + Numbers.shortest(kept)
+        + ".";
+  }
+}

@@ -1,0 +1,83 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonPrimitive;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.util.Optional;
+import org.normcore.DType;
+import org.normcore.RotarySpec;
+import org.normcore.cli.BadInput;
+import org.normcore.cli.RotaryOptions;
+import org.normcore.cli.safetensors.StrictJson;
+
+/** An audit of rotary tables: its options made whole, and its run. */
+final class RotaryAudit {
+  static final long USUAL_MAX_POSITION = 131_072;
+
+  /** Every position up to it is looked at to count those that are kept apart. */
+  private static final long LARGEST_MAX_POSITION = 1L << 25;
+
+  private static final int USUAL_HEAD_DIM = 128;
+  private static final long LARGEST_CONFIG = 16_000_000;
+
+  private final RotarySpec spec;
+  private final Optional<Path> config;
+  private final long maxPosition;
+  private final ImmutableList<DType> dtypes;
+  private final long seed;
+
+  RotaryAudit(
+      RotaryOptions options,
+      Optional<Integer> headDim,
+      Optional<Long> maxPosition,
+      Optional<ImmutableList<DType>> dtypes,
+      long seed)
+      throws IOException {
+    this.config = options.config();
+    if (config.isPresent() && headDim.isPresent()) {
+      throw new BadInput(
+          "--head-dim is " + headDim.get() + ", but --config says it too, expected one of the two");
+    }
+    this.spec = options.spec(headDim.orElse(USUAL_HEAD_DIM));
+    this.maxPosition =
+        maxPosition.isPresent() ? maxPosition.get() : configured().orElse(USUAL_MAX_POSITION);
+    if (this.maxPosition < 2 || this.maxPosition > LARGEST_MAX_POSITION) {
+      throw new BadInput(
+          (maxPosition.isPresent() ? "--max-position" : config.get() + ": max_position_embeddings")
+              + " is "
+              + this.maxPosition
+              + ", expected 2 to "
+              + LARGEST_MAX_POSITION);
+    }
+    this.dtypes =
+        RotaryAuditor.checkedDTypes(
+            dtypes.orElse(ImmutableList.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)));
+    this.seed = seed;
+  }
+
+  /** The largest position of the model that the config.json is of. */
+  private Optional<Long> configured() throws IOException {
+    if (config.isEmpty()) {
+      return Optional.empty();
+    }
+    JsonObject json = StrictJson.readObject(config.get(), LARGEST_CONFIG);
+    JsonElement text = json.get("text_config");
+    for (JsonObject part :
+        text != null && text.isJsonObject()
+            ? ImmutableList.of(text.getAsJsonObject(), json)
+            : ImmutableList.of(json)) {
+      if (part.get("max_position_embeddings") instanceof JsonPrimitive number
+          && number.isNumber()) {
+        return Optional.of(number.getAsLong());
+      }
+    }
+    return Optional.empty();
+  }
+
+  RotaryReport run() {
+    return new RotaryAuditor(spec, maxPosition, dtypes, new Gaussian(seed)).run(config, seed);
+  }
+}

@@ -1,0 +1,269 @@
+package org.normcore.cli.audit;
+
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import java.math.BigDecimal;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.OptionalLong;
+import java.util.TreeSet;
+import java.util.function.LongPredicate;
+import java.util.stream.LongStream;
+import org.normcore.Angles;
+import org.normcore.DType;
+import org.normcore.RotarySpec;
+import org.normcore.RotaryTable;
+import org.normcore.cli.BadInput;
+import org.normcore.cli.OptionNames;
+import org.normcore.cli.Progress;
+
+/**
+ * Builds tables in every way and measures them, and the scores of queries and keys that they give,
+ * against exact ones.
+ */
+final class RotaryAuditor {
+  /** Whole positions are looked at up to the largest one that a table takes, from here on. */
+  private static final int FIRST_FAR_POWER = 20;
+
+  private static final int HEADS = 8;
+
+  /** How far before its query a key lies. */
+  private static final long[] DISTANCES = {1, 16, 256, 4096};
+
+  private final RotarySpec spec;
+  private final long maxPosition;
+  private final ImmutableList<DType> dtypes;
+  private final Gaussian gaussian;
+  private final ExactRotary exact;
+  private final long[] near;
+  private final long[] far;
+
+  RotaryAuditor(RotarySpec spec, long maxPosition, ImmutableList<DType> dtypes, Gaussian gaussian) {
+    this.spec = spec;
+    this.maxPosition = maxPosition;
+    this.dtypes = dtypes;
+    this.gaussian = gaussian;
+    this.exact = new ExactRotary(spec, maxPosition);
+    TreeSet<Long> positions = new TreeSet<>(List.of(0L, maxPosition - 1, maxPosition));
+    addPowers(positions, 0, maxPosition);
+    this.near = positions.stream().mapToLong(Long::longValue).toArray();
+    addPowers(positions, FIRST_FAR_POWER, RotaryTable.MAX_POSITION);
+    this.far = positions.stream().mapToLong(Long::longValue).toArray();
+  }
+
+  /**
+   * Powers of two and their neighbours; and what lies halfway to the next number of a format, which
+   * it moves furthest.
+   */
+  private static void addPowers(TreeSet<Long> positions, int first, long most) {
+    for (int k = first; 1L << k <= most; k++) {
+      long power = 1L << k;
+      positions.addAll(List.of(power - 1, power, power + 1));
+      for (int significantBits : new int[] {8, 11, 24}) {
+        if (k >= significantBits) {
+          positions.add(power + (power >> significantBits));
+        }
+      }
+    }
+    positions.tailSet(most, false).clear();
+  }
+
+  RotaryReport run(Optional<Path> config, long seed) {
+    List<TableWay> ways = new ArrayList<>();
+    for (DType arange : List.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)) {
+      ways.add(new ArangeWay(spec, maxPosition, arange, false));
+    }
+    ways.add(new ArangeWay(spec, maxPosition, DType.BFLOAT16, true));
+    ways.add(new LibraryWay(spec, maxPosition, Angles.FLOAT32));
+    ways.add(new LibraryWay(spec, maxPosition, Angles.FLOAT64));
+    ImmutableList.Builder<RotaryReport.Way> results = ImmutableList.builder();
+    try (Progress progress = Progress.start("audit", ways.size())) {
+      for (TableWay way : ways) {
+        results.add(measure(way));
+        progress.step(way.name());
+      }
+    }
+    return new RotaryReport(spec, config, maxPosition, seed, dtypes, results.build());
+  }
+
+  private RotaryReport.Way measure(TableWay way) {
+    long[] positions = way.hasWholePositions() ? far : near;
+    List<ImmutableMap.Builder<DType, RotaryReport.Error>> errors = new ArrayList<>();
+    for (int i = 0; i < positions.length; i++) {
+      errors.add(ImmutableMap.builder());
+    }
+    ImmutableMap.Builder<DType, RotaryReport.TableError> tables = ImmutableMap.builder();
+    for (DType dtype : dtypes) {
+      ExactRotary.Row[] rows = way.rows(positions, dtype);
+      double maxAbs = 0;
+      double maxUlp = 0;
+      for (int i = 0; i < positions.length; i++) {
+        RotaryReport.Error error = error(rows[i], exact.row(positions[i]), dtype);
+        errors.get(i).put(dtype, error);
+        if (positions[i] <= maxPosition) {
+          maxAbs = worse(maxAbs, error.maxAbs());
+          maxUlp = worse(maxUlp, error.maxUlp());
+        }
+      }
+      double[] scores = scores(way, dtype);
+      tables.put(
+          dtype,
+          new RotaryReport.TableError(
+              new RotaryReport.Error(maxAbs, maxUlp), scores[0], scores[1]));
+    }
+    ImmutableList.Builder<RotaryReport.Point> points = ImmutableList.builder();
+    for (int i = 0; i < positions.length; i++) {
+      points.add(
+          new RotaryReport.Point(
+              positions[i],
+              way.position(positions[i]),
+              radians(way, positions[i]),
+              errors.get(i).build()));
+    }
+    return new RotaryReport.Way(
+        way.name(),
+        way.sentence(),
+        distinct(way),
+        firstWrong(way),
+        firstLost(way),
+        points.build(),
+        tables.build());
+  }
+
+  /** The larger one; a position that is no number is counted elsewhere, and not here. */
+  private static double worse(double a, double b) {
+    return Double.isFinite(b) ? Math.max(a, b) : a;
+  }
+
+  private double radians(TableWay way, long position) {
+    double largest = 0;
+    for (int i = 0; i < exact.pairs(); i++) {
+      BigDecimal angle = way.angle(position, i);
+      largest =
+          angle == null
+              ? Double.POSITIVE_INFINITY
+              : Math.max(largest, angle.subtract(exact.angle(position, i)).abs().doubleValue());
+    }
+    return largest;
+  }
+
+  private static RotaryReport.Error error(
+      ExactRotary.Row actual, ExactRotary.Row expected, DType dtype) {
+    PlainRounding format = new PlainRounding(dtype);
+    double maxAbs = 0;
+    double maxUlp = 0;
+    for (int i = 0; i < expected.cos().length; i++) {
+      for (boolean isCos : new boolean[] {true, false}) {
+        double a = isCos ? actual.cos()[i] : actual.sin()[i];
+        double e = isCos ? expected.cos()[i] : expected.sin()[i];
+        double difference = Math.abs(a - e);
+        if (Double.isNaN(difference)) {
+          return new RotaryReport.Error(Double.NaN, Double.NaN);
+        }
+        maxAbs = Math.max(maxAbs, difference);
+        maxUlp = Math.max(maxUlp, difference / format.step(e));
+      }
+    }
+    return new RotaryReport.Error(maxAbs, maxUlp);
+  }
+
+  private long distinct(TableWay way) {
+    long count = 0;
+    double last = Double.NaN;
+    for (long position = 0; position < maxPosition; position++) {
+      // Rounding keeps the order, so equal ones are neighbours.
+      double held = way.position(position);
+      count += held == last || Double.isInfinite(held) ? 0 : 1;
+      last = held;
+    }
+    return count;
+  }
+
+  private OptionalLong firstWrong(TableWay way) {
+    return first(position -> way.position(position) != position);
+  }
+
+  private OptionalLong firstLost(TableWay way) {
+    return first(position -> Double.isInfinite(way.position(position)));
+  }
+
+  private OptionalLong first(LongPredicate isSo) {
+    return LongStream.rangeClosed(0, maxPosition).filter(isSo).findFirst();
+  }
+
+  /** The largest and the root mean square error of scores of drawn heads. */
+  private double[] scores(TableWay way, DType dtype) {
+    TreeSet<Long> needed = new TreeSet<>();
+    for (long query : near) {
+      needed.add(query);
+      for (long distance : DISTANCES) {
+        if (distance <= query) {
+          needed.add(query - distance);
+        }
+      }
+    }
+    long[] positions = needed.stream().mapToLong(Long::longValue).toArray();
+    ExactRotary.Row[] rows = way.rows(positions, dtype);
+    Map<Long, ExactRotary.Row> rowOf = new HashMap<>();
+    for (int i = 0; i < positions.length; i++) {
+      rowOf.put(positions[i], rows[i]);
+    }
+    int dim = 2 * exact.pairs();
+    float[] q = gaussian.draw("q", HEADS * dim);
+    float[] k = gaussian.draw("k", HEADS * dim);
+    double largest = 0;
+    double squares = 0;
+    long count = 0;
+    for (long query : near) {
+      for (long distance : DISTANCES) {
+        for (int head = 0; head < HEADS && distance <= query; head++) {
+          long key = query - distance;
+          double difference =
+              score(q, k, head, rowOf.get(query), rowOf.get(key))
+                  - score(q, k, head, exact.row(query), exact.row(key));
+          if (!Double.isNaN(difference)) {
+            largest = Math.max(largest, Math.abs(difference));
+            squares += difference * difference;
+            count++;
+          }
+        }
+      }
+    }
+    return new double[] {largest, count == 0 ? 0 : Math.sqrt(squares / count)};
+  }
+
+  /** The dot product of the turned query and key, over the root of their length, in float64. */
+  private double score(
+      float[] q, float[] k, int head, ExactRotary.Row queryRow, ExactRotary.Row keyRow) {
+    int pairs = exact.pairs();
+    int at = head * 2 * pairs;
+    double sum = 0;
+    for (int i = 0; i < pairs; i++) {
+      double q1 = q[at + i];
+      double q2 = q[at + pairs + i];
+      double k1 = k[at + i];
+      double k2 = k[at + pairs + i];
+      sum +=
+          (q1 * queryRow.cos()[i] - q2 * queryRow.sin()[i])
+                  * (k1 * keyRow.cos()[i] - k2 * keyRow.sin()[i])
+              + (q2 * queryRow.cos()[i] + q1 * queryRow.sin()[i])
+                  * (k2 * keyRow.cos()[i] + k1 * keyRow.sin()[i]);
+    }
+    return sum / Math.sqrt(2.0 * pairs);
+  }
+
+  /** The types that tables may be cast to. */
+  static ImmutableList<DType> checkedDTypes(List<DType> dtypes) {
+    for (DType dtype : dtypes) {
+      if (!List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16).contains(dtype)) {
+        throw new BadInput(
+            "--dtype is " + OptionNames.of(dtype) + ", expected float32, bfloat16 or float16");
+      }
+    }
+    return ImmutableList.copyOf(dtypes);
+  }
+}
