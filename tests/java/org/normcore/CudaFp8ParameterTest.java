@@ -238,6 +238,36 @@ class CudaFp8ParameterTest {
     }
   }
 
+  /** From any device to any other, where there are several. */
+  @Test
+  void devicesHandOver() {
+    Fp8Spec spec =
+        Fp8Spec.builder(FLOAT8_E4M3).initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
+    try (Arena arena = new Arena()) {
+      TensorView source = arena.tensor(FLOAT32, Values.normal(1, 200, 0, 0.02), 5, 40);
+      for (CudaDevice from : Cuda.devices()) {
+        for (CudaDevice to : Cuda.devices()) {
+          CudaStream first = CudaStream.ofDefault(from.device());
+          CudaStream last = CudaStream.ofDefault(to.device());
+          try (Mirror mirror = new Mirror(arena, from.device());
+              Fp8Parameter cpu = Fp8Parameter.quantize(source, spec)) {
+            mirror.upload(first);
+            TensorView remote = mirror.apply(source);
+            try (Fp8Parameter made = Fp8Parameter.quantize(remote, spec, null, to.device(), first);
+                Fp8Parameter moved = Fp8Parameter.quantize(remote, spec)) {
+              assertEquals(to.device(), made.device());
+              assertSameBits(cpu, made, last);
+              moved.to(to.device());
+              assertEquals(to.device(), moved.device());
+              assertSameBits(cpu, moved, last);
+              assertArrayEquals(source.toBytes(), moved.initialValue().toBytes());
+            }
+          }
+        }
+      }
+    }
+  }
+
   @ParameterizedTest
   @EnumSource
   void initialValuesAreGivenBack(InitialValue mode) {

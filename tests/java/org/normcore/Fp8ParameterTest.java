@@ -561,6 +561,46 @@ class Fp8ParameterTest {
     }
   }
 
+  /** The parameter's own number may be the one that is reduced. */
+  @Test
+  void theAmaxOfTheParameterIsTaken() {
+    try (Arena arena = new Arena();
+        Fp8Parameter parameter =
+            Fp8Parameter.quantize(
+                arena.tensor(FLOAT32, Values.normal(1, 50), 50), spec(FLOAT8_E4M3))) {
+      TensorView master = arena.tensor(FLOAT32, Values.normal(2, 50), 50);
+      Fp8Parameter.amax(master, parameter.amax(), null);
+      float amax = amaxOf(master.toFloats());
+      assertEquals(amax, number(parameter.amax()));
+      parameter.amax().copyFrom(new float[] {2 * amax});
+      parameter.update(master, parameter.amax());
+      assertEquals(2 * amax, number(parameter.amax()));
+      float scale = Fp8Model.of(FLOAT8_E4M3).scale(2 * amax, 0, false);
+      byte[] expected = scaled(FLOAT8_E4M3, master.toFloats(), scale);
+      assertArrayEquals(expected, parameter.data().toBytes());
+    }
+  }
+
+  /** A history with infinity in it, or of zeros only, says nothing. */
+  @Test
+  void historiesThatSayNothing() {
+    Fp8Spec spec = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(2).build();
+    try (Arena arena = new Arena()) {
+      TensorView master = arena.tensor(FLOAT32, 2).copyFrom(new float[2]);
+      try (Fp8Parameter parameter = Fp8Parameter.quantize(master, spec)) {
+        assertEquals(1, number(parameter.scale()));
+        master.copyFrom(new float[] {Float.POSITIVE_INFINITY, 1});
+        parameter.update(master);
+        assertEquals(1, number(parameter.scale()));
+        master.copyFrom(new float[] {0.5f, 0.25f});
+        for (float scale : new float[] {1, 1, 896, 896}) {
+          parameter.update(master);
+          assertEquals(scale, number(parameter.scale()));
+        }
+      }
+    }
+  }
+
   @Test
   void amaxesLeaveNanOut() {
     try (Arena arena = new Arena()) {

@@ -46,9 +46,8 @@ import org.normcore.internal.UseGuard;
  *
  * <p><b>Memory.</b> One byte for each element and the scales, on {@link #device()}; the initial
  * value in host memory where it is kept; one dequantised copy for each dtype in which {@link
- * #dequantized} or a norm has asked for one. After the first of these calls an update allocates
- * nothing. All is freed by {@link #close()}, or some time after the parameter and all views of it
- * have become unreachable.
+ * #dequantized} or a norm has asked for one. An update allocates no native memory. All is freed by
+ * {@link #close()}, or some time after the parameter and all views of it have become unreachable.
  *
  * <p><b>Threads.</b> Any number may read at once. {@link #update}, {@link #to} and {@link #close}
  * are refused while another call uses the parameter, norms among them, and other calls while they
@@ -494,7 +493,7 @@ public final class Fp8Parameter implements AutoCloseable {
 
   /**
    * Quantises new values in place of the old ones, by the same recipe, and refreshes the
-   * dequantised copies. Allocates no memory. An initial value that is kept stays as it is.
+   * dequantised copies. Allocates no native memory. An initial value that is kept stays as it is.
    *
    * @param master float32, bfloat16 or float16, in the parameter's shape, on its device
    * @param reducedAmax one float32 number, on the parameter's device, to be taken as the amax in

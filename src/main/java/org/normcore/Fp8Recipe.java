@@ -14,7 +14,8 @@ public enum Fp8Recipe {
    * One scale, {@code scaleOf} of the largest {@code amax} of the last quantisations, as many as
    * the history is long: one pass, in which the data's own {@code amax} is taken for the next time.
    * The first quantisation, which has no history, takes the data's own {@code amax}, so that small
-   * values do not vanish under a scale of 1.
+   * values do not vanish under a scale of 1. As long as the history holds an infinite {@code amax},
+   * or nothing but zeros, the scale is 1.
    */
   DELAYED,
   /** One scale, which the caller gives. The data's {@code amax} is taken all the same. */

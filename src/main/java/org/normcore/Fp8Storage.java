@@ -275,8 +275,17 @@ final class Fp8Storage {
     zero(device(), number(index), handle);
   }
 
+  /** Copies one float32 to a place of its own; nothing to do if it is there. */
   private void copy(int index, long from, long handle) {
-    copy(device(), number(index), from, handle);
+    long to = number(index);
+    if (from == to) {
+      return;
+    }
+    if (device().isCpu()) {
+      Memory.copy(to, from, 4);
+    } else {
+      CudaCapi.copy(device().index(), to, from, 4, handle);
+    }
   }
 
   /** Sets one float32 to 0. */
@@ -285,14 +294,6 @@ final class Fp8Storage {
       Memory.zero(number, 4);
     } else {
       CudaCapi.zero(device.index(), number, 4, handle);
-    }
-  }
-
-  private static void copy(Device device, long target, long source, long handle) {
-    if (device.isCpu()) {
-      Memory.copy(target, source, 4);
-    } else {
-      CudaCapi.copy(device.index(), target, source, 4, handle);
     }
   }
 

@@ -83,7 +83,8 @@ public final class Operands {
    * on the norm's device; null for none. The norm computes with its values in the norm's weight
    * dtype, which is not float64: the copy that {@link Fp8Parameter#dequantized} gives, made by the
    * first call, in the call's stream. A call that succeeds {@linkplain Fp8Parameter#markForward()
-   * marks} the parameter's first forward. It must not be updated before the backward has run.
+   * marks} the parameter's first forward, which may wait where that clears an initial value. It
+   * must not be updated before the backward has run.
    */
   public Operands weight(@Nullable Fp8Parameter weight) {
     return new Operands(

@@ -360,7 +360,8 @@ public final class TensorView {
    *
    * @return this
    * @throws IllegalArgumentException if the array's length is not the number of elements
-   * @throws UnsupportedOperationException if the tensor is not in host memory
+   * @throws UnsupportedOperationException if the tensor is not in host memory, or of {@link
+   *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(float[] source) {
     checkLength(source.length);
@@ -377,7 +378,8 @@ public final class TensorView {
    *
    * @return this
    * @throws IllegalArgumentException if the array's length is not the number of elements
-   * @throws UnsupportedOperationException if the tensor is not in host memory
+   * @throws UnsupportedOperationException if the tensor is not in host memory, or of {@link
+   *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(double[] source) {
     checkLength(source.length);
@@ -395,7 +397,8 @@ public final class TensorView {
    *
    * @return this
    * @throws IllegalArgumentException if the shapes differ or the memory overlaps
-   * @throws UnsupportedOperationException if one of the tensors is not in host memory
+   * @throws UnsupportedOperationException if one of the tensors is not in host memory, or this one
+   *     is of {@link DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(TensorView source) {
     required("source", source);

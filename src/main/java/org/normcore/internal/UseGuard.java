@@ -109,7 +109,12 @@ public final class UseGuard {
    */
   public boolean closeWhenUnused() {
     int uses = state;
-    while (uses >= 0) {
+    while (uses >= 0 || uses == EXCLUSIVE) {
+      if (uses == EXCLUSIVE) {
+        Thread.yield();
+        uses = state;
+        continue;
+      }
       int seen = (int) STATE.compareAndExchange(this, uses, CLOSING + uses);
       if (seen == uses) {
         while (state != CLOSING) {
