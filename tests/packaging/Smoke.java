@@ -9,11 +9,12 @@ import org.normcore.DType;
 import org.normcore.NativeBuffer;
 import org.normcore.NormPolicy;
 import org.normcore.RmsNorm;
+import org.normcore.RotarySpec;
 import org.normcore.TensorView;
 
 /**
- * A user's program: one row through RMSNorm, then a look at where the libraries were loaded from,
- * and at what is said of CUDA.
+ * A user's program: one row through RMSNorm and a model's configuration, then a look at where the
+ * libraries were loaded from, and at what is said of CUDA.
  */
 final class Smoke {
   private Smoke() {}
@@ -38,6 +39,9 @@ final class Smoke {
       expect(
           Math.abs(result[0] - 1.4f) < 1e-6f && Math.abs(result[1] - 0.4f) < 1e-6f, "y is wrong");
     }
+    // Reads JSON, whose library comes with the jar as a dependency.
+    RotarySpec spec = RotarySpec.fromConfig("{\"head_dim\": 4, \"rope_theta\": 100}");
+    expect(Math.abs(spec.inverseFrequencies()[1] - 0.1) < 1e-15, "the frequency is wrong");
     List<String> mapped =
         Files.readAllLines(Path.of("/proc/self/maps"), UTF_8).stream()
             .filter(line -> line.matches(".*normcore(_cuda)?\\.so"))

@@ -9,6 +9,7 @@ import static org.normcore.DType.FLOAT16;
 import static org.normcore.DType.FLOAT32;
 
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -136,6 +137,33 @@ class CudaRotaryTest {
         List<byte[]> expected = arena.snapshot();
         mirror.download(stream);
         arena.assertUnchanged(expected, "the device");
+      }
+    }
+  }
+
+  /** The hot calls make no object on the Java heap; after warming up on one small head. */
+  @Test
+  void callsAllocateNothing() {
+    RotaryTest.Form form =
+        new RotaryTest.Form(BFLOAT16, BFLOAT16, RotaryLayout.HALF_SPLIT, RotaryRounding.INPUT);
+    try (Arena arena = new Arena();
+        RotaryTable table = tables(4, BFLOAT16).device(GPU).range(0, 1);
+        Rotary gpu = builder(form, 4).device(GPU).build();
+        CudaStream stream = CudaStream.create(GPU)) {
+      Heads x = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 1, 1, 1, 4);
+      try (Mirror mirror = new Mirror(arena, GPU)) {
+        mirror.upload(stream);
+        HeadsView remote = mirrored(x.view(), x.memory(), mirror);
+        Runnable call =
+            () -> {
+              gpu.forward(table, remote, remote, stream);
+              gpu.backward(table, remote, remote);
+            };
+        for (int i = 0; i < 5_000; i++) {
+          call.run();
+        }
+        assertEquals(0, AllocationTest.leastAllocatedBy(Set.of(Thread.currentThread()), 500, call));
+        stream.synchronize();
       }
     }
   }

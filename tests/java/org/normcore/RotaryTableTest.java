@@ -305,6 +305,7 @@ class RotaryTableTest {
     assertRefused(() -> builder.positions(new long[][] {{0, 1}, {2, -3}}), "positions[1][1]: -3");
     assertRefused(
         () -> builder.positions(new long[][] {{0, 1}, {2}}), "positions[1]: 1 positions", "2");
+    assertRefused(() -> builder.positions(new long[][] {{0}, null}), "positions[1]: null");
     assertRefused(() -> builder.sequenceLength(-1), "sequenceLength: -1");
     assertRefused(() -> builder.dtype(FLOAT64), "dtype: FLOAT64", "BFLOAT16");
     assertRefused(() -> builder(RotarySpec.builder(8).build(), DType.FLOAT8_E4M3));

@@ -14,10 +14,14 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.ForkJoinPool;
+import java.util.concurrent.Future;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -431,6 +435,42 @@ class RotaryTest {
     }
   }
 
+  /** One op and one table for several threads at once. */
+  @Test
+  void threadsShareAnOp() throws Exception {
+    ExecutorService threads = Executors.newFixedThreadPool(4);
+    try (Arena arena = new Arena();
+        RotaryTable table = table(64, BFLOAT16, 0, 60);
+        Rotary rotary =
+            builder(64, BFLOAT16, BFLOAT16, RotaryLayout.INTERLEAVED, RotaryRounding.INPUT)
+                .threads(3)
+                .build()) {
+      Heads x = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 60, 32, 64);
+      Heads expected = Heads.random(arena, BFLOAT16, true, 0, 0, 2, 2, 60, 32, 64);
+      rotary.forward(table, x.view(), expected.view());
+      byte[] bits = contents(expected.view());
+      List<Callable<Void>> tasks = new ArrayList<>();
+      for (int i = 0; i < 8; i++) {
+        Heads y = Heads.random(arena, BFLOAT16, true, 0, 0, i, 2, 60, 32, 64);
+        tasks.add(
+            () -> {
+              for (int round = 0; round < 30; round++) {
+                y.memory().copyFrom(x.memory());
+                rotary.forward(table, y.view(), y.view());
+                assertArrayEquals(bits, contents(y.view()));
+              }
+              return null;
+            });
+      }
+      for (Future<Void> done : threads.invokeAll(tasks)) {
+        done.get();
+      }
+      arena.assertGuards();
+    } finally {
+      threads.shutdown();
+    }
+  }
+
   @Test
   void buildersRefuse() {
     assertRefused(() -> Rotary.builder(1), "headDim: 1", "65536");
@@ -491,14 +531,14 @@ class RotaryTest {
             null,
             false);
     try (Arena arena = new Arena();
-        RotaryTable table = table(64, BFLOAT16, 0, 128);
+        RotaryTable table = table(64, BFLOAT16, 0, 32);
         RotaryTable short1 = table(64, BFLOAT16, 0, 1);
         Rotary rotary =
             builder(64, BFLOAT16, BFLOAT16, RotaryLayout.HALF_SPLIT, RotaryRounding.INPUT)
                 .threads(3)
                 .executor(pool)
                 .build()) {
-      HeadsView qkv = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 128, 48, 64).view();
+      HeadsView qkv = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 32, 48, 64).view();
       HeadsView q = qkv.heads(0, 32);
       HeadsView k = qkv.heads(32, 40);
       HeadsView q1 = q.tokens(5, 6);

@@ -76,6 +76,8 @@ public sealed interface RotaryScaling {
    */
   static LongRope longRope(
       double[] shortFactor, double[] longFactor, long originalMaxPositions, long maxPositions) {
+    Objects.requireNonNull(shortFactor, "shortFactor");
+    Objects.requireNonNull(longFactor, "longFactor");
     requirePositions("maxPositions", maxPositions);
     requirePositions("originalMaxPositions", originalMaxPositions);
     return new LongRope(
@@ -105,7 +107,8 @@ public sealed interface RotaryScaling {
    * @throws IllegalArgumentException if there are none, or one is not finite
    */
   static Given given(float[] inverseFrequencies) {
-    double[] wide = new double[Objects.requireNonNull(inverseFrequencies).length];
+    double[] wide =
+        new double[Objects.requireNonNull(inverseFrequencies, "inverseFrequencies").length];
     for (int i = 0; i < wide.length; i++) {
       wide[i] = inverseFrequencies[i];
     }
@@ -118,6 +121,7 @@ public sealed interface RotaryScaling {
    * @throws IllegalArgumentException if there are none, or one is not finite
    */
   static Given given(double[] inverseFrequencies) {
+    Objects.requireNonNull(inverseFrequencies, "inverseFrequencies");
     return new Given(ImmutableDoubleArray.copyOf(inverseFrequencies), 1);
   }
 

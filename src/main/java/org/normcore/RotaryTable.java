@@ -404,11 +404,13 @@ public final class RotaryTable implements AutoCloseable {
      *     index
      */
     public RotaryTable positions(long[] positions) {
+      Objects.requireNonNull(positions, "positions");
       return build(Positions.list(positions.clone(), positions.length));
     }
 
     /** Returns the table of the given positions, as {@link #positions(long[])}. */
     public RotaryTable positions(int[] positions) {
+      Objects.requireNonNull(positions, "positions");
       long[] wide = Arrays.stream(positions).asLongStream().toArray();
       return build(Positions.list(wide, wide.length));
     }
@@ -421,6 +423,10 @@ public final class RotaryTable implements AutoCloseable {
      *     of one length
      */
     public RotaryTable positions(long[][] positions) {
+      Objects.requireNonNull(positions, "positions");
+      for (int b = 0; b < positions.length; b++) {
+        checkArgument(positions[b] != null, "positions[%s]: null; expected a row of positions", b);
+      }
       int seq = positions.length == 0 ? 0 : positions[0].length;
       checkArgument(
           (long) positions.length * seq <= Integer.MAX_VALUE - 8,
