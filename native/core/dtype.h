@@ -130,25 +130,35 @@ template <class Format, class U, class V>
 NC_INLINE U float8_bits(V value) {
   constexpr int shift = 23 - Format::mantissa_bits;
   constexpr uint32_t rebias = static_cast<uint32_t>(127 - Format::bias) << 23;
-  constexpr uint32_t least_normal = static_cast<uint32_t>(128 - Format::bias) << 23;
-  // A float whose last place is the format's smallest step: adding it rounds a subnormal there.
-  constexpr uint32_t shifter = static_cast<uint32_t>(127 + 23 + 1 - Format::bias - Format::mantissa_bits) << 23;
+  constexpr uint32_t most = (Format::max_finite << shift) + rebias;
+  constexpr uint32_t least_normal = (1u << 23) + rebias;
   const U bits = bit_cast<U>(value);
   const U magnitude = bits & 0x7fffffffu;
-  const U normal = (magnitude + ((1u << (shift - 1)) - 1u) + ((magnitude >> shift) & 1u) - rebias) >> shift;
-  const U subnormal = bit_cast<U>(bit_cast<V>(magnitude) + bit_cast<float>(shifter)) - shifter;
-  const U rounded = magnitude < least_normal ? subnormal : normal;
-  const U code = rounded > Format::max_finite ? U{} + Format::overflow : rounded;
-  return magnitude > 0x7f800000u ? U{} + Format::quiet_nan : code | ((bits >> 24) & 0x80u);
+  const U clamped = magnitude > most ? U{} + most : magnitude;
+  // Of subnormals that of the least normal number.
+  const U exponent = (clamped & 0x7f800000u) > least_normal ? clamped & 0x7f800000u : U{} + least_normal;
+  // A float whose last place is the format's step there: adding it does the rounding.
+  const U shifter = exponent + (static_cast<uint32_t>(shift) << 23);
+  const U steps = bit_cast<U>(bit_cast<V>(clamped) + bit_cast<V>(shifter)) - shifter;
+  const U code = steps + ((exponent - least_normal) >> shift);
+  return (value != value) ? U{} + Format::quiet_nan : code | ((bits ^ magnitude) >> 24);
 }
 template <class Format, class V, class U>
 NC_INLINE V float8_value(U code) {
+  constexpr int shift = 23 - Format::mantissa_bits;
+  constexpr uint32_t rebias = static_cast<uint32_t>(127 - Format::bias) << 23;
+  // A float whose last place is the format's smallest step. No subnormal number of float32 occurs on the way: many
+  // processors are slow with them.
+  constexpr uint32_t shifter = static_cast<uint32_t>(127 + 23 + 1 - Format::bias - Format::mantissa_bits) << 23;
   const U magnitude = code & 0x7fu;
   const U sign = (code & 0x80u) << 24;
-  const V value = bit_cast<V>(magnitude << (23 - Format::mantissa_bits)) *
-                  bit_cast<float>(static_cast<uint32_t>(254 - Format::bias) << 23);
-  const U special = magnitude == Format::infinity ? U{} + 0x7f800000u : U{} + 0x7fc00000u;
-  return bit_cast<V>((magnitude > Format::max_finite ? special : bit_cast<U>(value)) | sign);
+  const U normal = (magnitude << shift) + rebias;
+  const U subnormal = bit_cast<U>(bit_cast<V>(magnitude | shifter) - bit_cast<float>(shifter));
+  const U finite = magnitude < (1u << Format::mantissa_bits) ? subnormal : normal;
+  constexpr bool has_infinity = Format::infinity > Format::max_finite;
+  const U nan = U{} + 0x7fc00000u;
+  const U special = has_infinity ? (magnitude == Format::infinity ? U{} + 0x7f800000u : nan) : nan;
+  return bit_cast<V>((magnitude > Format::max_finite ? special : finite) | sign);
 }
 
 // E8M0: 2^(code - 127), 255 for NaN. The scales of blocks: what the block's elements are multiplied by to get values.
@@ -206,6 +216,14 @@ NC_INLINE V round_to(StaticFormat<T>, V v) {
 template <class V>
 inline NC_NOINLINE V round_to(RuntimeFormat format, V v) {
   return round_as(format.type, v);
+}
+
+// The same for v that is only computed with: its NaN stays one, but needs no canonical form, which whatever is stored
+// gets. NaNs come in canonical form or from memory of format T, or were made of those. Vectors may do it in fewer
+// steps.
+template <class Format, class V>
+NC_INLINE V round_kept(Format format, V v) {
+  return round_to(format, v);
 }
 
 // Scalar access by address, for everything that is not a hot path.

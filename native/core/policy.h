@@ -123,8 +123,9 @@ struct RuntimeRotaryRounding {
   NC_INLINE RotaryRounding rounding() const { return rotary_rounding; }
 };
 
-// A pair of elements, turned; what is stored of it is rounded to x's type. The gradient is that of the negative angle:
-// with -sin for sin every product and every sum rounds as an autograd engine's would.
+// A pair of elements, turned; what is stored of it is rounded to x's type. A NaN of cos or sin is canonical. The
+// gradient is that of the negative angle: with -sin for sin every product and every sum rounds as an autograd engine's
+// would.
 template <class Rounding, class X>
 struct Turn {
   Rounding policy;
@@ -133,7 +134,7 @@ struct Turn {
   // rd(x1 * cos): of each product where they are rounded apart.
   template <class V>
   NC_INLINE V to_product(V v) const {
-    return policy.rounding() == RotaryRounding::input ? round_to(x, v) : v;
+    return policy.rounding() == RotaryRounding::input ? round_kept(x, v) : v;
   }
   template <class V>
   NC_INLINE V first(V x1, V x2, V cos, V sin) const {

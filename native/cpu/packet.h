@@ -60,12 +60,11 @@ NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   return reinterpret_cast<U16x8>(_mm256_cvtps_ph(reinterpret_cast<__m256>(a.v), _MM_FROUND_TO_NEAREST_INT));
 }
 NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
-  const __m256 v = reinterpret_cast<__m256>(a.v);
   const __m128i code = reinterpret_cast<__m128i>(rounded_float16_bits(a));
   // The hardware keeps a NaN's payload; the canonical one is the same everywhere.
-  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
-  const __m128i nan16 = _mm_packs_epi32(_mm256_castsi256_si128(nan), _mm256_extracti128_si256(nan, 1));
-  return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(Float16::quiet_nan), nan16));
+  const __m128i magnitude = _mm_and_si128(code, _mm_set1_epi16(Float16::sign_bit - 1));
+  const __m128i nan = _mm_cmpgt_epi16(magnitude, _mm_set1_epi16(Float16::infinity));
+  return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(Float16::quiet_nan), nan));
 }
 NC_INLINE Packet<float> from_float16_bits(U16x8 code) {
   return {reinterpret_cast<VectorOf<float>::type>(_mm256_cvtph_ps(reinterpret_cast<__m128i>(code)))};
@@ -343,20 +342,29 @@ NC_INLINE Packet<float> load_float8(DType format, const char* row, int64_t first
   return from_float8_bits(format, code);
 }
 
-// Position by position the larger magnitude; NaN in v is left out.
+// NaN stays one.
+NC_INLINE Packet<float> magnitude(Packet<float> a) {
+  return {reinterpret_cast<VectorOf<float>::type>(reinterpret_cast<U32x8>(a.v) & 0x7fffffffu)};
+}
+NC_INLINE Packet<double> magnitude(Packet<double> a) { return {a.v < 0 ? -a.v : a.v}; }
+
+// Position by position the larger one; NaN in v is left out.
+template <class C>
+NC_INLINE Packet<C> larger(Packet<C> a, Packet<C> v) {
+  return {v.v > a.v ? v.v : a.v};
+}
 template <class C>
 NC_INLINE Packet<C> larger_magnitude(Packet<C> amax, Packet<C> v) {
-  const typename Packet<C>::Vector magnitude = v.v < 0 ? -v.v : v.v;
-  return {magnitude > amax.v ? magnitude : amax.v};
+  return larger(amax, magnitude(v));
 }
-// Of a packet without NaN.
 template <class C>
-NC_INLINE C largest_position(Packet<C> a) {
-  using V = typename Packet<C>::Vector;
-  const auto larger = [](V v, V other) { return v > other ? v : other; };
-  a.v = larger(a.v, __builtin_shufflevector(a.v, a.v, 4, 5, 6, 7, 0, 1, 2, 3));
-  a.v = larger(a.v, __builtin_shufflevector(a.v, a.v, 2, 3, 0, 1, 6, 7, 4, 5));
-  return a.v[0] > a.v[1] ? a.v[0] : a.v[1];
+NC_INLINE C largest_position(Packet<C> amax) {
+  using Vector = typename Packet<C>::Vector;
+  const Vector v = amax.v;
+  amax = larger(amax, Packet<C>{__builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3)});
+  const Vector four = amax.v;
+  amax = larger(amax, Packet<C>{__builtin_shufflevector(four, four, 2, 3, 0, 1, 6, 7, 4, 5)});
+  return amax.v[0] > amax.v[1] ? amax.v[0] : amax.v[1];
 }
 
 // Raises a float32 that several threads may raise at once. Not negative, its bits are ordered as it is.
@@ -476,8 +484,11 @@ NC_INLINE void store_neighbours(StaticFormat<T>, char* row, int64_t first, Exten
                         reinterpret_cast<U32x8>(Rounding<Packet<float>>::bfloat16(p.x2).v);
     memcpy(to_write, &words, sizeof(words));
   } else {
-    const U32x8 words = widened(to_float16_bits(p.x1)) | (widened(to_float16_bits(p.x2)) << 16);
-    memcpy(to_write, &words, sizeof(words));
+    const U16x8 one = to_float16_bits(p.x1), other = to_float16_bits(p.x2);
+    const U16x8 low = __builtin_shufflevector(one, other, 0, 8, 1, 9, 2, 10, 3, 11);
+    const U16x8 high = __builtin_shufflevector(one, other, 4, 12, 5, 13, 6, 14, 7, 15);
+    memcpy(to_write, &low, sizeof(low));
+    memcpy(to_write + sizeof(low), &high, sizeof(high));
   }
   if constexpr (!Extent::full) memcpy(at, tail, static_cast<size_t>(extent.count * width));
 }

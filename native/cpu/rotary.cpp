@@ -4,6 +4,8 @@
 //
 // The cosines and sines of a few tokens are brought to float32 once, for all heads. Then tokens or heads are gone
 // through first, whichever lie closer together in x.
+#include <type_traits>
+
 #include "../core/policy.h"
 #include "kernels.h"
 #include "packet.h"
@@ -18,7 +20,7 @@ NC_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t kAngles = 1024;
 constexpr int64_t kTokens = 16;
 
-// Of `tokens` tokens, pairs first .. first + pairs - 1.
+// Of `tokens` tokens, pairs first .. first + pairs - 1, in the order in which they are taken.
 struct Angles {
   int64_t tokens, first, pairs;
   int64_t pitch;  // pairs, in whole packets
@@ -26,115 +28,127 @@ struct Angles {
   alignas(64) float sin[kAngles];  // of the negative angle backward
 };
 
+// The halves of bfloat16 heads are taken in sixteens where there are so many: as eight words, of which the even
+// elements are the lower halves and the odd ones the upper, they take fewer steps to and from float32 than in order.
+constexpr int kSixteen = 2 * kPacket;
+NC_INLINE constexpr bool takes_sixteens(DType x, RotaryLayout layout) {
+  return x == DType::bfloat16 && layout == RotaryLayout::half_split;
+}
+struct Sixteen {};
+
+// f(first, Sixteen or extent of a packet) for n pairs.
+template <bool Sixteens, class F>
+NC_INLINE void for_each_pairs(int64_t n, F f) {
+  int64_t first = 0;
+  if constexpr (Sixteens) {
+    for (; first + kSixteen <= n; first += kSixteen) f(first, Sixteen{});
+  }
+  for (; first + kPacket <= n; first += kPacket) f(first, Full{});
+  if (first < n) f(first, Part{static_cast<int>(n - first)});
+}
+
 // Where the heads of a token begin.
 struct TokenHeads {
   const char* x;
   char* y;
 };
 
-template <DType T>
+NC_INLINE void put_angles(float* to, Packet<float> a) {
+  a = with_canonical_nan(a);
+  memcpy(to, &a.v, sizeof(a.v));
+}
+NC_INLINE Packet<float> angles_at(const float* p) {
+  return {load_raw<VectorOf<float>::type>(reinterpret_cast<const char*>(p))};
+}
+
+template <DType T, bool Sixteens>
 void bring_angles(const char* cos, const char* sin, float direction, int64_t token, Angles& a) {
   const StaticFormat<T> format{};
   const Packet<float> sign = Packet<float>::all(direction);
   float* const to_cos = a.cos + token * a.pitch;
   float* const to_sin = a.sin + token * a.pitch;
-  for_each_packet(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const Packet<float> c = load<float>(format, cos, first, extent);
-    const Packet<float> s = load<float>(format, sin, first, extent) * sign;
-    memcpy(to_cos + first, &c.v, sizeof(c.v));
-    memcpy(to_sin + first, &s.v, sizeof(s.v));
+  for_each_pairs<Sixteens>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    if constexpr (std::is_same<decltype(extent), Sixteen>::value) {
+      const Pairs c = load_neighbours(format, cos, first / 2, Full{}),
+                  s = load_neighbours(format, sin, first / 2, Full{});
+      put_angles(to_cos + first, c.x1);
+      put_angles(to_cos + first + kPacket, c.x2);
+      put_angles(to_sin + first, s.x1 * sign);
+      put_angles(to_sin + first + kPacket, s.x2 * sign);
+    } else {
+      put_angles(to_cos + first, load<float>(format, cos, first, extent));
+      put_angles(to_sin + first, load<float>(format, sin, first, extent) * sign);
+    }
   });
 }
 
 using BringAngles = void (*)(const char*, const char*, float, int64_t, Angles&);
-BringAngles bring_angles_of(DType table) {
-  switch (table) {
+template <DType T>
+BringAngles bring_angles_of(bool sixteens) {
+  return sixteens ? bring_angles<T, true> : bring_angles<T, false>;
+}
+BringAngles bring_angles_of(const RotarySpec& spec) {
+  const bool sixteens = takes_sixteens(spec.x, spec.layout);
+  switch (spec.table) {
     case DType::bfloat16:
-      return bring_angles<DType::bfloat16>;
+      return bring_angles_of<DType::bfloat16>(sixteens);
     case DType::float16:
-      return bring_angles<DType::float16>;
+      return bring_angles_of<DType::float16>(sixteens);
     default:
-      return bring_angles<DType::float32>;
+      return bring_angles_of<DType::float32>(sixteens);
   }
 }
 
-NC_INLINE Packet<float> angles_at(const float* p) {
-  return {load_raw<VectorOf<float>::type>(reinterpret_cast<const char*>(p))};
-}
+// What lies in a head, of pairs first and on: of its two halves, or of neighbours.
+template <DType X, RotaryLayout L, class T>
+struct HeadTurner {
+  static constexpr StaticFormat<X> format{};
+  T turn;
+  const char* x;
+  char* y;
+  int64_t half;
 
-// The elements of eight pairs.
-struct Pairs {
-  Packet<float> x1, x2;
-};
-
-// The halves of a head, one far behind the other.
-template <class X>
-struct HalfSplit {
-  static NC_INLINE Pairs load_pairs(const char* x, int64_t half, int64_t first, Full full) {
-    return {load<float>(X{}, x, first, full), load<float>(X{}, x, half + first, full)};
-  }
-  static NC_INLINE Pairs load_pairs(const char* x, int64_t half, int64_t first, Part part) {
-    return {load<float>(X{}, x, first, part), load<float>(X{}, x, half + first, part)};
+  NC_INLINE Pairs turned(Pairs p, Packet<float> cos, Packet<float> sin) const {
+    return {turn.first(p.x1, p.x2, cos, sin), turn.second(p.x1, p.x2, cos, sin)};
   }
   template <class Extent>
-  static NC_INLINE void store_pairs(char* y, int64_t half, int64_t first, Extent extent, Pairs p) {
-    store(X{}, y, first, extent, p.x1);
-    store(X{}, y, half + first, extent, p.x2);
+  NC_INLINE void operator()(int64_t first, Extent extent, const float* cos, const float* sin) const {
+    const Packet<float> c = angles_at(cos), s = angles_at(sin);
+    if constexpr (L == RotaryLayout::interleaved) {
+      store_neighbours(format, y, first, extent, turned(load_neighbours(format, x, first, extent), c, s));
+    } else {
+      const Pairs p =
+          turned({load<float>(format, x, first, extent), load<float>(format, x, half + first, extent)}, c, s);
+      store(format, y, first, extent, p.x1);
+      store(format, y, half + first, extent, p.x2);
+    }
+  }
+  NC_INLINE void operator()(int64_t first, Sixteen, const float* cos, const float* sin) const {
+    const int64_t lower = first * bytes_of(X), upper = (half + first) * bytes_of(X);
+    const Pairs low = load_neighbours(format, x + lower, 0, Full{}),
+                high = load_neighbours(format, x + upper, 0, Full{});
+    const Pairs even = turned({low.x1, high.x1}, angles_at(cos), angles_at(sin));
+    const Pairs odd = turned({low.x2, high.x2}, angles_at(cos + kPacket), angles_at(sin + kPacket));
+    store_neighbours(format, y + lower, 0, Full{}, {even.x1, odd.x1});
+    store_neighbours(format, y + upper, 0, Full{}, {even.x2, odd.x2});
   }
 };
-
-// Neighbours: two packets of them are shuffled apart and together again.
-template <class X>
-struct Interleaved {
-  static NC_INLINE Pairs apart(Packet<float> low, Packet<float> high) {
-    return {{__builtin_shufflevector(low.v, high.v, 0, 2, 4, 6, 8, 10, 12, 14)},
-            {__builtin_shufflevector(low.v, high.v, 1, 3, 5, 7, 9, 11, 13, 15)}};
-  }
-  static NC_INLINE Packet<float> low(Pairs p) {
-    return {__builtin_shufflevector(p.x1.v, p.x2.v, 0, 8, 1, 9, 2, 10, 3, 11)};
-  }
-  static NC_INLINE Packet<float> high(Pairs p) {
-    return {__builtin_shufflevector(p.x1.v, p.x2.v, 4, 12, 5, 13, 6, 14, 7, 15)};
-  }
-  static NC_INLINE Part low_part(Part pairs) { return {2 * pairs.count < kPacket ? 2 * pairs.count : kPacket}; }
-  static NC_INLINE Part high_part(Part pairs) { return {2 * pairs.count > kPacket ? 2 * pairs.count - kPacket : 0}; }
-
-  static NC_INLINE Pairs load_pairs(const char* x, int64_t, int64_t first, Full full) {
-    return apart(load<float>(X{}, x, 2 * first, full), load<float>(X{}, x, 2 * first + kPacket, full));
-  }
-  static NC_INLINE Pairs load_pairs(const char* x, int64_t, int64_t first, Part part) {
-    return apart(load<float>(X{}, x, 2 * first, low_part(part)),
-                 load<float>(X{}, x, 2 * first + kPacket, high_part(part)));
-  }
-  static NC_INLINE void store_pairs(char* y, int64_t, int64_t first, Full full, Pairs p) {
-    store(X{}, y, 2 * first, full, low(p));
-    store(X{}, y, 2 * first + kPacket, full, high(p));
-  }
-  static NC_INLINE void store_pairs(char* y, int64_t, int64_t first, Part part, Pairs p) {
-    store(X{}, y, 2 * first, low_part(part), low(p));
-    store(X{}, y, 2 * first + kPacket, high_part(part), high(p));
-  }
-};
-
-template <class Layout, class T>
-NC_INLINE void turn_head(const T& turn, const char* x, char* y, int64_t half, const Angles& a, int64_t token) {
-  const float* const cos = a.cos + token * a.pitch;
-  const float* const sin = a.sin + token * a.pitch;
-  const int64_t begin = a.first;
-  for_each_packet(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const Pairs p = Layout::load_pairs(x, half, begin + first, extent);
-    const Packet<float> c = angles_at(cos + first), s = angles_at(sin + first);
-    Layout::store_pairs(y, half, begin + first, extent, {turn.first(p.x1, p.x2, c, s), turn.second(p.x1, p.x2, c, s)});
-  });
-}
 
 // All heads of the tokens whose angles there are: a token's heads, or a head's tokens, one after the other.
-template <DType X, RotaryRounding R, template <class> class Layout>
+template <DType X, RotaryRounding R, RotaryLayout L>
 void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenHeads at) {
-  const Turn<StaticRotaryRounding<R>, StaticFormat<X>> turn{};
+  using T = Turn<StaticRotaryRounding<R>, StaticFormat<X>>;
   const auto one = [&](int64_t token, int64_t head) NC_LAMBDA_INLINE {
-    turn_head<Layout<StaticFormat<X>>>(turn, at.x + token * r.x_strides.seq + head * r.x_strides.head,
-                                       at.y + token * r.y_strides.seq + head * r.y_strides.head, half, a, token);
+    const HeadTurner<X, L, T> turn{{},
+                                   at.x + token * r.x_strides.seq + head * r.x_strides.head,
+                                   at.y + token * r.y_strides.seq + head * r.y_strides.head,
+                                   half};
+    const float* const cos = a.cos + token * a.pitch;
+    const float* const sin = a.sin + token * a.pitch;
+    const int64_t begin = a.first;
+    for_each_pairs<takes_sixteens(X, L)>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+      turn(begin + first, extent, cos + first, sin + first);
+    });
   };
   if (r.y_strides.head <= r.y_strides.seq) {
     for (int64_t token = 0; token < a.tokens; ++token) {
@@ -151,7 +165,8 @@ using TurnTokens = void (*)(const RotaryArguments&, int64_t, const Angles&, Toke
 
 template <DType X, RotaryRounding R>
 TurnTokens turn_tokens_of(RotaryLayout layout) {
-  return layout == RotaryLayout::interleaved ? turn_tokens<X, R, Interleaved> : turn_tokens<X, R, HalfSplit>;
+  return layout == RotaryLayout::interleaved ? turn_tokens<X, R, RotaryLayout::interleaved>
+                                             : turn_tokens<X, R, RotaryLayout::half_split>;
 }
 template <DType X>
 TurnTokens turn_tokens_of(const RotarySpec& spec) {
@@ -187,7 +202,7 @@ void copy_rest(const RotarySpec& spec, const RotaryArguments& r, int64_t tokens,
 
 void rotary(const RotarySpec& spec, const RotaryArguments& r) {
   const int64_t half = spec.rotary_dim / 2, row_bytes = half * bytes_of(spec.table);
-  const BringAngles bring = bring_angles_of(spec.table);
+  const BringAngles bring = bring_angles_of(spec);
   const TurnTokens turn = turn_tokens_of(spec);
   const float direction = r.backward ? -1.0f : 1.0f;
   Angles a;

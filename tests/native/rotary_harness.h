@@ -87,8 +87,9 @@ inline void strewSpecial(const RotaryCase& c, uint64_t seed, RotaryData& d) {
                               -f.max, HUGE_VAL, -HUGE_VAL, std::nan(""), std::sqrt(f.max), 65504.0};
     for (auto i = static_cast<size_t>(from); i < bits.size(); ++i) {
       if (random() % 2 == 0) bits[i] = reference::encode(f, special[random() % 12]);
-      // A NaN with a payload and a sign.
-      if (random() % 29 == 0) bits[i] = f.nan | reference::signBit(f) | (random() % 7);
+      // NaNs with any sign and payload, that of all ones foremost.
+      const uint64_t payload = random() % 2 == 0 ? f.nan - 1 : random() & (f.nan - 1);
+      if (random() % 13 == 0) bits[i] = (f.nan | payload) ^ (random() % 2 == 0 ? reference::signBit(f) : 0);
     }
   };
   strew(c.x(), d.x, c.heads * c.spec.head_dim);
