@@ -23,6 +23,10 @@ class InfoCommandTest {
   void jsonHoldsEverything() {
     JsonObject json = CommandRun.succeeding("info", "--json").json();
     assertEquals(DType.values().length, json.getAsJsonArray("dtypes").size());
+    assertEquals(
+        "[\"rms-norm\",\"layer-norm\",\"rotary\",\"fp8\"]", json.get("operations").toString());
+    assertEquals("[\"tensor\",\"row\",\"block\"]", json.get("fp8_scalings").toString());
+    assertEquals("[\"half-split\",\"interleaved\"]", json.get("rotary_layouts").toString());
     assertEquals(NormPolicy.presets().size(), json.getAsJsonArray("policies").size());
     assertEquals(ModelType.all().size(), json.getAsJsonArray("model_types").size());
     assertEquals("cpu", json.get("device").getAsString());

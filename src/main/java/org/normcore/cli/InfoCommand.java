@@ -4,13 +4,17 @@ import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.PrintWriter;
 import java.util.Arrays;
+import java.util.List;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
+import org.normcore.Angles;
 import org.normcore.Cuda;
 import org.normcore.DType;
+import org.normcore.Fp8Scaling;
 import org.normcore.ModelType;
 import org.normcore.NormPolicy;
 import org.normcore.Normcore;
+import org.normcore.RotaryLayout;
+import org.normcore.RotaryRounding;
 import org.normcore.VectorLevel;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -21,8 +25,11 @@ import picocli.CommandLine.Spec;
     name = "info",
     sortOptions = false,
     description =
-        "Show version, vector level, CUDA or why not, dtypes, policies and known model types.")
+        "Show version, vector level, CUDA or why not, operations, dtypes, policies and known model"
+            + " types.")
 public final class InfoCommand implements Callable<Integer> {
+  private static final List<String> OPERATIONS = List.of("rms-norm", "layer-norm", "rotary", "fp8");
+
   @Spec private CommandSpec spec;
 
   @Override
@@ -50,11 +57,12 @@ public final class InfoCommand implements Callable<Integer> {
     Cuda.devices().forEach(device -> devices.add(DeviceNames.json(device)));
     cuda.add("devices", devices);
     document.add("cuda", cuda);
-    JsonArray dtypes = new JsonArray();
-    for (DType dtype : DType.values()) {
-      dtypes.add(OptionNames.of(dtype));
-    }
-    document.add("dtypes", dtypes);
+    document.add("operations", array(OPERATIONS));
+    document.add("fp8_scalings", array(names(Fp8Scaling.values())));
+    document.add("rotary_layouts", array(names(RotaryLayout.values())));
+    document.add("rotary_roundings", array(names(RotaryRounding.values())));
+    document.add("rotary_angles", array(names(Angles.values())));
+    document.add("dtypes", array(names(DType.values())));
     JsonArray policies = new JsonArray();
     for (NormPolicy policy : NormPolicy.presets().values()) {
       policies.add(PolicyText.json(policy));
@@ -74,6 +82,16 @@ public final class InfoCommand implements Callable<Integer> {
     return document;
   }
 
+  private static List<String> names(Enum<?>[] constants) {
+    return Arrays.stream(constants).map(OptionNames::of).toList();
+  }
+
+  private static JsonArray array(List<String> texts) {
+    JsonArray array = new JsonArray();
+    texts.forEach(array::add);
+    return array;
+  }
+
   private static void printText(Context context) {
     PrintWriter out = context.out();
     out.println("normcore      " + Normcore.version());
@@ -84,9 +102,16 @@ public final class InfoCommand implements Callable<Integer> {
       out.println("cuda          no: " + cause.getMessage());
     }
     Cuda.devices().forEach(device -> out.println("cuda          " + device));
+    out.println("operations    " + String.join(", ", OPERATIONS));
+    out.println("dtypes        " + String.join(", ", names(DType.values())));
+    out.println("fp8 scaling   " + String.join(", ", names(Fp8Scaling.values())));
     out.println(
-        "dtypes        "
-            + Arrays.stream(DType.values()).map(OptionNames::of).collect(Collectors.joining(", ")));
+        "rotary        layouts "
+            + String.join(", ", names(RotaryLayout.values()))
+            + "; rounding "
+            + String.join(", ", names(RotaryRounding.values()))
+            + "; angles "
+            + String.join(", ", names(Angles.values())));
     out.println();
     TextTable policies = new TextTable("policy", "scale rounding", "gamma offset", "formula");
     for (NormPolicy policy : NormPolicy.presets().values()) {

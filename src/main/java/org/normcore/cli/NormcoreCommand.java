@@ -13,7 +13,9 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "normcore",
     sortOptions = false,
-    description = "Fused RMSNorm and LayerNorm, with the rounding chosen by the caller.",
+    description =
+        "Fused RMSNorm and LayerNorm, rotary position embedding and FP8, with the rounding chosen"
+            + " by the caller.",
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = VersionProvider.class,
     subcommands = {AuditCommand.class, ApplyCommand.class, BenchCommand.class, InfoCommand.class},

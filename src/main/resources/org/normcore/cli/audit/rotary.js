@@ -10,6 +10,17 @@
   // Logarithmic axes have no zero: what is exact has no point.
   const positive = (value) => (value > 0 ? value : null);
 
+  // The worst of every doubling, where it begins: what lies halfway between two numbers of a format is far worse off than
+  // its neighbours.
+  function worst(points, valueOf) {
+    const largest = new Map();
+    for (const point of points.filter((p) => p.position > 0)) {
+      const octave = Math.pow(2, Math.floor(Math.log2(point.position)));
+      largest.set(octave, Math.max(largest.get(octave) || 0, valueOf(point) || 0));
+    }
+    return [...largest].map(([octave, value]) => [octave, positive(value)]);
+  }
+
   function lines(valueOf) {
     const tooltip = base(scientific);
     tooltip.tooltip.axisPointer = { type: 'line' };
@@ -23,7 +34,7 @@
         symbolSize: 4,
         lineStyle: { width: 2 },
         itemStyle: { color: paint(i) },
-        data: way.points.filter((p) => p.position > 0).map((p) => [p.position, positive(valueOf(p))]),
+        data: worst(way.points, valueOf),
       })),
     });
   }

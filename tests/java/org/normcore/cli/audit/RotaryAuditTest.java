@@ -1,0 +1,231 @@
+package org.normcore.cli.audit;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.gson.Gson;
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.normcore.cli.CommandRun;
+
+/** The facts of the report about position tables, as the audit finds them. */
+class RotaryAuditTest {
+  @TempDir private Path directory;
+
+  private Path out() {
+    return directory.resolve("audit");
+  }
+
+  private Object[] arguments(Object... more) {
+    List<Object> all = new ArrayList<>(List.of("audit", "--rotary", "--out", out()));
+    all.addAll(List.of(more));
+    return all.toArray();
+  }
+
+  private JsonObject audit(Object... more) {
+    List<Object> all = new ArrayList<>(List.of(more));
+    all.add("--json");
+    return CommandRun.succeeding(arguments(all.toArray())).json();
+  }
+
+  private static JsonObject way(JsonObject json, String name) {
+    for (JsonElement way : json.getAsJsonArray("ways")) {
+      if (way.getAsJsonObject().get("way").getAsString().equals(name)) {
+        return way.getAsJsonObject();
+      }
+    }
+    throw new AssertionError(name);
+  }
+
+  private static JsonObject point(JsonObject way, long position) {
+    for (JsonElement point : way.getAsJsonArray("points")) {
+      if (point.getAsJsonObject().get("position").getAsLong() == position) {
+        return point.getAsJsonObject();
+      }
+    }
+    throw new AssertionError(position);
+  }
+
+  private static double table(JsonObject way, String dtype, String field) {
+    return way.getAsJsonObject("tables").getAsJsonObject(dtype).get(field).getAsDouble();
+  }
+
+  /**
+   * Whole numbers below a limit that stay apart with so many significant bits, in integers alone.
+   */
+  private static int distinct(int significantBits, long limit) {
+    Set<Long> held = new HashSet<>();
+    for (long position = 0; position < limit; position++) {
+      int dropped = Math.max(0, 64 - Long.numberOfLeadingZeros(position) - significantBits);
+      long kept = position >> dropped;
+      long rest = position - (kept << dropped);
+      long half = dropped == 0 ? 1 : 1L << (dropped - 1);
+      boolean up = rest > half || rest == half && kept % 2 == 1;
+      held.add((up ? kept + 1 : kept) << dropped);
+    }
+    return held.size();
+  }
+
+  @Test
+  void floatingPointPositionsCollapse() {
+    JsonObject json = audit("--max-position", 40_000);
+    JsonObject bfloat16 = way(json, "bfloat16-arange");
+    assertEquals(257, bfloat16.get("first_wrong_position").getAsLong());
+    assertEquals(distinct(8, 40_000), bfloat16.get("distinct_positions").getAsLong());
+    assertEquals(256, point(bfloat16, 257).get("becomes").getAsDouble());
+    // Halfway between neighbours that are 64 apart: the first pair, which turns by 1, is off by 32.
+    assertEquals(32, point(bfloat16, 8192 + 32).get("radians").getAsDouble(), 1e-2);
+    assertEquals(64, point(bfloat16, 16_384 + 64).get("radians").getAsDouble(), 1e-2);
+
+    JsonObject float16 = way(json, "float16-arange");
+    assertEquals(2049, float16.get("first_wrong_position").getAsLong());
+    assertEquals(distinct(11, 40_000), float16.get("distinct_positions").getAsLong());
+    assertTrue(float16.get("first_lost_position").isJsonNull());
+    assertEquals(2048, point(float16, 2049).get("becomes").getAsDouble());
+
+    for (String whole : List.of("float32-arange", "normcore-float32", "normcore-float64")) {
+      assertEquals(40_000, way(json, whole).get("distinct_positions").getAsLong(), whole);
+      assertTrue(way(json, whole).get("first_wrong_position").isJsonNull(), whole);
+    }
+  }
+
+  @Test
+  void float16HasNoPositionsBeyondItsLargestNumber() {
+    JsonObject way = way(audit(), "float16-arange");
+    assertEquals(65_520, way.get("first_lost_position").getAsLong());
+    assertTrue(point(way, 131_071).get("becomes").isJsonNull());
+    assertTrue(point(way, 131_071).get("radians").isJsonNull());
+    assertTrue(point(way, 131_071).getAsJsonObject("bfloat16").get("max_abs").isJsonNull());
+    // Of those that it has, two neighbours in the last octave are 32 apart.
+    assertEquals(16, way.get("max_radians").getAsDouble(), 1e-2);
+  }
+
+  @Test
+  void tablesAreAsGoodAsTheirType() {
+    JsonObject json = audit("--max-position", 8192);
+    JsonObject exact = way(json, "normcore-float64");
+    // Half a step of numbers between 1/2 and 1: for bfloat16 the 2e-3 of the report.
+    double[] halves = {0x1p-9, 0x1p-12, 0x1p-25};
+    String[] dtypes = {"bfloat16", "float16", "float32"};
+    for (int i = 0; i < dtypes.length; i++) {
+      assertTrue(table(exact, dtypes[i], "max_abs") <= halves[i] * 1.0001, dtypes[i]);
+      assertTrue(table(exact, dtypes[i], "max_abs") > halves[i] * 0.9, dtypes[i]);
+      assertTrue(table(exact, dtypes[i], "max_ulp") <= 0.5001, dtypes[i]);
+      // The float32 order is off by more than its last place, and by more the later the position.
+      JsonObject plain = way(json, "normcore-float32");
+      assertTrue(
+          table(plain, dtypes[i], "max_ulp") > 2 * table(exact, dtypes[i], "max_ulp"), dtypes[i]);
+    }
+    assertTrue(exact.get("max_radians").getAsDouble() < 1e-11);
+    double narrow = way(json, "normcore-float32").get("max_radians").getAsDouble();
+    assertTrue(narrow > 1e-4 && narrow < 1e-3, Double.toString(narrow));
+    assertTrue(table(way(json, "bfloat16-throughout"), "bfloat16", "max_abs") > 1);
+  }
+
+  @Test
+  void scoresMoveByNearlyOneAndMore() {
+    JsonObject json = audit("--max-position", 32_768, "--dtype", "bfloat16");
+    assertTrue(table(way(json, "bfloat16-arange"), "bfloat16", "max_score_error") > 0.9);
+    assertTrue(table(way(json, "float16-arange"), "bfloat16", "max_score_error") > 0.9);
+    assertTrue(table(way(json, "normcore-float64"), "bfloat16", "max_score_error") < 0.01);
+    JsonObject wide = audit("--max-position", 32_768, "--dtype", "float32");
+    assertTrue(table(way(wide, "normcore-float64"), "float32", "max_score_error") < 1e-6);
+    double order = table(way(wide, "normcore-float32"), "float32", "max_score_error");
+    assertTrue(order > 1e-5 && order < 1e-2, Double.toString(order));
+  }
+
+  @Test
+  void wholePositionsAreLookedAtUpToTheLargest() {
+    JsonObject json = audit("--max-position", 1000);
+    assertTrue(point(way(json, "normcore-float64"), 1L << 40).get("radians").getAsDouble() < 1e-3);
+    // A float32 position is off by up to 2^15 there, halfway between two of them.
+    assertEquals(
+        1 << 14,
+        point(way(json, "normcore-float32"), (1L << 39) + (1 << 15)).get("radians").getAsDouble(),
+        1 << 15);
+    for (JsonElement one : way(json, "bfloat16-arange").getAsJsonArray("points")) {
+      assertTrue(one.getAsJsonObject().get("position").getAsLong() <= 1000);
+    }
+  }
+
+  @Test
+  void aConfigSaysWhatIsAudited() throws IOException {
+    Path config = directory.resolve("config.json");
+    Files.writeString(
+        config,
+        "{\"head_dim\": 64, \"max_position_embeddings\": 4096, \"rope_theta\": 500000.0,"
+            + " \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\":"
+            + " 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 2048}}");
+    JsonObject json = audit("--config", config);
+    assertEquals(4096, json.get("max_position").getAsLong());
+    assertEquals("llama3", json.getAsJsonObject("spec").get("scaling").getAsString());
+    assertEquals(64, json.getAsJsonObject("spec").get("rotary_dim").getAsInt());
+    assertEquals(config.toString(), json.get("config").getAsString());
+    assertTrue(table(way(json, "normcore-float64"), "float32", "max_ulp") <= 0.5001);
+    CommandRun.refused(
+        "--head-dim is 32, but --config says it too",
+        arguments("--config", config, "--head-dim", 32));
+    Files.writeString(config, "{\"head_dim\": 64, \"max_position_embeddings\": 1}");
+    CommandRun.refused(
+        "max_position_embeddings is 1, expected 2 to 33554432", arguments("--config", config));
+  }
+
+  @Test
+  void seedsDecideScoresOnly() {
+    JsonObject one = audit("--max-position", 300, "--head-dim", 16);
+    assertEquals(one, audit("--max-position", 300, "--head-dim", 16, "--threads", 1));
+    JsonObject other = audit("--max-position", 300, "--head-dim", 16, "--seed", 7);
+    JsonObject way = way(one, "bfloat16-arange");
+    assertEquals(way.get("points"), way(other, "bfloat16-arange").get("points"));
+    assertFalse(way.equals(way(other, "bfloat16-arange")));
+  }
+
+  @Test
+  void thePageHoldsTheNumbers() throws IOException {
+    String text =
+        CommandRun.succeeding(arguments("--max-position", 9000, "--head-dim", 32, "--theta", 500))
+            .out();
+    assertTrue(text.contains("of 16 pairs, theta 500, plain, at positions up to 9000"), text);
+    assertTrue(
+        text.contains("From position 257 on, bfloat16-arange gives tokens the angles of"), text);
+    String page = Files.readString(out().resolve("rotary.html"));
+    JsonObject saved =
+        JsonParser.parseString(Files.readString(out().resolve("rotary.json"))).getAsJsonObject();
+    assertTrue(page.contains(new Gson().toJson(saved)), "data");
+    assertFalse(page.contains("{{"), "placeholders");
+    assertTrue(page.contains("data-dtype=\"bfloat16\""), "charts");
+    assertTrue(page.contains("normcore audit --rotary --out "), "command");
+    assertFalse(page.contains("http://") && page.contains("src=\"http"), "links");
+  }
+
+  @Test
+  void wrongOptions() {
+    CommandRun.refused("--max-position is 1, expected 2 to", arguments("--max-position", 1));
+    CommandRun.refused("--max-position is 33554433", arguments("--max-position", 33_554_433));
+    CommandRun.refused("--dtype is float64, expected float32", arguments("--dtype", "float64"));
+    CommandRun.refused("headDim: 1; expected 2", arguments("--head-dim", 1));
+    CommandRun.refused("rotaryDim: 3", arguments("--rotary-dim", 3));
+    CommandRun.refused("theta: 0.0", arguments("--theta", 0));
+    CommandRun.refused("--model can't be given with --rotary", arguments("--model", directory));
+    CommandRun.refused("--rows can't be given with --rotary", arguments("--rows", 3));
+    CommandRun.refused("--hidden can't be given with --rotary", arguments("--hidden", 3));
+    CommandRun.refused("--policies can't be given with", arguments("--policies", "t5"));
+    CommandRun.refused("--activations can't be given", arguments("--activations", directory));
+    CommandRun.refused("mutually exclusive", arguments("--fp8"));
+    CommandRun.refused("need --rotary", "audit", "--theta", 500, "--out", out());
+    CommandRun.refused("need --rotary", "audit", "--max-position", 500, "--out", out());
+    CommandRun.refused("does not exist", arguments("--config", directory.resolve("nowhere.json")));
+    assertFalse(Files.exists(out()));
+  }
+}
