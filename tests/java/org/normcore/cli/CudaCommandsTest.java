@@ -103,6 +103,71 @@ class CudaCommandsTest {
     assertTrue(compared.has("expect"));
   }
 
+  /** Runs a command on both and compares the files. */
+  private void assertSameFile(Path in, Object... command) throws IOException {
+    List<byte[]> files = new ArrayList<>();
+    for (String device : new String[] {"cpu", "cuda"}) {
+      Path out = directory.resolve(device + ".safetensors");
+      List<Object> args = new ArrayList<>(List.of("apply"));
+      args.addAll(List.of(command));
+      args.addAll(List.of("--in", in, "--out", out));
+      on(device, args.toArray());
+      files.add(Files.readAllBytes(out));
+    }
+    assertArrayEquals(files.get(0), files.get(1), List.of(command).toString());
+  }
+
+  @Test
+  void fp8WritesTheSameFile() throws IOException {
+    Path in = inputs("in.safetensors", 2, 3, 40);
+    for (String format : new String[] {"e4m3", "e5m2"}) {
+      assertSameFile(in, "fp8", "--format", format);
+      assertSameFile(in, "fp8", "--format", format, "--scaling", "mxfp8");
+      assertSameFile(in, "fp8", "--format", format, "--scale", 3.5);
+      for (String scaling : new String[] {"tensor", "row", "block"}) {
+        Object[] output = {"--output-dtype", "float8-" + format, "--output-scaling", scaling};
+        assertSameFile(in, "rms-norm", output[0], output[1], output[2], output[3]);
+        assertSameFile(in, "layer-norm", output[0], output[1], output[2], output[3]);
+      }
+    }
+  }
+
+  @Test
+  void rotaryWritesTheSameFile() throws IOException {
+    RawTensors tensors = new RawTensors();
+    int seed = 0;
+    for (String name : new String[] {"q", "k", "dq", "dk"}) {
+      int heads = name.endsWith("q") ? 4 : 2;
+      tensors.add(
+          name,
+          arena.tensor(
+              DType.BFLOAT16, Values.normal(seed++, 2L * 3 * heads * 16), 2, 3, heads, 16));
+    }
+    Path in =
+        tensors
+            .integers("positions", new long[] {0, 1, 2, 500, 501, 70_000}, 2, 3)
+            .write(directory.resolve("in.safetensors"));
+    assertSameFile(in, "rotary");
+    assertSameFile(in, "rotary", "--layout", "interleaved", "--rounding", "input");
+    assertSameFile(in, "rotary", "--rotary-dim", 8, "--table-dtype", "float32");
+  }
+
+  @Test
+  void theAuditOfFp8ComesToTheSameNumbers() {
+    List<JsonObject> results = new ArrayList<>();
+    for (String device : new String[] {"cpu", "cuda"}) {
+      Path out = directory.resolve(device);
+      JsonObject json =
+          on(device, "audit", "--fp8", "--json", "--rows", 6, "--hidden", 72, "--out", out).json();
+      assertEquals(device.equals("cpu") ? "cpu" : "cuda:0", json.get("device").getAsString());
+      json.remove("device");
+      json.remove("device_name");
+      json.remove("report");
+      results.add(json);
+    }
+    assertEquals(results.get(0), results.get(1));
+  }
+
   @Test
   void auditComesToTheSameNumbers() throws IOException {
     List<JsonObject> results = new ArrayList<>();
