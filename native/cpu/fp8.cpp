@@ -36,12 +36,10 @@ void with_float8(DType type, F f) {
 // Largest magnitudes by position, in as many packets as keep the comparisons from waiting for one another.
 struct Largest {
   Packet<float> of[kBlockPackets];
-  Largest() {
+  NC_INLINE Largest() {
     for (Packet<float>& p : of) p = Packet<float>::zero();
   }
-  float value() const {
-    return largest_position(larger_magnitude(larger_magnitude(of[0], of[1]), larger_magnitude(of[2], of[3])));
-  }
+  NC_INLINE float value() const { return largest_position(larger(larger(of[0], of[1]), larger(of[2], of[3]))); }
 };
 
 template <class X>
@@ -75,10 +73,10 @@ void quantize_by_one(X x, Q q, const Fp8QuantizeArguments& a) {
   if constexpr (Measured) raise(a.amax, largest_position(largest));
 }
 
-// The scale of a block whose values' largest magnitudes these are; its code is written.
+// The scale of a block, whose code is written.
 template <class Q>
-NC_INLINE Packet<float> block_scale(Q q, Packet<float> largest, char* code) {
-  const uint32_t e8m0 = e8m0_of(largest_position(largest), q.dtype());
+NC_INLINE Packet<float> block_scale(Q q, float amax, char* code) {
+  const uint32_t e8m0 = e8m0_of(amax, q.dtype());
   *code = static_cast<char>(e8m0);
   return Packet<float>::all(block_scale_of(e8m0));
 }
@@ -89,9 +87,9 @@ NC_INLINE void quantize_row_by_blocks(X x, Q q, const char* from, int64_t n, cha
   for (; first + kScaleBlock <= n; first += kScaleBlock, ++codes) {
     Packet<float> v[kBlockPackets];
     for (int i = 0; i < kBlockPackets; ++i) v[i] = load<float>(x, from, first + i * kPacket, Full{});
-    Packet<float> largest = Packet<float>::zero();
-    for (int i = 0; i < kBlockPackets; ++i) largest = larger_magnitude(largest, v[i]);
-    const Packet<float> scale = block_scale(q, largest, codes);
+    Largest largest;
+    for (int i = 0; i < kBlockPackets; ++i) largest.of[i] = larger_magnitude(largest.of[i], v[i]);
+    const Packet<float> scale = block_scale(q, largest.value(), codes);
     for (int i = 0; i < kBlockPackets; ++i) store_float8(q.dtype(), to, first + i * kPacket, Full{}, v[i] * scale);
   }
   if (first == n) return;
@@ -100,7 +98,7 @@ NC_INLINE void quantize_row_by_blocks(X x, Q q, const char* from, int64_t n, cha
   for_each_packet(n - first, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
     largest = larger_magnitude(largest, load<float>(x, from, first + after, extent));
   });
-  const Packet<float> scale = block_scale(q, largest, codes);
+  const Packet<float> scale = block_scale(q, largest_position(largest), codes);
   for_each_packet(n - first, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
     store_float8(q.dtype(), to, first + after, extent, load<float>(x, from, first + after, extent) * scale);
   });
