@@ -1,5 +1,6 @@
 package org.normcore;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -50,6 +51,32 @@ class CudaAbsentTest {
       assertUnavailable(reason, () -> host.copyFrom(remote, stream));
       assertUnavailable(reason, () -> remote.copyFrom(host, stream));
       arena.assertUnchanged(before, "a copy without CUDA");
+    }
+  }
+
+  @Test
+  void fp8ParametersStayOnTheCpu() {
+    assumeFalse(Cuda.isAvailable(), "CUDA is available");
+    String reason = Cuda.unavailabilityCause().getMessage();
+    Fp8Spec spec =
+        Fp8Spec.builder(DType.FLOAT8_E4M3).initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
+    try (Arena arena = new Arena()) {
+      TensorView host = arena.tensor(FLOAT32, 8).copyFrom(new float[] {1, 2, 3, 4, 5, 6, 7, 8});
+      TensorView remote = TensorView.ofAddress(4096, FLOAT32, GPU, 8);
+      TensorView number = TensorView.ofAddress(4096, FLOAT32, GPU, 1);
+      assertUnavailable(reason, () -> Fp8Parameter.quantize(host, spec, null, GPU, null));
+      assertUnavailable(reason, () -> Fp8Parameter.quantize(remote, spec));
+      assertUnavailable(
+          reason,
+          () -> Fp8Parameter.amax(TensorView.ofAddress(8192, FLOAT32, GPU, 8), number, null));
+      try (Fp8Parameter parameter = Fp8Parameter.quantize(host, spec)) {
+        byte[] codes = parameter.data().toBytes();
+        TensorView value = parameter.initialValue();
+        assertUnavailable(reason, () -> parameter.to(GPU));
+        assertEquals(Device.CPU, parameter.device());
+        assertArrayEquals(codes, parameter.data().toBytes());
+        assertArrayEquals(host.toBytes(), value.toBytes());
+      }
     }
   }
 

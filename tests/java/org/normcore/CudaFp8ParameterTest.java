@@ -197,13 +197,16 @@ class CudaFp8ParameterTest {
     for (Fp8Spec spec : recipes(FLOAT8_E4M3)) {
       try (Arena arena = new Arena();
           CudaStream stream = CudaStream.create(GPU)) {
-        TensorView source = arena.tensor(BFLOAT16, Values.normal(1, 200, 0, 0.02), 5, 40);
-        TensorView next = arena.tensor(FLOAT32, Values.normal(2, 200), 5, 40);
+        TensorView source = arena.tensor(BFLOAT16, Values.normal(1, 200), 5, 40);
+        TensorView next = arena.tensor(FLOAT32, Values.normal(2, 200, 0, 0.02), 5, 40);
         long before = Capi.allocatedBytes();
         try (Fp8Parameter stays = Fp8Parameter.quantize(source, spec);
             Fp8Parameter moves = Fp8Parameter.quantize(source, spec);
             Mirror mirror = new Mirror(arena, GPU)) {
           mirror.upload(stream);
+          // The history's largest amax is the oldest one, which is to go neither early nor late.
+          stays.update(next);
+          moves.update(next);
           final TensorView data = moves.data();
           final TensorView copy = moves.dequantized(FLOAT32);
           final TensorView value = moves.initialValue();

@@ -397,6 +397,10 @@ class Fp8ParameterTest {
         float[] endless = {inf, -inf, 0.5f, 3};
         assertQuantized(arena, one, endless, inf, 1, new float[] {largest, -largest, 0.5f, 3});
         assertBlock(arena, blocks, endless, 254, new float[] {largest, -largest, 0, 0});
+        float vanishing = format == FLOAT8_E4M3 ? 0x1p117f : 0x1p110f;
+        float[] ends = {inf, vanishing, -Math.nextUp(vanishing)};
+        float smallest = (float) model.smallest();
+        assertBlock(arena, blocks, ends, 254, new float[] {largest, 0, -smallest});
         float[] wide = new float[64];
         Arrays.fill(wide, 1);
         wide[3] = inf;
@@ -509,6 +513,9 @@ class Fp8ParameterTest {
               try (Fp8Parameter fresh = Fp8Parameter.quantize(master, spec)) {
                 assertArrayEquals(fresh.data().toBytes(), data.toBytes());
                 assertArrayEquals(fresh.scaleInv().toBytes(), scaleInv.toBytes());
+                if (spec.scaling() == Fp8Scaling.TENSOR) {
+                  assertEquals(number(fresh.amax()), number(parameter.amax()));
+                }
                 assertArrayEquals(fresh.dequantized(FLOAT32).toBytes(), wide.toBytes());
                 assertArrayEquals(fresh.dequantized(FLOAT16).toBytes(), half.toBytes());
               }

@@ -35,7 +35,7 @@ import org.normcore.internal.UseGuard;
  * <tr><td>NaN</td><td>stays NaN and is left out of amax</td><td>the same</td></tr>
  * <tr><td>infinity</td><td>amax infinity, scale 1: it becomes the largest FP8 value of its sign, the
  *     others are rounded unscaled</td><td>code 254: the same in its block, where finite values of
- *     less than about 2^118 (E4M3) or 2^111 (E5M2) vanish; other blocks are untouched</td></tr>
+ *     at most 2^117 (E4M3) or 2^110 (E5M2) vanish; other blocks are untouched</td></tr>
  * <tr><td>below about {@code largest * 2^-128}, such as float32 subnormals</td><td>the scale is the
  *     largest float32 number, or power of two, and no longer fills the format's range</td><td>code
  *     0, 2^-127: the same</td></tr>
@@ -49,10 +49,10 @@ import org.normcore.internal.UseGuard;
  * #dequantized} or a norm has asked for one. An update allocates no native memory. All is freed by
  * {@link #close()}, or some time after the parameter and all views of it have become unreachable.
  *
- * <p><b>Threads.</b> Any number may read at once. {@link #update}, {@link #to} and {@link #close}
- * are refused while another call uses the parameter, norms among them, and other calls while they
- * run. The initial value may be read and cleared by any number of threads at once. Nothing orders
- * accesses to the memory through views.
+ * <p><b>Threads.</b> On the CPU the calling thread does all of the work. Any number may read at
+ * once. {@link #update}, {@link #to} and {@link #close} are refused while another call uses the
+ * parameter, norms among them, and other calls while they run. The initial value may be read and
+ * cleared by any number of threads at once. Nothing orders accesses to the memory through views.
  *
  * <p><b>CUDA devices.</b> Work goes into the stream that a call is given, the default stream of the
  * device otherwise, and is done in its order: a call in another stream has to be ordered by the
@@ -67,8 +67,9 @@ import org.normcore.internal.UseGuard;
  * of it needs the largest amax of all: {@link #amax(TensorView, TensorView, CudaStream)} computes
  * that of the part here, and what it has been reduced to is passed to {@link #quantize(TensorView,
  * Fp8Spec, TensorView, Device, CudaStream)} and {@link #update(TensorView, TensorView,
- * CudaStream)}. With delayed scaling it is enough to reduce {@link #amax()} in place after an
- * update, because the next one reads it from there.
+ * CudaStream)}. With delayed scaling that is needed for the first quantisation only: later it is
+ * enough to reduce {@link #amax()} in place after an update, because the next one reads it from
+ * there.
  *
  * <p><b>Errors.</b> As for norms: a call that refuses its arguments has written nothing; {@link
  * CudaException} may report earlier work.
