@@ -3,7 +3,7 @@
 //   y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin, rounded as the policy says
 //
 // The cosines and sines of a few tokens are brought to float32 once, for all heads. Then tokens or heads are gone
-// through first, whichever lie closer together in x.
+// through first, whichever lie closer together in y.
 #include <type_traits>
 
 #include "../core/policy.h"
@@ -16,9 +16,13 @@ namespace {
 
 NC_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Pairs whose angles are held at once, in the first-level cache beside what they turn.
-constexpr int64_t kAngles = 1024;
-constexpr int64_t kTokens = 16;
+// Angles that are held at once, and of how many tokens: of few where a token's heads lie side by side, so that they
+// stay in the first-level cache; of many where a head's tokens do, so that long pieces of memory are gone through.
+constexpr int64_t kAngles = 4096;
+constexpr int64_t kTokensOfHeads = 8;
+constexpr int64_t kTokensOfAHead = 64;
+
+NC_INLINE bool heads_are_closer(const RotaryArguments& r) { return r.y_strides.head <= r.y_strides.seq; }
 
 // Of `tokens` tokens, pairs first .. first + pairs - 1, in the order in which they are taken.
 struct Angles {
@@ -150,7 +154,7 @@ void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenH
       turn(begin + first, extent, cos + first, sin + first);
     });
   };
-  if (r.y_strides.head <= r.y_strides.seq) {
+  if (heads_are_closer(r)) {
     for (int64_t token = 0; token < a.tokens; ++token) {
       for (int64_t head = 0; head < r.heads; ++head) one(token, head);
     }
@@ -207,7 +211,7 @@ void rotary(const RotarySpec& spec, const RotaryArguments& r) {
   const float direction = r.backward ? -1.0f : 1.0f;
   Angles a;
   a.pitch = least(ceil_div(half, kPacket) * kPacket, kAngles);
-  const int64_t most_tokens = least(kAngles / a.pitch, kTokens);
+  const int64_t most_tokens = least(kAngles / a.pitch, heads_are_closer(r) ? kTokensOfHeads : kTokensOfAHead);
   for (int64_t token = r.token_begin; token < r.token_end; token += a.tokens) {
     const int64_t b = token / r.seq, s = token % r.seq;
     a.tokens = least(most_tokens, least(r.token_end - token, r.seq - s));

@@ -128,7 +128,7 @@ TEST_P(RotaryTypes, TokenRanges) {
 TEST_P(RotaryTypes, LargeHeads) {
   for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
     for (const auto& [head_dim, rotary_dim] : std::vector<std::pair<int32_t, int32_t>>{
-             {2048, 2048}, {2050, 2050}, {2064, 2062}, {5001, 4998}, {NC_MAX_HEAD_DIM, NC_MAX_HEAD_DIM}}) {
+             {8192, 8192}, {8194, 8194}, {8210, 8206}, {20001, 19998}, {NC_MAX_HEAD_DIM, NC_MAX_HEAD_DIM}}) {
       RotaryCase c = makeRotary(GetParam(), NC_BFLOAT16, layout, NC_ROTARY_ROUND_INPUT, head_dim, rotary_dim);
       c.batch = 1;
       c.seq = c.heads = 2;
@@ -142,8 +142,8 @@ TEST_P(RotaryTypes, ManyTokens) {
     for (const bool heads_first : {false, true}) {
       RotaryCase c =
           makeRotary(GetParam(), NC_FLOAT16, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, head_dim, head_dim);
-      c.seq = 67;
-      c.table_batch_rows = 70;
+      c.seq = 147;
+      c.table_batch_rows = 150;
       RotaryForm form;
       form.heads_first = heads_first;
       EXPECT_TRUE(atEveryLevel(c, drawRotary(c, 4), form));
