@@ -49,8 +49,7 @@ final class PolicyOptions {
       names = "--residual-rounding",
       paramLabel = "R",
       description =
-          "What is normalised with a residual: the sum rounded to the input's type (input) or not"
-              + " (compute).")
+          "What is normalised with a residual: the sum rounded to the input's type (input) or not (compute).")
   private ResidualRounding residualRounding;
 
   /** Where the policy starts from. */
@@ -59,17 +58,15 @@ final class PolicyOptions {
         names = "--policy",
         paramLabel = "NAME",
         description =
-            "A preset: transformer-engine (default), transformer-engine-zero-centered,"
-                + " hugging-face-llama, t5, gemma, pytorch, layer-norm-1p, deberta, oneflow or"
-                + " onnx.")
+            "A preset: transformer-engine (default), transformer-engine-zero-centered, hugging-face-llama, t5, gemma,"
+                + " pytorch, layer-norm-1p, deberta, oneflow or onnx.")
     private NormPolicy policy;
 
     @Option(
         names = "--model-type",
         paramLabel = "TYPE",
         description =
-            "The preset that fits this model_type of a Hugging Face config.json, for example"
-                + " qwen3.")
+            "The preset that fits this model_type of a Hugging Face config.json, for example qwen3.")
     private String modelType;
   }
 

@@ -27,9 +27,12 @@ import picocli.CommandLine.Spec;
     description = {
       "Measure how far apart the policies' results lie, forward and backward.",
       "",
-      "With --model, on the norms of a Hugging Face model: a directory with config.json and"
-          + " *.safetensors. Without, on the case of the report that started it: RMSNorm of [1,"
-          + " 1024, 4096] in bfloat16, epsilon 1e-5.",
+      "With --model, on the norms of a Hugging Face model: a directory with config.json and *.safetensors. Without, on"
+          + " the case of the report that started it: RMSNorm of [1, 1024, 4096] in bfloat16, epsilon 1e-5.",
+      "",
+      "With --rotary: how far ways of building rotary position tables lie from exact ones, and what that does to the"
+          + " scores of queries and keys. With --fp8: what values lose that start a model in FP8; drawn ones, or with"
+          + " --model its own weights.",
       ""
     })
 public final class AuditCommand implements Callable<Integer> {
@@ -90,8 +93,8 @@ public final class AuditCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "TYPE",
       description =
-          "The types to compute in. Default: bfloat16; for a model the type in its config.json, and"
-              + " bfloat16 with float32.")
+          "The types to compute in. Default: bfloat16; for a model the type in its config.json, and bfloat16 with"
+              + " float32. With --rotary the types of tables: float32, bfloat16, float16. Default: all three.")
   private List<DType> dtypes;
 
   @Option(

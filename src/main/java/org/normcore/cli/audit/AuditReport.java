@@ -76,8 +76,7 @@ record AuditReport(
     return Optional.of(
         "Under "
             + policy
-            + ", Normcore's largest error against the exact value is below that of the recorded"
-            + " output in "
+            + ", Normcore's largest error against the exact value is below that of the recorded output in "
             + nearer
             + " of "
             + all

@@ -63,8 +63,7 @@ final class ModelNorms implements SubjectSource {
     if (modules.isEmpty()) {
       throw new BadInput(
           directory
-              + ": has no norm weights, that is one-dimensional floating-point tensors of modules"
-              + " named like norms");
+              + ": has no norm weights, that is one-dimensional floating-point tensors of modules named like norms");
     }
     if (activations.isPresent()
         && modules.stream().noneMatch(module -> hasRecorded(module.name() + ".x"))) {

@@ -30,8 +30,7 @@ record SafetensorsHeader(
           file,
           "is "
               + size
-              + " bytes long, too short for a safetensors file, which starts with 8 bytes of"
-              + " length");
+              + " bytes long, too short for a safetensors file, which starts with 8 bytes of length");
     }
     long length = readFully(channel, 0, LENGTH_BYTES).order(ByteOrder.LITTLE_ENDIAN).getLong();
     if (length < 0 || length > LARGEST) {
