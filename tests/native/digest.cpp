@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "fp8.h"
 #include "harness.h"
 
 namespace {
@@ -52,6 +53,29 @@ void print(const Case& c, const std::vector<int32_t>& levels) {
     common = hash;
   }
   std::printf("%016llx  %s\n", static_cast<unsigned long long>(common), c.describe().c_str());
+}
+
+// A matrix quantised by one scale and by blocks, with its largest magnitude, and back.
+void printFp8(int32_t dtype, int32_t format, int64_t columns, const std::vector<int32_t>& levels) {
+  std::mt19937_64 random(98);
+  const fp8::Matrix m{dtype, 3, columns, drawPlainly(random, dtype, 3 * columns, 0)};
+  uint64_t common = 0;
+  for (const int32_t level : levels) {
+    Form form;
+    form.level = level;
+    const fp8::ByOne one = fp8::runQuantize(m, format, 117.3f, true, form);
+    const fp8::Blocks blocks = fp8::runQuantizeBlocks(m, format, form);
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (const Bits& bits : {one.q, Bits{fp8::bitsOf(one.amax)}, blocks.q, blocks.codes}) mix(hash, bits);
+    mix(hash, fp8::runDequantize({format, 3, columns, one.q}, NC_SCALING_TENSOR, {fp8::bitsOf(0.37f)}, dtype, form));
+    mix(hash, fp8::runDequantize({format, 3, columns, blocks.q}, NC_SCALING_BLOCK, blocks.codes, dtype, form));
+    if (level != levels.front() && hash != common) {
+      throw std::runtime_error(levelName(level) + " differs: fp8 " + fp8::describe(m, format, form));
+    }
+    common = hash;
+  }
+  std::printf("%016llx  fp8 %s -> %s %lld\n", static_cast<unsigned long long>(common), fp8::name(dtype).c_str(),
+              fp8::name(format).c_str(), static_cast<long long>(columns));
 }
 
 std::vector<int32_t> levelsNamed(const std::vector<std::string>& names) {
@@ -110,6 +134,11 @@ int main(int argc, char** argv) {
         c.spec.scale_rounding = turn / 2 % 3;
         print(c, levels);
       }
+    }
+  }
+  for (const int32_t dtype : fp8::kWide) {
+    for (const int32_t format : fp8::kNarrow) {
+      for (const int64_t columns : {31, 229, 4096}) printFp8(dtype, format, columns, levels);
     }
   }
   for (const int64_t n : {20000, 65537, 262144}) {
