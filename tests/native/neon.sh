@@ -5,9 +5,9 @@
 #
 # Cross-compiles the library for aarch64, runs digest.cpp under emulation and natively, and compares what they print:
 # a digest of every result of about 400 cases, for the plain and the NEON level there and all levels here. Then runs
-# the conversion, policy, special value and FP8 tests under emulation, against the scalar model. Not part of the build: it
-# takes half an hour on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose sources
-# are compiled for aarch64), cmake, ninja-build.
+# the conversion, policy, special value and FP8 tests under emulation, against the scalar model. Not part of the build:
+# it takes half an hour on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose sources are
+# compiled for aarch64), cmake, ninja-build.
 set -eu
 
 [ $# -eq 1 ] || {
