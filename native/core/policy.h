@@ -1,6 +1,6 @@
 // Where values are rounded: the only file that decides it. Forward and backward of the affine part of a norm, for one
-// element or a packet of them, and the residual sum. A kernel picks among these by the policy's enums when it is
-// chosen; what they round is said here.
+// element or a packet of them, the residual sum, and pairs that a rotary embedding turns. A kernel picks among these by
+// the policy's enums when it is chosen; what they round is said here.
 #pragma once
 
 #include "dtype.h"

@@ -82,6 +82,15 @@ std::vector<std::pair<const char*, std::function<int32_t()>>> callsThatNeedCuda(
          const nc_norm_spec spec = cudaSpec(NC_RMS_NORM, 64, 0);
          return nc_norm_plan_create(&spec, &handle);
        }},
+      {"a rotary plan of a device",
+       [] {
+         nc_rotary_spec spec{};
+         spec.struct_size = sizeof(spec);
+         spec.x_dtype = spec.table_dtype = NC_FLOAT32;
+         spec.head_dim = spec.rotary_dim = 64;
+         spec.device_type = NC_DEVICE_CUDA;
+         return nc_rotary_plan_create(&spec, &handle);
+       }},
   };
 }
 
