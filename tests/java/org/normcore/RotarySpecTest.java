@@ -117,6 +117,9 @@ class RotarySpecTest {
             RotaryScaling.yarn(40, 4096).mscale(1.0, 1.0),
             RotaryScaling.yarn(16, 8192).betas(8, 2).truncate(false),
             RotaryScaling.yarn(2, 100).betas(4, 4),
+            // A range that is empty at a whole pair, and one that ends beyond the last.
+            RotaryScaling.yarn(2, 100).betas(9.851, 11.935),
+            RotaryScaling.yarn(4, 1L << 33),
             RotaryScaling.longRope(shortFactor, longFactor, 4096, 131072),
             RotaryScaling.proportional(1, 12),
             RotaryScaling.proportional(8, 48),

@@ -16,6 +16,7 @@ import java.lang.reflect.Modifier;
 import java.math.BigDecimal;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
@@ -49,6 +50,9 @@ class RotaryTableTest {
     (1 << 24) + 1,
     1L << 31,
     (1L << 31) + 1,
+    733_007_751_851L,
+    999_999_999_989L,
+    (1L << 40) - 5,
     (1L << 40) - 1,
     1L << 40
   };
@@ -56,6 +60,8 @@ class RotaryTableTest {
   record Case(RotarySpec spec, DType dtype) {}
 
   static Stream<Case> cases() {
+    // Near 1, where the products of far positions are rounded most.
+    double[] high = IntStream.range(0, 32).mapToDouble(i -> 1 - i / 67.0).toArray();
     List<RotarySpec> specs =
         List.of(
             RotarySpec.builder(128).build(),
@@ -64,6 +70,7 @@ class RotaryTableTest {
                 .scaling(RotaryScaling.llama3(8, 1, 4, 8192))
                 .build(),
             RotarySpec.builder(32).theta(1e6).scaling(RotaryScaling.yarn(4, 32768)).build(),
+            RotarySpec.builder(64).scaling(RotaryScaling.given(high)).build(),
             RotarySpec.builder(8).theta(0.5).build());
     return specs.stream().flatMap(spec -> Arrays.stream(TYPES).map(type -> new Case(spec, type)));
   }
