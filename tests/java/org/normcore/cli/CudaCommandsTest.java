@@ -212,6 +212,27 @@ class CudaCommandsTest {
   }
 
   @Test
+  void benchMeasuresRotaryAndFp8() {
+    String text =
+        on(
+                "cuda",
+                "bench",
+                "--op",
+                "rotary,fp8",
+                "--rows",
+                2,
+                "--hidden",
+                "64",
+                "--dtype",
+                "bfloat16",
+                "--seconds",
+                "0.001")
+            .out();
+    assertEquals(2, text.lines().filter(line -> line.startsWith("rotary ")).count(), text);
+    assertEquals(2, text.lines().filter(line -> line.startsWith("fp8 ")).count(), text);
+  }
+
+  @Test
   void infoListsTheDevices() {
     String name = Cuda.devices().get(0).name();
     String text = CommandRun.succeeding("info").out();

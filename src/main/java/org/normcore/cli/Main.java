@@ -14,6 +14,7 @@ import org.normcore.RotaryLayout;
 import org.normcore.RotaryRounding;
 import org.normcore.ScaleRounding;
 import org.normcore.VarianceAlgorithm;
+import org.normcore.cli.bench.BenchOp;
 import picocli.CommandLine;
 
 /** The command line's entry point. */
@@ -63,6 +64,7 @@ public final class Main {
     registerEnum(line, Fp8Scaling.class);
     registerEnum(line, ApplyFp8Command.Format.class);
     registerEnum(line, ApplyFp8Command.Scaling.class);
+    registerEnum(line, BenchOp.class);
     registerEnum(line, Angles.class);
     registerEnum(line, RotaryLayout.class);
     registerEnum(line, RotaryRounding.class);

@@ -1,6 +1,7 @@
 package org.normcore.cli.audit;
 
 import java.math.BigDecimal;
+import org.jspecify.annotations.Nullable;
 import org.normcore.DType;
 import org.normcore.RotarySpec;
 import org.normcore.cli.OptionNames;
@@ -58,7 +59,7 @@ final class ArangeWay implements TableWay {
   }
 
   @Override
-  public BigDecimal angle(long position, int pair) {
+  public @Nullable BigDecimal angle(long position, int pair) {
     double angle = roundedAngle(position, pair);
     return Double.isFinite(angle) ? new BigDecimal(angle) : null;
   }

@@ -1,6 +1,7 @@
 package org.normcore.cli.audit;
 
 import java.math.BigDecimal;
+import org.jspecify.annotations.Nullable;
 import org.normcore.DType;
 
 /** A way of building a table of cosines and sines. */
@@ -18,7 +19,7 @@ interface TableWay {
   double position(long position);
 
   /** The angle of a pair at a position, or nothing where it is no number. */
-  BigDecimal angle(long position, int pair);
+  @Nullable BigDecimal angle(long position, int pair);
 
   /** The cosines and sines of positions, cast to a type. */
   ExactRotary.Row[] rows(long[] positions, DType dtype);

@@ -12,8 +12,18 @@ import org.normcore.cli.NormRequest;
 
 /** Measures one norm in one type and shape, in all directions, on one device. */
 interface Bench {
-  /** The figures of infer, forward and backward. */
+  /** The figures of an operation's calls. */
+  default List<BenchCase> run(BenchOp op, DType dtype, long rows, long hiddenSize) {
+    return op.norm().isPresent()
+        ? run(op.norm().get(), dtype, rows, hiddenSize)
+        : runOther(op, dtype, rows, hiddenSize);
+  }
+
+  /** The figures of a norm: infer, forward and backward. */
   List<BenchCase> run(NormKind kind, DType dtype, long rows, long hiddenSize);
+
+  /** The figures of an operation that is no norm. */
+  List<BenchCase> runOther(BenchOp op, DType dtype, long rows, long hiddenSize);
 
   /** The norm that is measured: with weight and, for LayerNorm, bias. */
   static Norm norm(

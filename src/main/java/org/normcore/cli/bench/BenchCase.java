@@ -9,8 +9,8 @@ import org.normcore.cli.OptionNames;
 /**
  * What was measured of one operation.
  *
- * @param kind which norm
- * @param direction infer, forward or backward
+ * @param op the operation
+ * @param direction infer, forward, backward, quantize or dequantize
  * @param dtype the type of all tensors
  * @param rows the number of rows
  * @param hiddenSize the length of a row
@@ -21,7 +21,7 @@ import org.normcore.cli.OptionNames;
  * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run
  */
 record BenchCase(
-    NormKind kind,
+    BenchOp op,
     String direction,
     DType dtype,
     long rows,
@@ -41,13 +41,14 @@ record BenchCase(
       double[] forward,
       double[] backward,
       double copy) {
+    BenchOp op = BenchOp.of(kind);
     long tensor = rows * hiddenSize * dtype.bytes();
     return List.of(
-        new BenchCase(kind, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy),
+        new BenchCase(op, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy),
         new BenchCase(
-            kind, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy),
+            op, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy),
         new BenchCase(
-            kind, "backward", dtype, rows, hiddenSize, backward[0], backward[1], 3 * tensor, copy));
+            op, "backward", dtype, rows, hiddenSize, backward[0], backward[1], 3 * tensor, copy));
   }
 
   double bytesPerSecond() {
@@ -60,7 +61,7 @@ record BenchCase(
 
   JsonObject json() {
     JsonObject json = new JsonObject();
-    json.addProperty("op", OptionNames.of(kind));
+    json.addProperty("op", OptionNames.of(op));
     json.addProperty("direction", direction);
     json.addProperty("dtype", OptionNames.of(dtype));
     json.addProperty("rows", rows);

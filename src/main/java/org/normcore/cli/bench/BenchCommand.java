@@ -9,7 +9,6 @@ import java.util.Locale;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.normcore.DType;
-import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.Normcore;
 import org.normcore.VectorLevel;
@@ -31,7 +30,8 @@ import picocli.CommandLine.Spec;
     description = {
       "Measure throughput and latency per operation, dtype and shape, next to this machine's own copy bandwidth.",
       "",
-      "All figures are medians. A forward counts the bytes of x and y, a backward those of dy, x and dx; the copy reads"
+      "All figures are medians. A norm's forward counts the bytes of x and y, its backward those of dy, x and dx; rotary"
+          + " and fp8 those of input and output. fp8 runs in one thread on the CPU. The copy reads"
           + " and writes as many bytes as x has, with as many threads, in the same run. On a CUDA device many calls are"
           + " timed together, on tensors that take turns so that the device's cache does not hold them, and the copy is"
           + " one within the device's memory.",
@@ -47,8 +47,10 @@ public final class BenchCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "OP",
       defaultValue = "rms-norm,layer-norm",
-      description = "rms-norm, layer-norm. Default: both.")
-  private List<NormKind> kinds;
+      description =
+          "rms-norm, layer-norm, rotary (of a table in the same type) or fp8 (to e4m3 with a given scale, and back)."
+              + " Default: the norms.")
+  private List<BenchOp> ops;
 
   @Option(
       names = "--hidden",
@@ -118,6 +120,10 @@ public final class BenchCommand implements Callable<Integer> {
                 + OptionNames.of(dtype)
                 + ", expected float64, float32, bfloat16 or float16");
       }
+      if (dtype == DType.FLOAT64 && ops.stream().anyMatch(op -> op.norm().isEmpty())) {
+        throw new BadInput(
+            "--dtype is float64, expected float32, bfloat16 or float16 for rotary and fp8");
+      }
     }
   }
 
@@ -128,13 +134,13 @@ public final class BenchCommand implements Callable<Integer> {
             : new CudaBench(policy, context.device(), seconds);
     List<BenchCase> cases = new ArrayList<>();
     try (Progress progress =
-        Progress.start("bench", (long) kinds.size() * dtypes.size() * hidden.size())) {
-      for (NormKind kind : kinds) {
+        Progress.start("bench", (long) ops.size() * dtypes.size() * hidden.size())) {
+      for (BenchOp op : ops) {
         for (DType dtype : dtypes) {
           for (long size : hidden) {
             long height = Optional.ofNullable(rows).orElse(Math.max(1, DEFAULT_ELEMENTS / size));
-            cases.addAll(bench.run(kind, dtype, height, size));
-            progress.step(OptionNames.of(kind) + " " + OptionNames.of(dtype) + " " + size);
+            cases.addAll(bench.run(op, dtype, height, size));
+            progress.step(OptionNames.of(op) + " " + OptionNames.of(dtype) + " " + size);
           }
         }
       }
@@ -183,7 +189,7 @@ public final class BenchCommand implements Callable<Integer> {
             "one row us");
     for (BenchCase c : cases) {
       table.row(
-          OptionNames.of(c.kind()),
+          OptionNames.of(c.op()),
           c.direction(),
           OptionNames.of(c.dtype()),
           Long.toString(c.rows()),

@@ -99,6 +99,11 @@ final class BenchTensors implements AutoCloseable {
     return vectors.view(index * hiddenSize * dtype.bytes(), dtype, hiddenSize);
   }
 
+  /** Fills a matrix with drawn numbers, which repeat after some rows. */
+  static void fill(Random random, TensorView view) {
+    fill(random, view, PATTERN_ROWS);
+  }
+
   private static void fill(Random random, TensorView view, int distinctRows) {
     long rows = view.size(0);
     int length = Math.toIntExact(view.size(1));

@@ -1,5 +1,6 @@
 package org.normcore.cli.bench;
 
+import java.util.ArrayList;
 import java.util.List;
 import org.normcore.DType;
 import org.normcore.Device;
@@ -21,6 +22,28 @@ final class CpuBench implements Bench {
     this.policy = policy;
     this.threads = threads;
     this.stopwatch = stopwatch;
+  }
+
+  @Override
+  public List<BenchCase> runOther(BenchOp op, DType dtype, long rows, long hiddenSize) {
+    List<BenchCase> cases = new ArrayList<>();
+    try (BenchWork work = BenchWork.of(op, dtype, rows, hiddenSize, Device.CPU, null, threads, 1)) {
+      double copy = CopyBandwidth.measure(rows * hiddenSize * dtype.bytes(), threads, stopwatch);
+      for (BenchWork.Call call : work.calls()) {
+        cases.add(
+            new BenchCase(
+                op,
+                call.direction(),
+                dtype,
+                rows,
+                hiddenSize,
+                stopwatch.median(() -> call.onAll().accept(0)),
+                stopwatch.median(call.onOne()),
+                call.bytes(),
+                copy));
+      }
+    }
+    return cases;
   }
 
   @Override

@@ -36,6 +36,32 @@ final class CudaBench implements Bench {
   }
 
   @Override
+  public List<BenchCase> runOther(BenchOp op, DType dtype, long rows, long hiddenSize) {
+    long tensor = rows * hiddenSize * dtype.bytes();
+    int sets = sets(tensor);
+    List<BenchCase> cases = new ArrayList<>();
+    try (CudaStream stream = CudaStream.create(device);
+        BenchWork work = BenchWork.of(op, dtype, rows, hiddenSize, device, stream, 1, sets)) {
+      StreamStopwatch stopwatch = new StreamStopwatch(stream, seconds);
+      double copy = 2 * tensor / stopwatch.median(i -> work.copy(i % sets)) * 1e9;
+      for (BenchWork.Call call : work.calls()) {
+        cases.add(
+            new BenchCase(
+                op,
+                call.direction(),
+                dtype,
+                rows,
+                hiddenSize,
+                stopwatch.median(i -> call.onAll().accept(i % sets)),
+                stopwatch.median(i -> call.onOne().run()),
+                call.bytes(),
+                copy));
+      }
+    }
+    return cases;
+  }
+
+  @Override
   public List<BenchCase> run(NormKind kind, DType dtype, long rows, long hiddenSize) {
     long tensor = rows * hiddenSize * dtype.bytes();
     List<Turn> turns = new ArrayList<>();

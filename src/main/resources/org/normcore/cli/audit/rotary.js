@@ -18,6 +18,10 @@
       const octave = Math.pow(2, Math.floor(Math.log2(point.position)));
       largest.set(octave, Math.max(largest.get(octave) || 0, valueOf(point) || 0));
     }
+    // A doubling of which there is the first position alone says nothing about the others.
+    if (points[points.length - 1].position === data.max_position) {
+      largest.delete(data.max_position);
+    }
     return [...largest].map(([octave, value]) => [octave, positive(value)]);
   }
 
@@ -64,7 +68,7 @@
 
   Charts.start({
     radians: () => lines((point) => point.radians),
-    errors: (element) => lines((point) => point[element.dataset.dtype].max_abs),
+    errors: (element) => lines((point) => point[element.dataset.dtype][element.dataset.field]),
     scores: scores,
   });
 })();

@@ -1,0 +1,27 @@
+package org.normcore.cli.bench;
+
+import java.util.Optional;
+import org.normcore.NormKind;
+
+/** What can be measured. */
+public enum BenchOp {
+  RMS_NORM(NormKind.RMS_NORM),
+  LAYER_NORM(NormKind.LAYER_NORM),
+  ROTARY(null),
+  FP8(null);
+
+  private final NormKind kind;
+
+  BenchOp(NormKind kind) {
+    this.kind = kind;
+  }
+
+  static BenchOp of(NormKind kind) {
+    return kind == NormKind.RMS_NORM ? RMS_NORM : LAYER_NORM;
+  }
+
+  /** The norm that it is, if it is one. */
+  Optional<NormKind> norm() {
+    return Optional.ofNullable(kind);
+  }
+}
