@@ -7,6 +7,7 @@
 
 #include "fp8.h"
 #include "harness.h"
+#include "rotary_harness.h"
 
 namespace {
 
@@ -78,6 +79,30 @@ void printFp8(int32_t dtype, int32_t format, int64_t columns, const std::vector<
               fp8::name(format).c_str(), static_cast<long long>(columns));
 }
 
+// Heads turned there and, as a gradient, back, special values among them.
+void printRotary(RotaryCase c, const std::vector<int32_t>& levels) {
+  std::mt19937_64 random(97);
+  RotaryData d;
+  d.x = drawPlainly(random, c.spec.x_dtype, c.elements(), 0);
+  d.cos = drawPlainly(random, c.spec.table_dtype, c.tableRows() * c.half(), 0);
+  d.sin = drawPlainly(random, c.spec.table_dtype, c.tableRows() * c.half(), 0);
+  strewSpecial(c, 96, d);
+  uint64_t common = 0;
+  for (const int32_t level : levels) {
+    RotaryForm form;
+    form.level = level;
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (const int32_t backward : {0, 1}) {
+      c.backward = backward;
+      mix(hash, runRotary(c, d, form));
+    }
+    if (level != levels.front() && hash != common)
+      throw std::runtime_error(levelName(level) + " differs: rotary " + c.describe());
+    common = hash;
+  }
+  std::printf("%016llx  rotary %s\n", static_cast<unsigned long long>(common), c.describe().c_str());
+}
+
 std::vector<int32_t> levelsNamed(const std::vector<std::string>& names) {
   const std::vector<int32_t> supported = supportedLevels();
   if (names.empty()) return supported;
@@ -139,6 +164,17 @@ int main(int argc, char** argv) {
   for (const int32_t dtype : fp8::kWide) {
     for (const int32_t format : fp8::kNarrow) {
       for (const int64_t columns : {31, 229, 4096}) printFp8(dtype, format, columns, levels);
+    }
+  }
+  for (const int32_t x : rotaryDtypes()) {
+    for (const int32_t table : rotaryDtypes()) {
+      for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
+        for (const int32_t rounding : {NC_ROTARY_ROUND_COMPUTE, NC_ROTARY_ROUND_INPUT}) {
+          for (const auto& [head_dim, rotary_dim] : headDims()) {
+            if (++turn % 4 == 0) printRotary(makeRotary(x, table, layout, rounding, head_dim, rotary_dim), levels);
+          }
+        }
+      }
     }
   }
   for (const int64_t n : {20000, 65537, 262144}) {
