@@ -4,10 +4,10 @@
 #   tests/native/neon.sh BUILD_DIRECTORY
 #
 # Cross-compiles the library for aarch64, runs digest.cpp under emulation and natively, and compares what they print:
-# a digest of every result of about 400 cases, for the plain and the NEON level there and all levels here. Then runs
+# a digest of every result of about 600 cases, for the plain and the NEON level there and all levels here. Then runs
 # the conversion, policy, special value, FP8 and rotary tests under emulation, against the models. Not part of the
-# build: it takes half an hour on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose sources are
-# compiled for aarch64), cmake, ninja-build.
+# build: it takes half an hour on two cores. Debian packages: g++-aarch64-linux-gnu, qemu-user, libgtest-dev (whose
+# sources are compiled for aarch64), cmake, ninja-build.
 set -eu
 
 [ $# -eq 1 ] || {
@@ -60,5 +60,6 @@ for name in numbers_test policy_test values_test fp8_test rotary_test; do
   aarch64-linux-gnu-g++ $flags "$here/$name.cpp" "$build/gtest.o" "$build/gtest_main.o" -o "$build/$name.aarch64" \
     -L"$build/aarch64/lib" -lnormcore -lpthread
   # The sweep of float32 would take an hour.
-  emulate "$build/$name.aarch64" --gtest_brief=1 --gtest_filter='-*Fp8Format.Sweep*:Fp8FarRows.*:*RotaryTypes.OffsetsBeyond*'
+  emulate "$build/$name.aarch64" --gtest_brief=1 \
+    --gtest_filter='-*Fp8Format.Sweep*:Fp8FarRows.*:*RotaryTypes.OffsetsBeyond*'
 done
