@@ -32,14 +32,14 @@ int64_t handed_out(void* memory, int64_t bytes) {
   return reinterpret_cast<int64_t>(memory) + kHeader;
 }
 
-// And back.
-void* taken_back(int64_t address) {
-  void* memory = reinterpret_cast<void*>(address - kHeader);
+// And back: the block, and its size, which is to be counted when it is free.
+void* block_of(int64_t address) { return reinterpret_cast<void*>(address - kHeader); }
+int64_t bytes_of_block(int64_t address) {
   int64_t bytes;
-  std::memcpy(&bytes, memory, sizeof(bytes));
-  given_out.fetch_sub(bytes, std::memory_order_relaxed);
-  return memory;
+  std::memcpy(&bytes, block_of(address), sizeof(bytes));
+  return bytes;
 }
+void count_back(int64_t bytes) { given_out.fetch_sub(bytes, std::memory_order_relaxed); }
 
 }  // namespace
 }  // namespace nc
@@ -56,7 +56,9 @@ int32_t nc_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT {
 }
 
 int32_t nc_free(int64_t address) NC_NOEXCEPT {
-  if (address != 0) std::free(nc::taken_back(address));
+  if (address == 0) return NC_OK;
+  nc::count_back(nc::bytes_of_block(address));
+  std::free(nc::block_of(address));
   return NC_OK;
 }
 
@@ -74,8 +76,10 @@ int32_t nc_cuda_host_free(int64_t address) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (address == 0) return;
     const nc::CudaPlugin& plugin = *nc::require_cuda().plugin;
-    const int64_t memory = reinterpret_cast<int64_t>(nc::taken_back(address));
-    nc::require_success(plugin, plugin.host_free(memory), "freeing page-locked memory", 0);
+    const int64_t bytes = nc::bytes_of_block(address);
+    nc::require_success(plugin, plugin.host_free(reinterpret_cast<int64_t>(nc::block_of(address))),
+                        "freeing page-locked memory", 0);
+    nc::count_back(bytes);
   });
 }
 

@@ -20,9 +20,10 @@ struct Octets {
   int64_t step_rows, step_octets;  // from one round to the next
 };
 
-class Place {
+class OctetPlace {
  public:
-  NC_DEVICE explicit Place(const Octets& o) : row(0), octet(simt::block_index() * kFp8Threads + simt::thread_index()) {
+  NC_DEVICE explicit OctetPlace(const Octets& o)
+      : row(0), octet(simt::block_index() * kFp8Threads + simt::thread_index()) {
     if (o.rows == 1) return;
     row = octet / o.per_row;
     octet -= row * o.per_row;
@@ -107,9 +108,9 @@ struct ByElements {
 // used. All threads do as many rounds: count is 0 where a thread has no octet, and nothing is loaded there.
 template <int Together, class Value, class Load, class Use>
 NC_DEVICE void for_each_octet(const Octets& o, Load load, Use use) {
-  Place next(o);
+  OctetPlace next(o);
   for (int64_t round = 0; round < o.rounds; round += Together) {
-    Place place = next;
+    OctetPlace place = next;
     Value values[Together];
     NC_UNROLL for (int i = 0; i < Together; ++i) {
       const int count = next.count(o);
@@ -149,8 +150,10 @@ void fp8_amax_kernel(const AmaxParameters p) {
   float largest = 0;
   for_each_octet<A::rounds_together, typename A::Loaded>(
       p.octets,
-      [&](const Place& place, int count) { return access.load(p.a.from + place.row * p.a.stride, place.octet, count); },
-      [&](const Place&, int, const typename A::Loaded& x) {
+      [&](const OctetPlace& place, int count) {
+        return access.load(p.a.from + place.row * p.a.stride, place.octet, count);
+      },
+      [&](const OctetPlace&, int, const typename A::Loaded& x) {
         largest = larger_magnitude(largest, largest_magnitude(access.values(x)));
       });
   raise_by_block(p.a.amax, largest);
@@ -169,10 +172,10 @@ void fp8_quantize_kernel(const QuantizeParameters p) {
   float largest = 0;
   for_each_octet<A::rounds_together, typename A::Loaded>(
       p.octets,
-      [&](const Place& place, int count) {
+      [&](const OctetPlace& place, int count) {
         return access.load(p.a.from + place.row * p.a.from_stride, place.octet, count);
       },
-      [&](const Place& place, int count, const typename A::Loaded& x) {
+      [&](const OctetPlace& place, int count, const typename A::Loaded& x) {
         const Octet<float> v = access.values(x);
         largest = larger_magnitude(largest, largest_magnitude(v));
         if (count == 0) return;
@@ -190,10 +193,10 @@ void fp8_quantize_blocks_kernel(const QuantizeParameters p) {
   const int64_t blocks = p.octets.per_row / kBlockOctets;
   for_each_octet<A::rounds_together, typename A::Loaded>(
       p.octets,
-      [&](const Place& place, int count) {
+      [&](const OctetPlace& place, int count) {
         return access.load(p.a.from + place.row * p.a.from_stride, place.octet, count);
       },
-      [&](const Place& place, int count, const typename A::Loaded& x) {
+      [&](const OctetPlace& place, int count, const typename A::Loaded& x) {
         const Octet<float> v = access.values(x);
         float largest = largest_magnitude(v);
         NC_UNROLL for (int mask = 1; mask < kBlockOctets; mask *= 2) {
@@ -214,7 +217,7 @@ struct DequantizeParameters {
   Octets octets;
   Access access;
 };
-NC_DEVICE float scale_inv_at(const DequantizeParameters& p, const Place& place) {
+NC_DEVICE float scale_inv_at(const DequantizeParameters& p, const OctetPlace& place) {
   if (p.a.scaling == Scaling::block) {
     const int64_t blocks = p.octets.per_row / kBlockOctets;
     const char* const code = p.a.scale_inv + place.row * blocks + place.octet / kBlockOctets;
@@ -232,10 +235,10 @@ void fp8_dequantize_kernel(const DequantizeParameters p) {
   };
   for_each_octet<A::rounds_together, Codes>(
       p.octets,
-      [&](const Place& place, int count) -> Codes {
+      [&](const OctetPlace& place, int count) -> Codes {
         return {access.load_float8(p.a.from + place.row * p.a.from_stride, place.octet, count), scale_inv_at(p, place)};
       },
-      [&](const Place& place, int count, const Codes& codes) {
+      [&](const OctetPlace& place, int count, const Codes& codes) {
         if (count == 0) return;
         access.store(p.a.to + place.row * p.a.to_stride, place.octet, count,
                      unpacked_float8(p.a.format, codes.q) * Octet<float>::all(codes.scale_inv));
