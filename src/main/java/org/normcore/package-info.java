@@ -48,6 +48,12 @@
  * }
  * }</pre>
  *
+ * <p>Two more places where training code loses precision without noticing: {@link
+ * org.normcore.Rotary} turns the heads of queries and keys by a {@link org.normcore.RotaryTable},
+ * whose positions are whole numbers and whose angles are float64; {@link org.normcore.Fp8Parameter}
+ * is a parameter in FP8 that can keep the values it was made of. A norm's output may be FP8 too:
+ * {@link org.normcore.Norm.Builder#outputScaling}.
+ *
  * <p>Footprint. A norm takes a few hundred bytes, and a few kilobytes more once its calls run in
  * several threads. A {@link org.normcore.Saved} takes 4 bytes per row (LayerNorm 8; double that
  * with float64 compute), and after the first backward that wants a weight's gradient, on a CUDA
