@@ -30,7 +30,15 @@
     tooltip.tooltip.axisPointer = { type: 'line' };
     return Object.assign(tooltip, {
       grid: { left: 8, right: 24, top: 64, bottom: 28, containLabel: true },
-      xAxis: axis({ type: 'log', logBase: 2, min: 1, name: 'position', nameLocation: 'middle', nameGap: 28 }),
+      xAxis: axis({
+        type: 'log',
+        logBase: 2,
+        min: 1,
+        name: 'position',
+        nameLocation: 'middle',
+        nameGap: 28,
+        axisLabel: Object.assign(text(), { formatter: (position) => '2^' + Math.round(Math.log2(position)) }),
+      }),
       yAxis: axis({ type: 'log', axisLabel: Object.assign(text(), { formatter: power }) }),
       series: data.ways.map((way, i) => ({
         name: way.way,
