@@ -205,8 +205,10 @@ class Fp8WeightTest {
           () -> none.infer(operands(s).weight(parameter)), "weight: given as Fp8Parameter", "NONE");
       try (Fp8Parameter square =
           Fp8Parameter.quantize(arena.tensor(FLOAT32, Values.normal(1, N), 10, 10), spec)) {
+        long allocated = Capi.allocatedBytes();
         assertRefused(
             () -> norm.infer(operands(t).weight(square)), "weight: ", "[100]", "[10, 10]");
+        assertEquals(allocated, Capi.allocatedBytes(), "no copy is made of what does not fit");
       }
       assertRefused(
           () ->
