@@ -60,7 +60,7 @@ struct Form {
 
 struct Result {
   Bits y, residual_out, mean, rstd, dx, dweight, dbias;
-  Bits y_amax, y_scale_inv;  // of a quantised y: float32, but for NC_SCALING_BLOCK, whose scales are bytes
+  Bits y_amax = {}, y_scale_inv = {};  // of a quantised y: float32, but for NC_SCALING_BLOCK, whose scales are bytes
 };
 
 inline void check(int32_t status) {
