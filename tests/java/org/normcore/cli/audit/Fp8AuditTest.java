@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -115,6 +116,7 @@ class Fp8AuditTest {
         JsonObject losses = way.getAsJsonObject();
         assertEquals(0, losses.get("kept_error").getAsDouble());
         assertEquals(6400, losses.get("elements").getAsLong());
+        assertEquals(0, losses.get("non_finite").getAsLong());
         assertEquals(0, losses.get("saturated").getAsDouble());
         // Numbers with 4 or 3 significant bits lie within 2^-4 or 2^-3 of any value.
         boolean e4m3 = losses.get("format").getAsString().equals("e4m3");
@@ -165,6 +167,45 @@ class Fp8AuditTest {
       String text = CommandRun.succeeding(arguments("--model", model)).out();
       assertTrue(text.contains("2 weights of " + model), text);
       assertTrue(text.contains("all weights"), text);
+    }
+  }
+
+  /** One NaN or infinity among the weights is counted, and changes no number but the count. */
+  @Test
+  void nonFiniteWeightsAreLeftOut() throws IOException {
+    for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64)) {
+      for (double odd :
+          new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
+        Path model = directory.resolve(dtype + " " + odd);
+        Files.createDirectories(model);
+        double[] finite;
+        try (Arena arena = new Arena()) {
+          double[] values = Values.normal(4, 30 * 64, 0, 0.01);
+          values[100] = odd;
+          TensorView view = arena.empty(dtype, 30, 64).copyFrom(values);
+          SafetensorsWriter.write(model.resolve("model.safetensors"), Map.of("a.weight", view));
+          finite = view.toDoubles();
+        }
+        System.arraycopy(finite, 101, finite, 100, finite.length - 101);
+        finite = Arrays.copyOf(finite, finite.length - 1);
+        JsonObject json = audit("--model", model);
+        for (JsonElement element : json.getAsJsonArray("totals")) {
+          JsonObject total = element.getAsJsonObject();
+          assertEquals(30 * 64, total.get("elements").getAsLong());
+          assertEquals(1, total.get("non_finite").getAsLong());
+          assertTrue(total.get("master_error_rms").getAsDouble() > 0, total.toString());
+          assertTrue(total.get("master_error_mean").getAsDouble() > 0, total.toString());
+          assertEquals(0, total.get("kept_error").getAsDouble());
+        }
+        for (String format : List.of("e4m3", "e5m2")) {
+          Fp8Model of = Fp8Model.of(format.equals("e4m3") ? DType.FLOAT8_E4M3 : DType.FLOAT8_E5M2);
+          assertLosses(of, 1, finite, of(json.getAsJsonArray("totals"), format, "scale-1"));
+        }
+        String text = CommandRun.succeeding(arguments("--model", model)).out();
+        assertTrue(text.contains(": 1 value that is NaN or infinite."), text);
+        assertTrue(text.contains("initial values are off by 0."), text);
+        assertFalse(text.contains("NaN %"), text);
+      }
     }
   }
 

@@ -41,6 +41,7 @@ final class Fp8AuditJson {
     json.addProperty("format", way.format());
     json.addProperty("scale", way.name());
     json.addProperty("elements", losses.elements());
+    json.addProperty("non_finite", losses.nonFinite());
     json.addProperty("become_zero", losses.zeroShare());
     json.addProperty("saturated", losses.saturatedShare());
     json.add("master_error_rms", Json.number(losses.rmsError()));

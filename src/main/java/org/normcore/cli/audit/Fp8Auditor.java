@@ -19,6 +19,12 @@ final class Fp8Auditor {
   /** Elements that are measured at a time. */
   private static final long PIECE = 1 << 22;
 
+  /**
+   * How far beyond the largest FP8 value over the scale a value has been cut off. The scale and the
+   * quotient are rounded, so that the amax itself may seem to lie some float32 steps beyond it.
+   */
+  private static final double BEYOND = 1.000001;
+
   private final Device device;
   private final ImmutableList<Fp8Way> ways = Fp8Way.all();
 
@@ -90,6 +96,7 @@ final class Fp8Auditor {
   }
 
   private static Fp8Losses losses(float[] values, float[] kept, float[] recovered, float limit) {
+    long nonFinite = 0;
     long zeros = 0;
     long saturated = 0;
     long nonzero = 0;
@@ -99,11 +106,15 @@ final class Fp8Auditor {
     double keptError = 0;
     for (int i = 0; i < values.length; i++) {
       double value = values[i];
+      keptError = Math.max(keptError, keptError(values[i], kept[i]));
+      if (!Double.isFinite(value)) {
+        nonFinite++;
+        continue;
+      }
       double error = Math.abs(recovered[i] - value);
       squaredValues += value * value;
       squaredErrors += error * error;
-      keptError = Math.max(keptError, Math.abs(kept[i] - value));
-      saturated += Math.abs(value) > limit * 1.000001 ? 1 : 0;
+      saturated += Math.abs(value) > limit * BEYOND ? 1 : 0;
       if (value != 0) {
         nonzero++;
         zeros += recovered[i] == 0 ? 1 : 0;
@@ -112,6 +123,7 @@ final class Fp8Auditor {
     }
     return new Fp8Losses(
         values.length,
+        nonFinite,
         zeros,
         saturated,
         squaredValues,
@@ -119,5 +131,14 @@ final class Fp8Auditor {
         nonzero,
         relativeErrors,
         keptError);
+  }
+
+  /** 0 for equal bits, which NaN and infinity have too if they were kept. */
+  private static double keptError(float value, float kept) {
+    if (Float.floatToRawIntBits(value) == Float.floatToRawIntBits(kept)) {
+      return 0;
+    }
+    double error = Math.abs((double) kept - value);
+    return Double.isNaN(error) ? Double.POSITIVE_INFINITY : error;
   }
 }

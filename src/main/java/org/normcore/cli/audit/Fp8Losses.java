@@ -1,19 +1,22 @@
 package org.normcore.cli.audit;
 
 /**
- * What values lost on the way to FP8 and back. Sums, so that those of several tensors add up.
+ * What values lost on the way to FP8 and back. Sums, so that those of several tensors add up. NaN
+ * and infinity are counted, and left out of all else but {@code keptError}.
  *
- * @param elements how many there are
+ * @param elements how many there are, finite or not
+ * @param nonFinite how many are NaN or infinite
  * @param zeros how many were something and came back as zero
  * @param saturated how many were beyond the largest FP8 value and were cut off
  * @param squaredValues the sum of their squares
  * @param squaredErrors the sum of the squares of what came back less what they were
  * @param nonzero how many are not zero
  * @param relativeErrors the sum, over those, of the error over the value
- * @param keptError the largest error of the kept initial values
+ * @param keptError the largest error of the kept initial values, 0 where their bits are the same
  */
 record Fp8Losses(
     long elements,
+    long nonFinite,
     long zeros,
     long saturated,
     double squaredValues,
@@ -21,11 +24,12 @@ record Fp8Losses(
     long nonzero,
     double relativeErrors,
     double keptError) {
-  static final Fp8Losses NONE = new Fp8Losses(0, 0, 0, 0, 0, 0, 0, 0);
+  static final Fp8Losses NONE = new Fp8Losses(0, 0, 0, 0, 0, 0, 0, 0, 0);
 
   Fp8Losses plus(Fp8Losses other) {
     return new Fp8Losses(
         elements + other.elements,
+        nonFinite + other.nonFinite,
         zeros + other.zeros,
         saturated + other.saturated,
         squaredValues + other.squaredValues,
@@ -36,11 +40,16 @@ record Fp8Losses(
   }
 
   double zeroShare() {
-    return elements == 0 ? 0 : (double) zeros / elements;
+    return share(zeros);
   }
 
   double saturatedShare() {
-    return elements == 0 ? 0 : (double) saturated / elements;
+    return share(saturated);
+  }
+
+  /** Of those that are finite. */
+  private double share(long some) {
+    return elements == nonFinite ? 0 : (double) some / (elements - nonFinite);
   }
 
   /** The root mean square error over the root mean square value. */

@@ -85,6 +85,17 @@ record Fp8Report(
         + Numbers.percent(main(own).rmsError())
         + " with the own scale; masters from the kept initial values are off by "
         + Numbers.shortest(kept)
-        + ".";
+        + "."
+        + nonFinite();
+  }
+
+  private String nonFinite() {
+    long count = total(ways.get(0)).nonFinite();
+    return count == 0
+        ? ""
+        : " Left out of all but the kept values' error: "
+            + count
+            + (count == 1 ? " value that is" : " values that are")
+            + " NaN or infinite.";
   }
 }
