@@ -167,6 +167,41 @@ class Fp8LifecycleTest {
     }
   }
 
+  /** Initial values and dequantised copies are sources, never targets, at whatever address. */
+  @Test
+  void keptMemoryIsNoTarget() {
+    Fp8Spec spec = CURRENT.toBuilder().initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
+    try (Arena arena = new Arena();
+        Fp8Parameter other = parameter(arena, spec);
+        Fp8Parameter parameter = parameter(arena, spec)) {
+      List<TensorView> kept = new ArrayList<>(List.of(parameter.initialValue()));
+      for (DType dtype : List.of(FLOAT32, BFLOAT16, DType.FLOAT16)) {
+        kept.add(parameter.dequantized(dtype));
+      }
+      TensorView x = arena.tensor(FLOAT32, Values.normal(2, 96), 6, 16);
+      for (TensorView view : kept) {
+        byte[] before = view.toBytes();
+        TensorView sameBytes =
+            TensorView.ofAddress(view.address(), view.dtype(), Device.CPU, view.shape());
+        assertRefused(() -> parameter.dequantize(view), "target: overlaps");
+        assertRefused(() -> parameter.dequantize(sameBytes), "target: overlaps");
+        assertRefused(() -> other.dequantize(view), "target: ", "for reading");
+        if (view.dtype() == FLOAT32) {
+          TensorView number = view.rows(2, 3).reshape(16, 1).rows(5, 6);
+          assertRefused(() -> Fp8Parameter.amax(x, number, null), "target: ", "for reading");
+        }
+        assertArrayEquals(before, view.toBytes());
+      }
+      TensorView amax = arena.tensor(FLOAT32, 1);
+      Fp8Parameter.amax(parameter.initialValue(), amax, null);
+      assertEquals(Fp8ParameterTest.number(parameter.amax()), Fp8ParameterTest.number(amax));
+      Fp8Parameter.amax(x, parameter.amax(), null);
+      byte[] codes = parameter.data().toBytes();
+      parameter.update(parameter.initialValue());
+      assertArrayEquals(codes, parameter.data().toBytes());
+    }
+  }
+
   @Test
   void closedParametersRefuseEverythingButClose() {
     try (Arena arena = new Arena()) {

@@ -221,7 +221,8 @@ public final class Fp8Parameter implements AutoCloseable {
    * @param target one float32 number, on a 4-byte boundary
    * @param stream of the tensors' device; null for its default stream, and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, size or
-   *     device, or the two overlap
+   *     device, the two overlap, or the target is in an initial value or a dequantised copy of an
+   *     Fp8Parameter
    * @throws UnsupportedOperationException if CUDA is needed and not available
    * @throws CudaException if CUDA reports an error, its own or that of earlier work
    */
@@ -233,6 +234,7 @@ public final class Fp8Parameter implements AutoCloseable {
         "target: address %s; expected a multiple of 4",
         target.address());
     checkArgument(!target.overlaps(source), "target: overlaps the source %s", source);
+    requireWritable("target", target);
     CudaStream used = requireStream(source.device(), stream);
     Uses uses = Uses.begin(source, "source", target, "target", used);
     try {
@@ -329,14 +331,15 @@ public final class Fp8Parameter implements AutoCloseable {
    * @param target float32, bfloat16 or float16, in the parameter's shape, on its device
    * @param stream of the parameter's device; null for its default stream, and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
-   *     device, or the target overlaps the parameter's memory
+   *     device, or the target overlaps the parameter's memory, kept initial value and dequantised
+   *     copies included, or those of another
    * @throws IllegalStateException if the parameter is closed or being changed
    * @throws CudaException if CUDA reports an error, its own or that of earlier work
    */
   public void dequantize(TensorView target, @Nullable CudaStream stream) {
     guard.acquire();
     try {
-      requireLike("target", target);
+      requireTarget(target);
       CudaStream used = requireStream(device(), stream, defaultStream);
       Uses uses = Uses.begin(target, "target", null, "", used);
       try {
@@ -394,6 +397,7 @@ public final class Fp8Parameter implements AutoCloseable {
       boolean done = false;
       try {
         memory = allocate(dtype);
+        memory.makeReadOnly();
         Copy made = new Copy(memory, memory.view(dtype, shape));
         storage.dequantize(made.view, stream);
         Copy[] more = copies.clone();
@@ -511,11 +515,7 @@ public final class Fp8Parameter implements AutoCloseable {
     guard.acquireExclusive();
     try {
       requireLike("master", master);
-      for (Copy copy : copies) {
-        checkArgument(
-            copy == null || !master.overlaps(copy.view),
-            "master: overlaps the memory of this Fp8Parameter; expected memory of its own");
-      }
+      requireApartFromCopies("master", master);
       requireReduced(reducedAmax, spec, device());
       CudaStream used = requireStream(device(), stream, defaultStream);
       Uses uses = Uses.begin(master, "master", reducedAmax, "reducedAmax", used);
@@ -828,10 +828,37 @@ public final class Fp8Parameter implements AutoCloseable {
         view.device(),
         device());
     OwnedMemory own = storage.memory();
+    requireApart(argument, view.overlaps(own.address(), own.bytes()));
+  }
+
+  /** Checks a tensor that values are written to: unlike a source, it must not be initial values. */
+  private void requireTarget(@Nullable TensorView target) {
+    requireLike("target", target);
+    requireApart("target", initialValue.overlaps(target));
+    requireApartFromCopies("target", target);
+    requireWritable("target", target);
+  }
+
+  private void requireApartFromCopies(String argument, TensorView view) {
+    for (Copy copy : copies) {
+      requireApart(argument, copy != null && view.overlaps(copy.view));
+    }
+  }
+
+  private static void requireApart(String argument, boolean overlaps) {
     checkArgument(
-        !view.overlaps(own.address(), own.bytes()),
+        !overlaps,
         "%s: overlaps the memory of this Fp8Parameter; expected memory of its own",
         argument);
+  }
+
+  private static void requireWritable(String argument, TensorView view) {
+    checkArgument(
+        !view.isReadOnly(),
+        "%s: %s is in the initial value or a dequantised copy of an Fp8Parameter, which are for"
+            + " reading; expected memory of its own",
+        argument,
+        view);
   }
 
   /** The tensors and the stream of a call, in use until its end. */

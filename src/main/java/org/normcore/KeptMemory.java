@@ -10,6 +10,7 @@ import org.normcore.internal.CudaCapi;
 final class KeptMemory extends OwnedMemory {
   private KeptMemory(long address, long bytes, Runnable free) {
     super("initial value of an Fp8Parameter", Device.CPU, address, bytes, free);
+    makeReadOnly();
   }
 
   static KeptMemory allocate(long bytes, boolean pageLocked) {

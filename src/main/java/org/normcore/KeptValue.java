@@ -56,10 +56,6 @@ final class KeptValue {
     }
   }
 
-  InitialValue mode() {
-    return mode;
-  }
-
   boolean isKept() {
     return absence == null;
   }
@@ -72,6 +68,12 @@ final class KeptValue {
       throw new IllegalStateException("initialValue: " + reason + HINT);
     }
     return present.view;
+  }
+
+  /** Whether a tensor lies in the memory of the value. */
+  boolean overlaps(TensorView tensor) {
+    Kept present = kept;
+    return present != null && tensor.overlaps(present.view);
   }
 
   /** The value in use by the caller, until {@link #release}; null if it is no longer there. */

@@ -22,6 +22,7 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   private final long address;
   private final long bytes;
   private final Cleaner.Cleanable cleanable;
+  private volatile boolean isReadOnly;
 
   /** Takes over memory; {@code free} must not refer to this object. */
   OwnedMemory(String name, Device device, long address, long bytes, Runnable free) {
@@ -111,6 +112,15 @@ public abstract sealed class OwnedMemory implements AutoCloseable
     if (guard.closeWhenUnused()) {
       cleanable.clean();
     }
+  }
+
+  /** Says that views of this are for reading: only the object that keeps it writes to it. */
+  final void makeReadOnly() {
+    isReadOnly = true;
+  }
+
+  final boolean isReadOnly() {
+    return isReadOnly;
   }
 
   final UseGuard guard() {

@@ -596,6 +596,11 @@ public final class TensorView {
         && otherAddress < address + bytes;
   }
 
+  /** Whether it lies in memory that is for reading, as far as the memory's object is known. */
+  boolean isReadOnly() {
+    return memory != null && memory.isReadOnly();
+  }
+
   boolean hasShape(long[] expected) {
     return Arrays.equals(shape, expected);
   }
