@@ -352,22 +352,22 @@ class CudaFp8ParameterTest {
             Fp8Parameter there = Fp8Parameter.quantize(source, used, null, GPU, stream)) {
           List<byte[]> expected = new ArrayList<>();
           Gradients gradients = t.gradients();
-          try (Saved saved = cpu.forward(Operands.of(t.x, t.y).weight(here))) {
+          try (Saved saved = cpu.forward(Operands.of(t.x, t.y).fp8Weight(here))) {
             cpu.backward(saved, t.dy, gradients);
             expected = t.results();
           }
           t.clear();
           mirror.upload(stream);
           Operands remote = Operands.of(mirror.apply(t.x), mirror.apply(t.y)).stream(stream);
-          assertRefused(() -> gpu.infer(remote.weight(here)), "weight: is on cpu", "cuda:0");
+          assertRefused(() -> gpu.infer(remote.fp8Weight(here)), "weight: is on cpu", "cuda:0");
           assertTrue(there.hasInitialValue());
-          try (Saved saved = gpu.forward(remote.weight(there))) {
+          try (Saved saved = gpu.forward(remote.fp8Weight(there))) {
             assertFalse(there.hasInitialValue());
             gpu.backward(saved, mirror.apply(t.dy), t.gradients(mirror).stream(stream));
             mirror.download(stream);
           }
           t.assertResults(expected, spec.toString());
-          gpu.infer(remote.weight(there));
+          gpu.infer(remote.fp8Weight(there));
           mirror.download(stream);
           t.assertResults(expected, spec.toString());
         }

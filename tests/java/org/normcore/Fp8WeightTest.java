@@ -75,8 +75,9 @@ class Fp8WeightTest {
             parameter.dequantize(plain);
             for (int round = 0; round < 2; round++) {
               List<byte[]> expected = results(norm, t, operands(t).weight(plain));
-              assertEquals(expected.size(), results(norm, t, operands(t).weight(parameter)).size());
-              List<byte[]> actual = results(norm, t, operands(t).weight(parameter));
+              assertEquals(
+                  expected.size(), results(norm, t, operands(t).fp8Weight(parameter)).size());
+              List<byte[]> actual = results(norm, t, operands(t).fp8Weight(parameter));
               for (int i = 0; i < expected.size(); i++) {
                 assertArrayEquals(expected.get(i), actual.get(i), norm + ", result " + i);
               }
@@ -122,14 +123,16 @@ class Fp8WeightTest {
           NormTensors t = new NormTensors(norm, 6, false, Layout.DENSE, 1);
           Fp8Parameter parameter =
               parameter(arena, Fp8Spec.builder(FLOAT8_E4M3).initialValue(mode).build())) {
-        Operands operands = operands(t).weight(parameter);
+        Operands operands = operands(t).fp8Weight(parameter);
         assertSame(parameter, operands.fp8Weight());
         assertNull(operands.weight());
         TensorView other = arena.tensor(FLOAT32, N);
         assertNull(operands.weight(other).fp8Weight());
-        assertNull(operands.weight((Fp8Parameter) null).fp8Weight());
+        assertNull(operands.weight(null).fp8Weight());
+        assertNull(operands.weight(other).fp8Weight(parameter).weight());
+        assertNull(operands.fp8Weight(null).fp8Weight());
         // Refused for the sake of y: no forward.
-        Operands wrong = Operands.of(t.x, arena.tensor(FLOAT32, 1, N)).weight(parameter);
+        Operands wrong = Operands.of(t.x, arena.tensor(FLOAT32, 1, N)).fp8Weight(parameter);
         assertThrows(IllegalArgumentException.class, () -> norm.infer(wrong));
         assertThrows(IllegalArgumentException.class, () -> norm.forward(wrong));
         assertThrows(IllegalArgumentException.class, () -> norm.forward(wrong, saved));
@@ -161,7 +164,7 @@ class Fp8WeightTest {
         Saved saved = norm.newSaved(6);
         NormTensors t = new NormTensors(norm, 6, false, Layout.DENSE, 1);
         Fp8Parameter parameter = parameter(arena, Fp8Spec.builder(FLOAT8_E4M3).build())) {
-      Operands operands = operands(t).weight(parameter);
+      Operands operands = operands(t).fp8Weight(parameter);
       for (int i = 0; i < 20_000; i++) {
         norm.infer(operands);
         norm.forward(operands, saved);
@@ -200,26 +203,31 @@ class Fp8WeightTest {
       Fp8Parameter parameter = parameter(arena, spec);
       List<byte[]> before = t.results();
       assertRefused(
-          () -> wide.infer(operands(t).weight(parameter)), "weight", "FLOAT64", "expected FLOAT32");
+          () -> wide.infer(operands(t).fp8Weight(parameter)),
+          "weight",
+          "FLOAT64",
+          "expected FLOAT32");
       assertRefused(
-          () -> none.infer(operands(s).weight(parameter)), "weight: given as Fp8Parameter", "NONE");
+          () -> none.infer(operands(s).fp8Weight(parameter)),
+          "weight: given as Fp8Parameter",
+          "NONE");
       try (Fp8Parameter square =
           Fp8Parameter.quantize(arena.tensor(FLOAT32, Values.normal(1, N), 10, 10), spec)) {
         long allocated = Capi.allocatedBytes();
         assertRefused(
-            () -> norm.infer(operands(t).weight(square)), "weight: ", "[100]", "[10, 10]");
+            () -> norm.infer(operands(t).fp8Weight(square)), "weight: ", "[100]", "[10, 10]");
         assertEquals(allocated, Capi.allocatedBytes(), "no copy is made of what does not fit");
       }
       assertRefused(
           () ->
               norm.infer(
-                  operands(t).weight(parameter).stream(CudaStream.ofDefault(Device.cuda(0)))),
+                  operands(t).fp8Weight(parameter).stream(CudaStream.ofDefault(Device.cuda(0)))),
           "stream: given",
           "CPU");
       assertTrue(parameter.hasInitialValue());
       parameter.close();
       assertRefused(
-          () -> norm.infer(operands(t).weight(parameter)), "weight: is closed", "Fp8Parameter");
+          () -> norm.infer(operands(t).fp8Weight(parameter)), "weight: is closed", "Fp8Parameter");
       t.assertResults(before, "refused calls");
     }
   }
@@ -232,12 +240,12 @@ class Fp8WeightTest {
         NormTensors t = new NormTensors(model, 6, false, Layout.DENSE, 1)) {
       Fp8Parameter parameter = parameter(arena, Fp8Spec.builder(FLOAT8_E4M3).build());
       Norm norm = norm(NormKind.RMS_NORM, FLOAT32);
-      Operands operands = operands(t).weight(parameter);
+      Operands operands = operands(t).fp8Weight(parameter);
       norm.close();
       assertThrows(IllegalStateException.class, () -> norm.infer(operands));
       assertThrows(IllegalStateException.class, () -> norm.forward(operands));
       assertFalse(parameter.toString().contains("closed"));
-      Operands wrong = Operands.of(t.x, arena.tensor(FLOAT32, 1, N)).weight(parameter);
+      Operands wrong = Operands.of(t.x, arena.tensor(FLOAT32, 1, N)).fp8Weight(parameter);
       assertThrows(IllegalArgumentException.class, () -> model.infer(wrong));
       parameter.update(arena.tensor(FLOAT32, Values.normal(4, N), N));
       parameter.close();
@@ -251,7 +259,7 @@ class Fp8WeightTest {
         Norm norm = norm(NormKind.RMS_NORM, FLOAT32);
         NormTensors t = new NormTensors(norm, 6, false, Layout.DENSE, 1)) {
       Fp8Parameter parameter = parameter(arena, Fp8Spec.builder(FLOAT8_E4M3).build());
-      try (Saved saved = norm.forward(operands(t).weight(parameter))) {
+      try (Saved saved = norm.forward(operands(t).fp8Weight(parameter))) {
         norm.backward(saved, t.dy, t.gradients());
         parameter.close();
         assertRefused(() -> norm.backward(saved, t.dy, t.gradients()), "weight: ", "closed");

@@ -17,7 +17,7 @@ import org.normcore.internal.UseGuard;
  *     .initialValue(InitialValue.KEEP_UNTIL_FIRST_FORWARD).build();
  * try (Fp8Parameter weight = Fp8Parameter.quantize(source, spec);
  *     MasterWeights master = weight.masterWeights()) {
- *   norm.infer(Operands.of(x, y).weight(weight));   // the initial value is freed here
+ *   norm.infer(Operands.of(x, y).fp8Weight(weight));   // the initial value is freed here
  *   // .. the optimiser changes master.values()
  *   weight.update(master.values());
  * }

@@ -15,8 +15,9 @@ public enum InitialValue {
   KEEP_UNTIL_CLEARED,
   /**
    * Kept until the parameter has first been used: until a forward or inference of a norm has
-   * succeeded with it as the weight, or {@link Fp8Parameter#markForward()} is called for any other
-   * operation. Clearing it earlier by hand is possible.
+   * succeeded with it as {@link Operands#fp8Weight(Fp8Parameter)}, or {@link
+   * Fp8Parameter#markForward()} is called for any other operation. Clearing it earlier by hand is
+   * possible.
    */
   KEEP_UNTIL_FIRST_FORWARD
 }

@@ -71,7 +71,7 @@ public final class Operands {
 
   /**
    * Returns these operands with a weight, {@code [normalizedShape]} in the norm's weight dtype;
-   * null for none.
+   * null for none. Takes the place of an {@linkplain #fp8Weight(Fp8Parameter) FP8 parameter}.
    */
   public Operands weight(@Nullable TensorView weight) {
     return new Operands(
@@ -80,15 +80,15 @@ public final class Operands {
 
   /**
    * Returns these operands with an FP8 parameter as the weight, of shape {@code [normalizedShape]}
-   * on the norm's device; null for none. The norm computes with its values in the norm's weight
-   * dtype, which is not float64: the copy that {@link Fp8Parameter#dequantized} gives, made by the
-   * first call, in the call's stream. A call that succeeds {@linkplain Fp8Parameter#markForward()
-   * marks} the parameter's first forward, which may wait where that clears an initial value. It
-   * must not be updated before the backward has run.
+   * on the norm's device, in place of a weight tensor; null for none. The norm computes with its
+   * values in the norm's weight dtype, which is not float64: the copy that {@link
+   * Fp8Parameter#dequantized} gives, made by the first call, in the call's stream. A call that
+   * succeeds {@linkplain Fp8Parameter#markForward() marks} the parameter's first forward, which may
+   * wait where that clears an initial value. It must not be updated before the backward has run.
    */
-  public Operands weight(@Nullable Fp8Parameter weight) {
+  public Operands fp8Weight(@Nullable Fp8Parameter fp8Weight) {
     return new Operands(
-        x, y, null, weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
+        x, y, null, fp8Weight, bias, residual, residualOut, yScale, yAmax, yScaleInv, stream);
   }
 
   /**
