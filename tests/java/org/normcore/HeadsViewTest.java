@@ -67,6 +67,8 @@ class HeadsViewTest {
     long[] shape = {2, 5, 3, 8};
     long[] strides = {120, 24, 8};
     assertRefused(() -> HeadsView.of(null), "tensor: null");
+    assertRefused(
+        () -> HeadsView.of(memory(FLOAT32, 2, 5, 3, 8), (Order) null), "order: null", "SEQ_HEADS");
     assertRefused(() -> HeadsView.of(memory(FLOAT32, 3, 8)), "tensor: ", "[batch, seq, heads");
     assertRefused(() -> HeadsView.of(memory(FLOAT32, 1, 1, 2, 3, 8)), "tensor: ", "4 dimensions");
     TensorView enough = memory(FLOAT32, 240);

@@ -87,10 +87,12 @@ public final class HeadsView {
    * seq, headDim]} for instance; without {@code batch} for one batch. Its row stride may leave gaps
    * between heads.
    *
-   * @throws IllegalArgumentException if the tensor is null or of another rank
+   * @throws IllegalArgumentException if an argument is null or the tensor of another rank
    */
   public static HeadsView of(TensorView tensor, Order order) {
     TensorView.required("tensor", tensor);
+    checkArgument(
+        order != null, "order: null; expected one of %s", Arrays.toString(Order.values()));
     int rank = tensor.rank();
     boolean seqFirst = order == Order.BATCH_SEQ_HEADS;
     checkArgument(
