@@ -266,6 +266,8 @@ class RotaryTest {
     try (Arena arena = new Arena();
         RotaryTable none = table(8, FLOAT32, 0, 0);
         RotaryTable three = table(8, FLOAT32, 0, 3);
+        RotaryTable noBatches =
+            RotaryTable.builder(three.spec()).dtype(FLOAT32).positions(new long[0][]);
         Rotary rotary =
             builder(8, FLOAT32, FLOAT32, RotaryLayout.INTERLEAVED, RotaryRounding.COMPUTE)
                 .build()) {
@@ -275,6 +277,9 @@ class RotaryTest {
       HeadsView noHeads = HeadsView.of(arena.tensor(FLOAT32, 2, 3, 0, 8));
       rotary.forward(none, noTokens, noTokens);
       rotary.forward(three, noBatch, noBatch);
+      rotary.forward(noBatches, noBatch, noBatch);
+      rotary.backward(noBatches, noBatch, noBatch, noBatch, noBatch);
+      assertRefused(() -> rotary.forward(noBatches, noHeads, noHeads), "table: ", "[0, 0]");
       rotary.forward(three, noHeads, noHeads, noHeads, noHeads);
       rotary.backward(three, noHeads, noHeads);
       arena.assertUnchanged(before, "turning nothing");

@@ -255,10 +255,12 @@ public final class RotaryTable implements AutoCloseable {
     return positions.shape.length == 1 ? 0 : positions.shape[1];
   }
 
-  /** Whether there is a row for every token of so many. */
+  /** Whether there is a row for every token of so many. No batches have no tokens. */
   boolean fits(long batch, long seq) {
     long[] shape = positions.shape;
-    return shape.length == 1 ? shape[0] == seq : shape[0] == batch && shape[1] == seq;
+    return shape.length == 1
+        ? shape[0] == seq
+        : shape[0] == batch && (batch == 0 || shape[1] == seq);
   }
 
   /** Whole numbers: a range or a list. */
