@@ -322,13 +322,21 @@ public final class RotarySpec {
       return new RotarySpec(this);
     }
 
+    private int evenHeadDim() {
+      checkArgument(
+          headDim % 2 == 0,
+          "headDim: %s; expected an even number, or a rotaryDim: an odd head turns in part only",
+          headDim);
+      return headDim;
+    }
+
     private int resolvedRotaryDim() {
       int dim = rotaryDim;
       if (dim == 0) {
         dim =
             scaling instanceof RotaryScaling.Given given
                 ? Math.multiplyExact(2, given.inverseFrequencies().length())
-                : headDim;
+                : evenHeadDim();
         rotaryDim(dim);
         rotaryDim = 0;
       }
