@@ -222,9 +222,13 @@ class ApplyFp8CommandTest {
     refused("--scale can't be given", in, "--scale", 2, "--scaling", "mxfp8");
     refused("is not one of e4m3, e5m2", in, "--format", "e3m4");
     refused("is not one of tensor, mxfp8", in, "--scaling", "row");
-    refused(
-        "FLOAT64; expected FLOAT32, BFLOAT16 or FLOAT16",
-        write(new RawTensors().add("x", values(DType.FLOAT64, 3, 1))));
+    for (DType dtype :
+        List.of(DType.FLOAT64, DType.FLOAT8_E4M3, DType.FLOAT8_E5M2, DType.FLOAT8_E8M0)) {
+      String type = dtype.safetensorsName();
+      refused(
+          "in.safetensors: x is " + type + ", expected F32, BF16 or F16",
+          write(new RawTensors().add("x", type, new byte[dtype.bytes() * 3], 3)));
+    }
     refused("has no tensor \"x\"", write(new RawTensors().add("y", values(DType.FLOAT32, 3, 1))));
     assertFalse(Files.exists(out()));
   }
@@ -364,7 +368,14 @@ class ApplyFp8CommandTest {
     Path in = write(new RawTensors().add("x", values(DType.FLOAT32, 3, 1)));
     normRefused("--output-scaling is missing", in, "--output-dtype", "float8-e4m3");
     normRefused("--output-scaling is row, expected it with", in, "--output-scaling", "row");
-    normRefused("output: FLOAT8_E8M0; expected", in, "--output-dtype", "float8-e8m0");
+    for (String option : List.of("--output-dtype", "--grad-dtype")) {
+      normRefused(
+          "\"float8-e8m0\" is not one of float64, float32, bfloat16, float16, float8-e4m3,"
+              + " float8-e5m2 (see",
+          in,
+          option,
+          "float8-e8m0");
+    }
     Object[] row = {"--output-dtype", "float8-e5m2", "--output-scaling", "row"};
     normRefused(
         "--output-scale is 2.0, expected it with --output-scaling tensor only",

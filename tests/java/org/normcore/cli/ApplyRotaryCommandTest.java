@@ -17,6 +17,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.normcore.DType;
+import org.normcore.RotarySpec;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.testing.Arena;
@@ -221,10 +222,16 @@ class ApplyRotaryCommandTest {
     try (SafetensorsFile written = SafetensorsFile.open(out())) {
       assertTable(table(positions, 4, 500, true), written.view("cos"), "cos");
     }
-    CommandRun.refused("--theta is 7", arguments(in, "--config", config, "--theta", 7));
+    CommandRun.refused(
+        "--theta can't be given with --config", arguments(in, "--config", config, "--theta", 7));
+    CommandRun.refused(
+        "--rotary-dim can't be given with --config",
+        arguments(in, "--config", config, "--rotary-dim", 4));
     CommandRun.refused("--layer-type needs --config", arguments(in, "--layer-type", "x"));
     Files.writeString(config, "{\"head_dim\": 16}");
-    CommandRun.refused("expected 16, the op's headDim", arguments(in, "--config", config));
+    CommandRun.refused(
+        "in.safetensors: head_dim of q is 8, expected 16, as " + config + " has head_dim 16",
+        arguments(in, "--config", config));
     Files.writeString(config, "{\"head_dim\": \"8\"}");
     CommandRun.refused("head_dim", arguments(in, "--config", config));
     CommandRun.refused(
@@ -252,7 +259,7 @@ class ApplyRotaryCommandTest {
       CommandRun.refused(
           "positions is "
               + dtype.safetensorsName()
-              + ", expected I64: positions are whole numbers, which floating-point types hold only"
+              + ", expected I64 or I32: positions are whole numbers, which floating-point types hold only"
               + " up to a limit (BF16 up to 256, F16 up to 2048)",
           arguments(in));
     }
@@ -275,13 +282,13 @@ class ApplyRotaryCommandTest {
         "positions is U8, expected I64 or I32",
         new RawTensors().add("q", q).add("k", k).add("positions", "U8", new byte[5], 5));
     refused(
-        "positions[3]: -1; expected 0 to 2^40",
+        "in.safetensors: positions[3] is -1, expected 0 to 2^40",
         new RawTensors()
             .add("q", q)
             .add("k", k)
             .integers("positions", new long[] {0, 1, 2, -1, 4}, 5));
     refused(
-        "positions[0]: 1099511627777; expected 0 to 2^40",
+        "in.safetensors: positions[0] is 1099511627777, expected 0 to 2^40",
         new RawTensors()
             .add("q", q)
             .add("k", k)
@@ -299,7 +306,7 @@ class ApplyRotaryCommandTest {
             .add("k", arena.tensor(DType.FLOAT32, 2, 4, 2, 8))
             .integers("positions", positions, SEQ));
     refused(
-        "k: dtype BFLOAT16; expected FLOAT32",
+        "in.safetensors: k is BF16, expected F32, as q is",
         new RawTensors()
             .add("q", q)
             .add("k", heads(DType.BFLOAT16, 2, 2))
@@ -312,16 +319,74 @@ class ApplyRotaryCommandTest {
             .add("dq", k)
             .integers("positions", positions, SEQ));
     refused(
-        "FLOAT64; expected FLOAT32, BFLOAT16 or FLOAT16",
+        "in.safetensors: q is F64, expected F32, BF16 or F16",
         new RawTensors()
             .add("q", heads(DType.FLOAT64, 3, 1))
             .add("k", k)
             .integers("positions", positions, SEQ));
+    refused(
+        "in.safetensors: q is F8_E4M3, expected F32, BF16 or F16",
+        new RawTensors()
+            .add("q", "F8_E4M3", new byte[2 * 5 * 3 * 8], 2, 5, 3, 8)
+            .add("k", k)
+            .integers("positions", positions, SEQ));
+    refused(
+        "in.safetensors: k is F64, expected F32, BF16 or F16",
+        new RawTensors()
+            .add("q", q)
+            .add("k", heads(DType.FLOAT64, 2, 2))
+            .integers("positions", positions, SEQ));
+    refused(
+        "in.safetensors: head_dim of k is 6, expected that of q, 8",
+        new RawTensors()
+            .add("q", q)
+            .add("k", arena.tensor(DType.FLOAT32, 2, 5, 2, 6))
+            .integers("positions", positions, SEQ));
+    refused(
+        "in.safetensors: dk is F16, expected F32, as q is",
+        new RawTensors()
+            .add("q", q)
+            .add("k", k)
+            .add("dk", heads(DType.FLOAT16, 2, 2))
+            .integers("positions", positions, SEQ));
+    refused(
+        "in.safetensors: positions[1][3] is -7, expected 0 to 2^40",
+        new RawTensors()
+            .add("q", q)
+            .add("k", k)
+            .integers("positions", new long[] {0, 1, 2, 3, 4, 0, 1, 2, -7, 4}, BATCH, SEQ));
+    for (int dim : new int[] {0, 1, 7, RotarySpec.MAX_HEAD_DIM + 2}) {
+      TensorView odd = arena.tensor(DType.FLOAT32, 2, 5, 2, dim);
+      refused(
+          "in.safetensors: head_dim of q is "
+              + dim
+              + ", expected 2 to "
+              + RotarySpec.MAX_HEAD_DIM
+              + ", and an even number without --rotary-dim",
+          new RawTensors().add("q", odd).add("k", odd).integers("positions", positions, SEQ));
+    }
     Path good = write(inputs(DType.FLOAT32).integers("positions", positions, SEQ));
-    CommandRun.refused("rotaryDim: 3", arguments(good, "--rotary-dim", 3));
-    CommandRun.refused("theta: -1", arguments(good, "--theta", -1));
-    CommandRun.refused("tableDType: FLOAT64", arguments(good, "--table-dtype", "float64"));
-    CommandRun.refused("sequenceLength: -1", arguments(good, "--sequence-length", -1));
+    for (int dim : new int[] {-2, 0, 1, 3, 7, 10}) {
+      CommandRun.refused(
+          "--rotary-dim is " + dim + ", expected an even number from 2 to the head_dim, 8",
+          arguments(good, "--rotary-dim", dim));
+    }
+    for (double theta : new double[] {-1, 0, Double.NaN, Double.POSITIVE_INFINITY}) {
+      CommandRun.refused(
+          "--theta is " + theta + ", expected a positive, finite number",
+          arguments(good, "--theta", theta));
+    }
+    for (String type : List.of("float64", "float8-e4m3", "float8-e5m2")) {
+      CommandRun.refused(
+          "--table-dtype is " + type + ", expected float32, bfloat16 or float16",
+          arguments(good, "--table-dtype", type));
+    }
+    CommandRun.refused(
+        "\"float8-e8m0\" is not one of float64, float32, bfloat16, float16, float8-e4m3,"
+            + " float8-e5m2 (see",
+        arguments(good, "--table-dtype", "float8-e8m0"));
+    CommandRun.refused(
+        "--sequence-length is -4, expected at least 0", arguments(good, "--sequence-length", -4));
     CommandRun.refused("is not one of half-split", arguments(good, "--layout", "x"));
     CommandRun.refused("--out is missing", "apply", "rotary", "--in", good);
     assertFalse(Files.exists(out()));

@@ -27,7 +27,7 @@ final class Fp8Application {
     Fp8Spec spec = spec();
     try (SafetensorsFile file = SafetensorsFile.open(options.files.in);
         DeviceTensors tensors = new DeviceTensors(context.device())) {
-      TensorView x = tensors.input(file.view("x"));
+      TensorView x = tensors.input(InputTypes.view(options.files.in, file, "x"));
       try (Fp8Parameter parameter = Fp8Parameter.quantize(x, spec)) {
         keep(tensors, "q", parameter.data());
         if (options.scaling == ApplyFp8Command.Scaling.TENSOR) {

@@ -54,7 +54,7 @@ public final class Main {
     line.setAbbreviatedOptionsAllowed(false);
     line.setUsageHelpAutoWidth(true);
     line.registerConverter(NormPolicy.class, OptionNames::parsePolicy);
-    registerEnum(line, DType.class);
+    line.registerConverter(DType.class, OptionNames::parseDType);
     registerEnum(line, NormKind.class);
     registerEnum(line, ScaleRounding.class);
     registerEnum(line, GammaOffset.class);

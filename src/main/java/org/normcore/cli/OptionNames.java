@@ -2,7 +2,9 @@ package org.normcore.cli;
 
 import com.google.common.base.Ascii;
 import java.util.Arrays;
+import java.util.List;
 import java.util.stream.Collectors;
+import org.normcore.DType;
 import org.normcore.NormPolicy;
 import picocli.CommandLine.TypeConversionException;
 
@@ -26,13 +28,22 @@ public final class OptionNames {
 
   /** The constant with that name, in either spelling and case. */
   public static <E extends Enum<E>> E parse(Class<E> type, String text) {
-    E[] constants = type.getEnumConstants();
+    return parse(Arrays.asList(type.getEnumConstants()), text);
+  }
+
+  /** The dtype with that name; that of the scales of blocks is none to choose. */
+  public static DType parseDType(String text) {
+    return parse(
+        Arrays.stream(DType.values()).filter(dtype -> dtype != DType.FLOAT8_E8M0).toList(), text);
+  }
+
+  private static <E extends Enum<E>> E parse(List<E> constants, String text) {
     for (E constant : constants) {
       if (of(constant).equals(of(text))) {
         return constant;
       }
     }
-    String known = Arrays.stream(constants).map(OptionNames::of).collect(Collectors.joining(", "));
+    String known = constants.stream().map(OptionNames::of).collect(Collectors.joining(", "));
     throw new TypeConversionException("\"" + text + "\" is not one of " + known);
   }
 

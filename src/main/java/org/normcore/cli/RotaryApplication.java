@@ -32,8 +32,9 @@ final class RotaryApplication {
   int run() throws IOException {
     try (SafetensorsFile file = SafetensorsFile.open(options.files.in)) {
       RotaryInputs inputs = RotaryInputs.read(options.files.in, file);
-      RotarySpec spec = options.rotary.spec(Math.toIntExact(inputs.q().size(3)));
+      RotarySpec spec = spec(inputs.q().size(3));
       DType tableDType = Optional.ofNullable(options.tableDType).orElse(inputs.q().dtype());
+      checkOptions();
       try (Rotary rotary =
               Rotary.builder(spec)
                   .dtype(inputs.q().dtype())
@@ -50,6 +51,37 @@ final class RotaryApplication {
         report(rotary, table);
         return results.status();
       }
+    }
+  }
+
+  private RotarySpec spec(long headDim) throws IOException {
+    String source = options.files.in + ": head_dim of q";
+    RotarySpec spec = options.rotary.spec(headDim, source);
+    if (spec.headDim() != headDim) {
+      throw new BadInput(
+          source
+              + " is "
+              + headDim
+              + ", expected "
+              + spec.headDim()
+              + ", as "
+              + options.rotary.config().map(Object::toString).orElse("the spec")
+              + " has head_dim "
+              + spec.headDim());
+    }
+    return spec;
+  }
+
+  private void checkOptions() {
+    if (options.tableDType != null && !InputTypes.isNarrow(options.tableDType)) {
+      throw new BadInput(
+          "--table-dtype is "
+              + OptionNames.of(options.tableDType)
+              + ", expected float32, bfloat16 or float16");
+    }
+    if (options.sequenceLength != null && options.sequenceLength < 0) {
+      throw new BadInput(
+          "--sequence-length is " + options.sequenceLength + ", expected at least 0");
     }
   }
 

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Optional;
+import org.normcore.RotaryTable;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.cli.safetensors.StoredType;
@@ -29,18 +30,36 @@ record RotaryInputs(
               + ", expected batch and seq as q has them, "
               + Arrays.toString(q.shape()));
     }
+    requireDType(path, "k", k, q);
+    if (k.size(3) != q.size(3)) {
+      throw new BadInput(
+          path + ": head_dim of k is " + k.size(3) + ", expected that of q, " + q.size(3));
+    }
     long[] shape = positionShape(path, file, q);
+    long[] positions = file.integers("positions");
+    for (int i = 0; i < positions.length; i++) {
+      if (positions[i] < 0 || positions[i] > RotaryTable.MAX_POSITION) {
+        int seq = (int) q.size(1);
+        throw new BadInput(
+            path
+                + ": positions"
+                + (shape.length == 1 ? "[" + i + "]" : "[" + i / seq + "][" + i % seq + "]")
+                + " is "
+                + positions[i]
+                + ", expected 0 to 2^40");
+      }
+    }
     return new RotaryInputs(
         q,
         k,
-        file.integers("positions"),
+        positions,
         shape.length == 2,
         gradient(path, file, "dq", q),
         gradient(path, file, "dk", k));
   }
 
   private static TensorView heads(Path path, SafetensorsFile file, String name) throws IOException {
-    TensorView view = file.view(name);
+    TensorView view = InputTypes.view(path, file, name);
     if (view.rank() != 4) {
       throw new BadInput(
           path
@@ -70,7 +89,22 @@ record RotaryInputs(
               + Arrays.toString(of.shape())
               + ", as what it is the gradient of");
     }
+    requireDType(path, name, view, of);
     return Optional.of(view);
+  }
+
+  private static void requireDType(Path path, String name, TensorView view, TensorView q) {
+    if (view.dtype() != q.dtype()) {
+      throw new BadInput(
+          path
+              + ": "
+              + name
+              + " is "
+              + view.dtype().safetensorsName()
+              + ", expected "
+              + q.dtype().safetensorsName()
+              + ", as q is");
+    }
   }
 
   private static long[] positionShape(Path path, SafetensorsFile file, TensorView q) {
@@ -83,7 +117,7 @@ record RotaryInputs(
           path
               + ": positions is "
               + entry.type()
-              + ", expected I64: positions are whole numbers, which floating-point types hold only"
+              + ", expected I64 or I32: positions are whole numbers, which floating-point types hold only"
               + " up to a limit (BF16 up to 256, F16 up to 2048), beyond which neighbours would"
               + " become one position");
     }

@@ -44,8 +44,13 @@ public final class RotaryOptions {
     return config != null || layerType != null || theta != null || rotaryDim != null;
   }
 
-  /** What they describe; heads have the given size unless a config.json says so. */
-  public RotarySpec spec(int headDim) throws IOException {
+  /**
+   * What they describe; heads have the given size unless a config.json says so.
+   *
+   * @param headDim the size
+   * @param source the option, or the file and tensor, that it is from
+   */
+  public RotarySpec spec(long headDim, String source) throws IOException {
     if (config != null) {
       refuse("--theta", theta);
       refuse("--rotary-dim", rotaryDim);
@@ -54,20 +59,50 @@ public final class RotaryOptions {
     if (layerType != null) {
       throw new BadInput("--layer-type needs --config, whose layers differ");
     }
-    RotarySpec.Builder builder = RotarySpec.builder(headDim);
-    if (theta != null) {
-      builder.theta(theta);
+    if (headDim < 2
+        || headDim > RotarySpec.MAX_HEAD_DIM
+        || (headDim % 2 != 0 && rotaryDim == null)) {
+      throw new BadInput(
+          source
+              + " is "
+              + headDim
+              + ", expected 2 to "
+              + RotarySpec.MAX_HEAD_DIM
+              + ", and an even number without --rotary-dim");
     }
+    RotarySpec.Builder builder = RotarySpec.builder((int) headDim);
     if (rotaryDim != null) {
+      if (rotaryDim < 2 || rotaryDim > headDim || rotaryDim % 2 != 0) {
+        throw new BadInput(
+            "--rotary-dim is "
+                + rotaryDim
+                + ", expected an even number from 2 to the head_dim, "
+                + headDim);
+      }
       builder.rotaryDim(rotaryDim);
     }
-    return builder.build();
+    if (theta != null) {
+      if (!(theta > 0 && theta < Double.POSITIVE_INFINITY)) {
+        throw new BadInput("--theta is " + theta + ", expected a positive, finite number");
+      }
+      builder.theta(theta);
+    }
+    try {
+      return builder.build();
+    } catch (IllegalArgumentException e) {
+      // All else has been checked: it is the frequencies, which are theta to a power.
+      throw new BadInput(
+          "--theta is "
+              + theta
+              + ", expected one whose frequencies, theta^(-2i / "
+              + (rotaryDim == null ? headDim : rotaryDim)
+              + "), are finite");
+    }
   }
 
   private static void refuse(String name, Object value) {
     if (value != null) {
-      throw new BadInput(
-          name + " is " + value + ", but --config says it too, expected one of the two");
+      throw new BadInput(name + " can't be given with --config");
     }
   }
 }

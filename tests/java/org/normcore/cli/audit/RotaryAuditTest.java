@@ -174,8 +174,7 @@ class RotaryAuditTest {
     assertEquals(config.toString(), json.get("config").getAsString());
     assertTrue(table(way(json, "normcore-float64"), "float32", "max_ulp") <= 0.5001);
     CommandRun.refused(
-        "--head-dim is 32, but --config says it too",
-        arguments("--config", config, "--head-dim", 32));
+        "--head-dim can't be given with --config", arguments("--config", config, "--head-dim", 32));
     Files.writeString(config, "{\"head_dim\": 64, \"max_position_embeddings\": 1}");
     CommandRun.refused(
         "max_position_embeddings is 1, expected 2 to 33554432", arguments("--config", config));
@@ -214,9 +213,12 @@ class RotaryAuditTest {
     CommandRun.refused("--max-position is 1, expected 2 to", arguments("--max-position", 1));
     CommandRun.refused("--max-position is 33554433", arguments("--max-position", 33_554_433));
     CommandRun.refused("--dtype is float64, expected float32", arguments("--dtype", "float64"));
-    CommandRun.refused("headDim: 1; expected 2", arguments("--head-dim", 1));
-    CommandRun.refused("rotaryDim: 3", arguments("--rotary-dim", 3));
-    CommandRun.refused("theta: 0.0", arguments("--theta", 0));
+    CommandRun.refused("--head-dim is 1, expected 2 to", arguments("--head-dim", 1));
+    CommandRun.refused("--head-dim is 7, expected 2 to", arguments("--head-dim", 7));
+    CommandRun.refused("--rotary-dim is 3, expected an even", arguments("--rotary-dim", 3));
+    CommandRun.refused("--theta is 0.0, expected a positive", arguments("--theta", 0));
+    CommandRun.refused(
+        "--theta is 4.9E-324, expected one whose frequencies", arguments("--theta", 4.9e-324));
     CommandRun.refused("--model can't be given with --rotary", arguments("--model", directory));
     CommandRun.refused("--rows can't be given with --rotary", arguments("--rows", 3));
     CommandRun.refused("--hidden can't be given with --rotary", arguments("--hidden", 3));

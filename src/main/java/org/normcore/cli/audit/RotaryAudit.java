@@ -38,10 +38,9 @@ final class RotaryAudit {
       throws IOException {
     this.config = options.config();
     if (config.isPresent() && headDim.isPresent()) {
-      throw new BadInput(
-          "--head-dim is " + headDim.get() + ", but --config says it too, expected one of the two");
+      throw new BadInput("--head-dim can't be given with --config");
     }
-    this.spec = options.spec(headDim.orElse(USUAL_HEAD_DIM));
+    this.spec = options.spec(headDim.orElse(USUAL_HEAD_DIM), "--head-dim");
     this.maxPosition =
         maxPosition.isPresent() ? maxPosition.get() : configured().orElse(USUAL_MAX_POSITION);
     if (this.maxPosition < 2 || this.maxPosition > LARGEST_MAX_POSITION) {
