@@ -116,7 +116,16 @@ class ApplyFp8CommandTest {
         for (int way = 0; way < ways.length; way++) {
           List<Object> more = new ArrayList<>(List.of("--format", format));
           more.addAll(List.of(ways[way]));
-          CommandRun.succeeding(arguments("fp8", in, more.toArray()));
+          String text = CommandRun.succeeding(arguments("fp8", in, more.toArray())).out();
+          assertTrue(
+              text.contains(
+                  "\nscale " + scales[way] + ", scale_inv " + 1 / scales[way] + ", amax " + amax),
+              text);
+          more.add("--json");
+          JsonObject json = CommandRun.succeeding(arguments("fp8", in, more.toArray())).json();
+          assertEquals(Float.toString(scales[way]), json.get("scale").getAsString());
+          assertEquals(Float.toString(1 / scales[way]), json.get("scale_inv").getAsString());
+          assertEquals(Float.toString(amax), json.get("amax").getAsString());
           try (SafetensorsFile written = SafetensorsFile.open(out())) {
             assertEquals(
                 ImmutableSet.of("q", "scale", "scale_inv", "amax", "dequantized"),
@@ -151,13 +160,15 @@ class ApplyFp8CommandTest {
           CommandRun.succeeding(arguments("fp8", in, "--format", format, "--scaling", "mxfp8"))
               .out();
       assertTrue(text.contains("scaling mxfp8"), text);
+      double[] v = x.toDoubles();
+      assertTrue(text.contains("\namax " + Fp8Model.amax(v, 0, v.length) + "\n"), text);
       try (SafetensorsFile written = SafetensorsFile.open(out())) {
         assertEquals(
             ImmutableSet.of("q", "scale_inv", "amax", "dequantized"), written.entries().keySet());
         TensorView inverse = written.view("scale_inv");
         assertEquals(DType.FLOAT8_E8M0, inverse.dtype());
         assertArrayEquals(new long[] {2, ROWS / 2, BLOCKS}, inverse.shape());
-        assertBlocks(model, x.toDoubles(), inverse, written.view("q"), written.view("dequantized"));
+        assertBlocks(model, v, inverse, written.view("q"), written.view("dequantized"));
       }
     }
   }

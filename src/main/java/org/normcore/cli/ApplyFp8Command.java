@@ -13,7 +13,8 @@ import picocli.CommandLine.Spec;
     name = "fp8",
     sortOptions = false,
     description = {
-      "Quantise a tensor of a safetensors file into FP8, and back.",
+      "Quantise a tensor of a safetensors file into FP8, and back. On the CPU one thread does it,"
+          + " whatever --threads says.",
       "",
       "Reads x, of any shape. Writes q; scale, by which x was multiplied (with one scale for all),"
           + " and scale_inv, by which q is multiplied to get back; amax, the largest magnitude of"

@@ -3,6 +3,9 @@ package org.normcore.cli;
 import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.io.PrintWriter;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.stream.Collectors;
 import org.normcore.DType;
 import org.normcore.Fp8Parameter;
 import org.normcore.Fp8Spec;
@@ -16,6 +19,9 @@ final class Fp8Application {
   private final Context context;
   private final ApplyFp8Command options;
   private final ApplyResults results;
+
+  /** Those of the results that are one number. */
+  private final Map<String, TensorView> numbers = new LinkedHashMap<>();
 
   Fp8Application(Context context, ApplyFp8Command options) {
     this.context = context;
@@ -31,11 +37,14 @@ final class Fp8Application {
       try (Fp8Parameter parameter = Fp8Parameter.quantize(x, spec)) {
         keep(tensors, "q", parameter.data());
         if (options.scaling == ApplyFp8Command.Scaling.TENSOR) {
-          keep(tensors, "scale", parameter.scale());
+          numbers.put("scale", keep(tensors, "scale", parameter.scale()));
+          numbers.put("scale_inv", keep(tensors, "scale_inv", parameter.scaleInv()));
+        } else {
+          keep(tensors, "scale_inv", parameter.scaleInv());
         }
-        keep(tensors, "scale_inv", parameter.scaleInv());
-        TensorView amax = tensors.output(results.add("amax", DType.FLOAT32, 1));
-        Fp8Parameter.amax(x, amax, null);
+        TensorView amax = results.add("amax", DType.FLOAT32, 1);
+        numbers.put("amax", amax);
+        Fp8Parameter.amax(x, tensors.output(amax), null);
         parameter.dequantize(tensors.output(results.add("dequantized", DType.FLOAT32, x.shape())));
         tensors.fetch();
       }
@@ -86,8 +95,10 @@ final class Fp8Application {
     }
   }
 
-  private void keep(DeviceTensors tensors, String name, TensorView view) {
-    tensors.output(results.add(name, view.dtype(), view.shape()), view);
+  private TensorView keep(DeviceTensors tensors, String name, TensorView view) {
+    TensorView host = results.add(name, view.dtype(), view.shape());
+    tensors.output(host, view);
+    return host;
   }
 
   private void report(Fp8Spec spec) {
@@ -99,6 +110,7 @@ final class Fp8Application {
       document.addProperty("scaling", OptionNames.of(options.scaling));
       document.addProperty("margin", spec.margin());
       document.addProperty("power_of_two", spec.powerOfTwo());
+      numbers.forEach((name, view) -> document.add(name, Json.number(view.toFloats()[0])));
       results.addTo(document);
       context.print(document);
       return;
@@ -111,6 +123,10 @@ final class Fp8Application {
             + OptionNames.of(options.scaling)
             + (context.device().isCpu() ? "" : ", on " + DeviceNames.text(context.device()))
             + ": q = rd(x * scale), dequantized = q * scale_inv");
+    out.println(
+        numbers.entrySet().stream()
+            .map(number -> number.getKey() + " " + number.getValue().toFloats()[0])
+            .collect(Collectors.joining(", ")));
     results.print(out);
   }
 }

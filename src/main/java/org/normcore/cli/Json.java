@@ -19,6 +19,11 @@ public final class Json {
     return Double.isFinite(value) ? new JsonPrimitive(value) : JsonNull.INSTANCE;
   }
 
+  /** The same of float32, without digits that the type does not hold. */
+  public static JsonElement number(float value) {
+    return Float.isFinite(value) ? new JsonPrimitive(value) : JsonNull.INSTANCE;
+  }
+
   /** Whole numbers. */
   public static JsonArray array(long... values) {
     JsonArray array = new JsonArray();
