@@ -100,6 +100,32 @@ class RotaryAuditTest {
     }
   }
 
+  /** N positions are 0 to N - 1: what goes wrong with position N is another sequence's. */
+  @Test
+  void maxPositionCountsPositions() {
+    for (int count : new int[] {2, 3, 256, 257, 258, 2049, 2050}) {
+      JsonObject json = audit("--max-position", count, "--head-dim", 4);
+      for (JsonElement element : json.getAsJsonArray("ways")) {
+        JsonObject way = element.getAsJsonObject();
+        long last = -1;
+        for (JsonElement one : way.getAsJsonArray("points")) {
+          long position = one.getAsJsonObject().get("position").getAsLong();
+          last = position < 1 << 19 ? Math.max(last, position) : last;
+        }
+        assertEquals(count - 1, last, way.get("way").getAsString());
+      }
+      JsonElement wrong = way(json, "bfloat16-arange").get("first_wrong_position");
+      assertEquals(count <= 257, wrong.isJsonNull(), "bfloat16, " + count);
+      double radians = way(json, "bfloat16-arange").get("max_radians").getAsDouble();
+      assertEquals(count <= 257, radians < 0.5, "bfloat16, " + count);
+      wrong = way(json, "float16-arange").get("first_wrong_position");
+      assertEquals(count <= 2049, wrong.isJsonNull(), "float16, " + count);
+    }
+    CommandRun run = CommandRun.of("audit", "--help");
+    assertTrue(
+        run.out().replaceAll("\\s+", " ").contains("how many positions, from 0 on"), run.out());
+  }
+
   @Test
   void float16HasNoPositionsBeyondItsLargestNumber() {
     JsonObject way = way(audit(), "float16-arange");
@@ -155,7 +181,7 @@ class RotaryAuditTest {
         point(way(json, "normcore-float32"), (1L << 39) + (1 << 15)).get("radians").getAsDouble(),
         1 << 15);
     for (JsonElement one : way(json, "bfloat16-arange").getAsJsonArray("points")) {
-      assertTrue(one.getAsJsonObject().get("position").getAsLong() <= 1000);
+      assertTrue(one.getAsJsonObject().get("position").getAsLong() < 1000);
     }
   }
 
@@ -168,7 +194,7 @@ class RotaryAuditTest {
             + " \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8.0, \"low_freq_factor\":"
             + " 1.0, \"high_freq_factor\": 4.0, \"original_max_position_embeddings\": 2048}}");
     JsonObject json = audit("--config", config);
-    assertEquals(4096, json.get("max_position").getAsLong());
+    assertEquals(4096, json.get("positions").getAsLong());
     assertEquals("llama3", json.getAsJsonObject("spec").get("scaling").getAsString());
     assertEquals(64, json.getAsJsonObject("spec").get("rotary_dim").getAsInt());
     assertEquals(config.toString(), json.get("config").getAsString());
@@ -195,7 +221,7 @@ class RotaryAuditTest {
     String text =
         CommandRun.succeeding(arguments("--max-position", 9000, "--head-dim", 32, "--theta", 500))
             .out();
-    assertTrue(text.contains("of 16 pairs, theta 500, plain, at positions up to 9000"), text);
+    assertTrue(text.contains("of 16 pairs, theta 500, plain, at 9000 positions;"), text);
     assertTrue(
         text.contains("From position 257 on, bfloat16-arange gives tokens the angles of"), text);
     String page = Files.readString(out().resolve("rotary.html"));

@@ -125,8 +125,9 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--max-position",
       paramLabel = "N",
       description =
-          "With --rotary: the largest position. Default: max_position_embeddings of the config, or "
-              + RotaryAudit.USUAL_MAX_POSITION
+          "With --rotary: how many positions, from 0 on. Default: max_position_embeddings of the"
+              + " config, or "
+              + RotaryAudit.USUAL_POSITIONS
               + ".")
   private Long maxPosition;
 

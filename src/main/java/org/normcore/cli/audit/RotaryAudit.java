@@ -15,17 +15,17 @@ import org.normcore.cli.safetensors.StrictJson;
 
 /** An audit of rotary tables: its options made whole, and its run. */
 final class RotaryAudit {
-  static final long USUAL_MAX_POSITION = 131_072;
+  static final long USUAL_POSITIONS = 131_072;
 
-  /** Every position up to it is looked at to count those that are kept apart. */
-  private static final long LARGEST_MAX_POSITION = 1L << 25;
+  /** Every position is looked at to count those that are kept apart. */
+  private static final long MOST_POSITIONS = 1L << 25;
 
   private static final int USUAL_HEAD_DIM = 128;
   private static final long LARGEST_CONFIG = 16_000_000;
 
   private final RotarySpec spec;
   private final Optional<Path> config;
-  private final long maxPosition;
+  private final long positionCount;
   private final ImmutableList<DType> dtypes;
   private final long seed;
 
@@ -41,15 +41,15 @@ final class RotaryAudit {
       throw new BadInput("--head-dim can't be given with --config");
     }
     this.spec = options.spec(headDim.orElse(USUAL_HEAD_DIM), "--head-dim");
-    this.maxPosition =
-        maxPosition.isPresent() ? maxPosition.get() : configured().orElse(USUAL_MAX_POSITION);
-    if (this.maxPosition < 2 || this.maxPosition > LARGEST_MAX_POSITION) {
+    this.positionCount =
+        maxPosition.isPresent() ? maxPosition.get() : configured().orElse(USUAL_POSITIONS);
+    if (this.positionCount < 2 || this.positionCount > MOST_POSITIONS) {
       throw new BadInput(
           (maxPosition.isPresent() ? "--max-position" : config.get() + ": max_position_embeddings")
               + " is "
-              + this.maxPosition
+              + this.positionCount
               + ", expected 2 to "
-              + LARGEST_MAX_POSITION);
+              + MOST_POSITIONS);
     }
     this.dtypes =
         RotaryAuditor.checkedDTypes(
@@ -57,7 +57,7 @@ final class RotaryAudit {
     this.seed = seed;
   }
 
-  /** The largest position of the model that the config.json is of. */
+  /** How many positions the model has that the config.json is of. */
   private Optional<Long> configured() throws IOException {
     if (config.isEmpty()) {
       return Optional.empty();
@@ -77,6 +77,6 @@ final class RotaryAudit {
   }
 
   RotaryReport run() {
-    return new RotaryAuditor(spec, maxPosition, dtypes, new Gaussian(seed)).run(config, seed);
+    return new RotaryAuditor(spec, positionCount, dtypes, new Gaussian(seed)).run(config, seed);
   }
 }

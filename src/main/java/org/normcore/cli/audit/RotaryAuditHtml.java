@@ -40,7 +40,7 @@ final class RotaryAuditHtml {
         ReportPage.fact(
             "rotary of head",
             report.spec().rotaryDim() + " of " + report.spec().headDim() + " elements"));
-    facts.add(ReportPage.fact("positions", "up to " + report.maxPosition()));
+    facts.add(ReportPage.fact("positions", Long.toString(report.positionCount())));
     facts.add(
         ReportPage.fact(
             "tables in",
@@ -60,7 +60,7 @@ final class RotaryAuditHtml {
               .put("distinct", Long.toString(way.distinct()))
               .put("firstWrong", position(way.firstWrong()))
               .put("firstLost", position(way.firstLost()))
-              .put("radians", number(way.radians(report.maxPosition())))
+              .put("radians", number(way.radians(report.positionCount())))
               .put("abs", number(error.error().maxAbs()))
               .put("ulp", number(error.error().maxUlp()))
               .put("score", number(error.maxScore()))

@@ -18,19 +18,19 @@ final class RotaryAuditJson {
     json.addProperty("audit", "rotary");
     json.addProperty("config", report.config().map(Object::toString).orElse(null));
     json.add("spec", RotaryText.json(report.spec()));
-    json.addProperty("max_position", report.maxPosition());
+    json.addProperty("positions", report.positionCount());
     json.addProperty("seed", report.seed());
     JsonArray dtypes = new JsonArray();
     report.dtypes().forEach(dtype -> dtypes.add(OptionNames.of(dtype)));
     json.add("dtypes", dtypes);
     json.addProperty("conclusion", report.conclusion());
     JsonArray ways = new JsonArray();
-    report.ways().forEach(way -> ways.add(of(way, report.maxPosition())));
+    report.ways().forEach(way -> ways.add(of(way, report.positionCount())));
     json.add("ways", ways);
     return json;
   }
 
-  private static JsonObject of(RotaryReport.Way way, long maxPosition) {
+  private static JsonObject of(RotaryReport.Way way, long positionCount) {
     JsonObject json = new JsonObject();
     json.addProperty("way", way.name());
     json.addProperty("sentence", way.sentence());
@@ -39,7 +39,7 @@ final class RotaryAuditJson {
         "first_wrong_position", way.firstWrong().isPresent() ? way.firstWrong().getAsLong() : null);
     json.addProperty(
         "first_lost_position", way.firstLost().isPresent() ? way.firstLost().getAsLong() : null);
-    json.add("max_radians", Json.number(way.radians(maxPosition)));
+    json.add("max_radians", Json.number(way.radians(positionCount)));
     JsonObject tables = new JsonObject();
     way.tables()
         .forEach(

@@ -36,9 +36,9 @@ final class RotaryAuditText {
             + report.spec().rotaryDim() / 2
             + " pairs, "
             + RotaryText.frequencies(report.spec())
-            + ", at positions up to "
-            + report.maxPosition()
-            + "; heads drawn with seed "
+            + ", at "
+            + report.positionCount()
+            + " positions; heads drawn with seed "
             + report.seed()
             + ".");
     out.println();
@@ -61,7 +61,7 @@ final class RotaryAuditText {
             Long.toString(way.distinct()),
             position(way.firstWrong()),
             position(way.firstLost()),
-            number(way.radians(report.maxPosition())),
+            number(way.radians(report.positionCount())),
             OptionNames.of(dtype),
             number(error.error().maxAbs()),
             number(error.error().maxUlp()),

@@ -35,21 +35,22 @@ final class RotaryAuditor {
   private static final long[] DISTANCES = {1, 16, 256, 4096};
 
   private final RotarySpec spec;
-  private final long maxPosition;
+  private final long positionCount;
   private final ImmutableList<DType> dtypes;
   private final Gaussian gaussian;
   private final ExactRotary exact;
   private final long[] near;
   private final long[] far;
 
-  RotaryAuditor(RotarySpec spec, long maxPosition, ImmutableList<DType> dtypes, Gaussian gaussian) {
+  RotaryAuditor(
+      RotarySpec spec, long positionCount, ImmutableList<DType> dtypes, Gaussian gaussian) {
     this.spec = spec;
-    this.maxPosition = maxPosition;
+    this.positionCount = positionCount;
     this.dtypes = dtypes;
     this.gaussian = gaussian;
-    this.exact = new ExactRotary(spec, maxPosition);
-    TreeSet<Long> positions = new TreeSet<>(List.of(0L, maxPosition - 1, maxPosition));
-    addPowers(positions, 0, maxPosition);
+    this.exact = new ExactRotary(spec, positionCount);
+    TreeSet<Long> positions = new TreeSet<>(List.of(0L, positionCount - 2, positionCount - 1));
+    addPowers(positions, 0, positionCount - 1);
     this.near = positions.stream().mapToLong(Long::longValue).toArray();
     addPowers(positions, FIRST_FAR_POWER, RotaryTable.MAX_POSITION);
     this.far = positions.stream().mapToLong(Long::longValue).toArray();
@@ -75,11 +76,11 @@ final class RotaryAuditor {
   RotaryReport run(Optional<Path> config, long seed) {
     List<TableWay> ways = new ArrayList<>();
     for (DType arange : List.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)) {
-      ways.add(new ArangeWay(spec, maxPosition, arange, false));
+      ways.add(new ArangeWay(spec, positionCount, arange, false));
     }
-    ways.add(new ArangeWay(spec, maxPosition, DType.BFLOAT16, true));
-    ways.add(new LibraryWay(spec, maxPosition, Angles.FLOAT32));
-    ways.add(new LibraryWay(spec, maxPosition, Angles.FLOAT64));
+    ways.add(new ArangeWay(spec, positionCount, DType.BFLOAT16, true));
+    ways.add(new LibraryWay(spec, positionCount, Angles.FLOAT32));
+    ways.add(new LibraryWay(spec, positionCount, Angles.FLOAT64));
     ImmutableList.Builder<RotaryReport.Way> results = ImmutableList.builder();
     try (Progress progress = Progress.start("audit", ways.size())) {
       for (TableWay way : ways) {
@@ -87,7 +88,7 @@ final class RotaryAuditor {
         progress.step(way.name());
       }
     }
-    return new RotaryReport(spec, config, maxPosition, seed, dtypes, results.build());
+    return new RotaryReport(spec, config, positionCount, seed, dtypes, results.build());
   }
 
   private RotaryReport.Way measure(TableWay way) {
@@ -104,7 +105,7 @@ final class RotaryAuditor {
       for (int i = 0; i < positions.length; i++) {
         RotaryReport.Error error = error(rows[i], exact.row(positions[i]), dtype);
         errors.get(i).put(dtype, error);
-        if (positions[i] <= maxPosition) {
+        if (positions[i] < positionCount) {
           maxAbs = worse(maxAbs, error.maxAbs());
           maxUlp = worse(maxUlp, error.maxUlp());
         }
@@ -174,7 +175,7 @@ final class RotaryAuditor {
   private long distinct(TableWay way) {
     long count = 0;
     double last = Double.NaN;
-    for (long position = 0; position < maxPosition; position++) {
+    for (long position = 0; position < positionCount; position++) {
       // Rounding keeps the order, so equal ones are neighbours.
       double held = way.position(position);
       count += held == last || Double.isInfinite(held) ? 0 : 1;
@@ -192,7 +193,7 @@ final class RotaryAuditor {
   }
 
   private OptionalLong first(LongPredicate isSo) {
-    return LongStream.rangeClosed(0, maxPosition).filter(isSo).findFirst();
+    return LongStream.range(0, positionCount).filter(isSo).findFirst();
   }
 
   /** The largest and the root mean square error of scores of drawn heads. */

@@ -15,7 +15,8 @@ import org.normcore.cli.Numbers;
  *
  * @param spec the embedding
  * @param config where it was read from; nothing if it was given by options
- * @param maxPosition the largest position looked at, but for ways with whole positions
+ * @param positionCount how many positions are looked at, from 0 on; more of ways with whole
+ *     positions
  * @param seed what the drawn heads come from
  * @param dtypes the types that tables are cast to
  * @param ways what each way came to
@@ -23,7 +24,7 @@ import org.normcore.cli.Numbers;
 record RotaryReport(
     RotarySpec spec,
     Optional<Path> config,
-    long maxPosition,
+    long positionCount,
     long seed,
     ImmutableList<DType> dtypes,
     ImmutableList<Way> ways) {
@@ -33,11 +34,11 @@ record RotaryReport(
    *
    * @param name its name
    * @param sentence what it does
-   * @param distinct how many positions below the largest one it keeps apart
+   * @param distinct how many of the positions it keeps apart
    * @param firstWrong the first position that becomes another one
    * @param firstLost the first position that becomes no number at all
    * @param points by position, in ascending order
-   * @param tables the worst of each type over positions up to the largest one
+   * @param tables the worst of each type over these positions
    */
   record Way(
       String name,
@@ -48,10 +49,10 @@ record RotaryReport(
       ImmutableList<Point> points,
       ImmutableMap<DType, TableError> tables) {
 
-    /** The largest error of an angle up to a position, of those that are numbers. */
-    double radians(long position) {
+    /** The largest error of an angle of so many positions, of those that are numbers. */
+    double radians(long count) {
       return points.stream()
-          .filter(point -> point.position <= position)
+          .filter(point -> point.position < count)
           .mapToDouble(Point::radians)
           .filter(Double::isFinite)
           .max()
@@ -83,7 +84,7 @@ record RotaryReport(
         + " arange keeps "
         + worst.distinct
         + " of "
-        + maxPosition
+        + positionCount
         + " positions apart";
   }
 
@@ -91,7 +92,7 @@ record RotaryReport(
   String conclusion() {
     StringBuilder text = new StringBuilder();
     for (Way way : ways) {
-      if (way.firstWrong.isPresent() && way.firstWrong.getAsLong() < maxPosition) {
+      if (way.firstWrong.isPresent()) {
         text.append("From position ")
             .append(way.firstWrong.getAsLong())
             .append(" on, ")
@@ -99,9 +100,9 @@ record RotaryReport(
             .append(" gives tokens the angles of other positions: ")
             .append(way.distinct)
             .append(" of ")
-            .append(maxPosition)
+            .append(positionCount)
             .append(" positions stay apart, and angles are off by up to ")
-            .append(Numbers.shortest(way.radians(maxPosition)))
+            .append(Numbers.shortest(way.radians(positionCount)))
             .append(" radians");
         if (way.firstLost.isPresent()) {
           text.append("; from ").append(way.firstLost.getAsLong()).append(" on there is no angle");
@@ -111,7 +112,7 @@ record RotaryReport(
     }
     Way last = ways.get(ways.size() - 1);
     return text.append("With whole positions and float64 angles the error is at most ")
-        .append(Numbers.shortest(last.radians(maxPosition)))
+        .append(Numbers.shortest(last.radians(positionCount)))
         .append(" radians.")
         .toString();
   }

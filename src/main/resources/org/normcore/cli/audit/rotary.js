@@ -19,8 +19,8 @@
       largest.set(octave, Math.max(largest.get(octave) || 0, valueOf(point) || 0));
     }
     // A doubling of which there is the first position alone says nothing about the others.
-    if (points[points.length - 1].position === data.max_position) {
-      largest.delete(data.max_position);
+    if (points[points.length - 1].position === data.positions - 1) {
+      largest.delete(data.positions - 1);
     }
     return [...largest].map(([octave, value]) => [octave, positive(value)]);
   }
