@@ -12,6 +12,7 @@ import static org.normcore.DType.FLOAT64;
 import static org.normcore.DType.FLOAT8_E4M3;
 import static org.normcore.DType.FLOAT8_E5M2;
 
+import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -19,10 +20,12 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.normcore.internal.Capi;
+import org.normcore.internal.UseGuard;
 import org.normcore.testing.Arena;
 import org.normcore.testing.NativeMemory;
 import org.normcore.testing.Values;
@@ -262,6 +265,100 @@ class Fp8LifecycleTest {
       assertSame(parameter, parameter.to(Device.CPU));
       parameter.close();
     }
+  }
+
+  /** Of threads that close at once one does, and the others have nothing to do. */
+  @Test
+  void anyNumberOfThreadsMayClose() throws Exception {
+    int threads = 2;
+    ExecutorService pool = Executors.newFixedThreadPool(threads);
+    try (Arena arena = new Arena()) {
+      TensorView x = arena.tensor(FLOAT32, Values.normal(1, 1), 1);
+      for (int round = 0; round < 1000; round++) {
+        Fp8Parameter parameter = Fp8Parameter.quantize(x, CURRENT);
+        for (DType dtype : List.of(FLOAT32, BFLOAT16, DType.FLOAT16)) {
+          parameter.dequantized(dtype);
+        }
+        AtomicInteger missing = new AtomicInteger(threads);
+        List<Future<?>> closers = new ArrayList<>();
+        for (int i = 0; i < threads; i++) {
+          closers.add(
+              pool.submit(
+                  () -> {
+                    missing.decrementAndGet();
+                    while (missing.get() > 0) {
+                      Thread.onSpinWait();
+                    }
+                    parameter.close();
+                  }));
+        }
+        for (Future<?> closer : closers) {
+          closer.get();
+        }
+        assertThrows(IllegalStateException.class, parameter::data);
+      }
+    } finally {
+      pool.shutdown();
+    }
+  }
+
+  /** While somebody closes, there is no other use; what can't be closed after all is open again. */
+  @Test
+  void guardsTellAboutClosingFromOtherUses() {
+    UseGuard guard = new UseGuard("it");
+    assertTrue(guard.acquireToClose());
+    assertTrue(guard.isOpen());
+    assertFalse(guard.acquireToClose());
+    assertFalse(guard.tryAcquire());
+    for (Runnable call :
+        List.<Runnable>of(guard::acquire, guard::acquireExclusive, guard::close)) {
+      assertEquals(
+          "it is in use", assertThrows(IllegalStateException.class, call::run).getMessage());
+    }
+    guard.release();
+    guard.acquire();
+    assertThrows(IllegalStateException.class, guard::acquireToClose);
+    guard.release();
+    guard.acquireExclusive();
+    assertThrows(IllegalStateException.class, guard::acquireToClose);
+    guard.release();
+    assertTrue(guard.acquireToClose());
+    guard.closeExclusive();
+    assertFalse(guard.isOpen());
+    assertFalse(guard.acquireToClose());
+  }
+
+  /**
+   * The initial value is waited for when all else has been acquired, so that is when a second
+   * closer is sure to meet the first.
+   */
+  @Test
+  void closingTwiceWhileTheInitialValueIsReadIsNoError() throws Exception {
+    Fp8Spec spec = CURRENT.toBuilder().initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
+    try (Arena arena = new Arena()) {
+      Fp8Parameter parameter = parameter(arena, spec);
+      TensorView initial = parameter.initialValue();
+      assertTrue(initial.acquire("initial"));
+      Thread closer = new Thread(parameter::close);
+      closer.start();
+      while (parameter.toString().indexOf("closed") < 0) {
+        Thread.onSpinWait();
+      }
+      parameter.close();
+      closer.join(50);
+      assertTrue(closer.isAlive(), "the reader is waited for");
+      // Parked, not spinning.
+      long before = cpuNanos(closer);
+      Thread.sleep(200);
+      long used = cpuNanos(closer) - before;
+      initial.release(true);
+      closer.join();
+      assertTrue(used < 100_000_000, used + " ns of a core in 0.2 s of waiting");
+    }
+  }
+
+  private static long cpuNanos(Thread thread) {
+    return ManagementFactory.getThreadMXBean().getThreadCpuTime(thread.getId());
   }
 
   /** Everything is given back, also where the parameter was never closed. */

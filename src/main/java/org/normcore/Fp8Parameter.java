@@ -643,18 +643,19 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Frees all memory. Does nothing if that has been done. On a CUDA device it first waits until the
-   * device has done its work; readers of the initial value are waited for, too.
+   * Frees all memory. Does nothing if that has been done, or another thread is at it. On a CUDA
+   * device it first waits until the device has done its work; readers of the initial value are
+   * waited for, too.
    *
-   * @throws IllegalStateException if a call is using the parameter or views of its memory
+   * @throws IllegalStateException if a call that does not close it is using the parameter, or any
+   *     call views of its memory
    * @throws CudaException if CUDA reports an error, its own or that of earlier work
    */
   @Override
   public void close() {
-    if (!guard.isOpen()) {
+    if (!guard.acquireToClose()) {
       return;
     }
-    guard.acquireExclusive();
     boolean refused = true;
     try {
       acquireMemory();

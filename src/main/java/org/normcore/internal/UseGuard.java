@@ -2,6 +2,7 @@ package org.normcore.internal;
 
 import java.lang.invoke.MethodHandles;
 import java.lang.invoke.VarHandle;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * Counts the uses of a closeable object, so that closing it while in use, and using it once closed,
@@ -9,13 +10,17 @@ import java.lang.invoke.VarHandle;
  *
  * <p>Every acquire is followed by one release, in a finally block.
  *
- * <p>The state is the number of uses, or EXCLUSIVE, or CLOSED, or, while somebody waits to close
- * the object, CLOSING plus the number of uses that are left.
+ * <p>The state is the number of uses, or EXCLUSIVE, or EXCLUSIVE_TO_CLOSE, which is the same by
+ * somebody who means to close the object, or CLOSED, or, while somebody waits to close the object,
+ * CLOSING plus the number of uses that are left.
  */
 public final class UseGuard {
   private static final int CLOSED = -1;
   private static final int EXCLUSIVE = -2;
+  private static final int EXCLUSIVE_TO_CLOSE = -3;
   private static final int CLOSING = Integer.MIN_VALUE;
+  private static final int YIELDS = 100;
+  private static final long PARKED_NANOS = 50_000;
   private static final VarHandle STATE;
 
   static {
@@ -38,7 +43,7 @@ public final class UseGuard {
   /** Returns whether the object has not been closed. */
   public boolean isOpen() {
     int seen = state;
-    return seen >= 0 || seen == EXCLUSIVE;
+    return seen >= 0 || isExclusive(seen);
   }
 
   /** Throws IllegalStateException if the object is closed. */
@@ -78,13 +83,26 @@ public final class UseGuard {
   public void acquireExclusive() {
     int seen = (int) STATE.compareAndExchange(this, 0, EXCLUSIVE);
     if (seen != 0) {
-      throw seen > 0 || seen == EXCLUSIVE ? inUse() : closed();
+      throw seen > 0 || isExclusive(seen) ? inUse() : closed();
     }
+  }
+
+  /**
+   * Begins the only use, to close the object by {@link #closeExclusive} or, if that turns out not
+   * to be possible, to {@link #release} it. Returns false if it is closed or somebody else is at
+   * this. Throws IllegalStateException if it is in any other use.
+   */
+  public boolean acquireToClose() {
+    int seen = (int) STATE.compareAndExchange(this, 0, EXCLUSIVE_TO_CLOSE);
+    if (seen > 0 || seen == EXCLUSIVE) {
+      throw inUse();
+    }
+    return seen == 0;
   }
 
   /** Ends a use, or the only use. */
   public void release() {
-    if (state == EXCLUSIVE) {
+    if (isExclusive(state)) {
       state = 0;
     } else {
       STATE.getAndAdd(this, -1);
@@ -97,7 +115,7 @@ public final class UseGuard {
    */
   public boolean close() {
     int seen = (int) STATE.compareAndExchange(this, 0, CLOSED);
-    if (seen > 0 || seen == EXCLUSIVE) {
+    if (seen > 0 || isExclusive(seen)) {
       throw inUse();
     }
     return seen == 0;
@@ -108,17 +126,18 @@ public final class UseGuard {
    * once if somebody else closes it or has done so. Not for a thread that has a use of its own.
    */
   public boolean closeWhenUnused() {
+    int turns = 0;
     int uses = state;
-    while (uses >= 0 || uses == EXCLUSIVE) {
-      if (uses == EXCLUSIVE) {
-        Thread.yield();
+    while (uses >= 0 || isExclusive(uses)) {
+      if (uses < 0) {
+        pause(turns++);
         uses = state;
         continue;
       }
       int seen = (int) STATE.compareAndExchange(this, uses, CLOSING + uses);
       if (seen == uses) {
         while (state != CLOSING) {
-          Thread.yield();
+          pause(turns++);
         }
         state = CLOSED;
         return true;
@@ -131,6 +150,19 @@ public final class UseGuard {
   /** Closes the object by whoever has the only use of it, which ends with that. */
   public void closeExclusive() {
     state = CLOSED;
+  }
+
+  private static boolean isExclusive(int state) {
+    return state == EXCLUSIVE || state == EXCLUSIVE_TO_CLOSE;
+  }
+
+  /** Most uses are short; for one that is not, the core is left to others. */
+  private static void pause(int turns) {
+    if (turns < YIELDS) {
+      Thread.yield();
+    } else {
+      LockSupport.parkNanos(PARKED_NANOS);
+    }
   }
 
   private IllegalStateException closed() {
