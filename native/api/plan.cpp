@@ -3,8 +3,22 @@
 #include <cinttypes>
 #include <cmath>
 
+#include "../core/scale.h"
+
 namespace nc {
 namespace {
+
+// The core's enumerations are cast from the header's numbers.
+static_assert(static_cast<int32_t>(DType::float8_e8m0) == NC_FLOAT8_E8M0);
+static_assert(static_cast<int32_t>(ScaleRounding::weight) == NC_ROUND_WEIGHT);
+static_assert(static_cast<int32_t>(GammaOffset::one_in_weight) == NC_GAMMA_ONE_IN_WEIGHT);
+static_assert(static_cast<int32_t>(Variance::sum_of_squares) == NC_VARIANCE_SUM_OF_SQUARES);
+static_assert(static_cast<int32_t>(Scaling::tensor) == NC_SCALING_TENSOR);
+static_assert(static_cast<int32_t>(Scaling::row) == NC_SCALING_ROW);
+static_assert(static_cast<int32_t>(Scaling::block) == NC_SCALING_BLOCK);
+static_assert(static_cast<int32_t>(RotaryLayout::interleaved) == NC_ROTARY_INTERLEAVED);
+static_assert(static_cast<int32_t>(RotaryRounding::input) == NC_ROTARY_ROUND_INPUT);
+static_assert(kScaleBlock == NC_SCALE_BLOCK);
 
 constexpr uint64_t kPlanMark = 0x6e6f726d636f7265ull;  // "normcore"
 

@@ -24,7 +24,6 @@ NC_INLINE float scale_of(float amax, DType format, int margin, bool power_of_two
   if (bits > most) bits = most;
   return bit_cast<float>(power_of_two ? bits & 0x7f800000u : bits);
 }
-constexpr int kMostMargin = 64;
 
 NC_INLINE float inverse_of(float scale) { return 1.0f / scale; }
 

@@ -33,7 +33,7 @@ NC_INLINE void quantize_as(const C* values, int64_t count, C scale, char* codes)
 
 // f(format) with the format as a type.
 template <class F>
-NC_INLINE void with_float8(DType format, F f) {
+NC_INLINE void with_float8_format(DType format, F f) {
   if (format == DType::float8_e4m3) {
     f(Float8E4m3{});
   } else {
@@ -44,15 +44,15 @@ NC_INLINE void with_float8(DType format, F f) {
 // codes = rd(values * scale)
 template <class C>
 NC_INLINE void quantize(DType format, const C* values, int64_t count, float scale, char* codes) {
-  with_float8(format,
-              [&](auto f) NC_LAMBDA_INLINE { quantize_as<decltype(f)>(values, count, static_cast<C>(scale), codes); });
+  with_float8_format(
+      format, [&](auto f) NC_LAMBDA_INLINE { quantize_as<decltype(f)>(values, count, static_cast<C>(scale), codes); });
 }
 
 // The same with a scale for each 32 values, of which the inverses are written too. count: of whole blocks but at the
 // end of a row.
 template <class C>
 NC_INLINE void quantize_blocks(DType format, const C* values, int64_t count, char* codes, char* scale_inv) {
-  with_float8(format, [&](auto f) NC_LAMBDA_INLINE {
+  with_float8_format(format, [&](auto f) NC_LAMBDA_INLINE {
     using Format = decltype(f);
     const auto scale_for = [&](int64_t first, Packet<C> amax) NC_LAMBDA_INLINE {
       const uint32_t code = e8m0_of(static_cast<float>(largest_position(amax)), format);

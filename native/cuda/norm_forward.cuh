@@ -124,69 +124,48 @@ class ForwardKernel {
     }
   }
 
-  static NC_DEVICE void store_scaled(const ForwardParameters& p, int64_t row, int octet, Octet<float> t, float scale) {
-    simt::store8(p.a.y + row * p.a.y_stride + octet * kPacket,
-                 packed_float8(p.spec.quantized, t * Octet<float>::all(scale)));
-  }
-
-  // All threads of a block take one of the three.
+  // One copy of the code for all scalings, which would otherwise take longer to compile than all other kernels: by
+  // Scaling::row the values are formed twice, the first time for the largest of them. In blocks, four neighbouring
+  // lanes have 32 elements, or as many as a short row has: octets_per_segment is a multiple of four, or these kernels
+  // would not have been chosen.
   static NC_DEVICE void write_quantized(const ForwardParameters& p, const Place& place, int64_t row, bool live,
                                         const LaneOctets& octets, const Packed<F::x> (&x)[Kept], const Statistics& s) {
-    switch (p.spec.scaling) {
-      case Scaling::tensor:
-        return write_by_tensor(p, row, octets, x, s);
-      case Scaling::row:
-        return write_by_row(p, place, row, live, octets, x, s);
-      default:
-        return write_by_blocks(p, row, octets, x, s);
-    }
-  }
-
-  static NC_DEVICE void write_by_tensor(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
-                                        const Packed<F::x> (&x)[Kept], const Statistics& s) {
-    const float scale = *reinterpret_cast<const float*>(p.a.y_scale);
-    Largest<float> amax{0};
-    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
-      if (!exists) return;
-      amax.value = larger_magnitude(amax.value, largest_magnitude(t));
-      store_scaled(p, row, octet, t, scale);
-    });
-    if (p.a.y_amax == nullptr) return;
-    NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
-    if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);
-  }
-
-  static NC_DEVICE void write_by_row(const ForwardParameters& p, const Place& place, int64_t row, bool live,
-                                     const LaneOctets& octets, const Packed<F::x> (&x)[Kept], const Statistics& s) {
+    constexpr int of_block = kScaleBlock / kPacket;
+    const bool by_row = p.spec.scaling == Scaling::row, by_blocks = p.spec.scaling == Scaling::block;
+    const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
     // Not where the sums met: a thread may still be reading those.
     using Meet = Meeting<Largest<float>>;
     RowReducer<Largest<float>> reduce(reinterpret_cast<Meet*>(simt::shared_memory() + sizeof(Meet)), p.shape.lanes,
                                       place.slot, place.lane, p.shape.segments);
     Largest<float> amax{0};
-    each_value(p, octets, x, s, [&](int, bool exists, const Octet<float>& t) {
-      if (exists) amax.value = larger_magnitude(amax.value, largest_magnitude(t));
-    });
-    const float scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
-    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
-      if (exists) store_scaled(p, row, octet, t, scale);
-    });
-    if (live && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
-  }
-
-  // Four neighbouring lanes have a block, or as many as a short row has: octets_per_segment is a multiple of four, or
-  // these kernels would not have been chosen.
-  static NC_DEVICE void write_by_blocks(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
-                                        const Packed<F::x> (&x)[Kept], const Statistics& s) {
-    constexpr int of_block = kScaleBlock / kPacket;
-    const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
-    each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
-      Largest<float> amax{exists ? largest_magnitude(t) : 0.0f};
-      for (int step = 1; step < of_block && step < p.shape.lanes; step *= 2) amax = merge(amax, shuffled(amax, step));
-      if (!exists) return;
-      const uint32_t code = e8m0_of(amax.value, p.spec.quantized);
-      if (octet % of_block == 0) p.a.y_scale_inv[row * blocks + octet / of_block] = static_cast<char>(code);
-      store_scaled(p, row, octet, t, block_scale_of(code));
-    });
+    float scale = p.a.y_scale != nullptr ? *reinterpret_cast<const float*>(p.a.y_scale) : 1.0f;
+    NC_ROLLED for (int pass = by_row ? 0 : 1; pass < 2; ++pass) {
+      each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
+        Largest<float> largest{exists ? largest_magnitude(t) : 0.0f};
+        float scale_here = scale;
+        if (by_blocks) {
+          for (int step = 1; step < of_block && step < p.shape.lanes; step *= 2) {
+            largest = merge(largest, shuffled(largest, step));
+          }
+          const uint32_t code = e8m0_of(largest.value, p.spec.quantized);
+          if (exists && octet % of_block == 0) {
+            p.a.y_scale_inv[row * blocks + octet / of_block] = static_cast<char>(code);
+          }
+          scale_here = block_scale_of(code);
+        } else {
+          amax = merge(amax, largest);
+        }
+        if (exists && pass == 1) {
+          simt::store8(p.a.y + row * p.a.y_stride + octet * kPacket,
+                       packed_float8(p.spec.quantized, t * Octet<float>::all(scale_here)));
+        }
+      });
+      if (pass == 0) scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
+    }
+    if (by_row && live && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
+    if (p.a.y_amax == nullptr) return;
+    NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
+    if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);
   }
 
   // f(k, octet) for octets k = first .. first + Count - 1 of a lane, as far as they exist.

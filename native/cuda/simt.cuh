@@ -22,6 +22,8 @@
 // threads: the most that a block of the kernel ever has; blocks: as many of them fit one multiprocessor's registers.
 #define NC_KERNEL(threads, blocks) __global__ __launch_bounds__(threads, blocks)
 #define NC_UNROLL _Pragma("unroll")
+// For loops whose body is large: one copy of it.
+#define NC_ROLLED _Pragma("unroll 1")
 
 namespace nc {
 namespace simt {

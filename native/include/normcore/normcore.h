@@ -202,10 +202,11 @@ NC_API int32_t nc_norm_forward(int64_t plan, int64_t rows, int64_t row_begin, in
  * round to y's type is scaled instead, and then rounded to FP8 once: under COMPUTE the unrounded value, otherwise
  * rd_P(...).
  *
- * y [rows, N]. NC_SCALING_TENSOR: y_scale is the address of a float32, and y_amax, unless 0, that of a float32 that is
- * raised to the largest |value| before scaling (zero it first), in any number of calls at once. NC_SCALING_ROW: 1 /
- * scale of every row is written to y_scale_inv, [rows] float32. NC_SCALING_BLOCK: E8M0 codes are written to
- * y_scale_inv, [rows, ceil(N / 32)]. Addresses of another scaling's are 0. All float32 on 4-byte boundaries. */
+ * y [rows, N]. NC_SCALING_TENSOR: y_scale is the address of a float32, which should be positive, finite and normal and
+ * is not looked at; y_amax, unless 0, that of a float32 that is raised to the largest |value| before scaling, rounded
+ * to float32 (zero it first), in any number of calls at once. NC_SCALING_ROW: 1 / scale of every row is written to
+ * y_scale_inv, [rows] float32. NC_SCALING_BLOCK: E8M0 codes are written to y_scale_inv, [rows, ceil(N / 32)]. Addresses
+ * of another scaling's are 0. All float32 on 4-byte boundaries. */
 NC_API int32_t nc_norm_forward_fp8(int64_t plan, int64_t rows, int64_t row_begin, int64_t row_end, int64_t x,
                                    int64_t x_stride, int64_t residual, int64_t residual_stride, int64_t weight,
                                    int64_t bias, int64_t y, int64_t y_stride, int64_t y_scale, int64_t y_amax,
