@@ -17,6 +17,7 @@
 #define NC_DEVICE_CALLED static __attribute__((noinline, unused))
 #define NC_KERNEL(threads, blocks)
 #define NC_UNROLL
+#define NC_ROLLED
 
 namespace nc {
 namespace simt {
