@@ -588,6 +588,28 @@ class Fp8ParameterTest {
     }
   }
 
+  /** What is no amax is taken for one that says nothing; a history for what else it has. */
+  @Test
+  void reducedAmaxesThatAreNone() {
+    for (float wrong : new float[] {Float.NaN, -3, -0f, Float.NEGATIVE_INFINITY}) {
+      try (Arena arena = new Arena()) {
+        TensorView x = arena.tensor(FLOAT32, Values.normal(1, 50), 50);
+        TensorView reduced = arena.tensor(FLOAT32, 1).copyFrom(new float[] {wrong});
+        Fp8Spec delayed = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(2).build();
+        for (Fp8Spec spec : List.of(spec(FLOAT8_E4M3), delayed)) {
+          try (Fp8Parameter parameter = Fp8Parameter.quantize(x, spec, reduced)) {
+            assertEquals(1, number(parameter.scale()));
+            byte[] expected = scaled(FLOAT8_E4M3, x.toFloats(), 1);
+            assertArrayEquals(expected, parameter.data().toBytes());
+            parameter.update(x, reduced);
+            float history = wrong == -3 && spec == delayed ? 448f / 3 : 1;
+            assertEquals(history, number(parameter.scale()), wrong + ", " + spec);
+          }
+        }
+      }
+    }
+  }
+
   /** A history with infinity in it, or of zeros only, says nothing. */
   @Test
   void historiesThatSayNothing() {

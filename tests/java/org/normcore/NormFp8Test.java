@@ -427,7 +427,8 @@ class NormFp8Test {
         Operands good = t.operands();
         TensorView number = arena.tensor(FLOAT32, 1);
         if (way.scaling == Fp8Scaling.TENSOR) {
-          refused(norm, t, good.yScale(null), "yScale: null; expected a tensor");
+          refused(
+              norm, t, good.yScale(null), "yScale: null; expected a tensor, by Operands.yScale");
           refused(
               norm,
               t,
@@ -467,11 +468,15 @@ class NormFp8Test {
                       IllegalArgumentException.class,
                       () -> ((RmsNorm) norm).infer(t.x, t.weight, t.y))
                   .getMessage();
-          assertTrue(bare.startsWith("yScale: null"), bare);
+          assertTrue(bare.endsWith("by Operands.yScale"), bare);
         } else {
           refused(norm, t, good.yScale(number), "yScale: given as", "with scaling " + way.scaling);
           refused(norm, t, good.yAmax(number), "yAmax: given as", "with scaling " + way.scaling);
-          refused(norm, t, good.yScaleInv(null), "yScaleInv: null; expected a tensor");
+          refused(
+              norm,
+              t,
+              good.yScaleInv(null),
+              "yScaleInv: null; expected a tensor, by Operands.yScaleInv");
         }
         if (way.scaling == Fp8Scaling.ROW) {
           refused(

@@ -129,8 +129,8 @@ public final class Fp8Parameter implements AutoCloseable {
    * @param source float32, bfloat16 or float16, on the CPU or a CUDA device; not written to, and
    *     not needed any more on return
    * @param reducedAmax one float32 number, where the source is, to be taken as the amax in place of
-   *     the source's own; null for that. Only with {@link Fp8Recipe#CURRENT} and {@link
-   *     Fp8Recipe#DELAYED}
+   *     the source's own; null for that. With NaN or a negative number, which are not looked for,
+   *     the scale is 1. Only with {@link Fp8Recipe#CURRENT} and {@link Fp8Recipe#DELAYED}
    * @param device where the bits and scales are to be
    * @param stream a stream of the source's device or, if that is the CPU, of {@code device}; null
    *     for the default stream, and if both are the CPU
@@ -502,8 +502,9 @@ public final class Fp8Parameter implements AutoCloseable {
    *
    * @param master float32, bfloat16 or float16, in the parameter's shape, on its device
    * @param reducedAmax one float32 number, on the parameter's device, to be taken as the amax in
-   *     place of the values' own; null for that. Only with {@link Fp8Recipe#CURRENT} and {@link
-   *     Fp8Recipe#DELAYED}
+   *     place of the values' own; null for that. With NaN or a negative number, which are not
+   *     looked for, the scale is 1; a history leaves NaN out and takes magnitudes. Only with {@link
+   *     Fp8Recipe#CURRENT} and {@link Fp8Recipe#DELAYED}
    * @param stream of the parameter's device; null for its default stream, and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
    *     device, or overlaps the parameter's memory

@@ -5,10 +5,12 @@ package org.normcore;
  * scaleInv}. {@code rd} rounds to nearest even and saturates; NaN stays NaN.
  *
  * <p>{@code amax} is the largest {@code |v|}; NaN is left out, infinity counts. {@code largest} is
- * the largest value of the format: 448 for E4M3, 57344 for E5M2. All arithmetic is in float32.
+ * the largest value of the format: 448 for E4M3, 57344 for E5M2. All arithmetic is in float32,
+ * products in norms in the compute type.
  *
  * <p>{@code scaleOf(amax) = largest / amax / 2^margin}, on request rounded down to a power of two,
- * within float32's normal numbers; 1 where amax is 0, infinite or NaN, for then it says nothing.
+ * within float32's normal numbers; 1 where amax is 0, negative, infinite or NaN, for then it says
+ * nothing.
  */
 public enum Fp8Scaling {
   /**

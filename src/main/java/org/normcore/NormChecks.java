@@ -84,6 +84,7 @@ final class NormChecks {
       @Nullable TensorView yScaleInv,
       long rows) {
     if (outputScaling == Fp8Scaling.TENSOR) {
+      requireGiven("yScale", yScale);
       requireNumber("yScale", yScale);
       if (yAmax != null) {
         requireNumber("yAmax", yAmax);
@@ -93,9 +94,11 @@ final class NormChecks {
       requireNoScale("yAmax", yAmax);
     }
     if (outputScaling == Fp8Scaling.ROW) {
+      requireGiven("yScaleInv", yScaleInv);
       requireTensor("yScaleInv", yScaleInv, DType.FLOAT32);
       requireScaleCount(yScaleInv, rows, "one for each row");
     } else if (outputScaling == Fp8Scaling.BLOCK) {
+      requireGiven("yScaleInv", yScaleInv);
       requireTensor("yScaleInv", yScaleInv, DType.FLOAT8_E8M0);
       requireScaleCount(
           yScaleInv,
@@ -103,6 +106,13 @@ final class NormChecks {
           "one for each 32 elements of each row");
     } else {
       requireNoScale("yScaleInv", yScaleInv);
+    }
+  }
+
+  private static void requireGiven(String argument, @Nullable TensorView view) {
+    if (view == null) {
+      throw new IllegalArgumentException(
+          argument + ": null; expected a tensor, by Operands." + argument);
     }
   }
 

@@ -85,6 +85,10 @@ public final class Operands {
    * Fp8Parameter#dequantized} gives, made by the first call, in the call's stream. A call that
    * succeeds {@linkplain Fp8Parameter#markForward() marks} the parameter's first forward, which may
    * wait where that clears an initial value. It must not be updated before the backward has run.
+   *
+   * <p>Nothing orders several streams. Before they share a parameter, ask once for {@link
+   * Fp8Parameter#dequantized(DType, CudaStream)} in one stream and have the others wait for it, so
+   * that no call reads a copy that another's stream is still making.
    */
   public Operands fp8Weight(@Nullable Fp8Parameter fp8Weight) {
     return new Operands(
@@ -124,9 +128,9 @@ public final class Operands {
 
   /**
    * Returns these operands with the scale of an FP8 output, one float32 number, {@code y = rd(v *
-   * yScale)}: for {@link Fp8Scaling#TENSOR}, where it is needed, and for nothing else. Read when
-   * the norm runs, so that what the last step has made of its amax (delayed scaling) can be in the
-   * same memory. Null for none.
+   * yScale)}: for {@link Fp8Scaling#TENSOR}, where it is needed, and for nothing else. It should be
+   * positive, finite and normal, and is not looked at. Read when the norm runs, so that what the
+   * last step has made of its amax (delayed scaling) can be in the same memory. Null for none.
    */
   public Operands yScale(@Nullable TensorView yScale) {
     return new Operands(
