@@ -310,8 +310,7 @@ class Fp8LifecycleTest {
     assertTrue(guard.isOpen());
     assertFalse(guard.acquireToClose());
     assertFalse(guard.tryAcquire());
-    for (Runnable call :
-        List.<Runnable>of(guard::acquire, guard::acquireExclusive, guard::close)) {
+    for (Runnable call : List.<Runnable>of(guard::acquire, guard::acquireExclusive, guard::close)) {
       assertEquals(
           "it is in use", assertThrows(IllegalStateException.class, call::run).getMessage());
     }
