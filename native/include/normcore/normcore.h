@@ -96,8 +96,8 @@ extern "C" {
  * TENSOR: one scale, float32. ROW: one per row, scale_of(amax of the row), float32. BLOCK: one per 32 consecutive
  * elements of a row, the last block perhaps shorter: the least power of two by which none of them exceeds the largest
  * FP8 value is scale_inv, in E8M0; 0 for amax 0, 254 for infinity (MXFP8). scale_of(amax) = largest FP8 value / amax /
- * 2^margin, on request rounded down to a power of two, within float32's normal numbers; 1 where amax is not above 0, infinite or
- * NaN. scale_inv = 1 / scale. */
+ * 2^margin, on request rounded down to a power of two, within float32's normal numbers; 1 where amax is not above 0,
+ * infinite or NaN. scale_inv = 1 / scale. */
 #define NC_SCALING_NONE 0
 #define NC_SCALING_TENSOR 1
 #define NC_SCALING_ROW 2
