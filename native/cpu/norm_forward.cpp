@@ -191,14 +191,14 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
     return {count, a.weight == nullptr ? nullptr : a.weight + offset, a.bias == nullptr ? nullptr : a.bias + offset,
             reinterpret_cast<char*>(values), nullptr};
   };
-  Packet<C> amax = Packet<C>::zero();
+  Largest<C> amax;
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
     Statistics<C> s;
     if (unrounded_sums) {
       const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
       s = statistics_of<C>(spec, row);
       char* const out = a.residual_out + i * a.residual_out_stride;
-      quantize_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool last) {
+      write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool last) {
         const SumRow<C> part{formats.x, row.x + begin * x_width, row.residual + begin * x_width};
         scale_row(formats, stretch(begin, count, values), part, s, spec.has_weight, spec.has_bias,
                   [&](int64_t first, auto extent, Packet<C> sum) NC_LAMBDA_INLINE {
@@ -208,13 +208,13 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
     } else {
       const char* const x = plain_row<C>(spec, a, i);
       s = statistics(spec, x);
-      quantize_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
+      write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
         scale(values_spec, stretch(begin, count, values), x + begin * x_width, s);
       });
     }
     save(a, i, s);
   }
-  if (a.y_amax != nullptr) raise(a.y_amax, static_cast<float>(largest_position(amax)));
+  if (a.y_amax != nullptr) raise(a.y_amax, amax.value());
 }
 
 template <class C>
