@@ -8,8 +8,6 @@
 namespace nc {
 namespace {
 
-char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
-
 DType wide_dtype(const char* name, int32_t value) {
   if (value < NC_FLOAT32 || value > NC_FLOAT16) {
     fail(NC_INVALID_ARGUMENT, "%s: %d, expected %d (float32), %d (bfloat16) or %d (float16)", name, value, NC_FLOAT32,
@@ -45,15 +43,6 @@ Tensor elements(const char* name, int64_t address, int64_t rows, int64_t columns
   const Tensor t = matrix(name, address, rows, columns, stride, bytes_of(dtype));
   if (rows > 0 && columns > 0) require_present(t, why);
   return t;
-}
-
-// float32 numbers, each on its boundary.
-Tensor floats(const char* name, int64_t address, int64_t count) {
-  if (address % 4 != 0) {
-    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of 4", name,
-         static_cast<uint64_t>(address));
-  }
-  return vector(name, address, count, 4);
 }
 
 // One E8M0 code for each block of a row.

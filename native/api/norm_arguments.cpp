@@ -13,8 +13,6 @@ namespace {
 const char kPlanHas[] = "the plan has it";
 const char kPlanHasNot[] = "the plan has none";
 
-char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
-
 void require_affine(const Tensor& t, bool has) {
   if (has) {
     require_present(t, kPlanHas);
@@ -55,14 +53,6 @@ void require_workspace(const Tensor& workspace, int64_t given, int64_t needed) {
   }
 }
 
-// A float32 that a kernel may change by more than one thread at once, or read as one.
-void require_float_boundary(const Tensor& t) {
-  if (t.address % 4 != 0) {
-    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of 4", t.name,
-         static_cast<uint64_t>(t.address));
-  }
-}
-
 void require_scaling(Scaling scaling, int64_t rows, const Tensor& y_scale, const Tensor& y_amax,
                      const Tensor& y_scale_inv) {
   if (scaling == Scaling::tensor) {
@@ -74,9 +64,6 @@ void require_scaling(Scaling scaling, int64_t rows, const Tensor& y_scale, const
     require_absent(y_amax, why);
     if (rows > 0 && scaling != Scaling::none) require_present(y_scale_inv, why);
   }
-  require_float_boundary(y_scale);
-  require_float_boundary(y_amax);
-  if (scaling == Scaling::row) require_float_boundary(y_scale_inv);
 }
 
 bool is_wanted(const GradientCall& gradient) { return gradient.mode != NC_GRADIENT_ABSENT; }
@@ -132,11 +119,11 @@ Forward checked(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp
   const Tensor residual_out = matrix("residual_out", call.residual_out, rows, n, call.residual_out_stride, widths.x);
   const Tensor mean = vector("mean", call.mean, rows, widths.compute);
   const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
-  const Tensor y_scale = vector("y_scale", fp8.y_scale, 1, 4);
-  const Tensor y_amax = vector("y_amax", fp8.y_amax, 1, 4);
+  const Tensor y_scale = floats("y_scale", fp8.y_scale, 1);
+  const Tensor y_amax = floats("y_amax", fp8.y_amax, 1);
   const Tensor y_scale_inv = spec.scaling == Scaling::block
                                  ? vector("y_scale_inv", fp8.y_scale_inv, rows * ceil_div(n, kScaleBlock), 1)
-                                 : vector("y_scale_inv", fp8.y_scale_inv, rows, 4);
+                                 : floats("y_scale_inv", fp8.y_scale_inv, rows);
   require_affine(weight, spec.has_weight);
   require_affine(bias, spec.has_bias);
   if (rows > 0) {

@@ -33,6 +33,14 @@ Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
   return matrix(name, address, 1, n, n, width);
 }
 
+Tensor floats(const char* name, int64_t address, int64_t n) {
+  if (address % 4 != 0) {
+    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of 4", name,
+         static_cast<uint64_t>(address));
+  }
+  return vector(name, address, n, 4);
+}
+
 void require_present(const Tensor& t, const char* why) {
   if (!t.present()) fail(NC_INVALID_ARGUMENT, "%s: address 0, but %s", t.name, why);
 }

@@ -27,6 +27,10 @@ inline bool has_bytes(const Tensor& t) { return t.present() && t.rows > 0 && t.r
 // (address 0) is accepted.
 Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width);
 Tensor vector(const char* name, int64_t address, int64_t n, int64_t width);
+// float32 numbers that are read or raised in place: refuses an address off their boundary.
+Tensor floats(const char* name, int64_t address, int64_t n);
+
+inline char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
 
 void require_present(const Tensor& t, const char* why);
 void require_absent(const Tensor& t, const char* why);
