@@ -4,7 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "../cpu/levels.h"
 #include "cuda_plugin.h"
+#include "tensor.h"
 
 namespace nc {
 namespace {
@@ -80,6 +82,19 @@ int32_t nc_cuda_host_free(int64_t address) NC_NOEXCEPT {
     nc::require_success(plugin, plugin.host_free(reinterpret_cast<int64_t>(nc::block_of(address))),
                         "freeing page-locked memory", 0);
     nc::count_back(bytes);
+  });
+}
+
+int32_t nc_copy(int64_t to, int64_t from, int64_t bytes) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    if (bytes < 0) nc::fail(NC_INVALID_ARGUMENT, "bytes: %" PRId64 ", expected at least 0", bytes);
+    if (bytes == 0) return;
+    const nc::Tensor source = nc::vector("from", from, bytes, 1);
+    const nc::Tensor target = nc::vector("to", to, bytes, 1);
+    nc::require_present(source, "there are bytes to copy");
+    nc::require_present(target, "there are bytes to copy");
+    nc::require_apart(target, source);
+    nc::kernels_of(nc::CpuLevel::best)->copy(nc::pointer(target), nc::pointer(source), bytes);
   });
 }
 

@@ -15,6 +15,7 @@ struct CpuKernels {
   void (*fp8_amax)(const Fp8AmaxArguments&);
   void (*fp8_quantize)(const Fp8QuantizeArguments&);
   void (*fp8_dequantize)(const Fp8DequantizeArguments&);
+  void (*copy)(char* to, const char* from, int64_t bytes);
 };
 
 // Those of the level that is being compiled.
@@ -26,6 +27,7 @@ void rotary(const RotarySpec&, const RotaryArguments&);
 void fp8_amax(const Fp8AmaxArguments&);
 void fp8_quantize(const Fp8QuantizeArguments&);
 void fp8_dequantize(const Fp8DequantizeArguments&);
+void copy(char* to, const char* from, int64_t bytes);
 }  // namespace NC_LEVEL
 
 }  // namespace nc

@@ -8,7 +8,7 @@
 #include "../core/row_math.h"
 #include "../core/scale.h"
 
-#if defined(__AVX2__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON) && defined(__aarch64__)
 #include <arm_neon.h>
@@ -32,6 +32,33 @@ typedef int32_t I32x8 __attribute__((vector_size(32)));
 typedef uint16_t U16x8 __attribute__((vector_size(16)));
 typedef uint8_t U8x8 __attribute__((vector_size(8)));
 typedef float F32x4 __attribute__((vector_size(16)));
+
+// A result on its way past the caches; and what makes such results seen by other threads in order.
+#if defined(__AVX2__)
+NC_INLINE void stream(char* p, U32x8 v) {
+  _mm256_stream_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(v));
+}
+NC_INLINE void end_of_streams() { _mm_sfence(); }
+#elif defined(__SSE2__)
+NC_INLINE void stream(char* p, U32x8 v) {
+  __m128i halves[2];
+  memcpy(halves, &v, sizeof(v));
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p), halves[0]);
+  _mm_stream_si128(reinterpret_cast<__m128i*>(p) + 1, halves[1]);
+}
+NC_INLINE void end_of_streams() { _mm_sfence(); }
+#elif defined(__aarch64__)
+NC_INLINE void stream(char* p, U32x8 v) {
+  uint32x4_t halves[2];
+  memcpy(halves, &v, sizeof(v));
+  asm volatile("stnp %q0, %q1, [%2]" : : "w"(halves[0]), "w"(halves[1]), "r"(p) : "memory");
+}
+NC_INLINE void end_of_streams() {}
+#else
+NC_INLINE void stream(char* p, U32x8 v) { memcpy(p, &v, sizeof(v)); }
+NC_INLINE void end_of_streams() {}
+#endif
+constexpr uintptr_t kStreamAlignment = sizeof(U32x8);
 
 template <class C>
 struct Packet {

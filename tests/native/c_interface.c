@@ -253,6 +253,9 @@ int main(int argc, char** argv) {
   ok(nc_free(workspace), "nc_free");
   expect(nc_allocated_bytes() == 0, "and comes back");
 
+  ok(nc_copy(at(y), at(weight), sizeof(weight)), "nc_copy");
+  expect(memcmp(y, weight, sizeof(weight)) == 0, "a copy is equal");
+
   ok(nc_convert(at(weight), NC_FLOAT32, at(bf16), NC_BFLOAT16, 2), "nc_convert");
   expect(bf16[0] == 0x4000 && bf16[1] == 0x3F80, "2 and 1 in bfloat16");
 

@@ -386,6 +386,10 @@ NC_API int32_t nc_cuda_fp8_dequantize(int32_t device, int32_t scaling, int64_t q
 NC_API int32_t nc_convert(int64_t source, int32_t source_dtype, int64_t target, int32_t target_dtype,
                           int64_t count) NC_NOEXCEPT;
 
+/* Copies bytes in the calling thread, past the caches: as fast as large blocks can be read and written, which is what a
+ * norm's speed is measured by. The blocks must not overlap. */
+NC_API int32_t nc_copy(int64_t to, int64_t from, int64_t bytes) NC_NOEXCEPT;
+
 /* 64-byte aligned memory, for callers that have none of their own. */
 NC_API int32_t nc_allocate(int64_t bytes, int64_t* address) NC_NOEXCEPT;
 NC_API int32_t nc_free(int64_t address) NC_NOEXCEPT;

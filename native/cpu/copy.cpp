@@ -1,0 +1,33 @@
+// A copy at the speed of memory: what the kernels are measured by.
+#include "kernels.h"
+#include "packet.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+namespace {
+
+// A page is asked for at once and written while the next one is on its way. Measured against shorter and longer
+// distances, and against 2 and 4 pages in turn: this one was the fastest, or within the noise of it.
+constexpr int64_t kPage = 4096;
+constexpr int64_t kLine = 64;
+
+}  // namespace
+
+void copy(char* to, const char* from, int64_t bytes) {
+  const int64_t ahead = static_cast<int64_t>(-reinterpret_cast<uintptr_t>(to) % kLine);
+  int64_t done = ahead < bytes ? ahead : bytes;
+  memcpy(to, from, static_cast<size_t>(done));
+  for (; done + kPage <= bytes; done += kPage) {
+    for (int64_t i = 0; i < kPage && done + kPage + i < bytes; i += kLine) {
+      __builtin_prefetch(from + done + kPage + i);
+    }
+    for (int64_t i = 0; i < kPage; i += static_cast<int64_t>(sizeof(U32x8))) {
+      stream(to + done + i, load_raw<U32x8>(from + done + i));
+    }
+  }
+  end_of_streams();
+  memcpy(to + done, from + done, static_cast<size_t>(bytes - done));
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc
