@@ -142,7 +142,7 @@ class AllocationTest {
             .threads(3)
             .executor(pool)
             .build()) {
-      assertNothingAllocated(norm, 64, 1_000, threads, "several ranges");
+      assertNothingAllocated(norm, 160, 1_000, threads, "several ranges");
       assertEquals(3, threads.size(), "the pool has worked with its two threads");
     } finally {
       pool.shutdown();

@@ -797,7 +797,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         return;
       }
       long bytes = rows * rowBytes(residual == null ? 1 : 3, output);
-      if (frames.parts(rows, bytes) == 1) {
+      if (rows == 1 || frames.threadsFor(bytes) == 1) {
         Capi.check(
             Capi.forward(
                 plan,

@@ -67,11 +67,11 @@ public final class CallFrame {
    * thrown.
    */
   public void run(RangeCall call, long units, long bytes) {
-    int parts = pool.parts(units, bytes);
-    if (parts == 1 || crew == null) {
+    int wanted = (int) Math.min(pool.threadsFor(bytes), units);
+    if (wanted == 1 || crew == null) {
       Capi.check(call.call(0, units));
     } else {
-      crew.run(call, units, parts);
+      crew.run(call, units, FramePool.grain(units, bytes), wanted);
     }
   }
 

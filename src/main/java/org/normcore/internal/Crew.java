@@ -5,47 +5,58 @@ import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.ForkJoinTask;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The calling thread and its helpers, who share the ranges of one call.
+ * The calling thread and its helpers, who share the units of one call.
  *
- * <p>A call is cut into parts, numbered from 0. Whoever is free claims the next one, the calling
- * thread like its helpers, so a call goes on even if the executor runs no helper at all, and the
- * caller never waits for anything but parts that are being worked on: there is nothing to deadlock
- * on, in a fork-join worker neither. Helpers are objects that are made once. One that the executor
- * runs only after its call has ended finds no part, or those of the next call; one that is still
- * queued is not queued again.
+ * <p>Whoever is free claims a range of what is left, the calling thread like its helpers, so a call
+ * goes on even if the executor runs no helper at all, and the caller never waits for anything but
+ * ranges that are being worked on: there is nothing to deadlock on, in a fork-join worker neither.
+ * Ranges follow each other in memory and become shorter as the call nears its end, so all end at
+ * about the same time, a helper that came late or was held up among them.
+ *
+ * <p>Waking a thread costs whoever does it several microseconds. The caller wakes two helpers, and
+ * each of them two more.
+ *
+ * <p>Helpers are objects that are made once. One that the executor runs only after its call has
+ * ended finds nothing to claim, or ranges of the next call; one that is still queued is not queued
+ * again. Nobody looks for work that has not come: helpers go back to the executor, whose idle
+ * threads park.
  *
  * <p>Nothing is allocated here per call. {@code ForkJoinTask.join} is not used, because it
  * allocates when it blocks.
  */
 final class Crew {
-  /** How often the caller looks for the last parts to end before it parks: some 10 us. */
-  private static final int SPINS = 1000;
+  /**
+   * How long the caller looks for the last ranges to end before it parks: as long as that takes.
+   */
+  private static final long SPIN_NANOS = 20_000;
 
   private final Executor executor;
   private final Helper[] helpers;
 
   /**
-   * Parts that nobody has claimed. Written last when a call begins, so whoever claims a part sees
-   * the rest.
+   * Units that nobody has claimed. Written last when a call begins, so whoever claims some sees the
+   * rest.
    */
-  private final AtomicInteger unclaimed = new AtomicInteger();
+  private final AtomicLong unclaimed = new AtomicLong();
 
-  /** Parts that have not ended. */
-  private final AtomicInteger unfinished = new AtomicInteger();
+  /** Units that are not done. */
+  private final AtomicLong unfinished = new AtomicLong();
 
   private volatile @Nullable Thread waiter;
 
-  // What is being run; written by the caller before the parts can be claimed, read by whoever has
-  // claimed one.
+  // What is being run; written by the caller before units can be claimed, read by whoever has
+  // claimed some, but for the grain and the threads.
   private @Nullable RangeCall call;
   private long units;
-  private int parts;
+  private volatile long grain;
+  private volatile int threads;
 
-  // The first failure. Once there is one, parts that have not begun are not run.
+  // The first failure. Once there is one, ranges that have not begun are not run.
   private final AtomicInteger failed = new AtomicInteger();
   private int status;
   private @Nullable String message;
@@ -55,28 +66,28 @@ final class Crew {
     this.executor = executor;
     this.helpers = new Helper[size];
     for (int i = 0; i < size; i++) {
-      helpers[i] = new Helper(this);
+      helpers[i] = new Helper(this, i + 1);
     }
   }
 
   /**
-   * Runs a call in the given number of parts, and throws the first failure after all of them have
-   * ended.
+   * Runs a call in ranges of at least {@code grain} units and in up to as many threads, the calling
+   * one among them. Throws the first failure after all of it has ended.
    */
-  void run(RangeCall call, long units, int parts) {
+  void run(RangeCall call, long units, long grain, int threads) {
     this.call = call;
     this.units = units;
-    this.parts = parts;
+    this.grain = grain;
+    this.threads = threads;
     failed.setPlain(0);
-    unfinished.setPlain(parts);
-    unclaimed.set(parts);
+    unfinished.setPlain(units);
+    unclaimed.set(units);
     try {
-      int wanted = Math.min(parts - 1, helpers.length);
-      for (int i = 0; i < wanted && helpers[i].summon(executor); i++) {}
+      summon(0);
     } catch (Throwable t) {
       fail(Capi.OK, "", t);
     }
-    work();
+    work(0);
     await();
     this.call = null;
     if (failed.get() != 0) {
@@ -84,27 +95,40 @@ final class Crew {
     }
   }
 
-  /** Runs parts until none is left to claim. */
-  private void work() {
-    for (int left = unclaimed.get(); left > 0; left = unclaimed.get()) {
-      if (unclaimed.compareAndSet(left, left - 1)) {
-        runPart(parts - left);
-        if (unfinished.decrementAndGet() == 0) {
+  /** Summons the helpers that are up to a member: numbers 2k+1 and 2k+2 to number k. */
+  private void summon(int member) {
+    for (int next = 2 * member + 1; next <= 2 * member + 2 && next < threads; next++) {
+      if (!helpers[next - 1].summon(executor)) {
+        return;
+      }
+    }
+  }
+
+  /** Runs ranges until none is left to claim. */
+  private void work(int member) {
+    boolean isNew = member > 0;
+    for (long left = unclaimed.get(); left > 0; left = unclaimed.get()) {
+      // A helper of the last call may see the numbers of the next one: any will do.
+      long claimed = Math.min(left, Math.max(grain, left / (2L * threads)));
+      if (unclaimed.compareAndSet(left, left - claimed)) {
+        long begin = units - left;
+        runRange(begin, begin + claimed, isNew ? member : 0);
+        isNew = false;
+        if (unfinished.addAndGet(-claimed) == 0) {
           LockSupport.unpark(waiter);
         }
       }
     }
   }
 
-  private void runPart(int part) {
+  private void runRange(long begin, long end, int arriving) {
     if (failed.get() != 0) {
       return;
     }
     try {
-      long size = units / parts;
-      long longer = units % parts;
-      long begin = part * size + Math.min(part, longer);
-      long end = begin + size + (part < longer ? 1 : 0);
+      if (arriving > 0) {
+        summon(arriving);
+      }
       RangeCall current = call;
       if (current != null) {
         int result = current.call(begin, end);
@@ -138,12 +162,13 @@ final class Crew {
   }
 
   private void await() {
-    for (int i = 0; i < SPINS; i++) {
+    long begin = System.nanoTime();
+    do {
       if (unfinished.get() == 0) {
         return;
       }
       Thread.onSpinWait();
-    }
+    } while (System.nanoTime() - begin < SPIN_NANOS);
     boolean interrupted = false;
     waiter = Thread.currentThread();
     while (unfinished.get() != 0) {
@@ -157,7 +182,7 @@ final class Crew {
     }
   }
 
-  /** A task that claims parts. At any time it is idle, queued at the executor, or running. */
+  /** A task that claims ranges. At any time it is idle, queued at the executor, or running. */
   private static final class Helper extends ForkJoinTask<Void> implements Runnable {
     private static final long serialVersionUID = 1;
 
@@ -166,10 +191,12 @@ final class Crew {
     private static final int RUNNING = 2;
 
     private final transient Crew crew;
+    private final int member;
     private final transient AtomicInteger state = new AtomicInteger(IDLE);
 
-    Helper(Crew crew) {
+    Helper(Crew crew, int member) {
       this.crew = crew;
+      this.member = member;
     }
 
     /** Sees to it that the helper comes. Returns false if the executor takes no more. */
@@ -199,9 +226,9 @@ final class Crew {
     public void run() {
       state.set(RUNNING);
       do {
-        crew.work();
+        crew.work(member);
         state.set(IDLE);
-        // A call that began after the last look for parts saw this helper running and did not queue
+        // A call that began after the last look for work saw this helper running and did not queue
         // it.
       } while (crew.unclaimed.get() > 0 && state.compareAndSet(IDLE, RUNNING));
     }
