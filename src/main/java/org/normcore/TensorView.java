@@ -50,6 +50,7 @@ public final class TensorView {
   private final long rowLength;
   private final long rowCount;
   private final long rowStride;
+  private final long extent;
   private final long capacity;
   private final @Nullable OwnedMemory memory;
   private final @Nullable Pointer pointer;
@@ -85,7 +86,8 @@ public final class TensorView {
     checkArgument(
         elements == 0 || address != 0, "address: 0; expected that of %s elements", elements);
     checkArgument(address >= 0, "address: %s; expected at least 0", address);
-    long bytes = extent();
+    this.extent = extent(elements, rowCount, this.rowStride, rowLength, dtype.bytes());
+    long bytes = extent;
     checkArgument(
         bytes >= 0,
         "shape: %s with a row stride of %s is beyond the address space",
@@ -573,27 +575,16 @@ public final class TensorView {
     return rowCount;
   }
 
-  /** The bytes from the first element to the end of the last one; negative if that overflows. */
-  long extent() {
-    if (elements == 0) {
-      return 0;
-    }
-    long span =
-        LongMath.saturatedAdd(LongMath.saturatedMultiply(rowCount - 1, rowStride), rowLength);
-    return span > Long.MAX_VALUE / dtype.bytes() ? -1 : span * dtype.bytes();
-  }
-
   /** Whether the two have a byte, or a gap between rows, in common. */
   boolean overlaps(TensorView other) {
-    return overlaps(other.address, other.extent());
+    return overlaps(other.address, other.extent);
   }
 
   boolean overlaps(long otherAddress, long otherBytes) {
-    long bytes = extent();
-    return bytes > 0
+    return extent > 0
         && otherBytes > 0
         && address < otherAddress + otherBytes
-        && otherAddress < address + bytes;
+        && otherAddress < address + extent;
   }
 
   /** Whether it lies in memory that is for reading, as far as the memory's object is known. */
@@ -675,6 +666,17 @@ public final class TensorView {
         Arrays.toString(shape),
         dtype);
     return elements;
+  }
+
+  /** The bytes from the first element to the end of the last one; negative if that overflows. */
+  private static long extent(
+      long elements, long rowCount, long rowStride, long rowLength, int width) {
+    if (elements == 0) {
+      return 0;
+    }
+    long span =
+        LongMath.saturatedAdd(LongMath.saturatedMultiply(rowCount - 1, rowStride), rowLength);
+    return span > Long.MAX_VALUE / width ? -1 : span * width;
   }
 
   private static long leading(long[] shape) {

@@ -24,6 +24,7 @@ public final class CallFrame {
   private final @Nullable Crew crew;
   private final int threads;
 
+  private final long[] answer = new long[1];
   private long sizedRows = -1;
   private boolean sizedWeight;
   private boolean sizedBias;
@@ -43,8 +44,8 @@ public final class CallFrame {
   public void size(long plan, long rows, boolean wantsWeight, boolean wantsBias) {
     if (rows != sizedRows || wantsWeight != sizedWeight || wantsBias != sizedBias) {
       sizedRows = -1;
-      groups = Capi.backwardGroups(plan, rows);
-      workspaceBytes = Capi.backwardWorkspace(plan, rows, wantsWeight, wantsBias);
+      groups = Capi.backwardGroups(plan, rows, answer);
+      workspaceBytes = Capi.backwardWorkspace(plan, rows, wantsWeight, wantsBias, answer);
       sizedWeight = wantsWeight;
       sizedBias = wantsBias;
       sizedRows = rows;

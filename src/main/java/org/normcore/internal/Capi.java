@@ -296,7 +296,11 @@ public final class Capi {
 
   /** Returns the number of row groups of a backward. */
   public static long backwardGroups(long plan, long rows) {
-    long[] groups = new long[1];
+    return backwardGroups(plan, rows, new long[1]);
+  }
+
+  /** Returns the number of row groups of a backward, which the native side writes to an array. */
+  static long backwardGroups(long plan, long rows, long[] groups) {
     check(normcore.nc_norm_backward_groups(plan, rows, groups));
     return groups[0];
   }
@@ -304,7 +308,12 @@ public final class Capi {
   /** Returns the bytes of workspace of a backward. */
   public static long backwardWorkspace(
       long plan, long rows, boolean wantsWeight, boolean wantsBias) {
-    long[] bytes = new long[1];
+    return backwardWorkspace(plan, rows, wantsWeight, wantsBias, new long[1]);
+  }
+
+  /** Returns the bytes of workspace of a backward, which the native side writes to an array. */
+  static long backwardWorkspace(
+      long plan, long rows, boolean wantsWeight, boolean wantsBias, long[] bytes) {
     check(
         normcore.nc_norm_backward_workspace(
             plan, rows, wantsWeight ? 1 : 0, wantsBias ? 1 : 0, bytes));

@@ -103,7 +103,9 @@ public final class UseGuard {
   /** Ends a use, or the only use. */
   public void release() {
     if (isExclusive(state)) {
-      state = 0;
+      // Whoever has the next use sees what was done in this one. Nothing more is asked for, so no
+      // full fence.
+      STATE.setRelease(this, 0);
     } else {
       STATE.getAndAdd(this, -1);
     }
