@@ -1,0 +1,23 @@
+package org.normcore.bench;
+
+import org.bytedeco.javacpp.Pointer;
+import org.normcore.internal.capi.global.normcore;
+
+/** What memory can do: plain copies. */
+record CopyLibrary(String name, String version, Copies.Copy copy) implements Library {
+  static final CopyLibrary MEMCPY =
+      new CopyLibrary("memcpy", "the C library's", CopyLibrary::memcpy);
+
+  /** With prefetch and streaming stores: the ceiling. */
+  static final CopyLibrary STREAMING =
+      new CopyLibrary("streaming copy", "nc_copy", normcore::nc_copy);
+
+  @Override
+  public Contender prepare(Workload workload, Tensors tensors) {
+    return new Copies(copy, tensors.y(), tensors.x(), workload.threads());
+  }
+
+  private static void memcpy(long to, long from, long bytes) {
+    Pointer.memcpy(Address.of(to), Address.of(from), bytes);
+  }
+}

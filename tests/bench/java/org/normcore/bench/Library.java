@@ -1,0 +1,16 @@
+package org.normcore.bench;
+
+/** A library to be measured, in one of its settings. */
+interface Library {
+  /** As tables show it. */
+  String name();
+
+  String version();
+
+  /**
+   * Prepares a workload.
+   *
+   * @throws Absent if the library has nothing for it
+   */
+  Contender prepare(Workload workload, Tensors tensors) throws Absent;
+}

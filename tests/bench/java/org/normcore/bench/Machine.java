@@ -1,0 +1,76 @@
+package org.normcore.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.LocalDate;
+import java.time.ZoneOffset;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+
+/** What was measured on. */
+final class Machine {
+  private static final Path CACHES = Path.of("/sys/devices/system/cpu/cpu0/cache");
+
+  private Machine() {}
+
+  /** One fact a line, in order. */
+  static Map<String, String> description() {
+    Map<String, String> facts = new LinkedHashMap<>();
+    facts.put("date", LocalDate.now(ZoneOffset.UTC).toString());
+    facts.put("cpu", cpu());
+    facts.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
+    facts.put("caches", String.join(", ", caches().stream().map(Cache::toString).toList()));
+    facts.put(
+        "system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
+    facts.put(
+        "jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
+    return facts;
+  }
+
+  /** The bytes of the last cache, the sum of those of one core's sight. */
+  static long lastCacheBytes() {
+    return caches().stream().mapToLong(Cache::bytes).max().orElse(32L << 20);
+  }
+
+  private record Cache(String name, long bytes) {
+    @Override
+    public String toString() {
+      return name + " " + (bytes >> 10) + " KiB";
+    }
+  }
+
+  private static List<Cache> caches() {
+    List<Cache> caches = new ArrayList<>();
+    try (Stream<Path> directories = Files.list(CACHES)) {
+      for (Path directory :
+          directories.filter(path -> path.getFileName().toString().startsWith("index")).sorted().toList()) {
+        String type = Files.readString(directory.resolve("type")).strip();
+        String level = Files.readString(directory.resolve("level")).strip();
+        String size = Files.readString(directory.resolve("size")).strip();
+        if (!type.equals("Instruction") && size.endsWith("K")) {
+          caches.add(
+              new Cache("L" + level, Long.parseLong(size.substring(0, size.length() - 1)) << 10));
+        }
+      }
+    } catch (IOException e) {
+      return List.of();
+    }
+    return caches;
+  }
+
+  private static String cpu() {
+    try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
+      return lines
+          .filter(line -> line.startsWith("model name"))
+          .map(line -> line.substring(line.indexOf(':') + 1).strip())
+          .findFirst()
+          .orElse(System.getProperty("os.arch"));
+    } catch (IOException e) {
+      return System.getProperty("os.arch");
+    }
+  }
+}

@@ -1,0 +1,115 @@
+package org.normcore.bench;
+
+import java.io.IOException;
+import java.io.PrintStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.concurrent.Callable;
+import org.normcore.DType;
+import org.normcore.NormKind;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Option;
+
+/** Measures, and writes what was found. */
+@Command(
+    name = "bench",
+    sortOptions = false,
+    mixinStandardHelpOptions = true,
+    description =
+        "Measures the CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies.")
+final class Main implements Callable<Integer> {
+  @Option(names = "--quick", description = "Three shapes, float32 and bfloat16, shorter turns.")
+  private boolean quick;
+
+  @Option(names = "--shapes", split = ",", paramLabel = "ROWSxHIDDEN")
+  private List<Shape> shapes;
+
+  @Option(names = "--dtypes", split = ",", paramLabel = "TYPE")
+  private List<DType> dtypes = List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16);
+
+  @Option(names = "--norms", split = ",", paramLabel = "NORM")
+  private List<NormKind> kinds = List.of(NormKind.RMS_NORM, NormKind.LAYER_NORM);
+
+  @Option(names = "--directions", split = ",", paramLabel = "DIRECTION")
+  private List<Direction> directions = List.of(Direction.values());
+
+  @Option(names = "--threads", split = ",", paramLabel = "N")
+  private List<Integer> threads = List.of(1, 2);
+
+  @Option(
+      names = "--parts",
+      split = ",",
+      paramLabel = "PART",
+      description = "throughput, latency, java. Default: all.")
+  private List<Part> parts = List.of(Part.values());
+
+  @Option(names = "--rounds", paramLabel = "N")
+  private Integer rounds;
+
+  @Option(names = "--millis", paramLabel = "MS", description = "The length of a turn.")
+  private Integer millis;
+
+  @Option(
+      names = "--out",
+      paramLabel = "DIR",
+      defaultValue = "target/bench",
+      description = "Default: ${DEFAULT-VALUE}.")
+  private Path out;
+
+  @Option(
+      names = "--name",
+      paramLabel = "NAME",
+      defaultValue = "bench",
+      description = "How the files' names begin. Default: ${DEFAULT-VALUE}.")
+  private String name;
+
+  enum Part {
+    THROUGHPUT,
+    LATENCY,
+    JAVA
+  }
+
+  /** Exits with 0 if all was measured, 2 on bad options, 1 on anything else. */
+  public static void main(String[] args) {
+    CommandLine command = new CommandLine(new Main());
+    command.registerConverter(Shape.class, Shape::parse);
+    command.registerConverter(DType.class, text -> Names.parse(DType.class, text));
+    command.registerConverter(NormKind.class, text -> Names.parse(NormKind.class, text));
+    command.registerConverter(Direction.class, text -> Names.parse(Direction.class, text));
+    command.registerConverter(Part.class, text -> Names.parse(Part.class, text));
+    System.exit(command.execute(args));
+  }
+
+  @Override
+  public Integer call() throws IOException {
+    PrintStream progress = System.err;
+    if (quick) {
+      dtypes = List.of(DType.FLOAT32, DType.BFLOAT16);
+    }
+    Plan plan =
+        new Plan(
+            shapes != null ? shapes : quick ? Plan.QUICK_SHAPES : Plan.SHAPES,
+            dtypes,
+            kinds,
+            directions,
+            threads,
+            quick ? List.of() : Plan.MIXED_SHAPES);
+    Effort usual = quick ? Effort.QUICK : Effort.FULL;
+    Effort effort =
+        new Effort(
+            rounds == null ? usual.rounds() : rounds,
+            millis == null ? usual.millis() : millis,
+            usual.warmUpMillis());
+    List<Measurement> table =
+        parts.contains(Part.THROUGHPUT) ? new Table(effort, progress).measure(plan) : List.of();
+    Run run = new Run(Machine.description(), Run.versions(), effort, table, null, null);
+    List<Target> targets = new Targets(table, Machine.lastCacheBytes()).judge(run);
+    Files.createDirectories(out);
+    Files.writeString(out.resolve(name + ".json"), JsonReport.text(run, targets));
+    Files.writeString(out.resolve(name + ".md"), MarkdownReport.text(run, targets, List.of()));
+    progress.println("wrote " + out.resolve(name) + ".{json,md}");
+    return 0;
+  }
+}

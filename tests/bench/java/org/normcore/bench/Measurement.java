@@ -1,0 +1,50 @@
+package org.normcore.bench;
+
+import java.util.Map;
+
+/**
+ * One line of the table.
+ *
+ * @param memcpy a copy of one tensor to another
+ * @param streaming the same, by the best copy there is
+ * @param times by library; ours among them
+ * @param absences why other libraries have none
+ */
+record Measurement(
+    Workload workload,
+    Samples memcpy,
+    Samples streaming,
+    Map<String, Samples> times,
+    Map<String, String> absences) {
+  Samples ours() {
+    return times.get(Ours.NAME);
+  }
+
+  /** The share of memcpy's speed, in bytes per second. */
+  double ofMemcpy(String library) {
+    return memcpy.median() * workload.direction().copies() / times.get(library).median();
+  }
+
+  double ofStreaming(String library) {
+    return streaming.median() * workload.direction().copies() / times.get(library).median();
+  }
+
+  /** How many times as fast as the fastest peer we are; infinite if there is none. */
+  double overBestPeer() {
+    return times.entrySet().stream()
+            .filter(entry -> !entry.getKey().equals(Ours.NAME))
+            .mapToDouble(entry -> entry.getValue().median())
+            .min()
+            .orElse(Double.POSITIVE_INFINITY)
+        / ours().median();
+  }
+
+  boolean hasPeer() {
+    return times.size() > 1;
+  }
+
+  /** Whether the bytes that are moved fill the last cache. */
+  boolean isBeyond(long cacheBytes) {
+    return workload.bytes() >= cacheBytes;
+  }
+}

@@ -1,0 +1,98 @@
+package org.normcore.bench;
+
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.results.BenchmarkResult;
+import org.openjdk.jmh.results.IterationResult;
+import org.openjdk.jmh.results.Result;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.ChainedOptionsBuilder;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.TimeValue;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/**
+ * Measures the contenders of a field in rounds: in each, every contender has its turn, so that a
+ * busy machine hits them alike; every other round goes backwards.
+ */
+final class Rounds {
+  /**
+   * From so many bytes on calls are timed one by one. Below, the clock would show: averages over
+   * many calls are the samples.
+   */
+  private static final long TIMED_ONE_BY_ONE = 1 << 20;
+
+  /** So many averages are taken in a turn. */
+  private static final int AVERAGES = 4;
+
+  private final Effort effort;
+
+  Rounds(Effort effort) {
+    this.effort = effort;
+  }
+
+  Map<Field.Lane, Samples> measure(Map<Field.Lane, Contender> contenders, long tensorBytes) {
+    FieldBenchmark.enter(contenders);
+    List<String> order = new ArrayList<>();
+    contenders.keySet().forEach(lane -> order.add(lane.toString()));
+    Map<String, List<Double>> times = new HashMap<>();
+    for (int round = 0; round < effort.rounds(); round++) {
+      for (RunResult result : run(order, tensorBytes >= TIMED_ONE_BY_ONE)) {
+        String lane = result.getParams().getParam("lane");
+        times.computeIfAbsent(lane, l -> new ArrayList<>()).addAll(nanos(result));
+      }
+      Collections.reverse(order);
+    }
+    Map<Field.Lane, Samples> samples = new HashMap<>();
+    contenders
+        .keySet()
+        .forEach(lane -> samples.put(lane, Samples.of(times.get(lane.toString()))));
+    return samples;
+  }
+
+  private Collection<RunResult> run(List<String> order, boolean oneByOne) {
+    int iterations = oneByOne ? 1 : AVERAGES;
+    ChainedOptionsBuilder options =
+        new OptionsBuilder()
+            .include("^" + FieldBenchmark.class.getName().replace(".", "\\.") + "\\.call$")
+            .param("lane", order.toArray(String[]::new))
+            .mode(oneByOne ? Mode.SampleTime : Mode.AverageTime)
+            .timeUnit(TimeUnit.NANOSECONDS)
+            .forks(0)
+            .threads(1)
+            .warmupIterations(1)
+            .warmupTime(TimeValue.milliseconds(effort.warmUpMillis()))
+            .measurementIterations(iterations)
+            .measurementTime(TimeValue.milliseconds(Math.max(1, effort.millis() / iterations)))
+            .shouldFailOnError(true)
+            .verbosity(VerboseMode.SILENT);
+    try {
+      return new Runner(options.build()).run();
+    } catch (RunnerException e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private static List<Double> nanos(RunResult result) {
+    List<Double> nanos = new ArrayList<>();
+    for (BenchmarkResult benchmark : result.getBenchmarkResults()) {
+      for (IterationResult iteration : benchmark.getIterationResults()) {
+        Result<?> primary = iteration.getPrimaryResult();
+        primary
+            .getStatistics()
+            .getRawData()
+            .forEachRemaining(
+                entry -> nanos.addAll(Collections.nCopies(entry.getValue().intValue(), entry.getKey())));
+      }
+    }
+    return nanos;
+  }
+}

@@ -1,0 +1,28 @@
+package org.normcore.bench;
+
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Everything that was found out.
+ *
+ * @param machine facts by name
+ * @param libraries versions by name
+ * @param latencies null if they were not asked for, like the costs
+ */
+record Run(
+    Map<String, String> machine,
+    Map<String, String> libraries,
+    Effort effort,
+    List<Measurement> table,
+    @Nullable List<Latency> latencies,
+    @Nullable List<JavaCost> costs) {
+  static Map<String, String> versions() {
+    Map<String, String> versions = new LinkedHashMap<>();
+    versions.put(Libraries.ours().name(), Libraries.ours().version());
+    Libraries.peers().forEach(library -> versions.put(library.name(), library.version()));
+    return versions;
+  }
+}

@@ -1,0 +1,40 @@
+package org.normcore.bench;
+
+import java.util.Arrays;
+import java.util.Collection;
+
+/** Times of one call in nanoseconds, sorted. */
+record Samples(double[] nanos) {
+  Samples {
+    nanos = nanos.clone();
+    Arrays.sort(nanos);
+  }
+
+  static Samples of(Collection<Double> nanos) {
+    return new Samples(nanos.stream().mapToDouble(Double::doubleValue).toArray());
+  }
+
+  int count() {
+    return nanos.length;
+  }
+
+  double median() {
+    return quantile(0.5);
+  }
+
+  double lowerQuartile() {
+    return quantile(0.25);
+  }
+
+  double upperQuartile() {
+    return quantile(0.75);
+  }
+
+  /** Linear between the two samples next to it. */
+  private double quantile(double q) {
+    double place = q * (nanos.length - 1);
+    int below = (int) place;
+    int above = Math.min(below + 1, nanos.length - 1);
+    return nanos[below] + (place - below) * (nanos[above] - nanos[below]);
+  }
+}

@@ -1,0 +1,77 @@
+package org.normcore.bench;
+
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** Measures a plan, block by block. */
+final class Table {
+  private final Rounds rounds;
+  private final PrintStream progress;
+
+  Table(Effort effort, PrintStream progress) {
+    this.rounds = new Rounds(effort);
+    this.progress = progress;
+  }
+
+  List<Measurement> measure(Plan plan) {
+    List<Measurement> all = new ArrayList<>();
+    int done = 0;
+    int count = plan.fieldCount();
+    long begin = System.nanoTime();
+    for (Plan.Block block : plan.blocks()) {
+      try (Tensors tensors = new Tensors(block.shape(), block.dtype(), block.weightType())) {
+        for (List<Workload> workloads : plan.fields(block)) {
+          all.addAll(measure(workloads, tensors));
+          done++;
+          double seconds = (System.nanoTime() - begin) / 1e9;
+          Workload workload = workloads.get(0);
+          progress.printf(
+              "[%d/%d, %.0f s, about %.0f s left] %s %s %s, threads: %d%n",
+              done,
+              count,
+              seconds,
+              seconds / done * (count - done),
+              Names.of(workload.kind()),
+              workload.shape(),
+              Names.types(workload.dtype(), workload.weightType()),
+              workload.threads());
+        }
+      }
+    }
+    return all;
+  }
+
+  private List<Measurement> measure(List<Workload> workloads, Tensors tensors) {
+    try (Field field = new Field(workloads, tensors)) {
+      Map<Field.Lane, Samples> samples =
+          rounds.measure(field.contenders(), workloads.get(0).tensorBytes());
+      return workloads.stream().map(workload -> line(workload, field, samples)).toList();
+    }
+  }
+
+  private static Measurement line(
+      Workload workload, Field field, Map<Field.Lane, Samples> samples) {
+    Map<String, Samples> times = new LinkedHashMap<>();
+    Map<String, String> absences = new LinkedHashMap<>();
+    List<Library> libraries = new ArrayList<>();
+    libraries.add(Libraries.ours());
+    libraries.addAll(Libraries.peers());
+    for (Library library : libraries) {
+      Field.Lane lane = new Field.Lane(workload.direction(), library.name());
+      if (samples.containsKey(lane)) {
+        times.put(library.name(), samples.get(lane));
+      } else {
+        absences.put(library.name(), field.absences().get(lane));
+      }
+    }
+    return new Measurement(
+        workload,
+        samples.get(new Field.Lane(null, CopyLibrary.MEMCPY.name())),
+        samples.get(new Field.Lane(null, CopyLibrary.STREAMING.name())),
+        times,
+        absences);
+  }
+}

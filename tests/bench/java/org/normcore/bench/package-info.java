@@ -1,0 +1,5 @@
+/**
+ * The CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies, on the same tensors in the
+ * same run.
+ */
+package org.normcore.bench;
