@@ -1,12 +1,14 @@
 package org.normcore.cli;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.util.Arrays;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 
 class BenchCommandTest {
@@ -24,27 +26,89 @@ class BenchCommandTest {
     "0.001"
   };
 
+  private static Object[] small(Object... more) {
+    Object[] args = Arrays.copyOf(SMALL, SMALL.length + more.length);
+    System.arraycopy(more, 0, args, SMALL.length, more.length);
+    return args;
+  }
+
+  private static long count(String text, String part) {
+    return text.lines().filter(line -> line.contains(part)).count();
+  }
+
+  /** Throughput, the same with one thread, and where the time goes: a row each per direction. */
   @Test
   void textHasARowForEveryDirection() {
-    String out = CommandRun.succeeding(SMALL).out();
-    assertEquals(2, out.lines().filter(line -> line.contains("backward")).count(), out);
-    assertTrue(out.contains("copy GB/s"), out);
+    String out = CommandRun.succeeding(small("--threads", 2)).out();
+    assertEquals(6, count(out, "backward"), out);
+    for (String head : List.of("copy GB/s", "stream GB/s", "of stream", "speed-up", "dispatch")) {
+      assertTrue(out.contains(head), head + " in " + out);
+    }
+    String alone = CommandRun.succeeding(small("--threads", 1)).out();
+    assertEquals(4, count(alone, "backward"), alone);
+    assertFalse(alone.contains("speed-up"), alone);
   }
 
   @Test
   void jsonHoldsTimesAndBandwidths() {
-    Object[] args = Arrays.copyOf(SMALL, SMALL.length + 1);
-    args[SMALL.length] = "--json";
-    JsonArray cases = CommandRun.succeeding(args).json().getAsJsonArray("cases");
-    assertEquals(6, cases.size());
-    for (JsonElement element : cases) {
-      JsonObject one = element.getAsJsonObject();
-      int tensors = one.get("direction").getAsString().equals("backward") ? 3 : 2;
-      assertEquals(tensors * 16L * one.get("hidden").getAsLong() * 4, one.get("bytes").getAsLong());
-      assertTrue(one.get("median_seconds").getAsDouble() > 0);
-      assertTrue(one.get("one_row_seconds").getAsDouble() > 0);
-      assertTrue(one.get("copy_bytes_per_second").getAsDouble() > 0);
+    for (int threads : new int[] {1, 2}) {
+      JsonObject document = CommandRun.succeeding(small("--json", "--threads", threads)).json();
+      assertEquals(threads > 1, document.get("dispatch_seconds").getAsDouble() > 0);
+      JsonArray cases = document.getAsJsonArray("cases");
+      assertEquals(6, cases.size());
+      for (JsonElement element : cases) {
+        JsonObject one = element.getAsJsonObject();
+        int tensors = one.get("direction").getAsString().equals("backward") ? 3 : 2;
+        long bytes = tensors * 16L * one.get("hidden").getAsLong() * 4;
+        assertEquals(bytes, one.get("bytes").getAsLong());
+        assertTrue(one.get("one_row_seconds").getAsDouble() > 0);
+        assertOrdered(one.getAsJsonArray("one_row_quartile_seconds"));
+        assertThroughput(one, bytes, threads);
+        assertEquals(threads > 1, one.has("one_thread"));
+        if (threads > 1) {
+          JsonObject alone = one.getAsJsonObject("one_thread");
+          assertThroughput(alone, bytes, 1);
+          assertRatio(alone, one, "median_seconds", one.get("speedup"));
+          assertRatio(one, alone, "copy_bytes_per_second", one.get("copy_speedup"));
+        }
+        double sum = 0;
+        for (String part : List.of("call", "dispatch", "compute", "memory")) {
+          double time = one.getAsJsonObject("time").get(part + "_seconds").getAsDouble();
+          assertTrue(time >= 0, part);
+          sum += time;
+        }
+        double whole = one.get("median_seconds").getAsDouble();
+        assertEquals(whole, sum, whole * 1e-9);
+      }
     }
+  }
+
+  private static void assertThroughput(JsonObject one, long bytes, int threads) {
+    assertEquals(threads, one.get("threads").getAsInt());
+    double seconds = one.get("median_seconds").getAsDouble();
+    assertTrue(seconds > 0);
+    JsonArray quartiles = one.getAsJsonArray("quartile_seconds");
+    assertOrdered(quartiles);
+    assertTrue(
+        quartiles.get(0).getAsDouble() <= seconds && seconds <= quartiles.get(1).getAsDouble());
+    double speed = bytes / seconds;
+    assertEquals(speed, one.get("bytes_per_second").getAsDouble(), speed * 1e-9);
+    for (String copy : List.of("copy", "streaming_copy")) {
+      double share = speed / one.get(copy + "_bytes_per_second").getAsDouble();
+      assertEquals(share, one.get("share_of_" + copy).getAsDouble(), share * 1e-9);
+      assertOrdered(one.getAsJsonArray("share_of_" + copy + "_quartiles"));
+    }
+  }
+
+  private static void assertOrdered(JsonArray quartiles) {
+    assertEquals(2, quartiles.size());
+    assertTrue(quartiles.get(0).getAsDouble() > 0);
+    assertTrue(quartiles.get(0).getAsDouble() <= quartiles.get(1).getAsDouble());
+  }
+
+  private static void assertRatio(JsonObject a, JsonObject b, String key, JsonElement ratio) {
+    double expected = a.get(key).getAsDouble() / b.get(key).getAsDouble();
+    assertEquals(expected, ratio.getAsDouble(), expected * 1e-9);
   }
 
   @Test
@@ -62,6 +126,8 @@ class BenchCommandTest {
                 "bfloat16,float32",
                 "--seconds",
                 "0.001",
+                "--threads",
+                2,
                 "--json")
             .json()
             .getAsJsonArray("cases");
@@ -77,8 +143,9 @@ class BenchCommandTest {
       assertEquals(
           8 * one.get("hidden").getAsLong() * (rotary ? 2 * width : width + 1),
           one.get("bytes").getAsLong());
-      assertTrue(one.get("median_seconds").getAsDouble() > 0);
       assertTrue(one.get("one_row_seconds").getAsDouble() > 0);
+      assertThroughput(one, one.get("bytes").getAsLong(), rotary ? 2 : 1);
+      assertEquals(rotary, one.has("one_thread"), "fp8 has one thread only");
     }
   }
 

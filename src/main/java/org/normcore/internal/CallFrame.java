@@ -20,6 +20,9 @@ public final class CallFrame {
   /** The arguments of a rotation. */
   public final RotaryCall rotary = new RotaryCall();
 
+  /** The arguments of a copy. */
+  public final CopyCall copy = new CopyCall();
+
   private final FramePool pool;
   private final @Nullable Crew crew;
   private final int threads;

@@ -5,6 +5,7 @@ import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import org.bytedeco.javacpp.Pointer;
+import org.normcore.internal.capi.global.normcore;
 
 /** Host memory by address. */
 public final class Memory {
@@ -53,6 +54,15 @@ public final class Memory {
     if (bytes > 0) {
       Pointer.memcpy(new Block(target, bytes), new Block(source, bytes), bytes);
     }
+  }
+
+  /**
+   * Copies bytes as they are, past the caches, between blocks that do not overlap: as fast as large
+   * blocks can be copied by one thread. Allocates nothing.
+   */
+  public static void copyStreaming(long target, long source, long bytes) {
+    NativeLibrary.ensureLoaded();
+    Capi.check(normcore.nc_copy(target, source, bytes));
   }
 
   private record Hold(Object object) implements Runnable {

@@ -2,6 +2,7 @@ package org.normcore.cli.bench;
 
 import com.google.gson.JsonObject;
 import java.util.List;
+import java.util.Optional;
 import org.normcore.DType;
 import org.normcore.NormKind;
 import org.normcore.cli.OptionNames;
@@ -18,7 +19,9 @@ import org.normcore.cli.OptionNames;
  * @param latencyNanos the median time of a call on one row: on the CPU in one thread, on a CUDA
  *     device of one among many
  * @param bytes the bytes that have to be read and written at least
- * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run
+ * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run, on the CPU by
+ *     {@code memcpy}
+ * @param cpu what is measured on the CPU only
  */
 record BenchCase(
     BenchOp op,
@@ -29,10 +32,46 @@ record BenchCase(
     double nanos,
     double latencyNanos,
     long bytes,
-    double copyBytesPerSecond) {
+    double copyBytesPerSecond,
+    Optional<CpuFigures> cpu) {
 
-  /** The cases of all directions; each pair of times is that of all rows and of one. */
-  static List<BenchCase> all(
+  /** On a CUDA device. */
+  static BenchCase onDevice(
+      BenchOp op,
+      String direction,
+      DType dtype,
+      long rows,
+      long hiddenSize,
+      double nanos,
+      double latencyNanos,
+      long bytes,
+      double copy) {
+    return new BenchCase(
+        op, direction, dtype, rows, hiddenSize, nanos, latencyNanos, bytes, copy, Optional.empty());
+  }
+
+  /** On the CPU. */
+  static BenchCase onCpu(
+      BenchOp op, String direction, DType dtype, long rows, long hiddenSize, CpuFigures cpu) {
+    Throughput all = cpu.all();
+    return new BenchCase(
+        op,
+        direction,
+        dtype,
+        rows,
+        hiddenSize,
+        all.call().median(),
+        cpu.oneRow().median(),
+        all.bytes(),
+        all.copyBytesPerSecond(),
+        Optional.of(cpu));
+  }
+
+  /**
+   * The cases of all directions on a CUDA device; each pair of times is that of all rows and of
+   * one.
+   */
+  static List<BenchCase> allOnDevice(
       NormKind kind,
       DType dtype,
       long rows,
@@ -44,10 +83,9 @@ record BenchCase(
     BenchOp op = BenchOp.of(kind);
     long tensor = rows * hiddenSize * dtype.bytes();
     return List.of(
-        new BenchCase(op, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy),
-        new BenchCase(
-            op, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy),
-        new BenchCase(
+        onDevice(op, "infer", dtype, rows, hiddenSize, infer[0], infer[1], 2 * tensor, copy),
+        onDevice(op, "forward", dtype, rows, hiddenSize, forward[0], forward[1], 2 * tensor, copy),
+        onDevice(
             op, "backward", dtype, rows, hiddenSize, backward[0], backward[1], 3 * tensor, copy));
   }
 
@@ -72,6 +110,7 @@ record BenchCase(
     json.addProperty("bytes_per_second", bytesPerSecond());
     json.addProperty("copy_bytes_per_second", copyBytesPerSecond);
     json.addProperty("share_of_copy", shareOfCopy());
+    cpu.ifPresent(figures -> figures.addTo(json));
     return json;
   }
 }

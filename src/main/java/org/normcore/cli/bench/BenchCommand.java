@@ -2,11 +2,10 @@ package org.normcore.cli.bench;
 
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
-import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.Optional;
+import java.util.OptionalDouble;
 import java.util.concurrent.Callable;
 import org.normcore.DType;
 import org.normcore.NormPolicy;
@@ -17,7 +16,6 @@ import org.normcore.cli.Context;
 import org.normcore.cli.DeviceNames;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.Progress;
-import org.normcore.cli.TextTable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -31,8 +29,15 @@ import picocli.CommandLine.Spec;
       "Measure throughput and latency per operation, dtype and shape, next to this machine's own copy bandwidth.",
       "",
       "All figures are medians. A norm's forward counts the bytes of x and y, its backward those of dy, x and dx; rotary"
-          + " and fp8 those of input and output. fp8 runs in one thread on the CPU. The copy reads"
-          + " and writes as many bytes as x has, with as many threads, in the same run. On a CUDA device many calls are"
+          + " and fp8 those of input and output. fp8 runs in one thread on the CPU.",
+      "",
+      "On the CPU calls take turns with copies of x to y, in the same rounds and with as many threads: with the C library's"
+          + " memcpy ('copy') and with the fastest copy known here, which writes past the caches ('stream')."
+          + " With several threads all of that is measured with one thread too. Of a norm's time with all threads,"
+          + " 'call' is what a call on one element takes, 'dispatch' waking the other threads, 'compute' what"
+          + " the rows would take if they were in the cache, from a few rows that are, and 'memory' the rest.",
+      "",
+      "On a CUDA device many calls are"
           + " timed together, on tensors that take turns so that the device's cache does not hold them, and the copy is"
           + " one within the device's memory.",
       ""
@@ -84,19 +89,29 @@ public final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--seconds",
       paramLabel = "S",
-      defaultValue = "0.3",
-      description = "How long to measure each figure. Default: ${DEFAULT-VALUE}.")
+      defaultValue = "0.2",
+      description =
+          "How long to measure each figure; short calls on the CPU take a quarter of it. Default: ${DEFAULT-VALUE}.")
   private double seconds;
 
   @Override
   public Integer call() {
     Context context = Context.of(spec);
     check();
-    List<BenchCase> cases = measure(context);
-    if (context.json()) {
-      context.print(document(context, cases));
+    OptionalDouble dispatchNanos = OptionalDouble.empty();
+    Bench bench;
+    if (context.device().isCpu()) {
+      CpuBench onCpu = new CpuBench(policy, context.threads(), seconds);
+      dispatchNanos = OptionalDouble.of(onCpu.dispatchNanos());
+      bench = onCpu;
     } else {
-      print(context, cases);
+      bench = new CudaBench(policy, context.device(), seconds);
+    }
+    List<BenchCase> cases = measure(context, bench);
+    if (context.json()) {
+      context.print(document(context, cases, dispatchNanos));
+    } else {
+      BenchText.print(context, OptionNames.of(policy), cases, dispatchNanos);
     }
     return 0;
   }
@@ -127,11 +142,7 @@ public final class BenchCommand implements Callable<Integer> {
     }
   }
 
-  private List<BenchCase> measure(Context context) {
-    Bench bench =
-        context.device().isCpu()
-            ? new CpuBench(policy, context.threads(), new Stopwatch(seconds))
-            : new CudaBench(policy, context.device(), seconds);
+  private List<BenchCase> measure(Context context, Bench bench) {
     List<BenchCase> cases = new ArrayList<>();
     try (Progress progress =
         Progress.start("bench", (long) ops.size() * dtypes.size() * hidden.size())) {
@@ -148,62 +159,20 @@ public final class BenchCommand implements Callable<Integer> {
     return cases;
   }
 
-  private JsonObject document(Context context, List<BenchCase> cases) {
+  private JsonObject document(
+      Context context, List<BenchCase> cases, OptionalDouble dispatchNanos) {
     JsonObject document = new JsonObject();
     document.addProperty("version", Normcore.version());
     document.addProperty("vector_level", OptionNames.of(VectorLevel.best()));
     DeviceNames.add(document, context.device());
     document.addProperty("threads", context.threads());
     document.addProperty("policy", OptionNames.of(policy));
+    dispatchNanos.ifPresent(nanos -> document.addProperty("dispatch_seconds", nanos / 1e9));
     JsonArray array = new JsonArray();
     for (BenchCase benchCase : cases) {
       array.add(benchCase.json());
     }
     document.add("cases", array);
     return document;
-  }
-
-  private void print(Context context, List<BenchCase> cases) {
-    PrintWriter out = context.out();
-    out.println(
-        (context.device().isCpu()
-                ? "Vector level "
-                    + OptionNames.of(VectorLevel.best())
-                    + ", threads "
-                    + context.threads()
-                : "Device " + DeviceNames.text(context.device()))
-            + ", policy "
-            + OptionNames.of(policy)
-            + ".");
-    TextTable table =
-        new TextTable(
-            "op",
-            "direction",
-            "dtype",
-            "rows",
-            "hidden",
-            "ms",
-            "GB/s",
-            "copy GB/s",
-            "of copy",
-            "one row us");
-    for (BenchCase c : cases) {
-      table.row(
-          OptionNames.of(c.op()),
-          c.direction(),
-          OptionNames.of(c.dtype()),
-          Long.toString(c.rows()),
-          Long.toString(c.hiddenSize()),
-          decimal(c.nanos() / 1e6, 3),
-          decimal(c.bytesPerSecond() / 1e9, 2),
-          decimal(c.copyBytesPerSecond() / 1e9, 2),
-          decimal(c.shareOfCopy(), 2),
-          decimal(c.latencyNanos() / 1e3, 2));
-    }
-    table.print(out);
-  }
-
-  private static String decimal(double value, int digits) {
-    return String.format(Locale.ROOT, "%." + digits + "f", value);
   }
 }

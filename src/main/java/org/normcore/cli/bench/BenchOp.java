@@ -20,6 +20,11 @@ public enum BenchOp {
     return kind == NormKind.RMS_NORM ? RMS_NORM : LAYER_NORM;
   }
 
+  /** Whether its calls are shared among threads on the CPU. */
+  boolean isShared() {
+    return this != FP8;
+  }
+
   /** The norm that it is, if it is one. */
   Optional<NormKind> norm() {
     return Optional.ofNullable(kind);

@@ -18,12 +18,17 @@ interface BenchWork extends AutoCloseable {
    * @param direction its name
    * @param bytes what it has to read and write at least
    * @param onAll the call on all rows of a set
+   * @param onAllAlone the call on all rows of the first set, on the CPU in one thread
    * @param onOne the call on one row
    */
-  record Call(String direction, long bytes, IntConsumer onAll, Runnable onOne) {}
+  record Call(
+      String direction, long bytes, IntConsumer onAll, Runnable onAllAlone, Runnable onOne) {}
 
   /** The calls, in the order in which they are measured. */
   List<Call> calls();
+
+  /** The input and output of the first set. */
+  WorkTensors tensors();
 
   /** Copies the input of a set to its output, in the stream. */
   void copy(int set);

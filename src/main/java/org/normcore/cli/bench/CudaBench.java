@@ -46,7 +46,7 @@ final class CudaBench implements Bench {
       double copy = 2 * tensor / stopwatch.median(i -> work.copy(i % sets)) * 1e9;
       for (BenchWork.Call call : work.calls()) {
         cases.add(
-            new BenchCase(
+            BenchCase.onDevice(
                 op,
                 call.direction(),
                 dtype,
@@ -92,7 +92,7 @@ final class CudaBench implements Bench {
           stopwatch.median(i -> turns.get(i % sets).backward(norm)),
           stopwatch.median(i -> norm.backward(savedRow, dyRow, gradientsRow))
         };
-        return BenchCase.all(kind, dtype, rows, hiddenSize, infer, forward, backward, copy);
+        return BenchCase.allOnDevice(kind, dtype, rows, hiddenSize, infer, forward, backward, copy);
       } finally {
         turns.forEach(Turn::close);
       }

@@ -2,6 +2,7 @@ package org.normcore.cli.bench;
 
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.IntConsumer;
 import org.jspecify.annotations.Nullable;
 import org.normcore.CudaStream;
 import org.normcore.DType;
@@ -41,17 +42,28 @@ final class Fp8Work implements BenchWork {
   public List<Call> calls() {
     TensorView x = pairs.get(0).tensors.x().rows(0, 1);
     TensorView y = pairs.get(0).tensors.y().rows(0, 1);
+    IntConsumer quantize =
+        i -> pairs.get(i).parameter.update(pairs.get(i).tensors.x(), null, stream);
+    IntConsumer dequantize =
+        i -> pairs.get(i).parameter.dequantize(pairs.get(i).tensors.y(), stream);
     return List.of(
         new Call(
             "quantize",
             bytes,
-            i -> pairs.get(i).parameter.update(pairs.get(i).tensors.x(), null, stream),
+            quantize,
+            () -> quantize.accept(0),
             () -> one.update(x, null, stream)),
         new Call(
             "dequantize",
             bytes,
-            i -> pairs.get(i).parameter.dequantize(pairs.get(i).tensors.y(), stream),
+            dequantize,
+            () -> dequantize.accept(0),
             () -> one.dequantize(y, stream)));
+  }
+
+  @Override
+  public WorkTensors tensors() {
+    return pairs.get(0).tensors;
   }
 
   @Override

@@ -83,12 +83,19 @@ final class RotaryWork implements BenchWork {
             "forward",
             bytes,
             i -> rotary.forward(table, pairs.get(i).x, pairs.get(i).y, stream),
+            () -> alone.forward(table, pairs.get(0).x, pairs.get(0).y, stream),
             () -> alone.forward(first, x, y, stream)),
         new Call(
             "backward",
             bytes,
             i -> rotary.backward(table, pairs.get(i).x, pairs.get(i).y, stream),
+            () -> alone.backward(table, pairs.get(0).x, pairs.get(0).y, stream),
             () -> alone.backward(first, x, y, stream)));
+  }
+
+  @Override
+  public WorkTensors tensors() {
+    return pairs.get(0).tensors;
   }
 
   @Override

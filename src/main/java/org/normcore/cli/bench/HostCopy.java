@@ -1,0 +1,68 @@
+package org.normcore.cli.bench;
+
+import java.util.Arrays;
+import java.util.concurrent.ForkJoinPool;
+import org.normcore.TensorView;
+import org.normcore.internal.CallFrame;
+import org.normcore.internal.FramePool;
+
+/**
+ * Copies in host memory, which say what the machine can do. They are shared among threads as the
+ * calls of operations are: a large one is cut into one piece for each thread.
+ */
+final class HostCopy {
+  private static final int DISPATCHES = 101;
+  private static final long BETWEEN_NANOS = 200_000;
+
+  private final FramePool frames;
+  private final int threads;
+
+  HostCopy(int threads) {
+    this.frames = new FramePool(threads, ForkJoinPool.commonPool());
+    this.threads = threads;
+  }
+
+  /** Copies one tensor to another of the same size, past the caches or as {@code memcpy} does. */
+  Runnable of(TensorView from, TensorView to, boolean isStreaming) {
+    long bytes = from.elements() * from.dtype().bytes();
+    return () -> run(from.address(), to.address(), bytes, 2 * bytes, isStreaming);
+  }
+
+  /** How many threads share a call that moves as many bytes. */
+  int threadsFor(long bytes) {
+    return frames.threadsFor(bytes);
+  }
+
+  /**
+   * The median time from the call to the return, in nanoseconds, where there is nothing to do but
+   * to wake the other threads, who have been idle for a while.
+   */
+  double dispatchNanos() {
+    if (threads == 1) {
+      return 0;
+    }
+    double[] times = new double[DISPATCHES];
+    for (int i = 0; i < times.length; i++) {
+      long last = System.nanoTime();
+      while (System.nanoTime() - last < BETWEEN_NANOS) {
+        Thread.onSpinWait();
+      }
+      long begin = System.nanoTime();
+      run(0, 0, 0, Long.MAX_VALUE, false);
+      times[i] = System.nanoTime() - begin;
+    }
+    Arrays.sort(times);
+    return times[DISPATCHES / 2];
+  }
+
+  private void run(long from, long to, long bytes, long moved, boolean isStreaming) {
+    CallFrame frame = frames.take();
+    try {
+      int pieces = frames.threadsFor(moved);
+      frame.copy.set(to, from, bytes, pieces, isStreaming);
+      frame.run(frame.copy, pieces, moved);
+    } finally {
+      frame.release();
+    }
+  }
+}
