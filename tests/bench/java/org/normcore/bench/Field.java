@@ -2,17 +2,18 @@ package org.normcore.bench;
 
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * All contenders for one kind of norm on one set of tensors, in all directions: prepared, and
  * checked against ours.
  */
 final class Field implements AutoCloseable {
-  /** A contender's place: the direction, null for copies, and its library. */
+  /** A contender's place. */
   record Lane(Direction direction, String library) {
     @Override
     public String toString() {
-      return (direction == null ? "copy" : direction.label()) + "/" + library;
+      return direction.label() + "/" + library;
     }
   }
 
@@ -20,15 +21,8 @@ final class Field implements AutoCloseable {
   private final Map<Lane, String> absences = new LinkedHashMap<>();
 
   Field(Iterable<Workload> workloads, Tensors tensors) {
-    Workload any = null;
     for (Workload workload : workloads) {
-      any = workload;
       add(workload, tensors);
-    }
-    if (any != null) {
-      for (Library library : Libraries.copies()) {
-        enter(new Lane(null, library.name()), library, any, tensors, null);
-      }
     }
   }
 
@@ -40,9 +34,13 @@ final class Field implements AutoCloseable {
     for (Library peer : Libraries.peers()) {
       enter(new Lane(workload.direction(), peer.name()), peer, workload, tensors, check);
     }
+    for (Library copy : Libraries.copies()) {
+      enter(new Lane(workload.direction(), copy.name()), copy, workload, tensors, null);
+    }
   }
 
-  private void enter(Lane lane, Library library, Workload workload, Tensors tensors, Check check) {
+  private void enter(
+      Lane lane, Library library, Workload workload, Tensors tensors, @Nullable Check check) {
     Contender contender;
     try {
       contender = library.prepare(workload, tensors);
@@ -58,7 +56,7 @@ final class Field implements AutoCloseable {
         } finally {
           contender.end();
         }
-        check.verify(library.name());
+        check.verify();
       }
       contenders.put(lane, contender);
     } catch (Absent e) {

@@ -7,6 +7,11 @@ interface Library {
 
   String version();
 
+  /** What readers of its figures should know; may be empty. */
+  default String remark() {
+    return "";
+  }
+
   /**
    * Prepares a workload.
    *

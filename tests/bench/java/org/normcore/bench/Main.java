@@ -2,7 +2,6 @@ package org.normcore.bench;
 
 import java.io.IOException;
 import java.io.PrintStream;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -104,12 +103,15 @@ final class Main implements Callable<Integer> {
             usual.warmUpMillis());
     List<Measurement> table =
         parts.contains(Part.THROUGHPUT) ? new Table(effort, progress).measure(plan) : List.of();
-    Run run = new Run(Machine.description(), Run.versions(), effort, table, null, null);
-    List<Target> targets = new Targets(table, Machine.lastCacheBytes()).judge(run);
-    Files.createDirectories(out);
-    Files.writeString(out.resolve(name + ".json"), JsonReport.text(run, targets));
-    Files.writeString(out.resolve(name + ".md"), MarkdownReport.text(run, targets, List.of()));
-    progress.println("wrote " + out.resolve(name) + ".{json,md}");
+    Run run =
+        new Run(
+            Machine.description(),
+            Run.versions(),
+            effort,
+            table,
+            parts.contains(Part.LATENCY) ? Latencies.measure(plan, progress) : null,
+            parts.contains(Part.JAVA) ? JavaCosts.measure(progress) : null);
+    Reports.write(run, out, name).forEach(file -> progress.println("wrote " + file));
     return 0;
   }
 }

@@ -1,6 +1,10 @@
 package org.normcore.bench;
 
 import com.sun.jna.Function;
+import com.sun.jna.Native;
+import com.sun.jna.Pointer;
+import java.util.ArrayList;
+import java.util.List;
 
 /**
  * How the C library's allocator treats large blocks. As it comes, each is mapped anew, so that
@@ -23,6 +27,37 @@ final class Malloc {
   static void keepFreed() {
     set(MMAP_MAX, 0);
     set(TRIM_THRESHOLD, Integer.MAX_VALUE);
+  }
+
+  /** Blocks that fill the holes which the other setting has left in the heap. */
+  static final class Plugs implements AutoCloseable {
+    private final List<Long> blocks = new ArrayList<>();
+
+    private Plugs(long bytes) {
+      for (long size = bytes; size > USUAL_THRESHOLD; size /= 2) {
+        long block;
+        do {
+          block = Native.malloc(size);
+          blocks.add(block);
+        } while (!isMapped(block));
+      }
+    }
+
+    /** The second bit of the size that the allocator keeps before a block says so. */
+    private static boolean isMapped(long block) {
+      return (new Pointer(block - Long.BYTES).getLong(0) & 2) != 0;
+    }
+
+    @Override
+    public void close() {
+      blocks.forEach(Native::free);
+    }
+  }
+
+  /** As it comes, and no block of up to so many bytes is found in the heap until the end. */
+  static Plugs asUsual(long bytes) {
+    asUsual();
+    return new Plugs(bytes);
   }
 
   static void asUsual() {

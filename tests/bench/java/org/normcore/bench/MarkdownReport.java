@@ -35,6 +35,9 @@ final class MarkdownReport {
     line("# The CPU backend beside its peers%n");
     run.machine().forEach((name, fact) -> line("- %s: %s", name, fact));
     run.libraries().forEach((name, version) -> line("- %s: %s", name, version));
+    Libraries.peers().stream()
+        .filter(library -> !library.remark().isEmpty())
+        .forEach(library -> line("- %s: %s", library.name(), library.remark()));
     line(
         "- %d rounds, in each of which every contender of a line has a turn of %d ms; medians%n",
         run.effort().rounds(), run.effort().millis());
@@ -67,8 +70,8 @@ final class MarkdownReport {
     line("## Throughput%n");
     line(
         "Shares of the speed of memcpy in bytes per second, with as many threads, in the same"
-            + " round. The streaming copy has prefetch and stores that pass the caches by. Lower"
-            + " and upper quartile in brackets.%n");
+            + " rounds. The streaming copy has prefetch and stores that pass the caches by. Times"
+            + " are medians, with the quartiles in brackets.%n");
     Map<String, List<Measurement>> sections =
         run.table().stream()
             .collect(

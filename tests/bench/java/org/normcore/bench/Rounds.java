@@ -7,6 +7,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.results.BenchmarkResult;
 import org.openjdk.jmh.results.IterationResult;
@@ -62,7 +63,7 @@ final class Rounds {
     int iterations = oneByOne ? 1 : AVERAGES;
     ChainedOptionsBuilder options =
         new OptionsBuilder()
-            .include("^" + FieldBenchmark.class.getName().replace(".", "\\.") + "\\.call$")
+            .include(pattern(FieldBenchmark.class, "call"))
             .param("lane", order.toArray(String[]::new))
             .mode(oneByOne ? Mode.SampleTime : Mode.AverageTime)
             .timeUnit(TimeUnit.NANOSECONDS)
@@ -81,7 +82,13 @@ final class Rounds {
     }
   }
 
-  private static List<Double> nanos(RunResult result) {
+  /** The pattern that only one benchmark fits. */
+  static String pattern(Class<?> type, String method) {
+    return "^" + Pattern.quote(type.getName() + "." + method) + "$";
+  }
+
+  /** All samples of a benchmark. */
+  static List<Double> nanos(RunResult result) {
     List<Double> nanos = new ArrayList<>();
     for (BenchmarkResult benchmark : result.getBenchmarkResults()) {
       for (IterationResult iteration : benchmark.getIterationResults()) {

@@ -14,6 +14,10 @@ record Samples(double[] nanos) {
     return new Samples(nanos.stream().mapToDouble(Double::doubleValue).toArray());
   }
 
+  static Samples merged(Collection<Samples> parts) {
+    return new Samples(parts.stream().flatMapToDouble(part -> Arrays.stream(part.nanos)).toArray());
+  }
+
   int count() {
     return nanos.length;
   }

@@ -69,9 +69,18 @@ final class Table {
     }
     return new Measurement(
         workload,
-        samples.get(new Field.Lane(null, CopyLibrary.MEMCPY.name())),
-        samples.get(new Field.Lane(null, CopyLibrary.STREAMING.name())),
+        all(CopyLibrary.MEMCPY, samples),
+        all(CopyLibrary.STREAMING, samples),
         times,
         absences);
+  }
+
+  /** Copies are the same in all directions. */
+  private static Samples all(Library copy, Map<Field.Lane, Samples> samples) {
+    return Samples.merged(
+        samples.entrySet().stream()
+            .filter(entry -> entry.getKey().library().equals(copy.name()))
+            .map(Map.Entry::getValue)
+            .toList());
   }
 }

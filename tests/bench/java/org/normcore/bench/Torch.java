@@ -13,6 +13,7 @@ import org.bytedeco.pytorch.TensorOptions;
 import org.bytedeco.pytorch.TensorVector;
 import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.jspecify.annotations.Nullable;
 import org.normcore.DType;
 import org.normcore.TensorView;
 
@@ -36,6 +37,12 @@ record Torch(boolean warm) implements Library {
         + (warm ? ", freed memory kept by malloc" : ", malloc as it comes");
   }
 
+  @Override
+  public String remark() {
+    return "its LayerNorm sums dweight and dbias of 16-bit tensors in 16 bits: they are compared with"
+        + " ours only as closely as that allows";
+  }
+
   private static String version(Class<?> binding) {
     return String.valueOf(binding.getPackage().getImplementationVersion());
   }
@@ -47,7 +54,7 @@ record Torch(boolean warm) implements Library {
     }
     Call call =
         workload.isLayerNorm() ? new LayerNormCall(workload, tensors) : rms(workload, tensors);
-    return new Prepared(call, warm, workload.threads());
+    return new Prepared(call, warm, workload);
   }
 
   private static Call rms(Workload workload, Tensors tensors) {
@@ -254,15 +261,21 @@ record Torch(boolean warm) implements Library {
   }
 
   private static final class Prepared implements Contender {
+    /** The largest temporary results are float32 where the tensors have 16 bits, and a few. */
+    private static final long LARGEST = 4;
+
     private final Call call;
     private final boolean warm;
     private final int threads;
-    private InferenceMode mode;
+    private final long largestBytes;
+    private @Nullable InferenceMode mode;
+    private Malloc.@Nullable Plugs plugs;
 
-    Prepared(Call call, boolean warm, int threads) {
+    Prepared(Call call, boolean warm, Workload workload) {
       this.call = call;
       this.warm = warm;
-      this.threads = threads;
+      this.threads = workload.threads();
+      this.largestBytes = LARGEST * workload.tensorBytes();
     }
 
     @Override
@@ -271,7 +284,7 @@ record Torch(boolean warm) implements Library {
       if (warm) {
         Malloc.keepFreed();
       } else {
-        Malloc.asUsual();
+        plugs = Malloc.asUsual(largestBytes);
       }
       if (!call.needsAutograd()) {
         mode = new InferenceMode(true);
@@ -293,6 +306,10 @@ record Torch(boolean warm) implements Library {
       if (mode != null) {
         mode.close();
         mode = null;
+      }
+      if (plugs != null) {
+        plugs.close();
+        plugs = null;
       }
       Malloc.asUsual();
     }

@@ -1,0 +1,200 @@
+package org.normcore.bench;
+
+import java.util.concurrent.TimeUnit;
+import org.normcore.Affine;
+import org.normcore.DType;
+import org.normcore.GradientMode;
+import org.normcore.Gradients;
+import org.normcore.NativeBuffer;
+import org.normcore.Norm;
+import org.normcore.NormKind;
+import org.normcore.NormPolicy;
+import org.normcore.Operands;
+import org.normcore.RmsNorm;
+import org.normcore.Saved;
+import org.normcore.VectorLevel;
+import org.normcore.internal.Capi;
+import org.normcore.internal.capi.global.normcore;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+
+/**
+ * A call through the Java interface, and the calls of the generated binding that it comes to, with
+ * the same addresses. Meant for a process of its own.
+ */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+public class CallBenchmark {
+  private static final DType TYPE = DType.FLOAT32;
+
+  /** A {@link Direction}. */
+  @Param("forward")
+  public String direction;
+
+  /** A {@link Shape}. */
+  @Param("1x8")
+  public String shape;
+
+  /** How many threads the norm may use. */
+  @Param("1")
+  public int threads;
+
+  private Direction parsed;
+  private Tensors tensors;
+  private long rows;
+  private long n;
+  private Norm norm;
+  private Saved saved;
+  private Operands operands;
+  private Gradients gradients;
+  private long plan;
+  private long groups;
+  private NativeBuffer workspace;
+
+  /** Makes both sides ready. */
+  @Setup(Level.Trial)
+  public void begin() {
+    parsed = Names.parse(Direction.class, direction);
+    Shape size = Shape.parse(shape);
+    rows = size.rows();
+    n = size.hiddenSize();
+    tensors = new Tensors(size, TYPE, TYPE);
+    norm =
+        RmsNorm.builder(n)
+            .epsilon(Tensors.EPSILON)
+            .input(TYPE)
+            .policy(NormPolicy.PYTORCH)
+            .threads(threads)
+            .build();
+    saved = norm.newSaved(rows);
+    operands = Operands.of(tensors.x(), tensors.y()).weight(tensors.weight());
+    gradients = Gradients.of(tensors.dx()).weight(tensors.dweight(), GradientMode.WRITE);
+    norm.forward(operands, saved);
+    plan = plan(n);
+    groups = Capi.backwardGroups(plan, rows);
+    workspace = NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients));
+  }
+
+  private static long plan(long n) {
+    NormPolicy policy = NormPolicy.PYTORCH;
+    return Capi.createPlan(
+        NormKind.RMS_NORM.ordinal(),
+        TYPE.code(),
+        TYPE.code(),
+        TYPE.code(),
+        Affine.WEIGHT.ordinal(),
+        policy.scaleRounding().ordinal(),
+        policy.gammaOffset().ordinal(),
+        policy.variance().ordinal(),
+        policy.compute().ordinal(),
+        policy.residualRounding().ordinal(),
+        VectorLevel.BEST.ordinal(),
+        n,
+        Tensors.EPSILON,
+        Capi.DEVICE_CPU,
+        0,
+        Capi.SCALING_NONE,
+        false,
+        TYPE.code());
+  }
+
+  /** Frees both. */
+  @TearDown(Level.Trial)
+  public void end() {
+    workspace.close();
+    Capi.destroyPlan(plan);
+    saved.close();
+    norm.close();
+    tensors.close();
+  }
+
+  /** Through the interface. */
+  @Benchmark
+  public void java() {
+    switch (parsed) {
+      case INFERENCE -> norm.infer(operands);
+      case FORWARD -> norm.forward(operands, saved);
+      case BACKWARD -> norm.backward(saved, tensors.dy(), gradients);
+      default -> throw new IllegalArgumentException(direction);
+    }
+  }
+
+  /** Without it. */
+  @Benchmark
+  public void bare() {
+    switch (parsed) {
+      case INFERENCE -> forward(0);
+      case FORWARD -> forward(saved.rstd().address());
+      case BACKWARD -> backward();
+      default -> throw new IllegalArgumentException(direction);
+    }
+  }
+
+  private void forward(long rstd) {
+    Capi.check(
+        normcore.nc_norm_forward(
+            plan,
+            rows,
+            0,
+            rows,
+            tensors.x().address(),
+            n,
+            0,
+            0,
+            tensors.weight().address(),
+            0,
+            tensors.y().address(),
+            n,
+            0,
+            0,
+            0,
+            rstd));
+  }
+
+  private void backward() {
+    Capi.check(
+        normcore.nc_norm_backward(
+            plan,
+            rows,
+            0,
+            groups,
+            tensors.x().address(),
+            n,
+            tensors.weight().address(),
+            tensors.dy().address(),
+            n,
+            0,
+            saved.rstd().address(),
+            0,
+            0,
+            tensors.dx().address(),
+            n,
+            workspace.address(),
+            workspace.bytes(),
+            1,
+            0));
+    Capi.check(
+        normcore.nc_norm_backward_columns(
+            plan,
+            rows,
+            0,
+            n,
+            workspace.address(),
+            workspace.bytes(),
+            tensors.dweight().address(),
+            TYPE.code(),
+            Capi.GRADIENT_WRITE,
+            0,
+            0,
+            0));
+  }
+}

@@ -1,0 +1,102 @@
+package org.normcore.bench;
+
+import java.io.PrintStream;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import org.normcore.DType;
+import org.normcore.NormKind;
+import org.openjdk.jmh.results.RunResult;
+import org.openjdk.jmh.runner.Runner;
+import org.openjdk.jmh.runner.RunnerException;
+import org.openjdk.jmh.runner.options.OptionsBuilder;
+import org.openjdk.jmh.runner.options.TimeValue;
+import org.openjdk.jmh.runner.options.VerboseMode;
+
+/** Measures calls on one row, each contender in a process of its own. */
+final class Latencies {
+  private static final Shape ROW = Shape.parse("1x4096");
+  private static final int WARM_UP = 3;
+  private static final int AVERAGES = 8;
+  private static final TimeValue AVERAGED = TimeValue.milliseconds(100);
+
+  private Latencies() {}
+
+  /** A contender as the parameter of a benchmark. */
+  record Lane(NormKind kind, Direction direction, DType dtype, String library) {
+    static Lane parse(String text) {
+      String[] parts = text.split("/");
+      return new Lane(
+          Names.parse(NormKind.class, parts[0]),
+          Names.parse(Direction.class, parts[1]),
+          Names.parse(DType.class, parts[2]),
+          parts[3]);
+    }
+
+    Workload workload() {
+      return new Workload(kind, direction, dtype, dtype, ROW, 1);
+    }
+
+    @Override
+    public String toString() {
+      return String.join(
+          "/", Names.of(kind), Names.of(direction), Names.of(dtype), library);
+    }
+  }
+
+  static List<Latency> measure(Plan plan, PrintStream progress) {
+    List<Lane> lanes = lanes(plan);
+    List<Latency> latencies = new ArrayList<>();
+    for (Lane lane : lanes) {
+      progress.printf("[%d/%d] latency %s%n", latencies.size() + 1, lanes.size(), lane);
+      latencies.add(new Latency(lane.workload(), lane.library(), samples(lane)));
+    }
+    return latencies;
+  }
+
+  /** Everybody who has something for a workload, and computes the same. */
+  private static List<Lane> lanes(Plan plan) {
+    List<Lane> lanes = new ArrayList<>();
+    for (DType dtype : plan.dtypes()) {
+      try (Tensors tensors = new Tensors(ROW, dtype, dtype)) {
+        for (NormKind kind : plan.kinds()) {
+          List<Workload> workloads =
+              plan.directions().stream()
+                  .filter(direction -> direction != Direction.RESIDUAL)
+                  .map(direction -> new Workload(kind, direction, dtype, dtype, ROW, 1))
+                  .toList();
+          try (Field field = new Field(workloads, tensors)) {
+            for (Field.Lane lane : field.contenders().keySet()) {
+              if (Libraries.isMeasuredAlone(lane.library())) {
+                lanes.add(new Lane(kind, lane.direction(), dtype, lane.library()));
+              }
+            }
+          }
+        }
+      }
+    }
+    return lanes;
+  }
+
+  private static Samples samples(Lane lane) {
+    try {
+      Collection<RunResult> results =
+          new Runner(
+                  new OptionsBuilder()
+                      .include(Rounds.pattern(LatencyBenchmark.class, "call"))
+                      .param("lane", lane.toString())
+                      .forks(1)
+                      .warmupIterations(WARM_UP)
+                      .warmupTime(AVERAGED)
+                      .measurementIterations(AVERAGES)
+                      .measurementTime(AVERAGED)
+                      .shouldFailOnError(true)
+                      .verbosity(VerboseMode.SILENT)
+                      .build())
+              .run();
+      return Samples.of(results.stream().flatMap(result -> Rounds.nanos(result).stream()).toList());
+    } catch (RunnerException e) {
+      throw new IllegalStateException("measuring " + lane + " failed", e);
+    }
+  }
+}

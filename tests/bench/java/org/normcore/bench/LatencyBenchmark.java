@@ -1,0 +1,50 @@
+package org.normcore.bench;
+
+import java.util.concurrent.TimeUnit;
+import org.openjdk.jmh.annotations.Benchmark;
+import org.openjdk.jmh.annotations.BenchmarkMode;
+import org.openjdk.jmh.annotations.Level;
+import org.openjdk.jmh.annotations.Mode;
+import org.openjdk.jmh.annotations.OutputTimeUnit;
+import org.openjdk.jmh.annotations.Param;
+import org.openjdk.jmh.annotations.Scope;
+import org.openjdk.jmh.annotations.Setup;
+import org.openjdk.jmh.annotations.State;
+import org.openjdk.jmh.annotations.TearDown;
+
+/** One call of one contender on one row, in one thread. Meant for a process of its own. */
+@State(Scope.Benchmark)
+@BenchmarkMode(Mode.AverageTime)
+@OutputTimeUnit(TimeUnit.NANOSECONDS)
+public class LatencyBenchmark {
+  /** A {@link Latencies.Lane}. */
+  @Param("")
+  public String lane;
+
+  private Tensors tensors;
+  private Contender contender;
+
+  /** Prepares the contender. */
+  @Setup(Level.Trial)
+  public void begin() throws Absent {
+    Latencies.Lane parsed = Latencies.Lane.parse(lane);
+    Workload workload = parsed.workload();
+    tensors = new Tensors(workload.shape(), workload.dtype(), workload.weightType());
+    contender = Libraries.named(parsed.library()).prepare(workload, tensors);
+    contender.begin();
+  }
+
+  /** Lets go of it. */
+  @TearDown(Level.Trial)
+  public void end() {
+    contender.end();
+    contender.close();
+    tensors.close();
+  }
+
+  /** What is timed. */
+  @Benchmark
+  public void call() {
+    contender.run();
+  }
+}

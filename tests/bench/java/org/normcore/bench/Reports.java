@@ -1,0 +1,30 @@
+package org.normcore.bench;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+
+/** Writes what was found to files. */
+final class Reports {
+  private Reports() {}
+
+  /** Returns the files: JSON, tables, plots. */
+  static List<Path> write(Run run, Path directory, String name) throws IOException {
+    List<Target> targets = new Targets(run.table(), Machine.lastCacheBytes()).judge(run);
+    Files.createDirectories(directory);
+    List<Path> files = new ArrayList<>();
+    files.add(Files.writeString(directory.resolve(name + ".json"), JsonReport.text(run, targets)));
+    List<String> plots = new ArrayList<>();
+    for (Plot.Subject subject : Plot.subjects(run)) {
+      String file = name + "-" + subject + ".svg";
+      files.add(Files.writeString(directory.resolve(file), Plot.svg(run, subject)));
+      plots.add(file);
+    }
+    files.add(
+        Files.writeString(
+            directory.resolve(name + ".md"), MarkdownReport.text(run, targets, plots)));
+    return files;
+  }
+}
