@@ -8,7 +8,7 @@ import org.normcore.internal.FramePool;
 
 /**
  * Copies in host memory, which say what the machine can do. They are shared among threads as the
- * calls of operations are: a large one is cut into one piece for each thread.
+ * calls of operations are.
  */
 final class HostCopy {
   private static final int DISPATCHES = 101;
@@ -25,7 +25,15 @@ final class HostCopy {
   /** Copies one tensor to another of the same size, past the caches or as {@code memcpy} does. */
   Runnable of(TensorView from, TensorView to, boolean isStreaming) {
     long bytes = from.elements() * from.dtype().bytes();
-    return () -> run(from.address(), to.address(), bytes, 2 * bytes, isStreaming);
+    return () -> {
+      CallFrame frame = frames.take();
+      try {
+        frame.copy.set(to.address(), from.address(), bytes, isStreaming);
+        frame.run(frame.copy, frame.copy.pages(), 2 * bytes);
+      } finally {
+        frame.release();
+      }
+    };
   }
 
   /** How many threads share a call that moves as many bytes. */
@@ -42,27 +50,23 @@ final class HostCopy {
       return 0;
     }
     double[] times = new double[DISPATCHES];
-    for (int i = 0; i < times.length; i++) {
-      long last = System.nanoTime();
-      while (System.nanoTime() - last < BETWEEN_NANOS) {
-        Thread.onSpinWait();
-      }
-      long begin = System.nanoTime();
-      run(0, 0, 0, Long.MAX_VALUE, false);
-      times[i] = System.nanoTime() - begin;
-    }
-    Arrays.sort(times);
-    return times[DISPATCHES / 2];
-  }
-
-  private void run(long from, long to, long bytes, long moved, boolean isStreaming) {
     CallFrame frame = frames.take();
     try {
-      int pieces = frames.threadsFor(moved);
-      frame.copy.set(to, from, bytes, pieces, isStreaming);
-      frame.run(frame.copy, pieces, moved);
+      frame.copy.set(0, 0, 0, false);
+      for (int i = 0; i < times.length; i++) {
+        long last = System.nanoTime();
+        while (System.nanoTime() - last < BETWEEN_NANOS) {
+          Thread.onSpinWait();
+        }
+        long begin = System.nanoTime();
+        // Of no bytes, and shared as if it were of many.
+        frame.run(frame.copy, threads, Long.MAX_VALUE);
+        times[i] = System.nanoTime() - begin;
+      }
     } finally {
       frame.release();
     }
+    Arrays.sort(times);
+    return times[DISPATCHES / 2];
   }
 }
