@@ -3,8 +3,8 @@
 #include <cinttypes>
 #include <utility>
 
-#include "../core/reduction_order.h"
 #include "../core/scale.h"
+#include "../core/workspace.h"
 #include "plan.h"
 
 namespace nc {
@@ -31,10 +31,8 @@ struct Widths {
         compute(bytes_of_compute(spec.compute)) {}
 };
 
-// The bytes of one gradient's shares, rounded up so that what follows is aligned.
-int64_t part_bytes(const NormSpec& spec, int64_t rows) {
-  const int64_t n = spec.hidden_size;
-  return ceil_div(groups(rows, n) * row_lanes(n) * n * bytes_of_compute(spec.compute), 64) * 64;
+int64_t part_bytes_of(const NormSpec& spec, int64_t rows) {
+  return part_bytes(rows, spec.hidden_size, bytes_of_compute(spec.compute));
 }
 
 void require_flag(const char* name, int32_t value) {
@@ -101,7 +99,7 @@ void require_wants(const NormSpec& spec, int32_t wants_dweight, int32_t wants_db
 }
 
 int64_t workspace_bytes_of(const NormSpec& spec, int64_t rows, bool dweight, bool dbias) {
-  return part_bytes(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
+  return part_bytes_of(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
 }
 
 namespace {
@@ -254,7 +252,7 @@ Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {
   a.dx_stride = dx.stride_bytes;
   char* parts = pointer(workspace);
   a.dweight_parts = call.wants_dweight ? parts : nullptr;
-  a.dbias_parts = !call.wants_dbias ? nullptr : call.wants_dweight ? parts + part_bytes(spec, rows) : parts;
+  a.dbias_parts = !call.wants_dbias ? nullptr : call.wants_dweight ? parts + part_bytes_of(spec, rows) : parts;
   return {a, {x, weight, dy, mean, rstd, dresidual, dx, workspace}};
 }
 
@@ -280,7 +278,7 @@ Columns checked_columns(const NormSpec& spec, const ColumnsCall& call) {
     a.gradient = pointer(tensor);
     a.dtype = static_cast<DType>(gradient.dtype);
     a.accumulate = gradient.mode == NC_GRADIENT_ACCUMULATE;
-    if (parts != nullptr) parts += part_bytes(spec, call.rows);
+    if (parts != nullptr) parts += part_bytes_of(spec, call.rows);
   }
   return columns;
 }

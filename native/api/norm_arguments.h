@@ -41,11 +41,13 @@ struct ColumnsCall {
 struct Forward {
   ForwardArguments arguments;
   std::array<Tensor, 11> tensors;
+  const Tensor& y() const { return tensors[4]; }
 };
 
 struct Backward {
   BackwardArguments arguments;
   std::array<Tensor, 8> tensors;  // the workspace among them
+  const Tensor& dx() const { return tensors[6]; }
 };
 
 struct Columns {

@@ -21,6 +21,8 @@ struct ForwardArguments {
   int64_t residual_out_stride;
   char* mean;  // or null
   char* rstd;  // or null
+  // On the CPU: y goes past the caches, because it is larger than they are.
+  bool streams;
   // Of a quantised y. tensor: the scale, and or null the amax that is raised. row: [rows] in float32. block:
   // [rows, ceil(N / 32)] in E8M0.
   const char* y_scale;
@@ -41,6 +43,7 @@ struct BackwardArguments {
   int64_t dresidual_stride;
   char* dx;  // or null
   int64_t dx_stride;
+  bool streams;         // dx, as y in the forward
   char* dweight_parts;  // or null: [groups, row_lanes, N] in the compute type
   char* dbias_parts;    // or null
 };

@@ -45,32 +45,6 @@ struct Scale {
   I input;
   W weight;
 
-  // rd_T: to the type in which the normalised value is handed to the weight.
-  template <class V>
-  NC_INLINE V to_handover(V v) const {
-    switch (policy.rounding()) {
-      case ScaleRounding::input:
-        return round_to(input, v);
-      case ScaleRounding::weight:
-        return round_to(weight, v);
-      default:
-        return v;
-    }
-  }
-
-  // rd_P: to the type of a product with the weight.
-  template <class V>
-  NC_INLINE V to_product(V v) const {
-    switch (policy.rounding()) {
-      case ScaleRounding::input:
-        return round_to(promoted(input, weight), v);
-      case ScaleRounding::weight:
-        return round_to(weight, v);
-      default:
-        return v;
-    }
-  }
-
   // g
   template <class V>
   NC_INLINE V gamma(V w, V one) const {
@@ -84,32 +58,87 @@ struct Scale {
     }
   }
 
+  // The forward's values are only computed with until they are stored, and their NaNs were made of those of x, weight
+  // and bias.
+
   // n
   template <class V>
   NC_INLINE V normalised_value(V xhat) const {
-    return to_handover(xhat);
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return round_kept(input, xhat);
+      case ScaleRounding::weight:
+        return round_kept(weight, xhat);
+      default:
+        return xhat;
+    }
+  }
+  // rd_P
+  template <class V>
+  NC_INLINE V product(V v) const {
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return round_kept(promoted(input, weight), v);
+      case ScaleRounding::weight:
+        return round_kept(weight, v);
+      default:
+        return v;
+    }
   }
   // rd_P(n * g)
   template <class V>
   NC_INLINE V scaled(V n, V g) const {
-    return to_product(n * g);
+    return product(n * g);
   }
   // rd_P(t + b)
   template <class V>
   NC_INLINE V shifted(V t, V b) const {
-    return to_product(t + b);
+    return product(t + b);
+  }
+  // Whether rd_P may be left to a store that rounds to y's type.
+  template <class Y>
+  NC_INLINE constexpr bool rounds_as(Y y) const {
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return promoted(input, weight).dtype() == y.dtype();
+      case ScaleRounding::weight:
+        return weight.dtype() == y.dtype();
+      default:
+        return false;
+    }
   }
 
-  // h, the gradient at the normalised value
-  template <class V>
-  NC_INLINE V gradient(V dy, V g) const {
-    return to_handover(to_product(dy * g));
+  // The backward's: dy is of format y, mean and rstd are numbers or canonical NaNs. Where neither dy nor weight are of
+  // 16 bits a NaN's other bits could carry a rounding into its sign, so it is given its canonical form.
+  template <class T, class Y, class V>
+  NC_INLINE V gradient_as(T type, Y y, V v) const {
+    return bytes_of(weight.dtype()) == 2 && bytes_of(y.dtype()) == 2 ? round_kept(type, v) : round_to(type, v);
   }
-  // One row's share of dweight, added to what the rows before it made.
-  template <class V>
-  NC_INLINE V add_weight_gradient(V sum, V dy, V xhat) const {
-    if (policy.rounding() == ScaleRounding::compute) return fma(dy, xhat, sum);
-    return sum + to_product(dy * to_handover(xhat));
+  // h = rd_T(rd_P(dy * g)), the gradient at the normalised value
+  template <class Y, class V>
+  NC_INLINE V gradient(Y y, V dy, V g) const {
+    const V v = dy * g;
+    const auto product = promoted(input, weight);
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return gradient_as(input, y, product.dtype() == input.dtype() ? v : gradient_as(product, y, v));
+      case ScaleRounding::weight:
+        return gradient_as(weight, y, v);
+      default:
+        return v;
+    }
+  }
+  // One row's share of dweight, dy * xhat or rd_P(dy * n), added to what the rows before it made.
+  template <class Y, class V>
+  NC_INLINE V add_weight_gradient(V sum, Y y, V dy, V xhat) const {
+    switch (policy.rounding()) {
+      case ScaleRounding::input:
+        return sum + gradient_as(promoted(input, weight), y, dy * gradient_as(input, y, xhat));
+      case ScaleRounding::weight:
+        return sum + gradient_as(weight, y, dy * gradient_as(weight, y, xhat));
+      default:
+        return fma(dy, xhat, sum);
+    }
   }
 };
 

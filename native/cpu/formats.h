@@ -12,7 +12,9 @@ inline namespace NC_LEVEL {
 // Input, weight and output formats, and the policy: each a Static... or Runtime... type.
 template <class X, class W, class Y, class P>
 struct Formats {
-  static constexpr bool any_lanes = false;
+  // All of it in 16 bits: taken apart and put back without shuffles.
+  using Whole = Sixteen<X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd
+                                                                                       : Order::natural>;
   X x;
   W weight;
   Y y;
@@ -20,12 +22,15 @@ struct Formats {
   NC_INLINE Scale<P, X, W> scale() const { return {policy, x, weight}; }
 };
 
-struct RuntimeFormats : Formats<RuntimeFormat, RuntimeFormat, RuntimeFormat, RuntimePolicy> {
-  static constexpr bool any_lanes = true;
+struct RuntimeFormats {
+  using Whole = Full;
+  RuntimeFormat x, weight, y;
+  RuntimePolicy policy;
+  NC_INLINE Scale<RuntimePolicy, RuntimeFormat, RuntimeFormat> scale() const { return {policy, x, weight}; }
 };
 
 NC_INLINE RuntimeFormats runtime_formats(const NormSpec& spec) {
-  return {{{spec.x}, {spec.weight}, {spec.y}, {spec.scale_rounding, spec.gamma_offset}}};
+  return {{spec.x}, {spec.weight}, {spec.y}, {spec.scale_rounding, spec.gamma_offset}};
 }
 
 // Calls f(Formats) with the static formats and policy of the spec, or returns false if it has none of its own.

@@ -5,191 +5,293 @@
 //   dx = rd_I(rstd * (h - xhat * c1 - c2) (+ dresidual))
 //   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
 //
-// Two passes over a row: the first forms c1 and c2 in the order of sums, the second, in which the row comes from the
-// cache, does everything else element by element. RMSNorm runs with mean = c2 = +0, which changes no bit.
+// Two passes over a row: the first forms c1 and c2 in the order of sums, the second does everything else element by
+// element. The first is made for several rows, then the second for a stretch of columns of all of them, so that the
+// weight and the shares of that stretch stay in the innermost cache.
+#include <limits>
+
 #include "formats.h"
 #include "kernels.h"
 #include "row_reduce.h"
+#include "share_stack.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// What is asked for. Looked up per packet: branches that never change cost less than kernels for every combination.
+// What is asked for. The usual training step has kernels of its own; in the others these are branches.
 struct Wants {
   bool dx, dweight, dbias, dresidual;
+  bool streams;  // dx goes past the caches
 };
+constexpr Wants usual_wants(bool layer_norm, bool streams) { return {true, true, layer_norm, false, streams}; }
+bool is_usual(const Wants& w, bool layer_norm) {
+  return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual;
+}
 
 template <class C>
 struct BackwardRow {
-  int64_t n;
   const char* x;
   const char* dy;
-  const char* weight;
   const char* dresidual;
   char* dx;
   C* dweight;
   C* dbias;
-  C mean, rstd;
+  C mean, rstd, c1, c2;
   const char* next_x;  // what will be read next, or null
   const char* next_dy;
 };
 
-// dy, h and xhat of one packet.
-template <class C>
-struct Gradients {
-  Packet<C> dy, h, xhat;
+// use(dy, h, xhat) of some elements. Not returned in a struct, which the compiler would move through memory.
+template <class C, bool Centred, class F, class Extent, class Use>
+NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const char* weight, int64_t first,
+                              Extent extent, Use use) {
+  const auto scale = formats.scale();
+  const auto dy = load<C>(formats.y, r.dy, first, extent);
+  using V = std::remove_const_t<decltype(dy)>;
+  const V x = load<C>(formats.x, r.x, first, extent);
+  // RMSNorm's mean is +0, and x - 0 is x.
+  const V xhat = Centred ? normalised(x, V::all(r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
+  const V one = V::all(C(1));
+  // Static formats are those of norms with a weight.
+  const bool has_weight = !std::is_same<typename F::Whole, Full>::value || weight != nullptr;
+  const V g = has_weight ? scale.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
+  use(dy, scale.gradient(formats.y, dy, g), xhat);
+}
+
+template <bool LayerNorm, class C, class F>
+NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weight, BackwardRow<C>& r) {
+  const C n = static_cast<C>(size);
+  // A copy, whose address nobody has: it stays in registers.
+  const BackwardRow<C> row = r;
+  C sums[LayerNorm ? 2 : 1];
+  reduce_row<LayerNorm ? 2 : 1, typename F::Whole>(
+      size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+        with_gradients<C, LayerNorm>(formats, row, weight, first, extent, [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
+          using V = decltype(h);
+          const V present = where_present(extent, h, V::zero());
+          acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
+          if constexpr (LayerNorm) acc[1] = acc[1] + present;
+        });
+      });
+  r.c1 = sums[0] / n;
+  r.c2 = LayerNorm ? sums[1] / n : C(0);
+}
+
+// Elements begin .. end - 1 of the second pass.
+struct Columns {
+  int64_t begin, end;
 };
-template <class C, class F, class Extent>
-NC_INLINE Gradients<C> gradients(const F& formats, const BackwardRow<C>& r, bool has_weight, int64_t first,
-                                 Extent extent) {
-  const auto scale = formats.scale();
-  const Packet<C> one = Packet<C>::all(C(1));
-  const Packet<C> dy = load<C>(formats.y, r.dy, first, extent);
-  const Packet<C> g = has_weight ? scale.gamma(load<C>(formats.weight, r.weight, first, extent), one) : one;
-  const Packet<C> x = load<C>(formats.x, r.x, first, extent);
-  return {dy, scale.gradient(dy, g), normalised(x, Packet<C>::all(r.mean), Packet<C>::all(r.rstd))};
-}
 
-template <class C, class F>
-NC_INLINE void reduce_gradients(const F& formats, const BackwardRow<C>& r, bool has_weight, bool layer_norm, C& c1,
-                                C& c2) {
-  const C n = static_cast<C>(r.n);
-  const Packet<C> zero = Packet<C>::zero();
-  if (layer_norm) {
-    C sums[2];
-    reduce_row<2, F::any_lanes>(r.n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[2]) NC_LAMBDA_INLINE {
-      const Gradients<C> g = gradients<C>(formats, r, has_weight, first, extent);
-      const Packet<C> h = where_present(extent, g.h, zero);
-      acc[0] = fma(h, where_present(extent, g.xhat, zero), acc[0]);
-      acc[1] = acc[1] + h;
+// Elements that ask for as many of the row that is read next.
+constexpr int kAhead = 128;
+
+template <bool LayerNorm, class C, class F>
+NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight, const BackwardRow<C>& row,
+                          const Wants wants) {
+  using Whole = typename F::Whole;
+  const auto scale = formats.scale();
+  // A copy: the stores could change what a reference leads to, for all that the compiler knows.
+  const BackwardRow<C> r = row;
+  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
+      using V = decltype(h);
+      if (wants.dx) {
+        const V c1 = V::all(r.c1), rstd = V::all(r.rstd);
+        // RMSNorm's c2 is +0, and what it is taken from stays as it is.
+        V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
+        if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
+        if constexpr (std::is_same<decltype(extent), Whole>::value && !std::is_same<Whole, Full>::value) {
+          store(formats.x, r.dx, first, extent, dx, wants.streams);
+        } else {
+          store(formats.x, r.dx, first, extent, dx);
+        }
+      }
+      if (wants.dweight) {
+        const V sum = load_sum(r.dweight, first, extent);
+        store_sum(r.dweight, first, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
+      }
+      if (wants.dbias) store_sum(r.dbias, first, extent, load_sum(r.dbias, first, extent) + dy);
     });
-    c1 = sums[0] / n;
-    c2 = sums[1] / n;
-  } else {
-    C sums[1];
-    reduce_row<1, F::any_lanes>(r.n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
-      const Gradients<C> g = gradients<C>(formats, r, has_weight, first, extent);
-      acc[0] = fma(where_present(extent, g.h, zero), where_present(extent, g.xhat, zero), acc[0]);
-    });
-    c1 = sums[0] / n;
-    c2 = C(0);
+  };
+  int64_t first = columns.begin;
+  if constexpr (!std::is_same<Whole, Full>::value) {
+    for (; first + kAhead <= columns.end; first += kAhead) {
+      if (r.next_x != nullptr) {
+        prefetch<kAhead * bytes_of(decltype(formats.x)::dtype())>(r.next_x + first * bytes_of(formats.x.dtype()));
+        prefetch<kAhead * bytes_of(decltype(formats.y)::dtype())>(r.next_dy + first * bytes_of(formats.y.dtype()));
+      }
+      for (int64_t i = 0; i < kAhead; i += Whole::count) at(first + i, Whole{});
+    }
+    for (; first + Whole::count <= columns.end; first += Whole::count) at(first, Whole{});
   }
-}
-
-template <class C, class Extent>
-NC_INLINE Packet<C> load_sum(const C* sums, int64_t first, Extent extent) {
-  return load<C>(ComputeFormat<C>{}, reinterpret_cast<const char*>(sums), first, extent);
-}
-template <class C, class Extent>
-NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
-  store(ComputeFormat<C>{}, reinterpret_cast<char*>(sums), first, extent, v);
-}
-
-template <class C, class F>
-NC_INLINE void backward_row(const F& formats, BackwardRow<C> r, Wants wants, bool has_weight, bool layer_norm) {
-  const auto scale = formats.scale();
-  C sum1 = 0, sum2 = 0;
-  if (wants.dx) reduce_gradients(formats, r, has_weight, layer_norm, sum1, sum2);
-  const Packet<C> rstd = Packet<C>::all(r.rstd), c1 = Packet<C>::all(sum1), c2 = Packet<C>::all(sum2);
-  // By value: the stores could change what a reference leads to, for all that the compiler knows.
-  for_each_packet(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    if (r.next_x != nullptr) {
-      __builtin_prefetch(r.next_x + first * bytes_of(formats.x.dtype()));
-      __builtin_prefetch(r.next_dy + first * bytes_of(formats.y.dtype()));
-    }
-    const Gradients<C> g = gradients<C>(formats, r, has_weight, first, extent);
-    if (wants.dx) {
-      Packet<C> dx = input_gradient(g.h, g.xhat, rstd, c1, c2);
-      if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
-      store(formats.x, r.dx, first, extent, dx);
-    }
-    if (wants.dweight) {
-      const Packet<C> sum = load_sum(r.dweight, first, extent);
-      store_sum(r.dweight, first, extent, scale.add_weight_gradient(sum, g.dy, g.xhat));
-    }
-    if (wants.dbias) store_sum(r.dbias, first, extent, load_sum(r.dbias, first, extent) + g.dy);
-  });
-}
-
-template <class C, class F, bool LayerNorm>
-void static_row(const NormSpec&, const BackwardRow<C>& r, const Wants& wants) {
-  backward_row(F{}, r, wants, true, LayerNorm);
-}
-template <class C>
-void any_row(const NormSpec& spec, const BackwardRow<C>& r, const Wants& wants) {
-  backward_row(runtime_formats(spec), r, wants, spec.has_weight, spec.op == Op::layer_norm);
+  for_each_packet(columns.end - first,
+                  [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
 }
 
 template <class C>
-using RowKernel = void (*)(const NormSpec&, const BackwardRow<C>&, const Wants&);
+struct RowKernels {
+  void (*reduce)(const NormSpec&, const char* weight, BackwardRow<C>&);
+  void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>&, const Wants&);
+};
+
+template <class F, bool LayerNorm>
+void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>& r) {
+  reduce_gradients<LayerNorm>(F{}, spec.hidden_size, weight, r);
+}
+template <class F, bool LayerNorm>
+void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>& r,
+                   const Wants& wants) {
+  finish_row<LayerNorm>(F{}, columns, weight, r, wants);
+}
+template <class F, bool LayerNorm>
+void finish_usual(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>& r,
+                  const Wants& wants) {
+  finish_row<LayerNorm>(F{}, columns, weight, r, usual_wants(LayerNorm, wants.streams));
+}
+// RMSNorm runs with mean = c2 = +0, which changes no bit.
+template <class C>
+void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>& r) {
+  reduce_gradients<true>(runtime_formats(spec), spec.hidden_size, weight, r);
+  if (spec.op == Op::rms_norm) r.c2 = C(0);
+}
+template <class C>
+void finish_any(const NormSpec& spec, Columns columns, const char* weight, const BackwardRow<C>& r,
+                const Wants& wants) {
+  finish_row<true>(runtime_formats(spec), columns, weight, r, wants);
+}
 
 template <class C>
-RowKernel<C> row_kernel(const NormSpec& spec) {
-  RowKernel<C> kernel = any_row<C>;
+RowKernels<C> row_kernels(const NormSpec& spec, const Wants& wants) {
+  RowKernels<C> kernels{reduce_any<C>, finish_any<C>};
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_formats(spec, [&](auto formats) {
       using F = decltype(formats);
-      kernel = spec.op == Op::layer_norm ? static_row<C, F, true> : static_row<C, F, false>;
+      const bool layer_norm = spec.op == Op::layer_norm;
+      const bool usual = is_usual(wants, layer_norm);
+      if (layer_norm) {
+        kernels = {reduce_static<F, true>, usual ? finish_usual<F, true> : finish_static<F, true>};
+      } else {
+        kernels = {reduce_static<F, false>, usual ? finish_usual<F, false> : finish_static<F, false>};
+      }
     });
   }
-  return kernel;
+  return kernels;
 }
 
-template <class C>
-C* parts_of(char* parts, int64_t group, int64_t n) {
-  return parts == nullptr ? nullptr : reinterpret_cast<C*>(parts) + group * row_lanes(n) * n;
-}
-
+// Canonical where it is NaN: see policy.h.
 template <class C>
 C load_statistic(const char* values, int64_t row) {
   C value = 0;
   if (values != nullptr) memcpy(&value, values + row * static_cast<int64_t>(sizeof(C)), sizeof(C));
-  return value;
+  return value == value ? value : std::numeric_limits<C>::quiet_NaN();
+}
+
+// How many rows are taken together, and how many columns of them at a time. Rows whose x and dy stay in a second-level
+// cache; and if not one does, still a few, because it is better to read x and dy again than weight and shares.
+constexpr int kMostRows = 8;
+constexpr int kFewestRows = 4;
+constexpr int64_t kRowsBytes = 192 << 10;
+constexpr int64_t kFarRowsBytes = 4 << 20;
+constexpr int64_t kStretch = 1024;
+
+struct Batch {
+  int rows;
+  bool near;
+};
+Batch batch_of(const NormSpec& spec) {
+  const int64_t row_bytes = spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y));
+  const int64_t near = kRowsBytes / row_bytes;
+  if (near > 0) return {static_cast<int>(near < kMostRows ? near : kMostRows), true};
+  const int64_t far = kFarRowsBytes / row_bytes;
+  return {static_cast<int>(far < 1 ? 1 : far < kFewestRows ? far : kFewestRows), false};
 }
 
 template <class C>
-void backward_groups(const NormSpec& spec, const BackwardArguments& a) {
-  const int64_t n = spec.hidden_size;
-  const int64_t group_count = groups(a.rows, n);
-  const Wants wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr};
-  const RowKernel<C> kernel = row_kernel<C>(spec);
-  for (int64_t group = a.group_begin; group < a.group_end; ++group) {
-    C* dweight = parts_of<C>(a.dweight_parts, group, n);
-    C* dbias = parts_of<C>(a.dbias_parts, group, n);
-    const size_t part_bytes = static_cast<size_t>(row_lanes(n) * n) * sizeof(C);
-    if (dweight != nullptr) memset(dweight, 0, part_bytes);
-    if (dbias != nullptr) memset(dbias, 0, part_bytes);
-    const int64_t begin = group_begin(group, a.rows, group_count);
-    const int64_t end = group_begin(group + 1, a.rows, group_count);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t lane = (i - begin) % row_lanes(n) * n;
-      const bool more = i + 1 < end || group + 1 < a.group_end;
-      BackwardRow<C> r{};
-      r.n = n;
-      r.x = a.x + i * a.x_stride;
-      r.dy = a.dy + i * a.dy_stride;
-      r.weight = a.weight;
-      r.dresidual = a.dresidual == nullptr ? nullptr : a.dresidual + i * a.dresidual_stride;
-      r.dx = a.dx == nullptr ? nullptr : a.dx + i * a.dx_stride;
-      r.dweight = dweight == nullptr ? nullptr : dweight + lane;
-      r.dbias = dbias == nullptr ? nullptr : dbias + lane;
-      r.mean = load_statistic<C>(a.mean, i);
-      r.rstd = load_statistic<C>(a.rstd, i);
-      r.next_x = more ? r.x + a.x_stride : nullptr;
-      r.next_dy = more ? r.dy + a.dy_stride : nullptr;
-      kernel(spec, r, wants);
+class Backward {
+ public:
+  Backward(const NormSpec& norm_spec, const BackwardArguments& arguments)
+      : spec(norm_spec),
+        a(arguments),
+        n(spec.hidden_size),
+        group_count(groups(a.rows, n)),
+        wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
+        kernels(row_kernels<C>(spec, wants)),
+        batch(batch_of(spec)) {}
+
+  void run() {
+    ShareStack<C> dweight(a.dweight_parts, spec, a), dbias(a.dbias_parts, spec, a);
+    for_each_group(group_count, a.group_begin, a.group_end, [&](const TreeStep& step) {
+      if (step.merges) {
+        dweight.merge(step);
+        dbias.merge(step);
+      } else {
+        C* const weight_lanes = dweight.open();
+        C* const bias_lanes = dbias.open();
+        group(step, weight_lanes, bias_lanes);
+        dweight.close(step);
+        dbias.close(step);
+      }
+    });
+    if (a.streams) end_of_streams();
+  }
+
+ private:
+  void group(const TreeStep& step, C* dweight, C* dbias) {
+    const int64_t begin = group_begin(step.group, a.rows, group_count);
+    const int64_t end = group_begin(step.group + 1, a.rows, group_count);
+    // What comes after this group's last batch is the next one's first.
+    const int64_t after = step.next < 0 ? -1 : group_begin(step.next, a.rows, group_count);
+    for (int64_t i = begin; i < end; i += batch.rows) {
+      const int64_t count = end - i < batch.rows ? end - i : batch.rows;
+      const int64_t next = i + count < end ? i + count : after;
+      take(i, static_cast<int>(count), next, begin, dweight, dbias);
     }
   }
-}
+
+  // Rows first .. first + count - 1, while those at next (if not negative) are asked for.
+  void take(int64_t first, int count, int64_t next, int64_t begin, C* dweight, C* dbias) {
+    BackwardRow<C> rows[kMostRows];
+    for (int k = 0; k < count; ++k) {
+      const int64_t row = first + k;
+      const int64_t lane = (row - begin) % row_lanes(n) * n;
+      BackwardRow<C>& r = rows[k];
+      r = {};
+      r.x = a.x + row * a.x_stride;
+      r.dy = a.dy + row * a.dy_stride;
+      r.dresidual = a.dresidual == nullptr ? nullptr : a.dresidual + row * a.dresidual_stride;
+      r.dx = a.dx == nullptr ? nullptr : a.dx + row * a.dx_stride;
+      r.dweight = dweight == nullptr ? nullptr : dweight + lane;
+      r.dbias = dbias == nullptr ? nullptr : dbias + lane;
+      r.mean = load_statistic<C>(a.mean, row);
+      r.rstd = load_statistic<C>(a.rstd, row);
+      if (batch.near && next >= 0 && next + k < a.rows) {
+        r.next_x = a.x + (next + k) * a.x_stride;
+        r.next_dy = a.dy + (next + k) * a.dy_stride;
+      }
+      if (wants.dx) kernels.reduce(spec, a.weight, r);
+    }
+    for (int64_t column = 0; column < n; column += kStretch) {
+      const Columns columns{column, n - column < kStretch ? n : column + kStretch};
+      for (int k = 0; k < count; ++k) kernels.finish(spec, columns, a.weight, rows[k], wants);
+    }
+  }
+
+  const NormSpec& spec;
+  const BackwardArguments& a;
+  const int64_t n, group_count;
+  const Wants wants;
+  const RowKernels<C> kernels;
+  const Batch batch;
+};
 
 }  // namespace
 
 void norm_backward(const NormSpec& spec, const BackwardArguments& a) {
   if (spec.compute == Compute::float64) {
-    backward_groups<double>(spec, a);
+    Backward<double>(spec, a).run();
   } else {
-    backward_groups<float>(spec, a);
+    Backward<float>(spec, a).run();
   }
 }
 

@@ -1,63 +1,132 @@
-// Backward, second step: the row groups' shares of dweight or dbias, summed by halving, first the row lanes of each
-// group, then the groups, and rounded once into the gradient's type.
+// Backward, second step: what the calls of the first have left of dweight or dbias, summed by halving and rounded once
+// into the gradient's type.
 #include "kernels.h"
-#include "packet.h"
+#include "share_stack.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// Columns taken through the whole tree at a time: 256 groups of them stay in the second-level cache.
+// Columns that are summed at a time, on a stack: as deep as the tree at most.
 constexpr int64_t kTile = 256;
+constexpr int kDeepest = 10;
 
+// rd(sum), or rd(gradient + sum), of columns that lie in order.
 template <class C>
-struct Tile {
-  C* parts;  // [slots, n], at the tile's first column
-  int64_t n;
-  int64_t columns;
+struct Gradient {
+  const ColumnArguments& a;
+  RuntimeFormat format{a.dtype};
 
-  // slot `to` += slot `from`
-  void add(int64_t to, int64_t from) const {
-    C* target = parts + to * n;
-    const C* source = parts + from * n;
-    for (int64_t j = 0; j < columns; ++j) target[j] = target[j] + source[j];
+  template <class Extent>
+  NC_INLINE void write(int64_t column, Extent extent, Packet<C> sum) const {
+    if (a.accumulate) sum = load<C>(format, a.gradient, column, extent) + sum;
+    store(format, a.gradient, column, extent, sum);
   }
-  // Halves `count` slots that lie `spacing` apart, from slot `first` on.
-  void halve(int64_t first, int64_t count, int64_t spacing) const {
-    for (int64_t step = first_step(count); step > 0; step /= 2) {
-      for (int64_t i = 0; i < step && i + step < count; ++i) add(first + i * spacing, first + (i + step) * spacing);
+  void write_natural(int64_t column, const C* sums, int64_t columns) const {
+    for_each_packet(columns, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+      write(column + first, extent, load_sum(sums, first, extent));
+    });
+  }
+  void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
+    for (int64_t first = 0; first < columns; first += kSumGroup) {
+      const Duo<Order::natural> in_order = natural(load_sum(sums, first, Sixteen<Order::even_odd>{}));
+      write(column + first, Full{}, in_order.a);
+      write(column + first + kPacket, Full{}, in_order.b);
     }
   }
 };
 
 template <class C>
-void write_gradient(const ColumnArguments& a, int64_t first_column, const C* sums, int64_t columns) {
-  const RuntimeFormat format{a.dtype};
-  const ComputeFormat<C> sum_format{};
-  char* gradient = a.gradient + first_column * bytes_of(a.dtype);
-  for_each_packet(columns, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    Packet<C> sum = load<C>(sum_format, reinterpret_cast<const char*>(sums), first, extent);
-    if (a.accumulate) sum = load<C>(format, gradient, first, extent) + sum;
-    store(format, gradient, first, extent, sum);
-  });
-}
+struct ColumnSums {
+  const ColumnArguments& a;
+  int64_t n;
+  Order order;
+  int64_t group_count;
+  ShareSpace<C> space;
+  Gradient<C> gradient;
+
+  ColumnSums(const NormSpec& spec, const ColumnArguments& arguments)
+      : a(arguments),
+        n(spec.hidden_size),
+        order(sums_order(spec)),
+        group_count(groups(a.rows, n)),
+        space(a.parts, spec, a.rows),
+        gradient{arguments} {}
+
+  struct Tile {
+    C sums[kTile];
+  };
+
+  // What the groups of a part of the tree have in some slots: a row that a call has left, or the sum of two parts.
+  void add_up(Subtree tree, int64_t leaf, int64_t slot, int64_t count, Tile* tiles) const {
+    const ShareEntry entry = space.entries[leaf];
+    const int64_t leaves = tree.leaves(group_count);
+    if (entry.leaves == leaves || leaves == 1) {
+      // Within the workspace even if the first step was never made.
+      const int64_t rows = group_count * space.lane_count;
+      const int64_t row = entry.row >= 0 && entry.row < rows ? entry.row : 0;
+      memcpy(tiles->sums, space.row(row) + slot, static_cast<size_t>(count) * sizeof(C));
+      return;
+    }
+    add_up(tree.left(), leaf, slot, count, tiles);
+    add_up(tree.right(), leaf + tree.left().leaves(group_count), slot, count, tiles + 1);
+    for (int64_t j = 0; j < count; ++j) tiles[0].sums[j] = tiles[0].sums[j] + tiles[1].sums[j];
+  }
+  // The sums of some slots, which are left in the first tile.
+  const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
+    add_up({0, 1}, 0, slot, count, tiles);
+    return tiles->sums;
+  }
+  // Columns that lie in order, of them as many as a tile has.
+  void in_order(int64_t begin, int64_t end) const {
+    Tile tiles[kDeepest];
+    for (int64_t column = begin; column < end; column += kTile) {
+      const int64_t count = end - column < kTile ? end - column : kTile;
+      gradient.write_natural(column, sum(column, count, tiles), count);
+    }
+  }
+  // A group of which not all columns are asked for: one by one, for the others are somebody else's.
+  void one_by_one(int64_t begin, int64_t end) const {
+    Tile tiles[kDeepest];
+    for (int64_t column = begin; column < end; ++column) {
+      gradient.write_natural(column, sum(slot_of(order, column, n), 1, tiles), 1);
+    }
+  }
+  void even_odd(int64_t begin, int64_t end) const {
+    if constexpr (std::is_same<C, float>::value) {
+      Tile tiles[kDeepest];
+      const int64_t first_group = ceil_div(begin, kSumGroup) * kSumGroup, after_groups = n / kSumGroup * kSumGroup;
+      const int64_t whole_begin = first_group < end ? first_group : end;
+      const int64_t grouped_end = end < after_groups ? end : after_groups;
+      one_by_one(begin, whole_begin < grouped_end ? whole_begin : grouped_end);
+      int64_t column = whole_begin;
+      while (column + kSumGroup <= grouped_end) {
+        const int64_t groups_left = (grouped_end - column) / kSumGroup * kSumGroup;
+        const int64_t count = groups_left < kTile ? groups_left : kTile;
+        gradient.write_even_odd(column, sum(column, count, tiles), count);
+        column += count;
+      }
+      if (column < grouped_end) one_by_one(column, grouped_end);
+      const int64_t rest = begin > after_groups ? begin : after_groups;
+      if (rest < end) in_order(rest, end);
+    }
+  }
+};
 
 template <class C>
 void sum_columns(const NormSpec& spec, const ColumnArguments& a) {
-  const int64_t n = spec.hidden_size;
-  const int64_t group_count = groups(a.rows, n);
-  const int64_t lane_count = row_lanes(n);
-  for (int64_t column = a.column_begin; column < a.column_end; column += kTile) {
-    const int64_t columns = a.column_end - column < kTile ? a.column_end - column : kTile;
-    if (group_count == 0) {
-      const C zeros[kTile] = {};
-      if (!a.accumulate) write_gradient(a, column, zeros, columns);
-      continue;
+  const ColumnSums<C> sums(spec, a);
+  if (sums.group_count == 0) {
+    const C zeros[kTile] = {};
+    if (a.accumulate) return;
+    for (int64_t column = a.column_begin; column < a.column_end; column += kTile) {
+      const int64_t left = a.column_end - column;
+      sums.gradient.write_natural(column, zeros, left < kTile ? left : kTile);
     }
-    const Tile<C> tile{reinterpret_cast<C*>(a.parts) + column, n, columns};
-    for (int64_t g = 0; g < group_count; ++g) tile.halve(g * lane_count, lane_count, 1);
-    tile.halve(0, group_count, lane_count);
-    write_gradient(a, column, tile.parts, columns);
+  } else if (sums.order == Order::natural) {
+    sums.in_order(a.column_begin, a.column_end);
+  } else {
+    sums.even_odd(a.column_begin, a.column_end);
   }
 }
 

@@ -19,27 +19,65 @@ struct RowRange {
   const char* weight;
   const char* bias;
   char* y;
+  bool streams;
   const char* next;  // what will be read next, or null
 };
 
-// Plain rows: only y is written. Residual sums: the rounded sum goes to residual_out beside it.
+// Elements whose scaling asks for as many of the next row.
+constexpr int kAhead = 128;
+
+// y of a packet or duo. Plain rows: only y is written. Residual sums: the rounded sum goes to residual_out beside it.
+template <class C, bool Centred, class F, class V, class Extent>
+NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
+                         Extent extent, V x, Statistics<C> s) {
+  const auto scale = formats.scale();
+  const V xhat = Centred ? normalised(x, V::all(s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
+  V t = scale.normalised_value(xhat);
+  const bool left = scale.rounds_as(formats.y);
+  if (has_weight) {
+    const V g = scale.gamma(load<C>(formats.weight, r.weight, first, extent), V::all(C(1)));
+    t = left && !has_bias ? t * g : scale.scaled(t, g);
+  }
+  if (has_bias) {
+    const V b = load<C>(formats.weight, r.bias, first, extent);
+    t = left ? t + b : scale.shifted(t, b);
+  }
+  return t;
+}
+
+// With static formats: sixteen elements at a time, and the next row on its way meanwhile. Centred: LayerNorm. RMSNorm's
+// mean is +0, and x - 0 is x.
+template <class F, bool Centred>
+NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bool has_bias) {
+  const F formats{};
+  constexpr int width = bytes_of(decltype(formats.x)::dtype());
+  // By value: the stores could change what a reference leads to, for all that the compiler knows.
+  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    const auto x = load<float>(formats.x, row, first, extent);
+    const auto y = scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s);
+    if constexpr (std::is_same<decltype(extent), typename F::Whole>::value) {
+      store(formats.y, r.y, first, extent, y, r.streams);
+    } else {
+      store(formats.y, r.y, first, extent, y);
+    }
+  };
+  int64_t first = 0;
+  for (; first + kAhead <= r.n; first += kAhead) {
+    if (r.next != nullptr) prefetch<kAhead * width>(r.next + first * width);
+    for (int64_t i = 0; i < kAhead; i += F::Whole::count) at(first + i, typename F::Whole{});
+  }
+  for (; first + F::Whole::count <= r.n; first += F::Whole::count) at(first, typename F::Whole{});
+  for_each_packet(r.n - first, [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
+}
+
 template <class C, class F, class Row, class AfterLoad>
 NC_INLINE void scale_row(const F& formats, RowRange r, Row row, Statistics<C> statistics, bool has_weight,
                          bool has_bias, AfterLoad after_load) {
-  const auto scale = formats.scale();
-  const Packet<C> mean = Packet<C>::all(statistics.mean);
-  const Packet<C> rstd = Packet<C>::all(statistics.rstd);
-  const Packet<C> one = Packet<C>::all(C(1));
-  const int width = bytes_of(formats.x.dtype());
-  // By value: the stores could change what a reference leads to, for all that the compiler knows.
   for_each_packet(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    if (r.next != nullptr) __builtin_prefetch(r.next + first * width);
     const Packet<C> x = row(first, extent);
     after_load(first, extent, x);
-    Packet<C> t = scale.normalised_value(normalised(x, mean, rstd));
-    if (has_weight) t = scale.scaled(t, scale.gamma(load<C>(formats.weight, r.weight, first, extent), one));
-    if (has_bias) t = scale.shifted(t, load<C>(formats.weight, r.bias, first, extent));
-    store(formats.y, r.y, first, extent, t);
+    store(formats.y, r.y, first, extent,
+          scaled_value<C, true>(formats, r, has_weight, has_bias, first, extent, x, statistics));
   });
 }
 
@@ -95,10 +133,10 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
   return statistics_of_any_row<C>;
 }
 
-template <class C, class F, bool Bias>
-void scale_static_row(const NormSpec&, const RowRange& r, const char* x, Statistics<C> statistics) {
-  const F formats{};
-  scale_row(formats, r, PlainRow<C, decltype(formats.x)>{formats.x, x}, statistics, true, Bias, NothingMore{});
+// The usual forms, RMSNorm without and LayerNorm with a bias, and the others.
+template <class F, bool Usual, bool Centred>
+void scale_static_row(const NormSpec& spec, const RowRange& r, const char* x, Statistics<float> statistics) {
+  scale_static<F, Centred>(r, x, statistics, Usual ? Centred : spec.has_bias);
 }
 
 template <class C>
@@ -114,7 +152,10 @@ ScaleRow<C> plain_scale(const NormSpec& spec) {
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_forward_formats(spec, [&](auto formats) {
       using F = decltype(formats);
-      scale = spec.has_bias ? scale_static_row<C, F, true> : scale_static_row<C, F, false>;
+      const bool centred = spec.op == Op::layer_norm;
+      scale = centred != spec.has_bias ? scale_static_row<F, false, true>
+              : centred                ? scale_static_row<F, true, true>
+                                       : scale_static_row<F, true, false>;
     });
   }
   return scale;
@@ -152,7 +193,7 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
     const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
     const Statistics<C> s = statistics_of<C>(spec, row);
     char* out = a.residual_out + i * a.residual_out_stride;
-    const RowRange r{spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, nullptr};
+    const RowRange r{spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, false, nullptr};
     scale_row(formats, r, row, s, spec.has_weight, spec.has_bias,
               [&](int64_t first, auto extent, Packet<C> sum)
                   NC_LAMBDA_INLINE { store(formats.x, out, first, extent, sum); });
@@ -170,9 +211,10 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
     const char* next = i + 1 < a.row_end ? a.x + (i + 1) * a.x_stride : nullptr;
     const char* x = plain_row<C>(spec, a, i);
     const Statistics<C> s = statistics(spec, x);
-    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, next}, x, s);
+    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, x, s);
     save(a, i, s);
   }
+  if (a.streams) end_of_streams();
 }
 
 // y in FP8: the values that would be rounded to y's type are scaled first. The scaling pass is made by the kernels of a
@@ -189,7 +231,7 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   const auto stretch = [&](int64_t first, int64_t count, C* values) -> RowRange {
     const int64_t offset = first * weight_width;
     return {count, a.weight == nullptr ? nullptr : a.weight + offset, a.bias == nullptr ? nullptr : a.bias + offset,
-            reinterpret_cast<char*>(values), nullptr};
+            reinterpret_cast<char*>(values), false, nullptr};
   };
   Largest<C> amax;
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {

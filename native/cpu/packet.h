@@ -82,6 +82,10 @@ NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   return {reinterpret_cast<VectorOf<float>::type>(
       _mm256_fmadd_ps(reinterpret_cast<__m256>(a.v), reinterpret_cast<__m256>(b.v), reinterpret_cast<__m256>(c.v)))};
 }
+NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
+  return _mm256_movemask_ps(
+             _mm256_cmp_ps(reinterpret_cast<__m256>(a.v), reinterpret_cast<__m256>(b.v), _CMP_UNORD_Q)) != 0;
+}
 // A NaN becomes some NaN.
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   return reinterpret_cast<U16x8>(_mm256_cvtps_ph(reinterpret_cast<__m256>(a.v), _MM_FROUND_TO_NEAREST_INT));
@@ -127,6 +131,10 @@ NC_INLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   }
   return {bit_cast<VectorOf<float>::type>(r)};
 }
+NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
+  const Quads nan = bit_cast<Quads>((a.v != a.v) | (b.v != b.v));
+  return vmaxvq_u32(vorrq_u32(reinterpret_cast<uint32x4_t>(nan.q[0]), reinterpret_cast<uint32x4_t>(nan.q[1]))) != 0;
+}
 // A NaN becomes some NaN.
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   const Quads x = bit_cast<Quads>(a.v);
@@ -161,6 +169,12 @@ inline NC_NOINLINE U16x8 to_float16_bits(Packet<float> a) {
   U16x8 r{};
   for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode_float16(a.v[i]));
   return r;
+}
+NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
+  const I32x8 nan = (a.v != a.v) | (b.v != b.v);
+  int32_t any = 0;
+  for (int i = 0; i < kPacket; ++i) any |= nan[i];
+  return any != 0;
 }
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) { return to_float16_bits(a); }
 inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
@@ -249,6 +263,14 @@ struct Part {
   static constexpr bool full = false;
   int count;
 };
+
+// Asks for the lines of some bytes.
+template <int Bytes>
+NC_INLINE void prefetch(const char* p) {
+  constexpr int line = 64;
+#pragma GCC unroll 16
+  for (int i = 0; i < Bytes; i += line) __builtin_prefetch(p + i);
+}
 
 template <class Raw>
 NC_INLINE Raw load_raw(const char* p) {

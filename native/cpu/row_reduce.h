@@ -5,7 +5,7 @@
 // does not know of blocks.
 #pragma once
 
-#include "packet.h"
+#include "duo.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -24,21 +24,67 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   return halving_sum(group_sums, group_count);
 }
 
-// Block lanes of a segment, packets begin .. end - 1, of a row of n elements: acc[lane][sum] takes their packets.
-template <int Block, int Sums, class C, class Step>
-NC_INLINE void walk_lanes(int64_t n, int64_t begin, int64_t end, int lane_count, Packet<C> (&acc)[Block][Sums],
-                          Step& step) {
+// What a step takes at a time while rows are whole: one packet or two, and as many lanes' accumulators.
+template <class Extent>
+struct Taken {
+  template <class C>
+  using Accumulator = Packet<C>;
+  static constexpr int lanes = 1;
+};
+template <Order O>
+struct Taken<Sixteen<O>> {
+  template <class C>
+  using Accumulator = Duo<O>;
+  static constexpr int lanes = 2;
+};
+
+// The accumulators of single lanes, and back: where a row ends, packets are taken one by one.
+template <class C>
+NC_INLINE void spread(Packet<C> lane, Packet<C>* lanes) {
+  lanes[0] = lane;
+}
+template <Order O>
+NC_INLINE void spread(Duo<O> lanes_of_two, Packet<float>* lanes) {
+  const Duo<Order::natural> in_order = natural(lanes_of_two);
+  // Of even and odd positions of two lanes, in order, the packets are those of the lanes.
+  lanes[0] = in_order.a;
+  lanes[1] = in_order.b;
+}
+
+// Block lanes of a segment, packets begin .. end - 1, of a row of n elements: their sums over their positions.
+template <class Extent, int Block, int Sums, class C, class Step>
+NC_INLINE void sum_lanes(int64_t n, int64_t begin, int64_t end, int lane_count, C (*lane_sums)[kMaxLanes], int lane,
+                         Step& step) {
+  using Take = Taken<Extent>;
+  using Accumulator = typename Take::template Accumulator<C>;
+  constexpr int taken = Block / Take::lanes;
+  Accumulator acc[Sums][taken];
+  for (auto& of_sum : acc) {
+    for (Accumulator& a : of_sum) a = Accumulator::zero();
+  }
   const int64_t whole = n / kPacket;
   const int64_t whole_end = end < whole ? end : whole;
   int64_t packet = begin;
   for (; packet + Block <= whole_end; packet += lane_count) {
 #pragma GCC unroll 8
-    for (int b = 0; b < Block; ++b) step((packet + b) * kPacket, Full{}, acc[b]);
+    for (int b = 0; b < taken; ++b) {
+      Accumulator now[Sums];
+      for (int k = 0; k < Sums; ++k) now[k] = acc[k][b];
+      step((packet + b * Take::lanes) * kPacket, Extent{}, now);
+      for (int k = 0; k < Sums; ++k) acc[k][b] = now[k];
+    }
   }
-  if (packet >= end) return;
+  if (packet >= end) {
+    for (int k = 0; k < Sums; ++k) sums_of_lanes(acc[k], &lane_sums[k][lane]);
+    return;
+  }
   // The last round of a row that does not fill all lanes. Done in memory, so that it costs the loop above no registers.
   Packet<C> last[Block][Sums];
-  memcpy(last, acc, sizeof(last));
+  for (int k = 0; k < Sums; ++k) {
+    Packet<C> lanes_of_sum[Block];
+    for (int b = 0; b < taken; ++b) spread(acc[k][b], lanes_of_sum + b * Take::lanes);
+    for (int b = 0; b < Block; ++b) last[b][k] = lanes_of_sum[b];
+  }
   for (int b = 0; b < Block && packet + b < end; ++b) {
     const int64_t first = (packet + b) * kPacket;
     if (packet + b < whole_end) {
@@ -47,10 +93,12 @@ NC_INLINE void walk_lanes(int64_t n, int64_t begin, int64_t end, int lane_count,
       step(first, Part{static_cast<int>(n - first)}, last[b]);
     }
   }
-  memcpy(acc, last, sizeof(last));
+  for (int k = 0; k < Sums; ++k) {
+    for (int b = 0; b < Block; ++b) lane_sums[k][lane + b] = sum_of_positions(last[b][k]);
+  }
 }
 
-template <int Block, int Sums, class C, class Step>
+template <class Extent, int Block, int Sums, class C, class Step>
 NC_INLINE void reduce_row_by(int64_t n, C (&sums)[Sums], Step& step) {
   const int lane_count = lanes(n);
   const int segment_count = segments(n);
@@ -62,21 +110,7 @@ NC_INLINE void reduce_row_by(int64_t n, C (&sums)[Sums], Step& step) {
     const int64_t end = begin + per_segment < packet_count ? begin + per_segment : packet_count;
     alignas(64) C lane_sums[Sums][kMaxLanes];
     for (int lane = 0; lane < lane_count; lane += Block) {
-      Packet<C> acc[Block][Sums];
-      for (auto& lane_acc : acc) {
-        for (auto& a : lane_acc) a = Packet<C>::zero();
-      }
-      walk_lanes(n, begin + lane, end, lane_count, acc, step);
-      for (int k = 0; k < Sums; ++k) {
-        if constexpr (Block == kPacket) {
-          const Packet<C> of_sum[kPacket] = {acc[0][k], acc[1][k], acc[2][k], acc[3][k],
-                                             acc[4][k], acc[5][k], acc[6][k], acc[7][k]};
-          const Packet<C> total = sums_of_positions(of_sum);
-          memcpy(&lane_sums[k][lane], &total.v, sizeof(total.v));
-        } else {
-          for (int b = 0; b < Block; ++b) lane_sums[k][lane + b] = sum_of_positions(acc[b][k]);
-        }
-      }
+      sum_lanes<Extent, Block, Sums>(n, begin + lane, end, lane_count, lane_sums, lane, step);
     }
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_lanes(lane_sums[k], lane_count);
   }
@@ -90,16 +124,17 @@ constexpr int kLaneBlock = Sums == 1 && sizeof(C) == 4 ? 8 : 4;
 // Rows of fewer lanes than a block are walked lane by lane, and only by the kernels that look formats up as they run.
 constexpr int kFewestStaticLanes = 8;
 
-// step(first, extent, acc) adds elements first .. first + 7 of the row to acc[0 .. Sums - 1].
-template <int Sums, bool AnyLanes, class C, class Step>
+// step(first, extent, acc) adds the elements of an extent to acc[0 .. Sums - 1]. Whole: the extent of most steps, Full
+// where formats are looked up as the kernel runs: there code size matters, not speed, and one body serves every number
+// of lanes.
+template <int Sums, class Whole, class C, class Step>
 NC_INLINE void reduce_row(int64_t n, C (&sums)[Sums], Step step) {
   constexpr int block = kLaneBlock<Sums, C>;
   static_assert(block <= kFewestStaticLanes);
-  if constexpr (AnyLanes) {
-    // One body serves every number of lanes: here code size matters, not speed.
-    reduce_row_by<1>(n, sums, step);
+  if constexpr (std::is_same<Whole, Full>::value) {
+    reduce_row_by<Full, 1>(n, sums, step);
   } else {
-    reduce_row_by<block>(n, sums, step);
+    reduce_row_by<Whole, block>(n, sums, step);
   }
 }
 

@@ -14,14 +14,24 @@ struct Statistics {
   C mean, rstd;
 };
 
+// How a row of a format is walked for its statistics.
+template <class Format>
+struct Walk {
+  using Whole = Full;
+};
+template <DType T>
+struct Walk<StaticFormat<T>> {
+  using Whole = Sixteen<T == DType::bfloat16 ? Order::even_odd : Order::natural>;
+};
+
 // A row as it is in memory.
 template <class C, class Format>
 struct PlainRow {
-  static constexpr bool any_lanes = std::is_same<Format, RuntimeFormat>::value;
+  using Whole = typename Walk<Format>::Whole;
   Format format;
   const char* x;
   template <class Extent>
-  NC_INLINE Packet<C> operator()(int64_t first, Extent extent) const {
+  NC_INLINE auto operator()(int64_t first, Extent extent) const {
     return load<C>(format, x, first, extent);
   }
 };
@@ -29,7 +39,7 @@ struct PlainRow {
 // The unrounded sum of two rows (ResidualRounding::compute).
 template <class C>
 struct SumRow {
-  static constexpr bool any_lanes = true;
+  using Whole = Full;
   RuntimeFormat format;
   const char* x;
   const char* residual;
@@ -42,8 +52,8 @@ struct SumRow {
 template <class C, class Row>
 NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
-    const Packet<C> x = row(first, extent);
+  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+    const auto x = row(first, extent);
     acc[0] = fma(x, x, acc[0]);
   });
   return sums[0] / static_cast<C>(n);
@@ -52,7 +62,7 @@ NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
 template <class C, class Row>
 NC_INLINE C mean_of(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
+  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     acc[0] = acc[0] + row(first, extent);
   });
   return sums[0] / static_cast<C>(n);
@@ -60,10 +70,11 @@ NC_INLINE C mean_of(const Row& row, int64_t n) {
 
 template <class C, class Row>
 NC_INLINE C mean_of_centred_squares(const Row& row, int64_t n, C mean) {
-  const Packet<C> centre = Packet<C>::all(mean);
   C sums[1];
-  reduce_row<1, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[1]) NC_LAMBDA_INLINE {
-    const Packet<C> xc = where_present(extent, row(first, extent) - centre, Packet<C>::zero());
+  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+    const auto x = row(first, extent);
+    using V = std::remove_const_t<decltype(x)>;
+    const V xc = where_present(extent, x - V::all(mean), V::zero());
     acc[0] = fma(xc, xc, acc[0]);
   });
   return sums[0] / static_cast<C>(n);
@@ -146,8 +157,8 @@ NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon)
 template <class C, class Row>
 NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
   C sums[2];
-  reduce_row<2, Row::any_lanes>(n, sums, [&](int64_t first, auto extent, Packet<C>(&acc)[2]) NC_LAMBDA_INLINE {
-    const Packet<C> x = row(first, extent);
+  reduce_row<2, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+    const auto x = row(first, extent);
     acc[0] = acc[0] + x;
     acc[1] = fma(x, x, acc[1]);
   });

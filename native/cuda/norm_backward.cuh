@@ -221,7 +221,7 @@ class BackwardKernel {
     const Octet<float> dy = read<F::y>(words, k * p.staged_words + kXWords);
     const Octet<float> g = p.a.weight != nullptr ? scale.gamma(weight(k), one) : one;
     const Octet<float> mean = LayerNorm ? Octet<float>::all(s.mean) : Octet<float>::zero();
-    return {dy, scale.gradient(dy, g), normalised(x, mean, Octet<float>::all(s.rstd))};
+    return {dy, scale.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(s.rstd))};
   }
 
   using Weights = RegisterSums<Kept>;
@@ -263,7 +263,7 @@ class BackwardKernel {
           if (p.a.dresidual != nullptr) dx = dx + read<F::x>(words, k * p.staged_words + kXWords + kDyWords);
           store<F::x>(dx_row, octet(k), packed<F::x>(dx));
         }
-        if (p.a.dweight_parts != nullptr) dweight.set(k, scale.add_weight_gradient(dweight.get(k), g.dy, g.xhat));
+        if (p.a.dweight_parts != nullptr) dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
         if constexpr (LayerNorm) {
           if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
         }

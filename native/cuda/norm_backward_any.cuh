@@ -54,7 +54,7 @@ class AnyBackwardKernel {
     const Octet<C> x = load<C>(formats.x, p.access, p.a.x + row * p.a.x_stride, octet, count);
     const Octet<C> g =
         p.a.weight != nullptr ? scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), one) : one;
-    return {dy, scale.gradient(dy, g), normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd))};
+    return {dy, scale.gradient(formats.y, dy, g), normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd))};
   }
 
   NC_DEVICE void one_row(int64_t row, bool live, bool first, int64_t group) const {
@@ -90,7 +90,7 @@ class AnyBackwardKernel {
         store(formats.x, p.access, p.a.dx + row * p.a.dx_stride, octet, count, dx);
       }
       add_to_share(p.a.dweight_parts, group, first, octet, count,
-                   [&](const Octet<C>& sum) { return scale.add_weight_gradient(sum, g.dy, g.xhat); });
+                   [&](const Octet<C>& sum) { return scale.add_weight_gradient(sum, formats.y, g.dy, g.xhat); });
       add_to_share(p.a.dbias_parts, group, first, octet, count, [&](const Octet<C>& sum) { return sum + g.dy; });
     });
   }
