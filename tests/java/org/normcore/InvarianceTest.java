@@ -1,6 +1,7 @@
 package org.normcore;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.normcore.DType.BFLOAT16;
 import static org.normcore.DType.FLOAT16;
 import static org.normcore.DType.FLOAT32;
@@ -17,6 +18,7 @@ import java.util.concurrent.ForkJoinPool;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.stream.Stream;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
@@ -106,6 +108,22 @@ class InvarianceTest {
         }
       }
       t.assertGuards();
+    }
+  }
+
+  /** Rows so long that the second step of a backward is shared too, by columns. */
+  @ParameterizedTest
+  @EnumSource
+  void longRowsInSeveralThreads(NormKind kind) {
+    Case c = new Case(kind, 40, 70_001, BFLOAT16, BFLOAT16, NormPolicy.HUGGING_FACE_LLAMA, 1);
+    List<byte[]> expected = expected(c);
+    for (int threads : new int[] {2, 5}) {
+      try (Norm norm = c.builder().threads(threads).build();
+          NormTensors t = new NormTensors(norm, c.rows, true, Layout.DENSE, c.seed)) {
+        assertTrue(norm.backwardWorkspaceBytes(c.rows, t.gradients()) > 4 << 20, "to be shared");
+        assertSame(t, norm, expected, threads + " threads");
+        t.assertGuards();
+      }
     }
   }
 

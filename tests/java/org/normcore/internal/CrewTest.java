@@ -98,7 +98,10 @@ class CrewTest {
     assertTrue(fixed.awaitTermination(10, TimeUnit.SECONDS));
   }
 
-  /** Ranges follow each other and become shorter, down to the grain. */
+  /**
+   * Ranges follow each other and become shorter, down to the grain or the power of two below it;
+   * each begins at a multiple of its length.
+   */
   @Test
   void rangesShrinkTowardsTheEnd() {
     for (int threads : new int[] {2, 4, 9}) {
@@ -111,12 +114,17 @@ class CrewTest {
           long length = range[1] - range[0];
           assertEquals(begin, range[0]);
           assertTrue(length <= before, length + " after " + before);
-          assertTrue(length >= grain || range[1] == 10_000, length + " with grain " + grain);
+          assertTrue(2 * length > grain || range[1] == 10_000, length + " with grain " + grain);
+          assertTrue(Long.bitCount(length) == 1 || range[1] == 10_000, length + " units");
+          assertTrue(begin % length == 0 || range[1] == 10_000, length + " at " + begin);
           begin = range[1];
           before = length;
         }
         assertEquals(10_000, begin);
-        assertEquals(10_000 / (2 * threads), call.ranges.get(0)[1], "half of a fair share");
+        assertEquals(
+            Long.highestOneBit(10_000 / (2 * threads)),
+            call.ranges.get(0)[1],
+            "up to half of a fair share");
         assertTrue(before <= grain, "the last range: " + before + ", grain " + grain);
       }
     }

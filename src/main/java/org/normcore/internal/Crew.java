@@ -16,7 +16,9 @@ import org.jspecify.annotations.Nullable;
  * goes on even if the executor runs no helper at all, and the caller never waits for anything but
  * ranges that are being worked on: there is nothing to deadlock on, in a fork-join worker neither.
  * Ranges follow each other in memory and become shorter as the call nears its end, so all end at
- * about the same time, a helper that came late or was held up among them.
+ * about the same time, a helper that came late or was held up among them. Their lengths are powers
+ * of two, so each begins at a multiple of its length: sums over row groups form a tree, and a range
+ * of them can sum a whole branch.
  *
  * <p>Waking a thread costs whoever does it several microseconds. The caller wakes two helpers, and
  * each of them two more.
@@ -71,8 +73,8 @@ final class Crew {
   }
 
   /**
-   * Runs a call in ranges of at least {@code grain} units and in up to as many threads, the calling
-   * one among them. Throws the first failure after all of it has ended.
+   * Runs a call in ranges of about {@code grain} units at least and in up to as many threads, the
+   * calling one among them. Throws the first failure after all of it has ended.
    */
   void run(RangeCall call, long units, long grain, int threads) {
     this.call = call;
@@ -109,7 +111,8 @@ final class Crew {
     boolean isNew = member > 0;
     for (long left = unclaimed.get(); left > 0; left = unclaimed.get()) {
       // A helper of the last call may see the numbers of the next one: any will do.
-      long claimed = Math.min(left, Math.max(grain, left / (2L * threads)));
+      long fair = Math.max(grain, left / (2L * threads));
+      long claimed = Math.min(left, Long.highestOneBit(fair));
       if (unclaimed.compareAndSet(left, left - claimed)) {
         long begin = units - left;
         runRange(begin, begin + claimed, isNew ? member : 0);
