@@ -1,7 +1,7 @@
 package org.normcore.bench;
 
 import org.bytedeco.javacpp.Pointer;
-import org.normcore.internal.capi.global.normcore;
+import org.normcore.internal.Memory;
 
 /** What memory can do: plain copies. */
 record CopyLibrary(String name, String version, Copies.Copy copy) implements Library {
@@ -10,7 +10,7 @@ record CopyLibrary(String name, String version, Copies.Copy copy) implements Lib
 
   /** With prefetch and streaming stores: the ceiling. */
   static final CopyLibrary STREAMING =
-      new CopyLibrary("streaming copy", "nc_copy", normcore::nc_copy);
+      new CopyLibrary("streaming copy", "nc_copy", Memory::copyStreaming);
 
   @Override
   public Contender prepare(Workload workload, Tensors tensors) {

@@ -21,10 +21,10 @@ final class JavaCosts {
   private static final List<Direction> CALLS =
       List.of(Direction.INFERENCE, Direction.FORWARD, Direction.BACKWARD);
   private static final List<String> ALONE = List.of("1x8", "1x4096");
-  private static final String SPLIT = "512x4096";
-  private static final TimeValue AVERAGED = TimeValue.milliseconds(100);
-  private static final int WARM_UP = 5;
-  private static final int AVERAGES = 5;
+  private static final String SPLIT = "128x4096";
+  private static final TimeValue AVERAGED = TimeValue.milliseconds(300);
+  private static final int WARM_UP = 2;
+  private static final int AVERAGES = 3;
   private static final int FORKS = 2;
   private static final String ALLOCATED = "gc.alloc.rate.norm";
 
@@ -44,8 +44,7 @@ final class JavaCosts {
       progress.printf("Java interface: %s %s, 2 threads%n", call.label(), SPLIT);
       RunResult split = run("java", call, SPLIT, 2);
       costs.add(
-          new JavaCost(
-              call.label() + " " + SPLIT, 2, median(split), Double.NaN, allocated(split)));
+          new JavaCost(call.label() + " " + SPLIT, 2, median(split), Double.NaN, allocated(split)));
     }
     return costs;
   }

@@ -50,7 +50,7 @@ final class JsonReport {
     for (Target target : targets) {
       JsonObject object = new JsonObject();
       object.addProperty("target", target.name());
-      object.addProperty("least", target.least());
+      object.addProperty("demand", target.demand());
       object.addProperty("measured", target.values().size());
       JsonArray missed = new JsonArray();
       for (Target.Value value : target.missed()) {

@@ -39,8 +39,7 @@ final class Latencies {
 
     @Override
     public String toString() {
-      return String.join(
-          "/", Names.of(kind), Names.of(direction), Names.of(dtype), library);
+      return String.join("/", Names.of(kind), Names.of(direction), Names.of(dtype), library);
     }
   }
 

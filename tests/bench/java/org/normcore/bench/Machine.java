@@ -24,8 +24,7 @@ final class Machine {
     facts.put("cpu", cpu());
     facts.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
     facts.put("caches", String.join(", ", caches().stream().map(Cache::toString).toList()));
-    facts.put(
-        "system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
+    facts.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
     facts.put(
         "jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
     return facts;
@@ -47,7 +46,10 @@ final class Machine {
     List<Cache> caches = new ArrayList<>();
     try (Stream<Path> directories = Files.list(CACHES)) {
       for (Path directory :
-          directories.filter(path -> path.getFileName().toString().startsWith("index")).sorted().toList()) {
+          directories
+              .filter(path -> path.getFileName().toString().startsWith("index"))
+              .sorted()
+              .toList()) {
         String type = Files.readString(directory.resolve("type")).strip();
         String level = Files.readString(directory.resolve("level")).strip();
         String size = Files.readString(directory.resolve("size")).strip();

@@ -16,8 +16,7 @@ import picocli.CommandLine.Option;
     name = "bench",
     sortOptions = false,
     mixinStandardHelpOptions = true,
-    description =
-        "Measures the CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies.")
+    description = "Measures the CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies.")
 final class Main implements Callable<Integer> {
   @Option(names = "--quick", description = "Three shapes, float32 and bfloat16, shorter turns.")
   private boolean quick;
@@ -83,6 +82,10 @@ final class Main implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    if (!Malloc.hasOneArena()) {
+      throw new IllegalStateException(
+          "MALLOC_ARENA_MAX: expected 1 in the environment, as mvn -Pbench verify sets it");
+    }
     PrintStream progress = System.err;
     if (quick) {
       dtypes = List.of(DType.FLOAT32, DType.BFLOAT16);

@@ -25,8 +25,7 @@ final class OneDnn implements Library {
 
   OneDnn() {
     require(dnnl_engine_create(engine, dnnl_cpu, 0), "dnnl_engine_create");
-    require(
-        dnnl_stream_create(stream, engine, dnnl_stream_default_flags), "dnnl_stream_create");
+    require(dnnl_stream_create(stream, engine, dnnl_stream_default_flags), "dnnl_stream_create");
   }
 
   @Override
@@ -122,8 +121,7 @@ final class OneDnn implements Library {
               (float) Tensors.EPSILON,
               flags,
               null),
-          "layer normalization, forward, "
-              + Names.types(workload.dtype(), workload.weightType()));
+          "layer normalization, forward, " + Names.types(workload.dtype(), workload.weightType()));
       closers.add(() -> dnnl_primitive_desc_destroy(forward));
 
       List<Argument> arguments = new ArrayList<>();
@@ -138,8 +136,7 @@ final class OneDnn implements Library {
         dnnl_memory_desc statistics = descriptor(DType.FLOAT32, rows);
         arguments.add(new Argument(DNNL_ARG_VARIANCE, memory(statistics, variance)));
         if (layer) {
-          arguments.add(
-              new Argument(DNNL_ARG_MEAN, memory(statistics, tensors.statistic(1))));
+          arguments.add(new Argument(DNNL_ARG_MEAN, memory(statistics, tensors.statistic(1))));
         }
       }
       List<Argument> forwardArguments = new ArrayList<>(arguments);
@@ -166,8 +163,7 @@ final class OneDnn implements Library {
               flags,
               forward,
               null),
-          "layer normalization, backward, "
-              + Names.types(workload.dtype(), workload.weightType()));
+          "layer normalization, backward, " + Names.types(workload.dtype(), workload.weightType()));
       closers.add(() -> dnnl_primitive_desc_destroy(backward));
       arguments.add(new Argument(DNNL_ARG_DIFF_DST, memory(matrix, tensors.dy())));
       arguments.add(new Argument(DNNL_ARG_DIFF_SRC, memory(matrix, tensors.dx())));

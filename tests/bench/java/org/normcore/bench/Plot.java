@@ -29,7 +29,7 @@ import org.normcore.NormKind;
  * light ground, which can be read wherever it is shown.
  */
 final class Plot {
-  private static final int PANEL_WIDTH = 440;
+  private static final int PANEL_WIDTH = 470;
   private static final int PANEL_HEIGHT = 300;
   private static final int LEGEND_HEIGHT = 70;
   private static final Font TEXT = new Font(Font.SANS_SERIF, Font.PLAIN, 11);
@@ -38,9 +38,12 @@ final class Plot {
   private static final Color INK = new Color(0x24292f);
   private static final Color GRID = new Color(0xd8dee4);
   private static final BasicStroke LINE = new BasicStroke(2);
-  private static final List<Direction> DIRECTIONS =
-      List.of(Direction.FORWARD, Direction.BACKWARD);
-  private static final String CEILING = "streaming copy";
+  private static final List<Direction> DIRECTIONS = List.of(Direction.FORWARD, Direction.BACKWARD);
+  private static final BasicStroke DASHES =
+      new BasicStroke(1, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, new float[] {4, 4}, 0);
+
+  /** The copies, in the order of {@link Libraries#copies()}. */
+  private static final List<BasicStroke> COPY_LINES = List.of(DASHES, LINE);
 
   /** Told apart by people who don't see red and green, too. */
   private static final List<Color> COLOURS =
@@ -84,7 +87,7 @@ final class Plot {
                 direction ->
                     lines.stream().anyMatch(line -> line.workload().direction() == direction))
             .toList();
-    int width = PANEL_WIDTH * Math.max(1, dtypes.size());
+    int width = PANEL_WIDTH * Math.max(2, dtypes.size());
     int height = PANEL_HEIGHT * Math.max(1, directions.size()) + LEGEND_HEIGHT;
     VectorGraphics2D graphics = new VectorGraphics2D();
     graphics.setColor(GROUND);
@@ -134,24 +137,32 @@ final class Plot {
         add(chart, library, shapes, shares, COLOURS.get(i % COLOURS.size()));
       }
     }
-    List<Double> ceiling =
+    List<Double> memcpy = lines.stream().map(line -> 1.0).toList();
+    List<Double> streaming =
         lines.stream().map(line -> line.memcpy().median() / line.streaming().median()).toList();
-    add(chart, CEILING, shapes, ceiling, Color.GRAY);
+    add(chart, CopyLibrary.MEMCPY.name(), shapes, memcpy, Color.GRAY)
+        .setMarker(SeriesMarkers.NONE)
+        .setLineStyle(COPY_LINES.get(0));
+    add(chart, CopyLibrary.STREAMING.name(), shapes, streaming, Color.GRAY)
+        .setMarker(SeriesMarkers.NONE)
+        .setLineStyle(COPY_LINES.get(1));
     return chart;
   }
 
-  private static void add(
+  private static CategorySeries add(
       CategoryChart chart, String name, List<String> shapes, List<Double> shares, Color colour) {
     CategorySeries series = chart.addSeries(name, shapes, shares);
     series.setLineColor(colour);
     series.setMarkerColor(colour);
     series.setFillColor(colour);
     series.setLineStyle(LINE);
-    series.setMarker(name.equals(CEILING) ? SeriesMarkers.NONE : SeriesMarkers.CIRCLE);
+    series.setMarker(SeriesMarkers.CIRCLE);
+    return series;
   }
 
   private static void style(CategoryStyler styler) {
     styler.setDefaultSeriesRenderStyle(CategorySeriesRenderStyle.Line);
+    styler.setOverlapped(true);
     styler.setLegendVisible(false);
     styler.setChartBackgroundColor(GROUND);
     styler.setPlotBackgroundColor(GROUND);
@@ -167,18 +178,15 @@ final class Plot {
   }
 
   private static void legend(VectorGraphics2D graphics, Run run, Subject subject, int top) {
-    List<String> names = new ArrayList<>(run.libraries().keySet());
     graphics.setFont(TEXT);
-    graphics.setStroke(LINE);
     int x = 20;
-    for (int i = 0; i <= names.size(); i++) {
-      boolean ceiling = i == names.size();
-      String name = ceiling ? CEILING : names.get(i);
-      graphics.setColor(ceiling ? Color.GRAY : COLOURS.get(i % COLOURS.size()));
-      graphics.drawLine(x, top + 20, x + 24, top + 20);
-      graphics.setColor(INK);
-      graphics.drawString(name, x + 30, top + 24);
-      x += 46 + graphics.getFontMetrics().stringWidth(name);
+    List<String> libraries = new ArrayList<>(run.libraries().keySet());
+    for (int i = 0; i < libraries.size(); i++) {
+      x = entry(graphics, libraries.get(i), COLOURS.get(i % COLOURS.size()), LINE, x, top);
+    }
+    for (int i = 0; i < COPY_LINES.size(); i++) {
+      String name = Libraries.copies().get(i).name();
+      x = entry(graphics, name, Color.GRAY, COPY_LINES.get(i), x, top);
     }
     graphics.drawString(
         String.format(
@@ -192,6 +200,18 @@ final class Plot {
         top + 50);
   }
 
+  /** Returns where the next entry begins. */
+  private static int entry(
+      VectorGraphics2D graphics, String name, Color colour, BasicStroke stroke, int x, int top) {
+    graphics.setColor(colour);
+    graphics.setStroke(stroke);
+    graphics.drawLine(x, top + 20, x + 24, top + 20);
+    graphics.setColor(INK);
+    graphics.drawString(name, x + 30, top + 24);
+    return x + 46 + graphics.getFontMetrics().stringWidth(name);
+  }
+
+  /** With no more digits than can be seen, and the font that the reader has. */
   private static String text(VectorGraphics2D graphics, int width, int height) {
     ByteArrayOutputStream out = new ByteArrayOutputStream();
     try {
@@ -201,6 +221,8 @@ final class Plot {
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
-    return out.toString(StandardCharsets.UTF_8);
+    return out.toString(StandardCharsets.UTF_8)
+        .replaceAll("(\\.\\d{2})\\d+", "$1")
+        .replaceAll("font-family:&quot;[^&]*&quot;", "font-family:sans-serif");
   }
 }

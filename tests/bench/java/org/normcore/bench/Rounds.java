@@ -53,9 +53,7 @@ final class Rounds {
       Collections.reverse(order);
     }
     Map<Field.Lane, Samples> samples = new HashMap<>();
-    contenders
-        .keySet()
-        .forEach(lane -> samples.put(lane, Samples.of(times.get(lane.toString()))));
+    contenders.keySet().forEach(lane -> samples.put(lane, Samples.of(times.get(lane.toString()))));
     return samples;
   }
 
@@ -97,7 +95,8 @@ final class Rounds {
             .getStatistics()
             .getRawData()
             .forEachRemaining(
-                entry -> nanos.addAll(Collections.nCopies(entry.getValue().intValue(), entry.getKey())));
+                entry ->
+                    nanos.addAll(Collections.nCopies(entry.getValue().intValue(), entry.getKey())));
       }
     }
     return nanos;

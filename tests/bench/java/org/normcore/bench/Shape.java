@@ -16,7 +16,9 @@ record Shape(long rows, int hiddenSize) {
       // Told below.
     }
     throw new IllegalArgumentException(
-        "shape: " + text + "; expected ROWSxHIDDEN, for example 2048x4096, of at most 2^28 elements");
+        "shape: "
+            + text
+            + "; expected ROWSxHIDDEN, for example 2048x4096, of at most 2^28 elements");
   }
 
   long elements() {

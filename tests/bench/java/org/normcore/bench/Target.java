@@ -1,21 +1,27 @@
 package org.normcore.bench;
 
 import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 
 /**
  * One of the targets and how it is met.
  *
- * @param least the least value that meets it
+ * @param bound the least value that meets it, or the largest
  * @param values what it was measured as, by workload
  */
-record Target(String name, double least, List<Value> values) {
+record Target(String name, double bound, boolean isMost, List<Value> values) {
   /** A value and where it was found. */
   record Value(String where, double value) {}
 
-  Target(String name, double least) {
-    this(name, least, new ArrayList<>());
+  static Target atLeast(double bound, String name) {
+    return new Target(name, bound, false, new ArrayList<>());
+  }
+
+  static Target atMost(double bound, String name) {
+    return new Target(name, bound, true, new ArrayList<>());
   }
 
   void add(Object where, double value) {
@@ -23,7 +29,16 @@ record Target(String name, double least, List<Value> values) {
   }
 
   List<Value> missed() {
-    return values.stream().filter(value -> !(value.value() >= least)).toList();
+    return values.stream().filter(value -> !isMetBy(value.value())).toList();
+  }
+
+  private boolean isMetBy(double value) {
+    return isMost ? value <= bound : value >= bound;
+  }
+
+  /** For example, {@code at least 1.25}. */
+  String demand() {
+    return (isMost ? "at most " : "at least ") + number(bound);
   }
 
   /** One sentence. */
@@ -31,13 +46,19 @@ record Target(String name, double least, List<Value> values) {
     if (values.isEmpty()) {
       return "not measured";
     }
-    Value worst =
-        values.stream().reduce((a, b) -> a.value() <= b.value() ? a : b).orElseThrow();
-    String smallest =
-        String.format(Locale.ROOT, "smallest %.2f, at %s", worst.value(), worst.where());
+    Comparator<Value> order = Comparator.comparingDouble(Value::value);
+    Value worst = isMost ? Collections.max(values, order) : Collections.min(values, order);
     int missed = missed().size();
-    return missed == 0
-        ? "met in all " + values.size() + "; " + smallest
-        : "missed in " + missed + " of " + values.size() + "; " + smallest;
+    return (missed == 0
+            ? "met in all " + values.size()
+            : "missed in " + missed + " of " + values.size())
+        + (isMost ? "; largest " : "; smallest ")
+        + number(worst.value())
+        + ", at "
+        + worst.where();
+  }
+
+  private static String number(double value) {
+    return String.format(Locale.ROOT, Math.abs(value) < 10 ? "%.2f" : "%.0f", value);
   }
 }

@@ -1,7 +1,6 @@
 package org.normcore.bench;
 
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
@@ -31,7 +30,7 @@ final class Targets {
       targets.add(latency(run, types, wide));
       targets.add(scaling(types, wide));
     }
-    Target never = new Target("every line: never behind a peer", 1);
+    Target never = Target.atLeast(1, "every line: times the best peer");
     table.stream()
         .filter(Measurement::hasPeer)
         .forEach(line -> never.add(line.workload(), line.overBestPeer()));
@@ -47,13 +46,12 @@ final class Targets {
   }
 
   private static boolean isForward(Workload workload) {
-    return workload.direction() == Direction.FORWARD
-        || workload.direction() == Direction.INFERENCE;
+    return workload.direction() == Direction.FORWARD || workload.direction() == Direction.INFERENCE;
   }
 
   private Target againstMemcpy(String direction, String types, boolean wide, double least) {
     Target target =
-        new Target(direction + ", " + types + ", beyond the caches: share of memcpy", least);
+        Target.atLeast(least, direction + ", " + types + ", beyond the caches: share of memcpy");
     for (Measurement line : table) {
       Workload workload = line.workload();
       boolean chosen =
@@ -69,9 +67,8 @@ final class Targets {
 
   private Target inCache(String types, boolean wide) {
     Target target =
-        new Target(
-            "forward and backward, " + types + ", in cache: times the best peer",
-            wide ? 1.5 : 4);
+        Target.atLeast(
+            wide ? 1.5 : 4, "forward and backward, " + types + ", in cache: times the best peer");
     for (Measurement line : table) {
       Workload workload = line.workload();
       if (line.hasPeer()
@@ -84,8 +81,7 @@ final class Targets {
   }
 
   private static Target latency(Run run, String types, boolean wide) {
-    Target target =
-        new Target("one row, " + types + ", from Java: times the best peer", 2);
+    Target target = Target.atLeast(2, "one row, " + types + ", from Java: times the best peer");
     if (run.latencies() == null) {
       return target;
     }
@@ -105,7 +101,9 @@ final class Targets {
               best = Math.min(best, median);
             }
           }
-          target.add(workload, best / ours);
+          if (best < Double.POSITIVE_INFINITY) {
+            target.add(workload, best / ours);
+          }
         });
     return target;
   }
@@ -113,8 +111,8 @@ final class Targets {
   /** Where the best copy gains as much by a second thread. */
   private Target scaling(String types, boolean wide) {
     Target target =
-        new Target(
-            "2 threads over 1, " + types + ", beyond the caches, where a copy scales so", SCALES);
+        Target.atLeast(
+            SCALES, "2 threads over 1, " + types + ", beyond the caches, where a copy scales so");
     Map<Workload, Measurement> lines =
         table.stream().collect(Collectors.toMap(Measurement::workload, Function.identity()));
     for (Measurement line : table) {
@@ -132,21 +130,16 @@ final class Targets {
   }
 
   private static List<Target> costs(List<JavaCost> costs) {
-    Target bytes = new Target("Java: 0 bytes per call (1 is none)", 1);
-    Target nanos = new Target("Java: at most 200 ns over the native call (ns to spare)", 0);
+    Target bytes =
+        Target.atMost(JavaCost.SMALLEST_OBJECT / 2, "the Java interface: bytes allocated per call");
+    Target nanos = Target.atMost(200, "the Java interface: ns over the native call");
     for (JavaCost cost : costs) {
       String where = cost.call() + ", threads: " + cost.threads();
-      bytes.add(where, cost.allocates() ? 0 : 1);
+      bytes.add(where, cost.bytes());
       if (!Double.isNaN(cost.bareNanos())) {
-        nanos.add(where, 200 - cost.overNative());
+        nanos.add(where, cost.overNative());
       }
     }
     return List.of(bytes, nanos);
-  }
-
-  static Map<String, List<Target.Value>> misses(List<Target> targets) {
-    Map<String, List<Target.Value>> misses = new HashMap<>();
-    targets.forEach(target -> misses.put(target.name(), target.missed()));
-    return misses;
   }
 }

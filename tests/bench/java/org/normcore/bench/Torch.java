@@ -33,8 +33,7 @@ record Torch(boolean warm) implements Library {
 
   @Override
   public String version() {
-    return version(torch.class)
-        + (warm ? ", freed memory kept by malloc" : ", malloc as it comes");
+    return version(torch.class) + (warm ? ", freed memory kept by malloc" : ", malloc as it comes");
   }
 
   @Override
@@ -48,10 +47,7 @@ record Torch(boolean warm) implements Library {
   }
 
   @Override
-  public Contender prepare(Workload workload, Tensors tensors) throws Absent {
-    if (warm && !Malloc.hasOneArena()) {
-      throw new Absent("needs MALLOC_ARENA_MAX=1 in the environment");
-    }
+  public Contender prepare(Workload workload, Tensors tensors) {
     Call call =
         workload.isLayerNorm() ? new LayerNormCall(workload, tensors) : rms(workload, tensors);
     return new Prepared(call, warm, workload);
@@ -64,8 +60,7 @@ record Torch(boolean warm) implements Library {
   }
 
   private static Tensor tensor(TensorView view) {
-    return torch.from_blob(
-        Address.of(view), view.shape(), new TensorOptions(type(view.dtype())));
+    return torch.from_blob(Address.of(view), view.shape(), new TensorOptions(type(view.dtype())));
   }
 
   private static ScalarType type(DType dtype) {
@@ -227,8 +222,7 @@ record Torch(boolean warm) implements Library {
       x.set_requires_grad(true);
       weight.set_requires_grad(true);
       this.y =
-          torch.rms_norm(
-              x, shape, new TensorOptional(weight), new DoubleOptional(Tensors.EPSILON));
+          torch.rms_norm(x, shape, new TensorOptional(weight), new DoubleOptional(Tensors.EPSILON));
       this.outputs = new TensorVector(y);
       this.inputs = new TensorVector(x, weight);
       this.gradients = new TensorVector(tensor(tensors.dy()));
@@ -241,8 +235,7 @@ record Torch(boolean warm) implements Library {
 
     @Override
     void run(boolean keep) {
-      try (TensorVector results =
-          torch.grad(outputs, inputs, gradients, retain, false, false)) {
+      try (TensorVector results = torch.grad(outputs, inputs, gradients, retain, false, false)) {
         if (keep) {
           copy(tensors.dx(), results.get(0));
           copy(tensors.dweight(), results.get(1));

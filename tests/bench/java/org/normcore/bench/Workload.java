@@ -5,12 +5,7 @@ import org.normcore.NormKind;
 
 /** One line of the table: what every contender computes. */
 record Workload(
-    NormKind kind,
-    Direction direction,
-    DType dtype,
-    DType weightType,
-    Shape shape,
-    int threads) {
+    NormKind kind, Direction direction, DType dtype, DType weightType, Shape shape, int threads) {
   boolean isLayerNorm() {
     return kind == NormKind.LAYER_NORM;
   }
