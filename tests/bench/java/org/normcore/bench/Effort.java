@@ -9,6 +9,6 @@ package org.normcore.bench;
  */
 record Effort(int rounds, int millis, int warmUpMillis) {
   static final Effort FULL = new Effort(3, 80, 20);
-  static final Effort QUICK = new Effort(3, 40, 10);
+  static final Effort QUICK = new Effort(2, 40, 10);
   static final Effort TINY = new Effort(1, 4, 1);
 }

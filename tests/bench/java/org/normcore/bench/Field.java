@@ -1,6 +1,7 @@
 package org.normcore.bench;
 
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
@@ -20,9 +21,12 @@ final class Field implements AutoCloseable {
   private final Map<Lane, Contender> contenders = new LinkedHashMap<>();
   private final Map<Lane, String> absences = new LinkedHashMap<>();
 
-  Field(Iterable<Workload> workloads, Tensors tensors) {
-    for (Workload workload : workloads) {
-      add(workload, tensors);
+  Field(List<Workload> workloads, Tensors tensors) {
+    for (int i = 0; i < workloads.size(); i++) {
+      add(workloads.get(i), tensors);
+      if (i % 2 == 0) {
+        addCopies(workloads.get(i), tensors);
+      }
     }
   }
 
@@ -34,6 +38,10 @@ final class Field implements AutoCloseable {
     for (Library peer : Libraries.peers()) {
       enter(new Lane(workload.direction(), peer.name()), peer, workload, tensors, check);
     }
+  }
+
+  /** The same in all directions; more than once, to be spread over a round. */
+  private void addCopies(Workload workload, Tensors tensors) {
     for (Library copy : Libraries.copies()) {
       enter(new Lane(workload.direction(), copy.name()), copy, workload, tensors, null);
     }
@@ -41,28 +49,39 @@ final class Field implements AutoCloseable {
 
   private void enter(
       Lane lane, Library library, Workload workload, Tensors tensors, @Nullable Check check) {
-    Contender contender;
+    Contender contender = null;
     try {
       contender = library.prepare(workload, tensors);
-    } catch (Absent e) {
-      absences.put(lane, e.getMessage());
-      return;
-    }
-    try {
       if (check != null) {
-        contender.begin();
-        try {
-          contender.runIntoTensors();
-        } finally {
-          contender.end();
-        }
-        check.verify();
+        verify(contender, check);
       }
       contenders.put(lane, contender);
     } catch (Absent e) {
-      contender.close();
-      absences.put(lane, e.getMessage());
+      leave(lane, contender, e.getMessage());
+    } catch (RuntimeException e) {
+      if (check == null) {
+        throw e;
+      }
+      // A peer's own failure is its own, and worth knowing.
+      leave(lane, contender, "failed: " + e);
     }
+  }
+
+  private void leave(Lane lane, @Nullable Contender contender, String reason) {
+    if (contender != null) {
+      contender.close();
+    }
+    absences.put(lane, reason);
+  }
+
+  private static void verify(Contender contender, Check check) throws Absent {
+    contender.begin();
+    try {
+      contender.runIntoTensors();
+    } finally {
+      contender.end();
+    }
+    check.verify();
   }
 
   Map<Lane, Contender> contenders() {

@@ -43,8 +43,8 @@ final class Latencies {
     }
   }
 
-  static List<Latency> measure(Plan plan, PrintStream progress) {
-    List<Lane> lanes = lanes(plan);
+  static List<Latency> measure(Plan plan, List<DType> dtypes, PrintStream progress) {
+    List<Lane> lanes = lanes(plan, dtypes);
     List<Latency> latencies = new ArrayList<>();
     for (Lane lane : lanes) {
       progress.printf("[%d/%d] latency %s%n", latencies.size() + 1, lanes.size(), lane);
@@ -54,9 +54,9 @@ final class Latencies {
   }
 
   /** Everybody who has something for a workload, and computes the same. */
-  private static List<Lane> lanes(Plan plan) {
+  private static List<Lane> lanes(Plan plan, List<DType> dtypes) {
     List<Lane> lanes = new ArrayList<>();
-    for (DType dtype : plan.dtypes()) {
+    for (DType dtype : dtypes) {
       try (Tensors tensors = new Tensors(ROW, dtype, dtype)) {
         for (NormKind kind : plan.kinds()) {
           List<Workload> workloads =

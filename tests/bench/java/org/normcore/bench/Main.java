@@ -18,14 +18,18 @@ import picocli.CommandLine.Option;
     mixinStandardHelpOptions = true,
     description = "Measures the CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies.")
 final class Main implements Callable<Integer> {
-  @Option(names = "--quick", description = "Three shapes, float32 and bfloat16, shorter turns.")
+  @Option(
+      names = "--quick",
+      description =
+          "Three shapes, float32 and bfloat16, shorter turns; latency in float32 only; not the"
+              + " cost of the Java interface.")
   private boolean quick;
 
   @Option(names = "--shapes", split = ",", paramLabel = "ROWSxHIDDEN")
   private List<Shape> shapes;
 
   @Option(names = "--dtypes", split = ",", paramLabel = "TYPE")
-  private List<DType> dtypes = List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16);
+  private List<DType> dtypes;
 
   @Option(names = "--norms", split = ",", paramLabel = "NORM")
   private List<NormKind> kinds = List.of(NormKind.RMS_NORM, NormKind.LAYER_NORM);
@@ -41,7 +45,7 @@ final class Main implements Callable<Integer> {
       split = ",",
       paramLabel = "PART",
       description = "throughput, latency, java. Default: all.")
-  private List<Part> parts = List.of(Part.values());
+  private List<Part> parts;
 
   @Option(names = "--rounds", paramLabel = "N")
   private Integer rounds;
@@ -87,17 +91,20 @@ final class Main implements Callable<Integer> {
           "MALLOC_ARENA_MAX: expected 1 in the environment, as mvn -Pbench verify sets it");
     }
     PrintStream progress = System.err;
-    if (quick) {
-      dtypes = List.of(DType.FLOAT32, DType.BFLOAT16);
+    if (dtypes == null) {
+      dtypes =
+          quick
+              ? List.of(DType.FLOAT32, DType.BFLOAT16)
+              : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16);
+    }
+    if (shapes == null) {
+      shapes = quick ? Plan.QUICK_SHAPES : Plan.SHAPES;
+    }
+    if (parts == null) {
+      parts = quick ? List.of(Part.THROUGHPUT, Part.LATENCY) : List.of(Part.values());
     }
     Plan plan =
-        new Plan(
-            shapes != null ? shapes : quick ? Plan.QUICK_SHAPES : Plan.SHAPES,
-            dtypes,
-            kinds,
-            directions,
-            threads,
-            quick ? List.of() : Plan.MIXED_SHAPES);
+        new Plan(shapes, dtypes, kinds, directions, threads, quick ? List.of() : Plan.MIXED_SHAPES);
     Effort usual = quick ? Effort.QUICK : Effort.FULL;
     Effort effort =
         new Effort(
@@ -112,7 +119,9 @@ final class Main implements Callable<Integer> {
             Run.versions(),
             effort,
             table,
-            parts.contains(Part.LATENCY) ? Latencies.measure(plan, progress) : null,
+            parts.contains(Part.LATENCY)
+                ? Latencies.measure(plan, quick ? dtypes.subList(0, 1) : dtypes, progress)
+                : null,
             parts.contains(Part.JAVA) ? JavaCosts.measure(progress) : null);
     Reports.write(run, out, name).forEach(file -> progress.println("wrote " + file));
     return 0;

@@ -47,7 +47,12 @@ record Torch(boolean warm) implements Library {
   }
 
   @Override
-  public Contender prepare(Workload workload, Tensors tensors) {
+  public Contender prepare(Workload workload, Tensors tensors) throws Absent {
+    boolean isPlain =
+        workload.direction() == Direction.FORWARD || workload.direction() == Direction.BACKWARD;
+    if (!warm && !isPlain) {
+      throw new Absent("what page faults cost is shown forward and backward");
+    }
     Call call =
         workload.isLayerNorm() ? new LayerNormCall(workload, tensors) : rms(workload, tensors);
     return new Prepared(call, warm, workload);
