@@ -49,6 +49,10 @@ struct Sixteen {
   static constexpr bool full = true;
   static constexpr int count = 2 * kPacket;
 };
+template <class Extent>
+constexpr bool kIsSixteen = false;
+template <Order O>
+constexpr bool kIsSixteen<Sixteen<O>> = true;
 template <Order O, class V>
 NC_INLINE V where_present(Sixteen<O>, V v, V) {
   return v;
@@ -111,7 +115,7 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<
       return rounded_float16_bits(eight);
     };
     write(p, reinterpret_cast<U32x8>(__builtin_shufflevector(rounded(in_order.a), rounded(in_order.b), 0, 1, 2, 3, 4, 5,
-                                                              6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
+                                                             6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
   }
 }
 
@@ -123,7 +127,8 @@ NC_INLINE Packet<float> sums_of_positions(const Duo<Order::natural> (&lanes)[4])
 }
 NC_INLINE Packet<float> sums_of_positions(const Duo<Order::even_odd> (&lanes)[4]) {
   using Vector = VectorOf<float>::type;
-  // Of four packets that hold positions 0, 2, 4, 6 (or 1, 3, 5, 7) of lanes 2 k and 2 k + 1: lanes 0, 2, 4, 6, 1, 3, 5, 7.
+  // Of four packets that hold positions 0, 2, 4, 6 (or 1, 3, 5, 7) of lanes 2 k and 2 k + 1: lanes 0, 2, 4, 6, 1, 3,
+  // 5, 7.
   const auto half = [](Vector p0, Vector p1, Vector p2, Vector p3) NC_LAMBDA_INLINE -> Vector {
     const Vector low = __builtin_shufflevector(p0, p1, 0, 1, 8, 9, 4, 5, 12, 13) +
                        __builtin_shufflevector(p0, p1, 2, 3, 10, 11, 6, 7, 14, 15);
@@ -136,7 +141,6 @@ NC_INLINE Packet<float> sums_of_positions(const Duo<Order::even_odd> (&lanes)[4]
                       half(lanes[0].b.v, lanes[1].b.v, lanes[2].b.v, lanes[3].b.v);
   return {__builtin_shufflevector(sums, sums, 0, 4, 1, 5, 2, 6, 3, 7)};
 }
-
 
 // The sums of positions of all lanes of some accumulators.
 template <Order O>

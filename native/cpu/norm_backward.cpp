@@ -6,8 +6,7 @@
 //   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
 //
 // Two passes over a row: the first forms c1 and c2 in the order of sums, the second does everything else element by
-// element. The first is made for several rows, then the second for a stretch of columns of all of them, so that the
-// weight and the shares of that stretch stay in the innermost cache.
+// element. The first is made for two rows, then the second for a stretch of columns of both.
 #include <limits>
 
 #include "formats.h"
@@ -25,9 +24,7 @@ struct Wants {
   bool streams;  // dx goes past the caches
 };
 constexpr Wants usual_wants(bool layer_norm, bool streams) { return {true, true, layer_norm, false, streams}; }
-bool is_usual(const Wants& w, bool layer_norm) {
-  return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual;
-}
+bool is_usual(const Wants& w, bool layer_norm) { return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual; }
 
 template <class C>
 struct BackwardRow {
@@ -54,7 +51,7 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   const V xhat = Centred ? normalised(x, V::all(r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
   const V one = V::all(C(1));
   // Static formats are those of norms with a weight.
-  const bool has_weight = !std::is_same<typename F::Whole, Full>::value || weight != nullptr;
+  const bool has_weight = kIsSixteen<typename F::Whole> || weight != nullptr;
   const V g = has_weight ? scale.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
   use(dy, scale.gradient(formats.y, dy, g), xhat);
 }
@@ -67,12 +64,13 @@ NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weig
   C sums[LayerNorm ? 2 : 1];
   reduce_row<LayerNorm ? 2 : 1, typename F::Whole>(
       size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
-        with_gradients<C, LayerNorm>(formats, row, weight, first, extent, [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
-          using V = decltype(h);
-          const V present = where_present(extent, h, V::zero());
-          acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
-          if constexpr (LayerNorm) acc[1] = acc[1] + present;
-        });
+        with_gradients<C, LayerNorm>(formats, row, weight, first, extent,
+                                     [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
+                                       using V = decltype(h);
+                                       const V present = where_present(extent, h, V::zero());
+                                       acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
+                                       if constexpr (LayerNorm) acc[1] = acc[1] + present;
+                                     });
       });
   r.c1 = sums[0] / n;
   r.c2 = LayerNorm ? sums[1] / n : C(0);
@@ -101,7 +99,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         // RMSNorm's c2 is +0, and what it is taken from stays as it is.
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
-        if constexpr (std::is_same<decltype(extent), Whole>::value && !std::is_same<Whole, Full>::value) {
+        if constexpr (kIsSixteen<decltype(extent)>) {
           store(formats.x, r.dx, first, extent, dx, wants.streams);
         } else {
           store(formats.x, r.dx, first, extent, dx);
@@ -115,7 +113,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
     });
   };
   int64_t first = columns.begin;
-  if constexpr (!std::is_same<Whole, Full>::value) {
+  if constexpr (kIsSixteen<Whole>) {
     for (; first + kAhead <= columns.end; first += kAhead) {
       if (r.next_x != nullptr) {
         prefetch<kAhead * bytes_of(decltype(formats.x)::dtype())>(r.next_x + first * bytes_of(formats.x.dtype()));
@@ -125,8 +123,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
     }
     for (; first + Whole::count <= columns.end; first += Whole::count) at(first, Whole{});
   }
-  for_each_packet(columns.end - first,
-                  [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
+  for_each_packet(columns.end - first, [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
 }
 
 template <class C>
@@ -187,25 +184,13 @@ C load_statistic(const char* values, int64_t row) {
   return value == value ? value : std::numeric_limits<C>::quiet_NaN();
 }
 
-// How many rows are taken together, and how many columns of them at a time. Rows whose x and dy stay in a second-level
-// cache; and if not one does, still a few, because it is better to read x and dy again than weight and shares.
-constexpr int kMostRows = 8;
-constexpr int kFewestRows = 4;
-constexpr int64_t kRowsBytes = 192 << 10;
-constexpr int64_t kFarRowsBytes = 4 << 20;
+// Rows that are taken together, so that a stretch of the weight and of the shares is read once for both. More of them
+// do not fit beside the ones that are on their way: 4 and 6 were slower.
+constexpr int kTogether = 2;
 constexpr int64_t kStretch = 1024;
 
-struct Batch {
-  int rows;
-  bool near;
-};
-Batch batch_of(const NormSpec& spec) {
-  const int64_t row_bytes = spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y));
-  const int64_t near = kRowsBytes / row_bytes;
-  if (near > 0) return {static_cast<int>(near < kMostRows ? near : kMostRows), true};
-  const int64_t far = kFarRowsBytes / row_bytes;
-  return {static_cast<int>(far < 1 ? 1 : far < kFewestRows ? far : kFewestRows), false};
-}
+// The next rows are asked for ahead if two pairs of rows fit a second-level cache.
+constexpr int64_t kNearBytes = 192 << 10;
 
 template <class C>
 class Backward {
@@ -217,7 +202,7 @@ class Backward {
         group_count(groups(a.rows, n)),
         wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
         kernels(row_kernels<C>(spec, wants)),
-        batch(batch_of(spec)) {}
+        near(kTogether * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kNearBytes) {}
 
   void run() {
     ShareStack<C> dweight(a.dweight_parts, spec, a), dbias(a.dbias_parts, spec, a);
@@ -242,8 +227,8 @@ class Backward {
     const int64_t end = group_begin(step.group + 1, a.rows, group_count);
     // What comes after this group's last batch is the next one's first.
     const int64_t after = step.next < 0 ? -1 : group_begin(step.next, a.rows, group_count);
-    for (int64_t i = begin; i < end; i += batch.rows) {
-      const int64_t count = end - i < batch.rows ? end - i : batch.rows;
+    for (int64_t i = begin; i < end; i += kTogether) {
+      const int64_t count = end - i < kTogether ? end - i : kTogether;
       const int64_t next = i + count < end ? i + count : after;
       take(i, static_cast<int>(count), next, begin, dweight, dbias);
     }
@@ -251,7 +236,7 @@ class Backward {
 
   // Rows first .. first + count - 1, while those at next (if not negative) are asked for.
   void take(int64_t first, int count, int64_t next, int64_t begin, C* dweight, C* dbias) {
-    BackwardRow<C> rows[kMostRows];
+    BackwardRow<C> rows[kTogether];
     for (int k = 0; k < count; ++k) {
       const int64_t row = first + k;
       const int64_t lane = (row - begin) % row_lanes(n) * n;
@@ -265,7 +250,7 @@ class Backward {
       r.dbias = dbias == nullptr ? nullptr : dbias + lane;
       r.mean = load_statistic<C>(a.mean, row);
       r.rstd = load_statistic<C>(a.rstd, row);
-      if (batch.near && next >= 0 && next + k < a.rows) {
+      if (near && next >= 0 && next + k < a.rows) {
         r.next_x = a.x + (next + k) * a.x_stride;
         r.next_dy = a.dy + (next + k) * a.dy_stride;
       }
@@ -282,7 +267,7 @@ class Backward {
   const int64_t n, group_count;
   const Wants wants;
   const RowKernels<C> kernels;
-  const Batch batch;
+  const bool near;
 };
 
 }  // namespace

@@ -23,9 +23,8 @@ struct Gradient {
     store(format, a.gradient, column, extent, sum);
   }
   void write_natural(int64_t column, const C* sums, int64_t columns) const {
-    for_each_packet(columns, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
-      write(column + first, extent, load_sum(sums, first, extent));
-    });
+    for_each_packet(columns, [&](int64_t first, auto extent)
+                                 NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
   }
   void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
     for (int64_t first = 0; first < columns; first += kSumGroup) {

@@ -55,7 +55,7 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, extent);
     const auto y = scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s);
-    if constexpr (std::is_same<decltype(extent), typename F::Whole>::value) {
+    if constexpr (kIsSixteen<decltype(extent)>) {
       store(formats.y, r.y, first, extent, y, r.streams);
     } else {
       store(formats.y, r.y, first, extent, y);
@@ -161,20 +161,55 @@ ScaleRow<C> plain_scale(const NormSpec& spec) {
   return scale;
 }
 
-// What is normalised, as it is in memory: a row of x, or residual_out = rd_I(x + residual), which is made here
-// (ResidualRounding::input).
+// residual_out = rd_I(x + residual), a row of it.
 template <class C>
-const char* plain_row(const NormSpec& spec, const ForwardArguments& a, int64_t row) {
-  const char* const x = a.x + row * a.x_stride;
-  if (a.residual == nullptr) return x;
+using SumRows = void (*)(const NormSpec&, const char* x, const char* residual, char* out);
+
+template <class C>
+void sum_any_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
   const RuntimeFormat format{spec.x};
-  const char* const residual = a.residual + row * a.residual_stride;
-  char* const out = a.residual_out + row * a.residual_out_stride;
   for_each_packet(spec.hidden_size, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const Packet<C> sum =
-        rounded_residual_sum(format, load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
+    const Packet<C> sum = residual_sum(load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
     store(format, out, first, extent, sum);
   });
+}
+#if defined(NC_STATIC_KERNELS)
+template <DType X>
+void sum_static_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
+  const StaticFormat<X> format{};
+  using Whole = typename Walk<StaticFormat<X>>::Whole;
+  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    store(format, out, first, extent,
+          residual_sum(load<float>(format, x, first, extent), load<float>(format, residual, first, extent)));
+  };
+  int64_t first = 0;
+  for (; first + Whole::count <= spec.hidden_size; first += Whole::count) at(first, Whole{});
+  for_each_packet(spec.hidden_size - first,
+                  [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
+}
+#endif
+
+template <class C>
+SumRows<C> sum_rows(const NormSpec& spec) {
+#if defined(NC_STATIC_KERNELS)
+  if constexpr (sizeof(C) == sizeof(float)) {
+    if (spec.x == DType::float32) return sum_static_rows<DType::float32>;
+    if (spec.x == DType::bfloat16) return sum_static_rows<DType::bfloat16>;
+    if (spec.x == DType::float16) return sum_static_rows<DType::float16>;
+  }
+#endif
+  (void)spec;
+  return sum_any_rows<C>;
+}
+
+// What is normalised, as it is in memory: a row of x, or the residual sum, which is made here
+// (ResidualRounding::input).
+template <class C>
+const char* plain_row(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum, int64_t row) {
+  const char* const x = a.x + row * a.x_stride;
+  if (a.residual == nullptr) return x;
+  char* const out = a.residual_out + row * a.residual_out_stride;
+  sum(spec, x, a.residual + row * a.residual_stride, out);
   return out;
 }
 
@@ -207,9 +242,10 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   if (a.residual != nullptr && !sums_are_rounded) return forward_unrounded_sums<C>(spec, a);
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
   const ScaleRow<C> scale = plain_scale<C>(spec);
+  const SumRows<C> sum = sum_rows<C>(spec);
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
     const char* next = i + 1 < a.row_end ? a.x + (i + 1) * a.x_stride : nullptr;
-    const char* x = plain_row<C>(spec, a, i);
+    const char* x = plain_row<C>(spec, a, sum, i);
     const Statistics<C> s = statistics(spec, x);
     scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, x, s);
     save(a, i, s);
@@ -225,13 +261,18 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   values_spec.y = ComputeFormat<C>::dtype();
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
   const ScaleRow<C> scale = plain_scale<C>(values_spec);
+  const SumRows<C> sum = sum_rows<C>(spec);
   const RuntimeFormats formats = runtime_formats(values_spec);
   const bool unrounded_sums = a.residual != nullptr && spec.residual_rounding == ResidualRounding::compute;
   const int64_t x_width = bytes_of(spec.x), weight_width = bytes_of(spec.weight);
   const auto stretch = [&](int64_t first, int64_t count, C* values) -> RowRange {
     const int64_t offset = first * weight_width;
-    return {count, a.weight == nullptr ? nullptr : a.weight + offset, a.bias == nullptr ? nullptr : a.bias + offset,
-            reinterpret_cast<char*>(values), false, nullptr};
+    return {count,
+            a.weight == nullptr ? nullptr : a.weight + offset,
+            a.bias == nullptr ? nullptr : a.bias + offset,
+            reinterpret_cast<char*>(values),
+            false,
+            nullptr};
   };
   Largest<C> amax;
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
@@ -248,7 +289,7 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
                   });
       });
     } else {
-      const char* const x = plain_row<C>(spec, a, i);
+      const char* const x = plain_row<C>(spec, a, sum, i);
       s = statistics(spec, x);
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
         scale(values_spec, stretch(begin, count, values), x + begin * x_width, s);

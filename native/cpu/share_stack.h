@@ -84,8 +84,7 @@ class ShareStack {
   ShareStack(char* parts, const NormSpec& spec, const BackwardArguments& a)
       : space(parts, spec, a.rows), base(a.group_begin * space.lane_count) {
     if (space.sums == nullptr) return;
-    memset(space.entries + a.group_begin, 0,
-           static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
+    memset(space.entries + a.group_begin, 0, static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
   }
 
   // Zeros for the row lanes of a group, above the stack; null if the gradient is not wanted.

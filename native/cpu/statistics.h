@@ -62,9 +62,8 @@ NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
 template <class C, class Row>
 NC_INLINE C mean_of(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
-    acc[0] = acc[0] + row(first, extent);
-  });
+  reduce_row<1, typename Row::Whole>(
+      n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
   return sums[0] / static_cast<C>(n);
 }
 

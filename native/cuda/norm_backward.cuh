@@ -263,7 +263,8 @@ class BackwardKernel {
           if (p.a.dresidual != nullptr) dx = dx + read<F::x>(words, k * p.staged_words + kXWords + kDyWords);
           store<F::x>(dx_row, octet(k), packed<F::x>(dx));
         }
-        if (p.a.dweight_parts != nullptr) dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
+        if (p.a.dweight_parts != nullptr)
+          dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
         if constexpr (LayerNorm) {
           if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
         }
