@@ -23,6 +23,10 @@ final class JavaCosts {
   private static final List<String> ALONE = List.of("1x8", "1x4096");
   private static final String SPLIT = "128x4096";
   private static final TimeValue AVERAGED = TimeValue.milliseconds(300);
+
+  /** Longer where calls are, so that JMH's own allocations are shared among many. */
+  private static final TimeValue AVERAGED_SPLIT = TimeValue.seconds(1);
+
   private static final int WARM_UP = 2;
   private static final int AVERAGES = 3;
   private static final int FORKS = 2;
@@ -50,6 +54,7 @@ final class JavaCosts {
   }
 
   private static RunResult run(String method, Direction call, String shape, int threads) {
+    TimeValue averaged = threads == 1 ? AVERAGED : AVERAGED_SPLIT;
     try {
       Collection<RunResult> results =
           new Runner(
@@ -60,9 +65,9 @@ final class JavaCosts {
                       .param("threads", Integer.toString(threads))
                       .forks(FORKS)
                       .warmupIterations(WARM_UP)
-                      .warmupTime(AVERAGED)
+                      .warmupTime(averaged)
                       .measurementIterations(AVERAGES)
-                      .measurementTime(AVERAGED)
+                      .measurementTime(averaged)
                       .addProfiler(GCProfiler.class)
                       .shouldFailOnError(true)
                       .verbosity(VerboseMode.SILENT)

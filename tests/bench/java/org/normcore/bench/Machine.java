@@ -10,6 +10,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.openjdk.jmh.util.Version;
 
 /** What was measured on. */
 final class Machine {
@@ -27,10 +28,11 @@ final class Machine {
     facts.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
     facts.put(
         "jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
+    facts.put("harness", "JMH " + Version.getPlainVersion());
     return facts;
   }
 
-  /** The bytes of the last cache, the sum of those of one core's sight. */
+  /** The bytes of the largest cache that a core has or shares. */
   static long lastCacheBytes() {
     return caches().stream().mapToLong(Cache::bytes).max().orElse(32L << 20);
   }

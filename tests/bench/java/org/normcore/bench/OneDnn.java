@@ -47,6 +47,8 @@ final class OneDnn implements Library {
 
   @Override
   public Contender prepare(Workload workload, Tensors tensors) throws Absent {
+    // How many threads a primitive uses is settled when it is made.
+    OpenMp.setThreads(workload.threads());
     Prepared prepared = new Prepared(workload, tensors);
     try {
       prepared.build();

@@ -73,6 +73,7 @@ final class Targets {
       Workload workload = line.workload();
       if (line.hasPeer()
           && isWide(workload) == wide
+          && workload.direction() != Direction.RESIDUAL
           && IN_CACHE.contains(workload.shape().toString())) {
         target.add(workload, line.overBestPeer());
       }
