@@ -16,6 +16,8 @@ import org.openjdk.jmh.util.Version;
 final class Machine {
   private static final Path CACHES = Path.of("/sys/devices/system/cpu/cpu0/cache");
 
+  private static final Path HUGE_PAGES = Path.of("/sys/kernel/mm/transparent_hugepage/enabled");
+
   private Machine() {}
 
   /** One fact a line, in order. */
@@ -25,6 +27,7 @@ final class Machine {
     facts.put("cpu", cpu());
     facts.put("cores", Integer.toString(Runtime.getRuntime().availableProcessors()));
     facts.put("caches", String.join(", ", caches().stream().map(Cache::toString).toList()));
+    facts.put("transparent huge pages", hugePages());
     facts.put("system", System.getProperty("os.name") + " " + System.getProperty("os.version"));
     facts.put(
         "jvm", System.getProperty("java.vm.name") + " " + System.getProperty("java.vm.version"));
@@ -64,6 +67,16 @@ final class Machine {
       return List.of();
     }
     return caches;
+  }
+
+  /** Of the setting's values the file has the current one in brackets. */
+  private static String hugePages() {
+    try {
+      String values = Files.readString(HUGE_PAGES);
+      return values.substring(values.indexOf('[') + 1, values.indexOf(']'));
+    } catch (IOException | IndexOutOfBoundsException e) {
+      return "unknown";
+    }
   }
 
   private static String cpu() {

@@ -113,16 +113,18 @@ final class Main implements Callable<Integer> {
             usual.warmUpMillis());
     List<Measurement> table =
         parts.contains(Part.THROUGHPUT) ? new Table(effort, progress).measure(plan) : List.of();
-    Run run =
-        new Run(
-            Machine.description(),
-            Run.versions(),
-            effort,
-            table,
-            parts.contains(Part.LATENCY)
-                ? Latencies.measure(plan, quick ? dtypes.subList(0, 1) : dtypes, progress)
-                : null,
-            parts.contains(Part.JAVA) ? JavaCosts.measure(progress) : null);
+    Run run = new Run(Machine.description(), Run.versions(), effort, table, null, null);
+    // What has taken longest is not lost if the rest fails.
+    Reports.write(run, out, name);
+    if (parts.contains(Part.LATENCY)) {
+      run =
+          run.withLatencies(
+              Latencies.measure(plan, quick ? dtypes.subList(0, 1) : dtypes, progress));
+      Reports.write(run, out, name);
+    }
+    if (parts.contains(Part.JAVA)) {
+      run = run.withCosts(JavaCosts.measure(progress));
+    }
     Reports.write(run, out, name).forEach(file -> progress.println("wrote " + file));
     return 0;
   }

@@ -19,6 +19,14 @@ record Run(
     List<Measurement> table,
     @Nullable List<Latency> latencies,
     @Nullable List<JavaCost> costs) {
+  Run withLatencies(List<Latency> found) {
+    return new Run(machine, libraries, effort, table, found, costs);
+  }
+
+  Run withCosts(List<JavaCost> found) {
+    return new Run(machine, libraries, effort, table, latencies, found);
+  }
+
   static Map<String, String> versions() {
     Map<String, String> versions = new LinkedHashMap<>();
     versions.put(Libraries.ours().name(), Libraries.ours().version());
