@@ -1012,7 +1012,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             addressOf(dbias),
             dbias == null ? 0 : dbias.dtype().code(),
             dbias == null ? 0 : modeOf(gradients.biasMode));
-        frame.run(frame.columns, frame.columns.blocks(), workspaceBytes);
+        long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
+        // Of each range of groups the first step has left one sum, or a few.
+        long bytes =
+            frames.mostRanges(frame.groups()) * hiddenSize * statistics.bytes() * gradientCount;
+        frame.run(frame.columns, frame.columns.blocks(), bytes);
       }
     } finally {
       release(x, held, 1);

@@ -130,6 +130,21 @@ class CrewTest {
     }
   }
 
+  @Test
+  void rangesAreAsFewAsExpected() {
+    for (int threads : new int[] {2, 3, 4, 8, 9, 64}) {
+      FramePool pool = new FramePool(threads, task -> {});
+      for (int units : new int[] {1, 2, 16, 31, 100, 128, 256}) {
+        Counting call = new Counting(units);
+        new Crew(task -> {}, threads - 1).run(call, units, 1, threads);
+        long expected = pool.mostRanges(units);
+        String what = units + " units, " + threads + " threads: " + call.ranges.size() + " ranges";
+        assertTrue(call.ranges.size() <= expected, what + ", " + expected + " expected at most");
+        assertTrue(call.ranges.size() >= Math.min(units, 2 * threads), what);
+      }
+    }
+  }
+
   /** As many as asked for are summoned, each of them once, by the caller or by each other. */
   @Test
   void helpersSummonHelpers() throws InterruptedException {

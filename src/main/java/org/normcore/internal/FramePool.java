@@ -25,6 +25,9 @@ public final class FramePool {
    */
   private static final long BYTES_PER_RANGE = 128 << 10;
 
+  /** A range is half of a thread's fair share of what is left, rounded down to a power of two. */
+  private static final long RANGES_PER_THREAD = 16;
+
   private final int threads;
   private final Executor executor;
   private final AtomicReferenceArray<CallFrame> free = new AtomicReferenceArray<>(SLOTS);
@@ -53,6 +56,11 @@ public final class FramePool {
   /** Returns the least units to a range, of as many that move as many bytes. */
   static long grain(long units, long bytes) {
     return Math.max(1, units / Math.max(1, bytes / BYTES_PER_RANGE));
+  }
+
+  /** Returns about how many ranges at most a shared call of as many units is cut into. */
+  public long mostRanges(long units) {
+    return Math.min(units, RANGES_PER_THREAD * threads);
   }
 
   /** Takes a frame, to be handed back by {@link CallFrame#release}. */
