@@ -172,7 +172,7 @@ class AllocationTest {
             .threads(3)
             .executor(pool)
             .build()) {
-      assertNothingAllocated(norm, 160, 300, threads, "several ranges");
+      assertNothingAllocated(norm, 200, 300, threads, "several ranges");
       assertEquals(3, threads.size(), "the pool has worked with its two threads");
     } finally {
       pool.shutdown();

@@ -29,7 +29,7 @@ import org.normcore.testing.Values;
 
 @Timeout(120)
 class ConcurrencyTest {
-  private static final int ROWS = 400;
+  private static final int ROWS = 520;
   private static final int N = 1024;
 
   private static Norm.Builder<?> builder(NormKind kind) {

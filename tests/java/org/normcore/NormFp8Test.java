@@ -250,7 +250,7 @@ class NormFp8Test {
   @ParameterizedTest
   @MethodSource("ways")
   void levelsThreadsAndLayoutsGiveTheSameBits(Way way) {
-    int[][] shapes = {{300, 1000}, {3, 20_001}, {7000, 33}};
+    int[][] shapes = {{300, 1000}, {3, 20_001}, {9500, 33}};
     for (int[] shape : shapes) {
       UnaryOperator<Norm.Builder<?>> common =
           b -> way.on(b.input(BFLOAT16).policy(NormPolicy.HUGGING_FACE_LLAMA));

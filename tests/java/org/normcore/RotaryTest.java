@@ -423,13 +423,13 @@ class RotaryTest {
           }
         };
     try (Arena arena = new Arena();
-        RotaryTable table = table(64, FLOAT32, 0, 400);
+        RotaryTable table = table(64, FLOAT32, 0, 520);
         Rotary rotary =
             builder(64, FLOAT32, FLOAT32, RotaryLayout.HALF_SPLIT, RotaryRounding.COMPUTE)
                 .threads(2)
                 .executor(blocking)
                 .build()) {
-      Heads x = Heads.random(arena, FLOAT32, true, 0, 0, 1, 1, 400, 8, 64);
+      Heads x = Heads.random(arena, FLOAT32, true, 0, 0, 1, 1, 520, 8, 64);
       Thread caller = new Thread(() -> rotary.forward(table, x.view(), x.view()));
       caller.start();
       asked.await();
@@ -445,18 +445,18 @@ class RotaryTest {
   void threadsShareAnOp() throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(4);
     try (Arena arena = new Arena();
-        RotaryTable table = table(64, BFLOAT16, 0, 100);
+        RotaryTable table = table(64, BFLOAT16, 0, 130);
         Rotary rotary =
             builder(64, BFLOAT16, BFLOAT16, RotaryLayout.INTERLEAVED, RotaryRounding.INPUT)
                 .threads(3)
                 .build()) {
-      Heads x = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 100, 32, 64);
-      Heads expected = Heads.random(arena, BFLOAT16, true, 0, 0, 2, 2, 100, 32, 64);
+      Heads x = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 130, 32, 64);
+      Heads expected = Heads.random(arena, BFLOAT16, true, 0, 0, 2, 2, 130, 32, 64);
       rotary.forward(table, x.view(), expected.view());
       byte[] bits = contents(expected.view());
       List<Callable<Void>> tasks = new ArrayList<>();
       for (int i = 0; i < 8; i++) {
-        Heads y = Heads.random(arena, BFLOAT16, true, 0, 0, i, 2, 100, 32, 64);
+        Heads y = Heads.random(arena, BFLOAT16, true, 0, 0, i, 2, 130, 32, 64);
         tasks.add(
             () -> {
               for (int round = 0; round < 30; round++) {
@@ -536,14 +536,14 @@ class RotaryTest {
             null,
             false);
     try (Arena arena = new Arena();
-        RotaryTable table = table(64, BFLOAT16, 0, 160);
+        RotaryTable table = table(64, BFLOAT16, 0, 200);
         RotaryTable short1 = table(64, BFLOAT16, 0, 1);
         Rotary rotary =
             builder(64, BFLOAT16, BFLOAT16, RotaryLayout.HALF_SPLIT, RotaryRounding.INPUT)
                 .threads(3)
                 .executor(pool)
                 .build()) {
-      HeadsView qkv = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 160, 48, 64).view();
+      HeadsView qkv = Heads.random(arena, BFLOAT16, true, 0, 0, 1, 2, 200, 48, 64).view();
       HeadsView q = qkv.heads(0, 32);
       HeadsView k = qkv.heads(32, 40);
       HeadsView q1 = q.tokens(5, 6);

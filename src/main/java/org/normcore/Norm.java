@@ -1270,7 +1270,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     /**
      * Sets how many threads at most work on one call, the calling thread among them. That of the
      * common pool and one more, but at most 1024, if not set. 1: everything runs in the calling
-     * thread. A call gets one thread for each 768 KB that it reads and writes, because to wake one
+     * thread. A call gets one thread for each MB that it reads and writes, because to wake one
      * costs as much time as that saves. The number never changes a bit of the results.
      *
      * @throws IllegalArgumentException if it is not within 1 to 1024

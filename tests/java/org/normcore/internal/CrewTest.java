@@ -305,11 +305,11 @@ class CrewTest {
   void shortCallsGetOneThread() {
     FramePool one = new FramePool(1, Runnable::run);
     FramePool many = new FramePool(64, Runnable::run);
-    for (long bytes : new long[] {0, 1, 4096, 1 << 20, (3 << 19) - 1}) {
+    for (long bytes : new long[] {0, 1, 4096, 1 << 20, (2 << 20) - 1}) {
       assertEquals(1, many.threadsFor(bytes), bytes + " bytes");
       assertEquals(1, one.threadsFor(bytes), bytes + " bytes");
     }
-    assertEquals(2, many.threadsFor(3 << 19));
+    assertEquals(2, many.threadsFor(2 << 20));
     assertEquals(64, many.threadsFor(1L << 40));
     assertEquals(1, one.threadsFor(1L << 40));
     int before = 1;
