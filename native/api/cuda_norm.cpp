@@ -16,8 +16,8 @@ void backward(int64_t handle, const BackwardCall& call, const GradientCall& dwei
               int64_t stream) {
   const NormSpec& spec = plan_of(handle).spec;
   const CudaPlan& cuda = cuda_plan_of(handle, "nc_norm_backward");
-  Columns columns = checked_columns(spec, {call.rows, call.workspace, call.workspace_bytes, dweight, dbias});
-  const Backward backward = checked_backward(spec, call);
+  Columns columns(spec, {call.rows, call.workspace, call.workspace_bytes, dweight, dbias});
+  const Backward backward(spec, call);
   for (const Tensor& gradient : columns.tensors) {
     for (const Tensor& tensor : backward.tensors) require_apart(gradient, tensor);
   }
@@ -46,9 +46,8 @@ int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_st
                              int64_t stream) NC_NOEXCEPT {
   return nc::guarded([&] {
     const nc::CudaPlan& cuda = nc::cuda_plan_of(plan, "nc_norm_forward");
-    const nc::Forward f =
-        nc::checked_forward(nc::plan_of(plan).spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y,
-                                                     y_stride, residual_out, residual_out_stride, mean, rstd});
+    const nc::Forward f(nc::plan_of(plan).spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y,
+                                                 y_stride, residual_out, residual_out_stride, mean, rstd});
     nc::require_all_reachable(cuda, f.tensors);
     if (rows > 0) cuda.forward(f.arguments, stream);
   });
@@ -60,10 +59,10 @@ int32_t nc_cuda_norm_forward_fp8(int64_t plan, int64_t rows, int64_t x, int64_t 
                                  int64_t residual_out_stride, int64_t mean, int64_t rstd, int64_t stream) NC_NOEXCEPT {
   return nc::guarded([&] {
     const nc::CudaPlan& cuda = nc::cuda_plan_of(plan, "nc_norm_forward_fp8");
-    const nc::Forward f = nc::checked_forward_fp8(nc::plan_of(plan).spec,
-                                                  {rows, x, x_stride, residual, residual_stride, weight, bias, y,
-                                                   y_stride, residual_out, residual_out_stride, mean, rstd},
-                                                  {y_scale, y_amax, y_scale_inv});
+    const nc::Forward f(nc::plan_of(plan).spec,
+                        {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride, residual_out,
+                         residual_out_stride, mean, rstd},
+                        {y_scale, y_amax, y_scale_inv});
     nc::require_all_reachable(cuda, f.tensors);
     if (rows > 0) cuda.forward(f.arguments, stream);
   });

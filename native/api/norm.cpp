@@ -15,7 +15,7 @@ bool streams(const Tensor& output) {
          output.address % alignment == 0 && (output.rows <= 1 || output.stride_bytes % alignment == 0);
 }
 
-void forward(const CpuKernels& kernels, const NormSpec& spec, Forward f, int64_t row_begin, int64_t row_end) {
+void forward(const CpuKernels& kernels, const NormSpec& spec, Forward& f, int64_t row_begin, int64_t row_end) {
   require_within("row range", row_begin, row_end, f.arguments.row_end);
   f.arguments.streams = spec.scaling == Scaling::none && streams(f.y());
   f.arguments.row_begin = row_begin;
@@ -35,10 +35,9 @@ int32_t nc_norm_forward(int64_t plan, int64_t rows, int64_t row_begin, int64_t r
   return nc::guarded([&] {
     const nc::NormSpec& spec = nc::plan_of(plan).spec;
     const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_forward");
-    nc::forward(kernels, spec,
-                nc::checked_forward(spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
-                                           residual_out, residual_out_stride, mean, rstd}),
-                row_begin, row_end);
+    nc::Forward f(spec, {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride, residual_out,
+                         residual_out_stride, mean, rstd});
+    nc::forward(kernels, spec, f, row_begin, row_end);
   });
 }
 
@@ -49,12 +48,11 @@ int32_t nc_norm_forward_fp8(int64_t plan, int64_t rows, int64_t row_begin, int64
   return nc::guarded([&] {
     const nc::NormSpec& spec = nc::plan_of(plan).spec;
     const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_forward_fp8");
-    nc::forward(kernels, spec,
-                nc::checked_forward_fp8(spec,
-                                        {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
-                                         residual_out, residual_out_stride, mean, rstd},
-                                        {y_scale, y_amax, y_scale_inv}),
-                row_begin, row_end);
+    nc::Forward f(spec,
+                  {rows, x, x_stride, residual, residual_stride, weight, bias, y, y_stride, residual_out,
+                   residual_out_stride, mean, rstd},
+                  {y_scale, y_amax, y_scale_inv});
+    nc::forward(kernels, spec, f, row_begin, row_end);
   });
 }
 
@@ -85,9 +83,8 @@ int32_t nc_norm_backward(int64_t plan, int64_t rows, int64_t group_begin, int64_
     const nc::NormSpec& spec = nc::plan_of(plan).spec;
     const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_backward");
     nc::require_wants(spec, wants_dweight, wants_dbias);
-    nc::Backward b =
-        nc::checked_backward(spec, {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride,
-                                    dx, dx_stride, workspace, workspace_bytes, wants_dweight != 0, wants_dbias != 0});
+    nc::Backward b(spec, {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx,
+                          dx_stride, workspace, workspace_bytes, wants_dweight != 0, wants_dbias != 0});
     nc::require_within("group range", group_begin, group_end, nc::groups(rows, spec.hidden_size));
     b.arguments.streams = nc::streams(b.dx());
     b.arguments.group_begin = group_begin;
@@ -103,7 +100,7 @@ int32_t nc_norm_backward_columns(int64_t plan, int64_t rows, int64_t column_begi
   return nc::guarded([&] {
     const nc::NormSpec& spec = nc::plan_of(plan).spec;
     const nc::CpuKernels& kernels = nc::cpu_kernels_of(plan, "nc_cuda_norm_backward");
-    nc::Columns c = nc::checked_columns(
+    nc::Columns c(
         spec,
         {rows, workspace, workspace_bytes, {dweight, dweight_dtype, dweight_mode}, {dbias, dbias_dtype, dbias_mode}});
     nc::require_within("column range", column_begin, column_end, spec.hidden_size);

@@ -102,26 +102,30 @@ int64_t workspace_bytes_of(const NormSpec& spec, int64_t rows, bool dweight, boo
   return part_bytes_of(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
 }
 
-namespace {
-
-Forward checked(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
+void Forward::check(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
   const int64_t n = spec.hidden_size;
   const int64_t rows = call.rows;
   const Widths widths(spec);
+  const bool quantized = spec.scaling != Scaling::none;
   require_rows(rows);
-  const Tensor x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
-  const Tensor residual = matrix("residual", call.residual, rows, n, call.residual_stride, widths.x);
-  const Tensor weight = vector("weight", call.weight, n, widths.weight);
-  const Tensor bias = vector("bias", call.bias, n, widths.weight);
-  const Tensor y = matrix("y", call.y, rows, n, call.y_stride, spec.scaling == Scaling::none ? widths.y : 1);
-  const Tensor residual_out = matrix("residual_out", call.residual_out, rows, n, call.residual_out_stride, widths.x);
-  const Tensor mean = vector("mean", call.mean, rows, widths.compute);
-  const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
-  const Tensor y_scale = floats("y_scale", fp8.y_scale, 1);
-  const Tensor y_amax = floats("y_amax", fp8.y_amax, 1);
-  const Tensor y_scale_inv = spec.scaling == Scaling::block
-                                 ? vector("y_scale_inv", fp8.y_scale_inv, rows * ceil_div(n, kScaleBlock), 1)
-                                 : floats("y_scale_inv", fp8.y_scale_inv, rows);
+  auto& [x, residual, weight, bias, y, residual_out, mean, rstd, y_scale, y_amax, y_scale_inv] = tensors;
+  x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
+  residual = matrix("residual", call.residual, rows, n, call.residual_stride, widths.x);
+  weight = vector("weight", call.weight, n, widths.weight);
+  bias = vector("bias", call.bias, n, widths.weight);
+  y = matrix("y", call.y, rows, n, call.y_stride, quantized ? 1 : widths.y);
+  residual_out = matrix("residual_out", call.residual_out, rows, n, call.residual_out_stride, widths.x);
+  mean = vector("mean", call.mean, rows, widths.compute);
+  rstd = vector("rstd", call.rstd, rows, widths.compute);
+  if (quantized) {
+    y_scale = floats("y_scale", fp8.y_scale, 1);
+    y_amax = floats("y_amax", fp8.y_amax, 1);
+    y_scale_inv = spec.scaling == Scaling::block
+                      ? vector("y_scale_inv", fp8.y_scale_inv, rows * ceil_div(n, kScaleBlock), 1)
+                      : floats("y_scale_inv", fp8.y_scale_inv, rows);
+  } else {
+    y_scale = y_amax = y_scale_inv = vector("", 0, 0, 1);
+  }
   require_affine(weight, spec.has_weight);
   require_affine(bias, spec.has_bias);
   if (rows > 0) {
@@ -155,15 +159,16 @@ Forward checked(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp
     require_apart(mean, *v);
     require_apart(rstd, *v);
   }
-  require_scaling(spec.scaling, rows, y_scale, y_amax, y_scale_inv);
+  if (quantized) require_scaling(spec.scaling, rows, y_scale, y_amax, y_scale_inv);
   for (const Tensor* v : {&y_scale, &y_amax, &y_scale_inv}) {
+    if (!v->present()) continue;
     for (const Tensor* tensor : {&x, &residual, &weight, &bias}) {
       if (v != &y_scale) require_apart(*v, *tensor);
     }
     for (const Tensor* output : {&y, &residual_out, &mean, &rstd}) require_apart(*output, *v);
   }
   require_apart(y_amax, y_scale);
-  ForwardArguments a{};
+  ForwardArguments& a = arguments;
   a.row_end = rows;
   a.x = pointer(x);
   a.x_stride = x.stride_bytes;
@@ -180,41 +185,39 @@ Forward checked(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp
   a.y_scale = pointer(y_scale);
   a.y_amax = pointer(y_amax);
   a.y_scale_inv = pointer(y_scale_inv);
-  return {a, {x, residual, weight, bias, y, residual_out, mean, rstd, y_scale, y_amax, y_scale_inv}};
 }
 
-}  // namespace
-
-Forward checked_forward(const NormSpec& spec, const ForwardCall& call) {
+Forward::Forward(const NormSpec& spec, const ForwardCall& call) {
   if (spec.scaling != Scaling::none) {
     fail(NC_INVALID_ARGUMENT,
          "plan: its y is %s, expected another type: the functions with _fp8 in their names are for it",
          name_of(spec.quantized));
   }
-  return checked(spec, call, {});
+  check(spec, call, {});
 }
 
-Forward checked_forward_fp8(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
+Forward::Forward(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
   if (spec.scaling == Scaling::none) {
     fail(NC_INVALID_ARGUMENT, "plan: its y is %s, expected an FP8 format", name_of(spec.y));
   }
-  return checked(spec, call, fp8);
+  check(spec, call, fp8);
 }
 
-Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {
+Backward::Backward(const NormSpec& spec, const BackwardCall& call) {
   const int64_t n = spec.hidden_size;
   const int64_t rows = call.rows;
   const Widths widths(spec);
   require_rows(rows);
   const int64_t needed = workspace_bytes_of(spec, rows, call.wants_dweight, call.wants_dbias);
-  const Tensor x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
-  const Tensor weight = vector("weight", call.weight, n, widths.weight);
-  const Tensor dy = matrix("dy", call.dy, rows, n, call.dy_stride, widths.y);
-  const Tensor mean = vector("mean", call.mean, rows, widths.compute);
-  const Tensor rstd = vector("rstd", call.rstd, rows, widths.compute);
-  const Tensor dresidual = matrix("dresidual", call.dresidual, rows, n, call.dresidual_stride, widths.x);
-  const Tensor dx = matrix("dx", call.dx, rows, n, call.dx_stride, widths.x);
-  const Tensor workspace = vector("workspace", needed == 0 ? 0 : call.workspace, needed, 1);
+  auto& [x, weight, dy, mean, rstd, dresidual, dx, workspace] = tensors;
+  x = matrix("x", call.x, rows, n, call.x_stride, widths.x);
+  weight = vector("weight", call.weight, n, widths.weight);
+  dy = matrix("dy", call.dy, rows, n, call.dy_stride, widths.y);
+  mean = vector("mean", call.mean, rows, widths.compute);
+  rstd = vector("rstd", call.rstd, rows, widths.compute);
+  dresidual = matrix("dresidual", call.dresidual, rows, n, call.dresidual_stride, widths.x);
+  dx = matrix("dx", call.dx, rows, n, call.dx_stride, widths.x);
+  workspace = vector("workspace", needed == 0 ? 0 : call.workspace, needed, 1);
   require_affine(weight, spec.has_weight);
   if (spec.op == Op::rms_norm) require_absent(mean, "RMSNorm has no mean");
   if (rows > 0) {
@@ -236,7 +239,7 @@ Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {
     require_apart(workspace, *v);
   }
   require_apart(dx, workspace);
-  BackwardArguments a{};
+  BackwardArguments& a = arguments;
   a.rows = rows;
   a.group_end = groups(rows, n);
   a.x = pointer(x);
@@ -253,25 +256,24 @@ Backward checked_backward(const NormSpec& spec, const BackwardCall& call) {
   char* parts = pointer(workspace);
   a.dweight_parts = call.wants_dweight ? parts : nullptr;
   a.dbias_parts = !call.wants_dbias ? nullptr : call.wants_dweight ? parts + part_bytes_of(spec, rows) : parts;
-  return {a, {x, weight, dy, mean, rstd, dresidual, dx, workspace}};
 }
 
-Columns checked_columns(const NormSpec& spec, const ColumnsCall& call) {
+Columns::Columns(const NormSpec& spec, const ColumnsCall& call) {
   const int64_t n = spec.hidden_size;
   require_rows(call.rows);
-  const Tensor dweight = gradient_tensor("dweight", call.dweight, spec, spec.has_weight);
-  const Tensor dbias = gradient_tensor("dbias", call.dbias, spec, spec.has_bias);
+  auto& [dweight, dbias] = tensors;
+  dweight = gradient_tensor("dweight", call.dweight, spec, spec.has_weight);
+  dbias = gradient_tensor("dbias", call.dbias, spec, spec.has_bias);
   const int64_t needed = workspace_bytes_of(spec, call.rows, dweight.present(), dbias.present());
   const Tensor workspace = vector("workspace", needed == 0 ? 0 : call.workspace, needed, 1);
   require_workspace(workspace, call.workspace_bytes, needed);
   require_apart(dweight, workspace);
   require_apart(dbias, workspace);
   require_apart(dweight, dbias);
-  Columns columns{{}, 0, {dweight, dbias}};
   char* parts = pointer(workspace);
   for (const auto& [tensor, gradient] : {std::pair(dweight, call.dweight), std::pair(dbias, call.dbias)}) {
     if (!tensor.present()) continue;
-    ColumnArguments& a = columns.gradients[columns.count++];
+    ColumnArguments& a = gradients[count++];
     a.rows = call.rows;
     a.column_end = n;
     a.parts = parts;
@@ -280,7 +282,6 @@ Columns checked_columns(const NormSpec& spec, const ColumnsCall& call) {
     a.accumulate = gradient.mode == NC_GRADIENT_ACCUMULATE;
     if (parts != nullptr) parts += part_bytes_of(spec, call.rows);
   }
-  return columns;
 }
 
 }  // namespace nc

@@ -37,30 +37,37 @@ struct ColumnsCall {
   GradientCall dweight, dbias;
 };
 
-// Valid calls: of all rows, groups or columns, until the caller narrows them; and every tensor, present or not.
+// Valid calls: of all rows, groups or columns, until the caller narrows them; and every tensor, present or not. They
+// refuse what is wrong when they are made, in place: a call of a few microseconds feels a copy of them.
 struct Forward {
-  ForwardArguments arguments;
+  ForwardArguments arguments{};
   std::array<Tensor, 11> tensors;
+
+  // Of a plan of a y that is not quantised.
+  Forward(const NormSpec& spec, const ForwardCall& call);
+  // Of the others.
+  Forward(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
   const Tensor& y() const { return tensors[4]; }
+
+ private:
+  void check(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
 };
 
 struct Backward {
-  BackwardArguments arguments;
+  BackwardArguments arguments{};
   std::array<Tensor, 8> tensors;  // the workspace among them
+
+  Backward(const NormSpec& spec, const BackwardCall& call);
   const Tensor& dx() const { return tensors[6]; }
 };
 
 struct Columns {
-  ColumnArguments gradients[2];
-  int32_t count;                  // of gradients wanted
+  ColumnArguments gradients[2]{};
+  int32_t count = 0;              // of gradients wanted
   std::array<Tensor, 2> tensors;  // dweight and dbias
-};
 
-// Refuse what is wrong. The first form takes plans of a y that is not quantised, the second the others.
-Forward checked_forward(const NormSpec& spec, const ForwardCall& call);
-Forward checked_forward_fp8(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
-Backward checked_backward(const NormSpec& spec, const BackwardCall& call);
-Columns checked_columns(const NormSpec& spec, const ColumnsCall& call);
+  Columns(const NormSpec& spec, const ColumnsCall& call);
+};
 
 void require_rows(int64_t rows);
 void require_wants(const NormSpec& spec, int32_t wants_dweight, int32_t wants_dbias);

@@ -5,8 +5,6 @@
 namespace nc {
 namespace {
 
-int64_t extent(const Tensor& t) { return t.rows == 0 ? 0 : (t.rows - 1) * t.stride_bytes + t.row_bytes; }
-
 [[noreturn]] void fail_overlap(const Tensor& output, const Tensor& other, const char* expected) {
   fail(NC_INVALID_ARGUMENT, "%s: shares memory with %s (addresses %" PRIx64 " and %" PRIx64 "), expected %s",
        output.name, other.name, static_cast<uint64_t>(output.address), static_cast<uint64_t>(other.address), expected);
@@ -14,23 +12,13 @@ int64_t extent(const Tensor& t) { return t.rows == 0 ? 0 : (t.rows - 1) * t.stri
 
 }  // namespace
 
-Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width) {
-  if (address == 0) return {name, 0, 0, 0, 0, width};
+void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride) {
   if (stride < n) {
     fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the hidden size %" PRId64, name, stride,
          n);
   }
-  int64_t stride_bytes, all_bytes, end;
-  if (__builtin_mul_overflow(stride, width, &stride_bytes) || __builtin_mul_overflow(stride_bytes, rows, &all_bytes) ||
-      __builtin_add_overflow(address, all_bytes, &end)) {
-    fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 " rows at a row stride of %" PRId64 " elements exceed the address space",
-         name, rows, stride);
-  }
-  return {name, address, rows, n * width, stride_bytes, width};
-}
-
-Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
-  return matrix(name, address, 1, n, n, width);
+  fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 " rows at a row stride of %" PRId64 " elements exceed the address space",
+       name, rows, stride);
 }
 
 Tensor floats(const char* name, int64_t address, int64_t n) {
@@ -41,18 +29,16 @@ Tensor floats(const char* name, int64_t address, int64_t n) {
   return vector(name, address, n, 4);
 }
 
-void require_present(const Tensor& t, const char* why) {
-  if (!t.present()) fail(NC_INVALID_ARGUMENT, "%s: address 0, but %s", t.name, why);
+void refuse_absent(const Tensor& t, const char* why) {
+  fail(NC_INVALID_ARGUMENT, "%s: address 0, but %s", t.name, why);
 }
 
-void require_absent(const Tensor& t, const char* why) {
-  if (t.present()) {
-    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected 0: %s", t.name, static_cast<uint64_t>(t.address), why);
-  }
+void refuse_present(const Tensor& t, const char* why) {
+  fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected 0: %s", t.name, static_cast<uint64_t>(t.address), why);
 }
 
 bool overlap(const Tensor& a, const Tensor& b) {
-  if (a.address >= b.address + extent(b) || b.address >= a.address + extent(a)) return false;
+  if (!may_overlap(a, b)) return false;
   if (a.rows == 0 || b.rows == 0 || a.row_bytes == 0 || b.row_bytes == 0) return false;
   if (a.stride_bytes != b.stride_bytes || a.rows == 1 || b.rows == 1) return true;
   const int64_t stride = a.stride_bytes;
@@ -60,13 +46,13 @@ bool overlap(const Tensor& a, const Tensor& b) {
   return offset < a.row_bytes || offset + b.row_bytes > stride;
 }
 
-void require_apart_or_in_place(const Tensor& output, const Tensor& other) {
-  if (!output.present() || !other.present() || output.same_place(other) || !overlap(output, other)) return;
+void refuse_overlap_unless_in_place(const Tensor& output, const Tensor& other) {
+  if (output.same_place(other) || !overlap(output, other)) return;
   fail_overlap(output, other, "memory of its own, or exactly the same address, row stride and element size");
 }
 
-void require_apart(const Tensor& output, const Tensor& other) {
-  if (output.present() && other.present() && overlap(output, other)) fail_overlap(output, other, "memory of its own");
+void refuse_overlap(const Tensor& output, const Tensor& other) {
+  if (overlap(output, other)) fail_overlap(output, other, "memory of its own");
 }
 
 void require_range(const char* name, int32_t value, int32_t last) {

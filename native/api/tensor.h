@@ -25,23 +25,56 @@ inline bool has_bytes(const Tensor& t) { return t.present() && t.rows > 0 && t.r
 
 // A matrix of rows x n elements; refuses a stride shorter than a row and rows whose end no address can reach. Absent
 // (address 0) is accepted.
-Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width);
-Tensor vector(const char* name, int64_t address, int64_t n, int64_t width);
+[[noreturn]] void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride);
+inline Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width) {
+  if (address == 0) return {name, 0, 0, 0, 0, width};
+  int64_t stride_bytes, all_bytes, end;
+  if (stride < n || __builtin_mul_overflow(stride, width, &stride_bytes) ||
+      __builtin_mul_overflow(stride_bytes, rows, &all_bytes) || __builtin_add_overflow(address, all_bytes, &end)) {
+    refuse_matrix(name, rows, n, stride);
+  }
+  return {name, address, rows, n * width, stride_bytes, width};
+}
+inline Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
+  return matrix(name, address, 1, n, n, width);
+}
 // float32 numbers that are read or raised in place: refuses an address off their boundary.
 Tensor floats(const char* name, int64_t address, int64_t n);
 
 inline char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
 
-void require_present(const Tensor& t, const char* why);
-void require_absent(const Tensor& t, const char* why);
+[[noreturn]] void refuse_absent(const Tensor& t, const char* why);
+[[noreturn]] void refuse_present(const Tensor& t, const char* why);
+inline void require_present(const Tensor& t, const char* why) {
+  if (!t.present()) refuse_absent(t, why);
+}
+inline void require_absent(const Tensor& t, const char* why) {
+  if (t.present()) refuse_present(t, why);
+}
+
+// The address after the last byte.
+inline int64_t end_of(const Tensor& t) {
+  return t.rows == 0 ? t.address : t.address + (t.rows - 1) * t.stride_bytes + t.row_bytes;
+}
 
 // Whether any byte belongs to both. Rows that interleave at one stride, as slices of one larger tensor do, are told
 // apart; at different strides whole extents are compared.
 bool overlap(const Tensor& a, const Tensor& b);
 
+// Most tensors are absent or far apart: told without a call, because every call of a kernel asks it some thirty times.
+inline bool may_overlap(const Tensor& a, const Tensor& b) {
+  return a.present() && b.present() && a.address < end_of(b) && b.address < end_of(a);
+}
+
 // Refuses an output that shares bytes with another tensor; the first form allows it to be the other one, in place.
-void require_apart_or_in_place(const Tensor& output, const Tensor& other);
-void require_apart(const Tensor& output, const Tensor& other);
+void refuse_overlap_unless_in_place(const Tensor& output, const Tensor& other);
+void refuse_overlap(const Tensor& output, const Tensor& other);
+inline void require_apart_or_in_place(const Tensor& output, const Tensor& other) {
+  if (may_overlap(output, other)) refuse_overlap_unless_in_place(output, other);
+}
+inline void require_apart(const Tensor& output, const Tensor& other) {
+  if (may_overlap(output, other)) refuse_overlap(output, other);
+}
 
 void require_range(const char* name, int32_t value, int32_t last);
 void require_within(const char* what, int64_t begin, int64_t end, int64_t limit);

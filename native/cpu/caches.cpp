@@ -1,5 +1,7 @@
 #include "caches.h"
 
+#include <cstdlib>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__linux__)
@@ -49,7 +51,10 @@ int64_t measured() { return 0; }
 }  // namespace
 
 int64_t last_level_cache() {
-  static const int64_t bytes = [] {
+  static const int64_t bytes = []() -> int64_t {
+    const char* const wanted = std::getenv("NORMCORE_CACHE_BYTES");
+    const int64_t wish = wanted == nullptr ? 0 : std::strtoll(wanted, nullptr, 10);
+    if (wish > 0) return wish;
     const int64_t said = measured();
     return said > 0 ? said : kUsual;
   }();

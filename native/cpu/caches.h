@@ -5,7 +5,8 @@
 
 namespace nc {
 
-// The bytes of one last-level cache, which the cores that share it fill together.
+// The bytes of one last-level cache, which the cores that share it fill together: as the processor says, or as the
+// environment variable NORMCORE_CACHE_BYTES says when first asked, a positive number.
 int64_t last_level_cache();
 
 }  // namespace nc

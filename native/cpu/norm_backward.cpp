@@ -35,6 +35,7 @@ struct BackwardRow {
   C* dweight;
   C* dbias;
   C mean, rstd, c1, c2;
+  bool opens;          // its lane's shares, which hold nothing yet
   const char* next_x;  // what will be read next, or null
   const char* next_dy;
 };
@@ -106,10 +107,13 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         }
       }
       if (wants.dweight) {
-        const V sum = load_sum(r.dweight, first, extent);
+        const V sum = r.opens ? V::zero() : load_sum(r.dweight, first, extent);
         store_sum(r.dweight, first, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
       }
-      if (wants.dbias) store_sum(r.dbias, first, extent, load_sum(r.dbias, first, extent) + dy);
+      if (wants.dbias) {
+        const V sum = r.opens ? V::zero() : load_sum(r.dbias, first, extent);
+        store_sum(r.dbias, first, extent, sum + dy);
+      }
     });
   };
   int64_t first = columns.begin;
@@ -214,8 +218,10 @@ class Backward {
         C* const weight_lanes = dweight.open();
         C* const bias_lanes = dbias.open();
         group(step, weight_lanes, bias_lanes);
-        dweight.close(step);
-        dbias.close(step);
+        const int64_t rows =
+            group_begin(step.group + 1, a.rows, group_count) - group_begin(step.group, a.rows, group_count);
+        dweight.close(step, rows);
+        dbias.close(step, rows);
       }
     });
     if (a.streams) end_of_streams();
@@ -239,7 +245,7 @@ class Backward {
     BackwardRow<C> rows[kTogether];
     for (int k = 0; k < count; ++k) {
       const int64_t row = first + k;
-      const int64_t lane = (row - begin) % row_lanes(n) * n;
+      const int64_t lanes_of_rows = row_lanes(n), lane = (row - begin) % lanes_of_rows * n;
       BackwardRow<C>& r = rows[k];
       r = {};
       r.x = a.x + row * a.x_stride;
@@ -248,6 +254,7 @@ class Backward {
       r.dx = a.dx == nullptr ? nullptr : a.dx + row * a.dx_stride;
       r.dweight = dweight == nullptr ? nullptr : dweight + lane;
       r.dbias = dbias == nullptr ? nullptr : dbias + lane;
+      r.opens = row - begin < lanes_of_rows;
       r.mean = load_statistic<C>(a.mean, row);
       r.rstd = load_statistic<C>(a.rstd, row);
       if (near && next >= 0 && next + k < a.rows) {

@@ -12,21 +12,22 @@ constexpr int64_t kTile = 256;
 constexpr int kDeepest = 10;
 
 // rd(sum), or rd(gradient + sum), of columns that lie in order.
-template <class C>
+template <class C, class Format>
 struct Gradient {
-  const ColumnArguments& a;
-  RuntimeFormat format{a.dtype};
+  char* gradient;
+  bool accumulates;
+  Format format;
 
   template <class Extent>
   NC_INLINE void write(int64_t column, Extent extent, Packet<C> sum) const {
-    if (a.accumulate) sum = load<C>(format, a.gradient, column, extent) + sum;
-    store(format, a.gradient, column, extent, sum);
+    if (accumulates) sum = load<C>(format, gradient, column, extent) + sum;
+    store(format, gradient, column, extent, sum);
   }
-  void write_natural(int64_t column, const C* sums, int64_t columns) const {
-    for_each_packet(columns, [&](int64_t first, auto extent)
+  NC_INLINE void write_natural(int64_t column, const C* sums, int64_t columns) const {
+    for_each_packet(columns, [=, *this](int64_t first, auto extent)
                                  NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
   }
-  void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
+  NC_INLINE void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
     for (int64_t first = 0; first < columns; first += kSumGroup) {
       const Duo<Order::natural> in_order = natural(load_sum(sums, first, Sixteen<Order::even_odd>{}));
       write(column + first, Full{}, in_order.a);
@@ -35,46 +36,58 @@ struct Gradient {
   }
 };
 
-template <class C>
+// f(format)
+template <class C, class F>
+NC_INLINE void with_gradient_format(DType dtype, F f) {
+#if defined(NC_STATIC_KERNELS)
+  if (sizeof(C) == sizeof(float)) {
+    if (dtype == DType::float32) return f(StaticFormat<DType::float32>{});
+    if (dtype == DType::bfloat16) return f(StaticFormat<DType::bfloat16>{});
+    if (dtype == DType::float16) return f(StaticFormat<DType::float16>{});
+  }
+#endif
+  f(RuntimeFormat{dtype});
+}
+
+template <class C, class Format>
 struct ColumnSums {
-  const ColumnArguments& a;
   int64_t n;
   Order order;
   int64_t group_count;
   ShareSpace<C> space;
-  Gradient<C> gradient;
+  Gradient<C, Format> gradient;
 
-  ColumnSums(const NormSpec& spec, const ColumnArguments& arguments)
-      : a(arguments),
-        n(spec.hidden_size),
+  ColumnSums(const NormSpec& spec, const ColumnArguments& a, Format format)
+      : n(spec.hidden_size),
         order(sums_order(spec)),
         group_count(groups(a.rows, n)),
         space(a.parts, spec, a.rows),
-        gradient{arguments} {}
+        gradient{a.gradient, a.accumulate, format} {}
 
   struct Tile {
     C sums[kTile];
   };
 
-  // What the groups of a part of the tree have in some slots: a row that a call has left, or the sum of two parts.
-  void add_up(Subtree tree, int64_t leaf, int64_t slot, int64_t count, Tile* tiles) const {
+  // What a call has left of a part of the tree, or null. Within the workspace even if the first step was never made.
+  const C* left(Subtree tree, int64_t leaf, int64_t slot) const {
     const ShareEntry entry = space.entries[leaf];
     const int64_t leaves = tree.leaves(group_count);
-    if (entry.leaves == leaves || leaves == 1) {
-      // Within the workspace even if the first step was never made.
-      const int64_t rows = group_count * space.lane_count;
-      const int64_t row = entry.row >= 0 && entry.row < rows ? entry.row : 0;
-      memcpy(tiles->sums, space.row(row) + slot, static_cast<size_t>(count) * sizeof(C));
-      return;
-    }
-    add_up(tree.left(), leaf, slot, count, tiles);
-    add_up(tree.right(), leaf + tree.left().leaves(group_count), slot, count, tiles + 1);
-    for (int64_t j = 0; j < count; ++j) tiles[0].sums[j] = tiles[0].sums[j] + tiles[1].sums[j];
+    if (entry.leaves != leaves && leaves > 1) return nullptr;
+    const int64_t rows = group_count * space.lane_count;
+    return space.row(entry.row >= 0 && entry.row < rows ? entry.row : 0) + slot;
   }
-  // The sums of some slots, which are left in the first tile.
-  const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
-    add_up({0, 1}, 0, slot, count, tiles);
+  // What the groups of a part of the tree have in some slots: what a call has left, or the sum of two parts in a tile.
+  const C* add_up(Subtree tree, int64_t leaf, int64_t slot, int64_t count, Tile* tiles) const {
+    const C* const there = left(tree, leaf, slot);
+    if (there != nullptr) return there;
+    const C* const lower = add_up(tree.left(), leaf, slot, count, tiles);
+    const C* const upper = add_up(tree.right(), leaf + tree.left().leaves(group_count), slot, count, tiles + 1);
+    for (int64_t j = 0; j < count; ++j) tiles->sums[j] = lower[j] + upper[j];
     return tiles->sums;
+  }
+  // The sums of some slots.
+  const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
+    return add_up({0, 1}, 0, slot, count, tiles);
   }
   // Columns that lie in order, of them as many as a tile has.
   void in_order(int64_t begin, int64_t end) const {
@@ -114,19 +127,21 @@ struct ColumnSums {
 
 template <class C>
 void sum_columns(const NormSpec& spec, const ColumnArguments& a) {
-  const ColumnSums<C> sums(spec, a);
-  if (sums.group_count == 0) {
-    const C zeros[kTile] = {};
-    if (a.accumulate) return;
-    for (int64_t column = a.column_begin; column < a.column_end; column += kTile) {
-      const int64_t left = a.column_end - column;
-      sums.gradient.write_natural(column, zeros, left < kTile ? left : kTile);
+  with_gradient_format<C>(a.dtype, [&](auto format) {
+    const ColumnSums<C, decltype(format)> sums(spec, a, format);
+    if (sums.group_count == 0) {
+      const C zeros[kTile] = {};
+      if (a.accumulate) return;
+      for (int64_t column = a.column_begin; column < a.column_end; column += kTile) {
+        const int64_t left = a.column_end - column;
+        sums.gradient.write_natural(column, zeros, left < kTile ? left : kTile);
+      }
+    } else if (sums.order == Order::natural) {
+      sums.in_order(a.column_begin, a.column_end);
+    } else {
+      sums.even_odd(a.column_begin, a.column_end);
     }
-  } else if (sums.order == Order::natural) {
-    sums.in_order(a.column_begin, a.column_end);
-  } else {
-    sums.even_odd(a.column_begin, a.column_end);
-  }
+  });
 }
 
 }  // namespace

@@ -87,18 +87,16 @@ class ShareStack {
     memset(space.entries + a.group_begin, 0, static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
   }
 
-  // Zeros for the row lanes of a group, above the stack; null if the gradient is not wanted.
-  C* open() {
-    if (space.sums == nullptr) return nullptr;
-    C* const lanes = space.row(base + depth);
-    memset(lanes, 0, static_cast<size_t>(space.lane_count * space.n) * sizeof(C));
-    return lanes;
-  }
-  // The lanes have become one row of the stack.
-  void close(const TreeStep& step) {
+  // Memory for the row lanes of a group, above the stack, which the first row of each lane is to write; null if the
+  // gradient is not wanted.
+  C* open() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
+  // The lanes of a group's rows have become one row of the stack. Of lanes without rows the sum would be +0, which
+  // changes nothing: no sum of a lane is -0, for each began with +0.
+  void close(const TreeStep& step, int64_t rows) {
     if (space.sums == nullptr) return;
+    const int64_t lanes = rows < space.lane_count ? rows : space.lane_count;
     for (int64_t s = first_step(space.lane_count); s > 0; s /= 2) {
-      for (int64_t i = 0; i < s && i + s < space.lane_count; ++i) add(base + depth + i, base + depth + i + s);
+      for (int64_t i = 0; i < s && i + s < lanes; ++i) add(base + depth + i, base + depth + i + s);
     }
     space.entries[step.leaf] = {1, static_cast<int32_t>(base + depth)};
     ++depth;

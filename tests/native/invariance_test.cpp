@@ -95,6 +95,27 @@ TEST(Invariance, RangesOfRowsGroupsAndColumns) {
   }
 }
 
+// Every shape of the tree in which row groups are summed, however calls share its leaves.
+TEST(Invariance, TreesOfGroups) {
+  for (const int64_t n : {16, 136}) {
+    for (const size_t kind : {0u, 7u, 11u, 17u}) {
+      for (const int64_t groups : {1, 2, 3, 5, 6, 7, 8, 13, 31, 33, 100, 256}) {
+        Case c = cases(groups * 32 - 5, n)[kind];
+        c.residual = c.dresidual = false;
+        expectUnchanged(c, 5, [&](const auto& with) {
+          for (const int64_t cut : {1, 2, 3, 5, 8, 21, 64, 100, 255}) {
+            if (cut > groups && cut > 1) continue;
+            Form form;
+            form.group_cut = cut;
+            form.column_cut = cut;
+            EXPECT_TRUE(with(form)) << groups << " groups in ranges of " << cut << ", n " << n;
+          }
+        });
+      }
+    }
+  }
+}
+
 TEST(Invariance, Threads) {
   const Case c = cases(301, 257)[1];
   const Data data = draw(c, 3);

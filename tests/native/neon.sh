@@ -54,7 +54,7 @@ if ! cmp "$build/digest.aarch64.txt" "$build/digest.host.txt"; then
 fi
 echo "$(wc -l <"$build/digest.host.txt") digests agree"
 
-for name in copy_test numbers_test policy_test values_test fp8_test rotary_test; do
+for name in copy_test streaming_test numbers_test policy_test values_test fp8_test rotary_test; do
   echo "$name under emulation"
   # shellcheck disable=SC2086
   aarch64-linux-gnu-g++ $flags "$here/$name.cpp" "$build/gtest.o" "$build/gtest_main.o" -o "$build/$name.aarch64" \

@@ -398,7 +398,7 @@ TEST_F(Calls, AbsurdSizes) {
   expectRefused(NC_INVALID_ARGUMENT, f.call(), {"mean", std::to_string(INT64_MAX)}, "statistics alone");
   const Plan longest(makeSpec(NC_LAYER_NORM, NC_FLOAT64, NC_FLOAT64, NC_FLOAT64, NC_MAX_HIDDEN_SIZE));
   check(nc_norm_backward_workspace(longest, INT64_MAX, 1, 1, &result));
-  EXPECT_EQ(int64_t{2} * 256 * NC_MAX_HIDDEN_SIZE * 4, result);
+  EXPECT_EQ(int64_t{2} * 256 * (int64_t{NC_MAX_HIDDEN_SIZE} * 4 + 8), result);
 }
 
 TEST(Convert, Refuses) {
