@@ -15,6 +15,8 @@ inline namespace NC_LEVEL {
 // natural: elements 0 .. 7 and 8 .. 15; even_odd: 0, 2, .. 14 and 1, 3, .. 15.
 enum class Order { natural, even_odd };
 
+typedef uint16_t U16x16 __attribute__((vector_size(32)));
+
 template <Order O>
 struct Duo {
   Packet<float> a, b;
@@ -53,10 +55,37 @@ template <class Extent>
 constexpr bool kIsSixteen = false;
 template <Order O>
 constexpr bool kIsSixteen<Sixteen<O>> = true;
-template <Order O, class V>
-NC_INLINE V where_present(Sixteen<O>, V v, V) {
+template <Order O>
+NC_INLINE Duo<O> where_present(Sixteen<O>, Duo<O> v, Duo<O>) {
   return v;
 }
+
+// The first `count` of sixteen elements, where a row ends. Those that do not exist are 0 and not touched in memory.
+template <Order O>
+struct Cut {
+  int64_t count;
+};
+template <Order O>
+NC_INLINE Duo<O> where_present(Cut<O> cut, Duo<O> v, Duo<O> otherwise) {
+  const int32_t count = static_cast<int32_t>(cut.count);
+  const I32x8 low = {0, 1, 2, 3, 4, 5, 6, 7}, even = {0, 2, 4, 6, 8, 10, 12, 14};
+  const I32x8 a = O == Order::natural ? low : even, b = O == Order::natural ? low + 8 : even + 1;
+  return {{a < count ? v.a.v : otherwise.a.v}, {b < count ? v.b.v : otherwise.b.v}};
+}
+
+// What is computed on at a time.
+template <class C, class Extent>
+struct VectorFor {
+  using type = Packet<C>;
+};
+template <Order O>
+struct VectorFor<float, Sixteen<O>> {
+  using type = Duo<O>;
+};
+template <Order O>
+struct VectorFor<float, Cut<O>> {
+  using type = Duo<O>;
+};
 
 // Even and odd elements of two packets in natural order, and back.
 NC_INLINE Duo<Order::even_odd> apart(Packet<float> low, Packet<float> high) {
@@ -69,54 +98,103 @@ NC_INLINE Duo<Order::natural> natural(Duo<Order::even_odd> v) {
           {__builtin_shufflevector(v.a.v, v.b.v, 4, 12, 5, 13, 6, 14, 7, 15)}};
 }
 
+NC_INLINE U32x8 bits_of(Packet<float> v) { return reinterpret_cast<U32x8>(v.v); }
+NC_INLINE Packet<float> packet_of(U32x8 bits) { return {reinterpret_cast<VectorOf<float>::type>(bits)}; }
+
+// Sixteen elements of 16 bits as they lie in memory, and of 32 bits.
+template <Order O>
+NC_INLINE Duo<O> in_order(Packet<float> low, Packet<float> high) {
+  if constexpr (O == Order::even_odd) {
+    return apart(low, high);
+  } else {
+    return {low, high};
+  }
+}
+template <DType T, Order O>
+NC_INLINE Duo<O> unpacked(U32x8 words) {
+  if constexpr (O == Order::even_odd && T == DType::bfloat16) {
+    return {packet_of(words << 16), packet_of(words & 0xffff0000u)};
+  } else {
+    const auto halves = reinterpret_cast<U16x16>(words);
+    const U16x8 low = __builtin_shufflevector(halves, halves, 0, 1, 2, 3, 4, 5, 6, 7);
+    const U16x8 high = __builtin_shufflevector(halves, halves, 8, 9, 10, 11, 12, 13, 14, 15);
+    if constexpr (T == DType::bfloat16) return in_order<O>(from_bfloat16_bits(low), from_bfloat16_bits(high));
+    return in_order<O>(from_float16_bits(low), from_float16_bits(high));
+  }
+}
+
 template <class C, DType T, Order O>
 NC_INLINE Duo<O> load(StaticFormat<T> format, const char* row, int64_t first, Sixteen<O>) {
   static_assert(std::is_same<C, float>::value);
   if constexpr (O == Order::even_odd && T == DType::bfloat16) {
-    const U32x8 words = load_raw<U32x8>(row + first * 2);
-    return {{reinterpret_cast<VectorOf<float>::type>(words << 16)},
-            {reinterpret_cast<VectorOf<float>::type>(words & 0xffff0000u)}};
+    return unpacked<T, O>(load_raw<U32x8>(row + first * 2));
   } else {
-    const Packet<float> low = load<C>(format, row, first, Full{}), high = load<C>(format, row, first + kPacket, Full{});
-    if constexpr (O == Order::even_odd) {
-      return apart(low, high);
-    } else {
-      return {low, high};
-    }
+    return in_order<O>(load<C>(format, row, first, Full{}), load<C>(format, row, first + kPacket, Full{}));
+  }
+}
+template <class C, DType T, Order O>
+NC_INLINE Duo<O> load(StaticFormat<T>, const char* row, int64_t first, Cut<O> cut) {
+  const char* const p = row + first * bytes_of(T);
+  if constexpr (T == DType::float32) {
+    const int64_t low = cut.count < kPacket ? cut.count : kPacket;
+    return in_order<O>(packet_of(load_bytes(p, 4 * low)), packet_of(load_bytes(p + 32, 4 * (cut.count - low))));
+  } else {
+    return unpacked<T, O>(load_bytes(p, 2 * cut.count));
   }
 }
 
-NC_INLINE U32x8 bits_of(Packet<float> v) { return reinterpret_cast<U32x8>(v.v); }
+// write(byte offset, 32 bytes) of rd_T(v) as it lies in memory.
+template <DType T, Order O, class Write>
+NC_INLINE void packed(Duo<O> v, Write write) {
+  if constexpr (T == DType::float32) {
+    const Duo<Order::natural> ordered = natural(v);
+    write(0, bits_of(ordered.a));
+    write(32, bits_of(ordered.b));
+    return;
+  }
+  // Looking for a NaN in sixteen elements costs less than making sure of each.
+  if (__builtin_expect(any_nan(v.a, v.b), 0)) v = {with_canonical_nan(v.a), with_canonical_nan(v.b)};
+  if constexpr (T == DType::bfloat16 && O == Order::even_odd) {
+    write(0, (bfloat16_round_bits(bits_of(v.a)) >> 16) | (bfloat16_round_bits(bits_of(v.b)) & 0xffff0000u));
+  } else if constexpr (T != DType::float32) {
+    const Duo<Order::natural> ordered = natural(v);
+    const auto rounded = [](Packet<float> eight) NC_LAMBDA_INLINE -> U16x8 {
+      if constexpr (T == DType::bfloat16) return low_halves(bfloat16_round_bits(bits_of(eight)) >> 16);
+      return rounded_float16_bits(eight);
+    };
+    write(0, reinterpret_cast<U32x8>(__builtin_shufflevector(rounded(ordered.a), rounded(ordered.b), 0, 1, 2, 3, 4, 5,
+                                                             6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
+  }
+}
 
 // rd_T(v). streams: past the caches, to an address that is a multiple of kStreamAlignment.
 template <DType T, Order O>
 NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<O> v, bool streams = false) {
   char* const p = row + first * bytes_of(T);
-  const auto write = [streams](char* at, U32x8 bits) NC_LAMBDA_INLINE {
+  packed<T>(v, [=](int offset, U32x8 bits) NC_LAMBDA_INLINE {
     if (streams) {
-      stream(at, bits);
+      stream(p + offset, bits);
     } else {
-      memcpy(at, &bits, sizeof(bits));
+      memcpy(p + offset, &bits, sizeof(bits));
     }
-  };
-  if constexpr (T == DType::float32) {
-    const Duo<Order::natural> in_order = natural(v);
-    write(p, bits_of(in_order.a));
-    write(p + 32, bits_of(in_order.b));
-  } else if constexpr (T == DType::bfloat16 && O == Order::even_odd) {
-    // Looking for a NaN in sixteen elements costs less than making sure of each.
-    if (__builtin_expect(any_nan(v.a, v.b), 0)) v = {with_canonical_nan(v.a), with_canonical_nan(v.b)};
-    write(p, (bfloat16_round_bits(bits_of(v.a)) >> 16) | (bfloat16_round_bits(bits_of(v.b)) & 0xffff0000u));
-  } else {
-    if (__builtin_expect(any_nan(v.a, v.b), 0)) v = {with_canonical_nan(v.a), with_canonical_nan(v.b)};
-    const Duo<Order::natural> in_order = natural(v);
-    const auto rounded = [](Packet<float> eight) NC_LAMBDA_INLINE -> U16x8 {
-      if constexpr (T == DType::bfloat16) return low_halves(bfloat16_round_bits(bits_of(eight)) >> 16);
-      return rounded_float16_bits(eight);
-    };
-    write(p, reinterpret_cast<U32x8>(__builtin_shufflevector(rounded(in_order.a), rounded(in_order.b), 0, 1, 2, 3, 4, 5,
-                                                             6, 7, 8, 9, 10, 11, 12, 13, 14, 15)));
-  }
+  });
+}
+template <DType T, Order O>
+NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Cut<O> cut, Duo<O> v, bool = false) {
+  char* const p = row + first * bytes_of(T);
+  const int64_t bytes = cut.count * bytes_of(T);
+  packed<T>(v, [=](int offset, U32x8 bits) NC_LAMBDA_INLINE {
+    const int64_t left = bytes - offset;
+    if (left > 0) store_bytes(p + offset, left < 32 ? left : 32, bits);
+  });
+}
+
+// f(first, extent) for elements begin .. end - 1 of a row, sixteen at a time.
+template <Order O, class F>
+NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, F f) {
+  int64_t first = begin;
+  for (; first + 2 * kPacket <= end; first += 2 * kPacket) f(first, Sixteen<O>{});
+  if (first < end) f(first, Cut<O>{end - first});
 }
 
 // Sums of positions, by halving, of the eight lanes of four duos: element i is the sum of lane i.
@@ -140,23 +218,6 @@ NC_INLINE Packet<float> sums_of_positions(const Duo<Order::even_odd> (&lanes)[4]
   const Vector sums = half(lanes[0].a.v, lanes[1].a.v, lanes[2].a.v, lanes[3].a.v) +
                       half(lanes[0].b.v, lanes[1].b.v, lanes[2].b.v, lanes[3].b.v);
   return {__builtin_shufflevector(sums, sums, 0, 4, 1, 5, 2, 6, 3, 7)};
-}
-
-// The sums of positions of all lanes of some accumulators.
-template <Order O>
-NC_INLINE void sums_of_lanes(const Duo<O> (&lanes)[4], float* sums) {
-  const Packet<float> all = sums_of_positions(lanes);
-  memcpy(sums, &all.v, sizeof(all.v));
-}
-template <Order O>
-NC_INLINE void sums_of_lanes(const Duo<O> (&lanes)[2], float* sums) {
-  const Duo<O> eight[4] = {lanes[0], lanes[1], Duo<O>::zero(), Duo<O>::zero()};
-  const Packet<float> all = sums_of_positions(eight);
-  memcpy(sums, &all.v, sizeof(all.v) / 2);
-}
-template <class C>
-NC_INLINE void sums_of_lanes(const Packet<C> (&lanes)[1], C* sums) {
-  sums[0] = sum_of_positions(lanes[0]);
 }
 
 }  // namespace NC_LEVEL

@@ -13,8 +13,9 @@ inline namespace NC_LEVEL {
 template <class X, class W, class Y, class P>
 struct Formats {
   // All of it in 16 bits: taken apart and put back without shuffles.
-  using Whole =
-      Sixteen<X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd : Order::natural>;
+  static constexpr Order order =
+      X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd : Order::natural;
+  using Whole = Sixteen<order>;
   X x;
   W weight;
   Y y;

@@ -63,8 +63,8 @@ NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weig
   // A copy, whose address nobody has: it stays in registers.
   const BackwardRow<C> row = r;
   C sums[LayerNorm ? 2 : 1];
-  reduce_row<LayerNorm ? 2 : 1, typename F::Whole>(
-      size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row(
+      typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
         with_gradients<C, LayerNorm>(formats, row, weight, first, extent,
                                      [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
                                        using V = decltype(h);
@@ -100,7 +100,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         // RMSNorm's c2 is +0, and what it is taken from stays as it is.
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
-        if constexpr (kIsSixteen<decltype(extent)>) {
+        if constexpr (kIsSixteen<Whole>) {
           store(formats.x, r.dx, first, extent, dx, wants.streams);
         } else {
           store(formats.x, r.dx, first, extent, dx);
@@ -116,8 +116,8 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
       }
     });
   };
-  int64_t first = columns.begin;
   if constexpr (kIsSixteen<Whole>) {
+    int64_t first = columns.begin;
     for (; first + kAhead <= columns.end; first += kAhead) {
       if (r.next_x != nullptr) {
         prefetch<kAhead * bytes_of(decltype(formats.x)::dtype())>(r.next_x + first * bytes_of(formats.x.dtype()));
@@ -125,9 +125,11 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
       }
       for (int64_t i = 0; i < kAhead; i += Whole::count) at(first + i, Whole{});
     }
-    for (; first + Whole::count <= columns.end; first += Whole::count) at(first, Whole{});
+    for_each_sixteen<F::order>(first, columns.end, at);
+  } else {
+    for_each_packet(columns.end - columns.begin,
+                    [=](int64_t from, auto extent) NC_LAMBDA_INLINE { at(columns.begin + from, extent); });
   }
-  for_each_packet(columns.end - first, [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
 }
 
 template <class C>
@@ -188,10 +190,18 @@ C load_statistic(const char* values, int64_t row) {
   return value == value ? value : std::numeric_limits<C>::quiet_NaN();
 }
 
-// Rows that are taken together, so that a stretch of the weight and of the shares is read once for both. More of them
-// do not fit beside the ones that are on their way: 4 and 6 were slower.
-constexpr int kTogether = 2;
+// Rows that are taken together: two of them, so that a stretch of the weight and of the shares is read once for both (4
+// and 6 long ones were slower, for they do not fit beside those that are on their way), and more short ones, because
+// the first pass of a row ends in a chain of operations that wait for one another.
+constexpr int kMostTogether = 16;
+constexpr int kFewestTogether = 2;
+constexpr int64_t kTogetherBytes = 16384;
 constexpr int64_t kStretch = 1024;
+
+int rows_together(const NormSpec& spec) {
+  const int64_t rows = kTogetherBytes / (spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y)));
+  return static_cast<int>(rows < kFewestTogether ? kFewestTogether : rows < kMostTogether ? rows : kMostTogether);
+}
 
 // The next rows are asked for ahead if two pairs of rows fit a second-level cache.
 constexpr int64_t kNearBytes = 192 << 10;
@@ -206,7 +216,8 @@ class Backward {
         group_count(groups(a.rows, n)),
         wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
         kernels(row_kernels<C>(spec, wants)),
-        near(kTogether * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kNearBytes) {}
+        together(rows_together(spec)),
+        near(together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kNearBytes) {}
 
   void run() {
     ShareStack<C> dweight(a.dweight_parts, spec, a), dbias(a.dbias_parts, spec, a);
@@ -233,8 +244,8 @@ class Backward {
     const int64_t end = group_begin(step.group + 1, a.rows, group_count);
     // What comes after this group's last batch is the next one's first.
     const int64_t after = step.next < 0 ? -1 : group_begin(step.next, a.rows, group_count);
-    for (int64_t i = begin; i < end; i += kTogether) {
-      const int64_t count = end - i < kTogether ? end - i : kTogether;
+    for (int64_t i = begin; i < end; i += together) {
+      const int64_t count = end - i < together ? end - i : together;
       const int64_t next = i + count < end ? i + count : after;
       take(i, static_cast<int>(count), next, begin, dweight, dbias);
     }
@@ -242,7 +253,7 @@ class Backward {
 
   // Rows first .. first + count - 1, while those at next (if not negative) are asked for.
   void take(int64_t first, int count, int64_t next, int64_t begin, C* dweight, C* dbias) {
-    BackwardRow<C> rows[kTogether];
+    BackwardRow<C> rows[kMostTogether];
     for (int k = 0; k < count; ++k) {
       const int64_t row = first + k;
       const int64_t lanes_of_rows = row_lanes(n), lane = (row - begin) % lanes_of_rows * n;
@@ -274,6 +285,7 @@ class Backward {
   const int64_t n, group_count;
   const Wants wants;
   const RowKernels<C> kernels;
+  const int together;
   const bool near;
 };
 

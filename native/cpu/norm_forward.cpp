@@ -54,20 +54,15 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   // By value: the stores could change what a reference leads to, for all that the compiler knows.
   const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, extent);
-    const auto y = scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s);
-    if constexpr (kIsSixteen<decltype(extent)>) {
-      store(formats.y, r.y, first, extent, y, r.streams);
-    } else {
-      store(formats.y, r.y, first, extent, y);
-    }
+    store(formats.y, r.y, first, extent,
+          scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s), r.streams);
   };
   int64_t first = 0;
   for (; first + kAhead <= r.n; first += kAhead) {
     if (r.next != nullptr) prefetch<kAhead * width>(r.next + first * width);
     for (int64_t i = 0; i < kAhead; i += F::Whole::count) at(first + i, typename F::Whole{});
   }
-  for (; first + F::Whole::count <= r.n; first += F::Whole::count) at(first, typename F::Whole{});
-  for_each_packet(r.n - first, [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
+  for_each_sixteen<F::order>(first, r.n, at);
 }
 
 template <class C, class F, class Row, class AfterLoad>
@@ -177,15 +172,11 @@ void sum_any_rows(const NormSpec& spec, const char* x, const char* residual, cha
 template <DType X>
 void sum_static_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
   const StaticFormat<X> format{};
-  using Whole = typename Walk<StaticFormat<X>>::Whole;
   const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     store(format, out, first, extent,
           residual_sum(load<float>(format, x, first, extent), load<float>(format, residual, first, extent)));
   };
-  int64_t first = 0;
-  for (; first + Whole::count <= spec.hidden_size; first += Whole::count) at(first, Whole{});
-  for_each_packet(spec.hidden_size - first,
-                  [=](int64_t rest, auto extent) NC_LAMBDA_INLINE { at(first + rest, extent); });
+  for_each_sixteen<Walk<StaticFormat<X>>::order>(0, spec.hidden_size, at);
 }
 #endif
 
@@ -236,6 +227,16 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
   }
 }
 
+// Rows whose statistics are formed before the first of them is scaled. A row's statistics end in a chain of operations
+// that wait for one another; with several rows there is something to do meanwhile.
+constexpr int kMostTogether = 16;
+constexpr int64_t kTogetherBytes = 8192;
+
+int rows_together(const NormSpec& spec) {
+  const int64_t rows = kTogetherBytes / (spec.hidden_size * bytes_of(spec.x));
+  return static_cast<int>(rows < 1 ? 1 : rows < kMostTogether ? rows : kMostTogether);
+}
+
 template <class C>
 void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const bool sums_are_rounded = spec.residual_rounding == ResidualRounding::input;
@@ -243,12 +244,21 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
   const ScaleRow<C> scale = plain_scale<C>(spec);
   const SumRows<C> sum = sum_rows<C>(spec);
-  for (int64_t i = a.row_begin; i < a.row_end; ++i) {
-    const char* next = i + 1 < a.row_end ? a.x + (i + 1) * a.x_stride : nullptr;
-    const char* x = plain_row<C>(spec, a, sum, i);
-    const Statistics<C> s = statistics(spec, x);
-    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, x, s);
-    save(a, i, s);
+  const int together = rows_together(spec);
+  for (int64_t i = a.row_begin; i < a.row_end; i += together) {
+    const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
+    const char* rows[kMostTogether];
+    Statistics<C> of_rows[kMostTogether];
+    for (int k = 0; k < count; ++k) {
+      rows[k] = plain_row<C>(spec, a, sum, i + k);
+      of_rows[k] = statistics(spec, rows[k]);
+    }
+    for (int k = 0; k < count; ++k) {
+      const int64_t row = i + k, ahead = row + count;
+      const char* const next = ahead < a.row_end ? a.x + ahead * a.x_stride : nullptr;
+      scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + row * a.y_stride, a.streams, next}, rows[k], of_rows[k]);
+      save(a, row, of_rows[k]);
+    }
   }
   if (a.streams) end_of_streams();
 }

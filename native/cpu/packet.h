@@ -469,6 +469,44 @@ NC_INLINE Packet<C> sums_of_positions(const Packet<C> (&a)[kPacket]) {
           __builtin_shufflevector(u[0], u[1], 1, 3, 9, 11, 5, 7, 13, 15)};
 }
 
+// The first `bytes` of 32, an even number; the others are 0 and not touched in memory.
+#if defined(__AVX2__)
+NC_INLINE I32x8 whole_words(int64_t bytes) {
+  const I32x8 ends = {4, 8, 12, 16, 20, 24, 28, 32};
+  return ends <= static_cast<int32_t>(bytes);
+}
+NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
+  U32x8 words = reinterpret_cast<U32x8>(
+      _mm256_maskload_epi32(reinterpret_cast<const int*>(p), reinterpret_cast<__m256i>(whole_words(bytes))));
+  if ((bytes & 2) != 0) {
+    const I32x8 begins = {0, 4, 8, 12, 16, 20, 24, 28};
+    const U32x8 last = U32x8{} + load_raw<uint16_t>(p + bytes - 2);
+    words |= reinterpret_cast<U32x8>(begins == static_cast<int32_t>(bytes) - 2) & last;
+  }
+  return words;
+}
+NC_INLINE void store_bytes(char* p, int64_t bytes, U32x8 words) {
+  _mm256_maskstore_epi32(reinterpret_cast<int*>(p), reinterpret_cast<__m256i>(whole_words(bytes)),
+                         reinterpret_cast<__m256i>(words));
+  if ((bytes & 2) != 0) {
+    alignas(32) char all[32];
+    memcpy(all, &words, sizeof(words));
+    memcpy(p + bytes - 2, all + bytes - 2, 2);
+  }
+}
+#else
+NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
+  alignas(32) char all[32] = {};
+  memcpy(all, p, static_cast<size_t>(bytes));
+  return load_raw<U32x8>(all);
+}
+NC_INLINE void store_bytes(char* p, int64_t bytes, U32x8 words) {
+  alignas(32) char all[32];
+  memcpy(all, &words, sizeof(words));
+  memcpy(p, all, static_cast<size_t>(bytes));
+}
+#endif
+
 // Values that stay in registers.
 
 // Rounding up would carry other bits of a NaN than its canonical ones into the sign.

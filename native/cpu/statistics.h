@@ -21,7 +21,8 @@ struct Walk {
 };
 template <DType T>
 struct Walk<StaticFormat<T>> {
-  using Whole = Sixteen<T == DType::bfloat16 ? Order::even_odd : Order::natural>;
+  static constexpr Order order = T == DType::bfloat16 ? Order::even_odd : Order::natural;
+  using Whole = Sixteen<order>;
 };
 
 // A row as it is in memory.
@@ -52,7 +53,7 @@ struct SumRow {
 template <class C, class Row>
 NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = fma(x, x, acc[0]);
   });
@@ -62,15 +63,14 @@ NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
 template <class C, class Row>
 NC_INLINE C mean_of(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row<1, typename Row::Whole>(
-      n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
+  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
   return sums[0] / static_cast<C>(n);
 }
 
 template <class C, class Row>
 NC_INLINE C mean_of_centred_squares(const Row& row, int64_t n, C mean) {
   C sums[1];
-  reduce_row<1, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     using V = std::remove_const_t<decltype(x)>;
     const V xc = where_present(extent, x - V::all(mean), V::zero());
@@ -156,7 +156,7 @@ NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon)
 template <class C, class Row>
 NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
   C sums[2];
-  reduce_row<2, typename Row::Whole>(n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = acc[0] + x;
     acc[1] = fma(x, x, acc[1]);

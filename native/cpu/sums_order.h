@@ -44,5 +44,15 @@ NC_INLINE void store_sum(float* sums, int64_t first, Sixteen<O>, Duo<O> v) {
   store_sum(sums, first + kPacket, Full{}, v.b);
 }
 
+// Where a row ends, in order again.
+template <Order O>
+NC_INLINE Duo<O> load_sum(const float* sums, int64_t first, Cut<O> cut) {
+  return load<float>(ComputeFormat<float>{}, reinterpret_cast<const char*>(sums), first, cut);
+}
+template <Order O>
+NC_INLINE void store_sum(float* sums, int64_t first, Cut<O> cut, Duo<O> v) {
+  store(ComputeFormat<float>{}, reinterpret_cast<char*>(sums), first, cut, v);
+}
+
 }  // namespace NC_LEVEL
 }  // namespace nc
