@@ -63,16 +63,14 @@ NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weig
   // A copy, whose address nobody has: it stays in registers.
   const BackwardRow<C> row = r;
   C sums[LayerNorm ? 2 : 1];
-  reduce_row(
-      typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
-        with_gradients<C, LayerNorm>(formats, row, weight, first, extent,
-                                     [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
-                                       using V = decltype(h);
-                                       const V present = where_present(extent, h, V::zero());
-                                       acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
-                                       if constexpr (LayerNorm) acc[1] = acc[1] + present;
-                                     });
-      });
+  reduce_row(typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+    with_gradients<C, LayerNorm>(formats, row, weight, first, extent, [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
+      using V = decltype(h);
+      const V present = where_present(extent, h, V::zero());
+      acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
+      if constexpr (LayerNorm) acc[1] = acc[1] + present;
+    });
+  });
   r.c1 = sums[0] / n;
   r.c2 = LayerNorm ? sums[1] / n : C(0);
 }
@@ -134,34 +132,37 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
 
 template <class C>
 struct RowKernels {
-  void (*reduce)(const NormSpec&, const char* weight, BackwardRow<C>&);
-  void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>&, const Wants&);
+  void (*reduce)(const NormSpec&, const char* weight, BackwardRow<C>* rows, int count);
+  void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>* rows, int count, const Wants&);
 };
 
 template <class F, bool LayerNorm>
-void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>& r) {
-  reduce_gradients<LayerNorm>(F{}, spec.hidden_size, weight, r);
+void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>* rows, int count) {
+  for (int k = 0; k < count; ++k) reduce_gradients<LayerNorm>(F{}, spec.hidden_size, weight, rows[k]);
 }
 template <class F, bool LayerNorm>
-void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>& r,
+void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
                    const Wants& wants) {
-  finish_row<LayerNorm>(F{}, columns, weight, r, wants);
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], wants);
 }
 template <class F, bool LayerNorm>
-void finish_usual(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>& r,
+void finish_usual(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
                   const Wants& wants) {
-  finish_row<LayerNorm>(F{}, columns, weight, r, usual_wants(LayerNorm, wants.streams));
+  const Wants usual = usual_wants(LayerNorm, wants.streams);
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], usual);
 }
 // RMSNorm runs with mean = c2 = +0, which changes no bit.
 template <class C>
-void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>& r) {
-  reduce_gradients<true>(runtime_formats(spec), spec.hidden_size, weight, r);
-  if (spec.op == Op::rms_norm) r.c2 = C(0);
+void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
+  for (int k = 0; k < count; ++k) {
+    reduce_gradients<true>(runtime_formats(spec), spec.hidden_size, weight, rows[k]);
+    if (spec.op == Op::rms_norm) rows[k].c2 = C(0);
+  }
 }
 template <class C>
-void finish_any(const NormSpec& spec, Columns columns, const char* weight, const BackwardRow<C>& r,
+void finish_any(const NormSpec& spec, Columns columns, const char* weight, const BackwardRow<C>* rows, int count,
                 const Wants& wants) {
-  finish_row<true>(runtime_formats(spec), columns, weight, r, wants);
+  for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], wants);
 }
 
 template <class C>
@@ -272,11 +273,11 @@ class Backward {
         r.next_x = a.x + (next + k) * a.x_stride;
         r.next_dy = a.dy + (next + k) * a.dy_stride;
       }
-      if (wants.dx) kernels.reduce(spec, a.weight, r);
     }
+    if (wants.dx) kernels.reduce(spec, a.weight, rows, count);
     for (int64_t column = 0; column < n; column += kStretch) {
       const Columns columns{column, n - column < kStretch ? n : column + kStretch};
-      for (int k = 0; k < count; ++k) kernels.finish(spec, columns, a.weight, rows[k], wants);
+      kernels.finish(spec, columns, a.weight, rows, count, wants);
     }
   }
 

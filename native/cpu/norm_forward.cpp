@@ -23,6 +23,14 @@ struct RowRange {
   const char* next;  // what will be read next, or null
 };
 
+// Rows of a matrix.
+struct Rows {
+  const char* x;
+  int64_t stride;
+  int count;
+  const char* row(int k) const { return x + k * stride; }
+};
+
 // Elements whose scaling asks for as many of the next row.
 constexpr int kAhead = 128;
 
@@ -54,8 +62,8 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   // By value: the stores could change what a reference leads to, for all that the compiler knows.
   const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, extent);
-    store(formats.y, r.y, first, extent,
-          scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s), r.streams);
+    store(formats.y, r.y, first, extent, scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s),
+          r.streams);
   };
   int64_t first = 0;
   for (; first + kAhead <= r.n; first += kAhead) {
@@ -81,8 +89,12 @@ struct NothingMore {
   NC_INLINE void operator()(int64_t, Extent, P) const {}
 };
 
+// Scales rows of which the first one's range is given; the others' y and next lie a stride further each.
+struct Strides {
+  int64_t y, next;
+};
 template <class C>
-using ScaleRow = void (*)(const NormSpec&, const RowRange&, const char* x, Statistics<C>);
+using ScaleRows = void (*)(const NormSpec&, RowRange, Strides, Rows, const Statistics<C>*);
 
 template <class C, class Row>
 NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
@@ -100,16 +112,29 @@ NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
 }
 
 template <class C>
-using PlainStatistics = Statistics<C> (*)(const NormSpec&, const char*);
+using PlainStatistics = void (*)(const NormSpec&, Rows, Statistics<C>*);
 
 template <class C>
-Statistics<C> statistics_of_any_row(const NormSpec& spec, const char* x) {
-  return statistics_of<C>(spec, PlainRow<C, RuntimeFormat>{{spec.x}, x});
+void statistics_of_any_rows(const NormSpec& spec, Rows rows, Statistics<C>* statistics) {
+  for (int k = 0; k < rows.count; ++k) {
+    statistics[k] = statistics_of<C>(spec, PlainRow<C, RuntimeFormat>{{spec.x}, rows.row(k)});
+  }
 }
 #if defined(NC_STATIC_KERNELS)
 template <DType X>
-Statistics<float> statistics_of_static_row(const NormSpec& spec, const char* x) {
-  return statistics_of<float>(spec, PlainRow<float, StaticFormat<X>>{{}, x});
+void statistics_of_static_rows(const NormSpec& spec, Rows rows, Statistics<float>* statistics) {
+  using Row = PlainRow<float, StaticFormat<X>>;
+  if (spec.op == Op::layer_norm && spec.variance == Variance::two_pass) {
+    // All means first: no row waits for its own.
+    const int64_t n = spec.hidden_size;
+    for (int k = 0; k < rows.count; ++k) statistics[k].mean = mean_of<float>(Row{{}, rows.row(k)}, n);
+    const float epsilon = static_cast<float>(spec.epsilon);
+    for (int k = 0; k < rows.count; ++k) {
+      statistics[k].rstd = two_pass_rstd(Row{{}, rows.row(k)}, n, epsilon, statistics[k].mean);
+    }
+    return;
+  }
+  for (int k = 0; k < rows.count; ++k) statistics[k] = statistics_of<float>(spec, Row{{}, rows.row(k)});
 }
 #endif
 
@@ -118,39 +143,47 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
 #if defined(NC_STATIC_KERNELS)
   if constexpr (sizeof(C) == sizeof(float)) {
     if (lanes(spec.hidden_size) >= kFewestStaticLanes) {
-      if (spec.x == DType::float32) return statistics_of_static_row<DType::float32>;
-      if (spec.x == DType::bfloat16) return statistics_of_static_row<DType::bfloat16>;
-      if (spec.x == DType::float16) return statistics_of_static_row<DType::float16>;
+      if (spec.x == DType::float32) return statistics_of_static_rows<DType::float32>;
+      if (spec.x == DType::bfloat16) return statistics_of_static_rows<DType::bfloat16>;
+      if (spec.x == DType::float16) return statistics_of_static_rows<DType::float16>;
     }
   }
 #endif
   (void)spec;
-  return statistics_of_any_row<C>;
+  return statistics_of_any_rows<C>;
 }
 
 // The usual forms, RMSNorm without and LayerNorm with a bias, and the others.
 template <class F, bool Usual, bool Centred>
-void scale_static_row(const NormSpec& spec, const RowRange& r, const char* x, Statistics<float> statistics) {
-  scale_static<F, Centred>(r, x, statistics, Usual ? Centred : spec.has_bias);
+void scale_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
+                       const Statistics<float>* statistics) {
+  for (int k = 0; k < rows.count; ++k) {
+    scale_static<F, Centred>(r, rows.row(k), statistics[k], Usual ? Centred : spec.has_bias);
+    r.y += strides.y;
+    if (r.next != nullptr) r.next += strides.next;
+  }
 }
 
 template <class C>
-void scale_any_row(const NormSpec& spec, const RowRange& r, const char* x, Statistics<C> statistics) {
+void scale_any_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows, const Statistics<C>* statistics) {
   const RuntimeFormats formats = runtime_formats(spec);
-  scale_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, x}, statistics, spec.has_weight, spec.has_bias,
-            NothingMore{});
+  for (int k = 0; k < rows.count; ++k) {
+    scale_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, rows.row(k)}, statistics[k], spec.has_weight,
+              spec.has_bias, NothingMore{});
+    r.y += strides.y;
+  }
 }
 
 template <class C>
-ScaleRow<C> plain_scale(const NormSpec& spec) {
-  ScaleRow<C> scale = scale_any_row<C>;
+ScaleRows<C> plain_scale(const NormSpec& spec) {
+  ScaleRows<C> scale = scale_any_rows<C>;
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_forward_formats(spec, [&](auto formats) {
       using F = decltype(formats);
       const bool centred = spec.op == Op::layer_norm;
-      scale = centred != spec.has_bias ? scale_static_row<F, false, true>
-              : centred                ? scale_static_row<F, true, true>
-                                       : scale_static_row<F, true, false>;
+      scale = centred != spec.has_bias ? scale_static_rows<F, false, true>
+              : centred                ? scale_static_rows<F, true, true>
+                                       : scale_static_rows<F, true, false>;
     });
   }
   return scale;
@@ -193,15 +226,17 @@ SumRows<C> sum_rows(const NormSpec& spec) {
   return sum_any_rows<C>;
 }
 
-// What is normalised, as it is in memory: a row of x, or the residual sum, which is made here
-// (ResidualRounding::input).
+// What is normalised, as it is in memory: rows of x, or the residual sum, which is made here (ResidualRounding::input).
 template <class C>
-const char* plain_row(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum, int64_t row) {
-  const char* const x = a.x + row * a.x_stride;
-  if (a.residual == nullptr) return x;
-  char* const out = a.residual_out + row * a.residual_out_stride;
-  sum(spec, x, a.residual + row * a.residual_stride, out);
-  return out;
+Rows plain_rows(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum, int64_t first, int count) {
+  const char* const x = a.x + first * a.x_stride;
+  if (a.residual == nullptr) return {x, a.x_stride, count};
+  char* const out = a.residual_out + first * a.residual_out_stride;
+  const char* const residual = a.residual + first * a.residual_stride;
+  for (int k = 0; k < count; ++k) {
+    sum(spec, x + k * a.x_stride, residual + k * a.residual_stride, out + k * a.residual_out_stride);
+  }
+  return {out, a.residual_out_stride, count};
 }
 
 template <class C>
@@ -242,23 +277,19 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const bool sums_are_rounded = spec.residual_rounding == ResidualRounding::input;
   if (a.residual != nullptr && !sums_are_rounded) return forward_unrounded_sums<C>(spec, a);
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
-  const ScaleRow<C> scale = plain_scale<C>(spec);
+  const ScaleRows<C> scale = plain_scale<C>(spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const int together = rows_together(spec);
   for (int64_t i = a.row_begin; i < a.row_end; i += together) {
     const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
-    const char* rows[kMostTogether];
+    const Rows rows = plain_rows<C>(spec, a, sum, i, count);
     Statistics<C> of_rows[kMostTogether];
-    for (int k = 0; k < count; ++k) {
-      rows[k] = plain_row<C>(spec, a, sum, i + k);
-      of_rows[k] = statistics(spec, rows[k]);
-    }
-    for (int k = 0; k < count; ++k) {
-      const int64_t row = i + k, ahead = row + count;
-      const char* const next = ahead < a.row_end ? a.x + ahead * a.x_stride : nullptr;
-      scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + row * a.y_stride, a.streams, next}, rows[k], of_rows[k]);
-      save(a, row, of_rows[k]);
-    }
+    statistics(spec, rows, of_rows);
+    // The last rows of all would ask for some that do not exist.
+    const char* const next = i + 2 * count <= a.row_end ? a.x + (i + count) * a.x_stride : nullptr;
+    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, {a.y_stride, a.x_stride},
+          rows, of_rows);
+    for (int k = 0; k < count; ++k) save(a, i + k, of_rows[k]);
   }
   if (a.streams) end_of_streams();
 }
@@ -270,7 +301,7 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   NormSpec values_spec = spec;
   values_spec.y = ComputeFormat<C>::dtype();
   const PlainStatistics<C> statistics = plain_statistics<C>(spec);
-  const ScaleRow<C> scale = plain_scale<C>(values_spec);
+  const ScaleRows<C> scale = plain_scale<C>(values_spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const RuntimeFormats formats = runtime_formats(values_spec);
   const bool unrounded_sums = a.residual != nullptr && spec.residual_rounding == ResidualRounding::compute;
@@ -299,10 +330,10 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
                   });
       });
     } else {
-      const char* const x = plain_row<C>(spec, a, sum, i);
-      s = statistics(spec, x);
+      const Rows row = plain_rows<C>(spec, a, sum, i, 1);
+      statistics(spec, row, &s);
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
-        scale(values_spec, stretch(begin, count, values), x + begin * x_width, s);
+        scale(values_spec, stretch(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, &s);
       });
     }
     save(a, i, s);

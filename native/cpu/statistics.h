@@ -63,7 +63,8 @@ NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
 template <class C, class Row>
 NC_INLINE C mean_of(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
+  reduce_row(typename Row::Whole{}, n, sums,
+             [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
   return sums[0] / static_cast<C>(n);
 }
 
@@ -142,9 +143,13 @@ NC_INLINE Statistics<C> rms_statistics(const Row& row, int64_t n, C epsilon) {
 }
 
 template <class C, class Row>
+NC_INLINE C two_pass_rstd(const Row& row, int64_t n, C epsilon, C mean) {
+  return reciprocal_deviation(mean_of_centred_squares<C>(row, n, mean), epsilon);
+}
+template <class C, class Row>
 NC_INLINE Statistics<C> two_pass_statistics(const Row& row, int64_t n, C epsilon) {
   const C mean = mean_of<C>(row, n);
-  return {mean, reciprocal_deviation(mean_of_centred_squares<C>(row, n, mean), epsilon)};
+  return {mean, two_pass_rstd(row, n, epsilon, mean)};
 }
 
 template <class C, class Row>
