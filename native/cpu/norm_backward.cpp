@@ -57,13 +57,13 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   use(dy, scale.gradient(formats.y, dy, g), xhat);
 }
 
-template <bool LayerNorm, class C, class F>
+template <bool LayerNorm, int Blocks, class C, class F>
 NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weight, BackwardRow<C>& r) {
   const C n = static_cast<C>(size);
   // A copy, whose address nobody has: it stays in registers.
   const BackwardRow<C> row = r;
   C sums[LayerNorm ? 2 : 1];
-  reduce_row(typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row<Blocks>(typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, row, weight, first, extent, [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
       const V present = where_present(extent, h, V::zero());
@@ -136,9 +136,10 @@ struct RowKernels {
   void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>* rows, int count, const Wants&);
 };
 
-template <class F, bool LayerNorm>
+// Blocks: of lanes, as in row_reduce.h.
+template <class F, bool LayerNorm, int Blocks>
 void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>* rows, int count) {
-  for (int k = 0; k < count; ++k) reduce_gradients<LayerNorm>(F{}, spec.hidden_size, weight, rows[k]);
+  for (int k = 0; k < count; ++k) reduce_gradients<LayerNorm, Blocks>(F{}, spec.hidden_size, weight, rows[k]);
 }
 template <class F, bool LayerNorm>
 void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
@@ -155,7 +156,7 @@ void finish_usual(const NormSpec&, Columns columns, const char* weight, const Ba
 template <class C>
 void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
   for (int k = 0; k < count; ++k) {
-    reduce_gradients<true>(runtime_formats(spec), spec.hidden_size, weight, rows[k]);
+    reduce_gradients<true, 0>(runtime_formats(spec), spec.hidden_size, weight, rows[k]);
     if (spec.op == Op::rms_norm) rows[k].c2 = C(0);
   }
 }
@@ -165,25 +166,29 @@ void finish_any(const NormSpec& spec, Columns columns, const char* weight, const
   for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], wants);
 }
 
+template <class F, bool LayerNorm>
+RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
+  RowKernels<float> kernels{reduce_static<F, LayerNorm, 0>, finish_static<F, LayerNorm>};
+  // Most of a short row's first pass is what is done once a row.
+  if (lanes(spec.hidden_size) == 2 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 2>;
+  if (lanes(spec.hidden_size) == 4 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 4>;
+  if (is_usual(wants, LayerNorm)) kernels.finish = finish_usual<F, LayerNorm>;
+  return kernels;
+}
+
 template <class C>
 RowKernels<C> row_kernels(const NormSpec& spec, const Wants& wants) {
   RowKernels<C> kernels{reduce_any<C>, finish_any<C>};
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_formats(spec, [&](auto formats) {
       using F = decltype(formats);
-      const bool layer_norm = spec.op == Op::layer_norm;
-      const bool usual = is_usual(wants, layer_norm);
-      if (layer_norm) {
-        kernels = {reduce_static<F, true>, usual ? finish_usual<F, true> : finish_static<F, true>};
-      } else {
-        kernels = {reduce_static<F, false>, usual ? finish_usual<F, false> : finish_static<F, false>};
-      }
+      kernels =
+          spec.op == Op::layer_norm ? static_kernels<F, true>(spec, wants) : static_kernels<F, false>(spec, wants);
     });
   }
   return kernels;
 }
 
-// Canonical where it is NaN: see policy.h.
 template <class C>
 C load_statistic(const char* values, int64_t row) {
   C value = 0;

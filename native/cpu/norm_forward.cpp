@@ -121,20 +121,38 @@ void statistics_of_any_rows(const NormSpec& spec, Rows rows, Statistics<C>* stat
   }
 }
 #if defined(NC_STATIC_KERNELS)
-template <DType X>
+template <DType X, int Blocks>
 void statistics_of_static_rows(const NormSpec& spec, Rows rows, Statistics<float>* statistics) {
-  using Row = PlainRow<float, StaticFormat<X>>;
-  if (spec.op == Op::layer_norm && spec.variance == Variance::two_pass) {
+  using Row = PlainRow<float, StaticFormat<X>, Blocks>;
+  const int64_t n = spec.hidden_size;
+  const float epsilon = static_cast<float>(spec.epsilon);
+  if (spec.op == Op::rms_norm) {
+    for (int k = 0; k < rows.count; ++k) statistics[k] = rms_statistics<float>(Row{{}, rows.row(k)}, n, epsilon);
+  } else if (spec.variance == Variance::two_pass) {
     // All means first: no row waits for its own.
-    const int64_t n = spec.hidden_size;
     for (int k = 0; k < rows.count; ++k) statistics[k].mean = mean_of<float>(Row{{}, rows.row(k)}, n);
-    const float epsilon = static_cast<float>(spec.epsilon);
     for (int k = 0; k < rows.count; ++k) {
       statistics[k].rstd = two_pass_rstd(Row{{}, rows.row(k)}, n, epsilon, statistics[k].mean);
     }
-    return;
+  } else {
+    using AnyRow = PlainRow<float, StaticFormat<X>>;
+    for (int k = 0; k < rows.count; ++k) statistics[k] = statistics_of<float>(spec, AnyRow{{}, rows.row(k)});
   }
-  for (int k = 0; k < rows.count; ++k) statistics[k] = statistics_of<float>(spec, Row{{}, rows.row(k)});
+}
+
+// Short rows, whose statistics are mostly what is done once a row, have kernels for their numbers of lanes.
+template <DType X>
+PlainStatistics<float> static_statistics(const NormSpec& spec) {
+  switch (lanes(spec.hidden_size)) {
+    case kPacket:
+      return statistics_of_static_rows<X, 1>;
+    case 2 * kPacket:
+      return statistics_of_static_rows<X, 2>;
+    case 4 * kPacket:
+      return statistics_of_static_rows<X, 4>;
+    default:
+      return statistics_of_static_rows<X, 0>;
+  }
 }
 #endif
 
@@ -143,9 +161,9 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
 #if defined(NC_STATIC_KERNELS)
   if constexpr (sizeof(C) == sizeof(float)) {
     if (lanes(spec.hidden_size) >= kFewestStaticLanes) {
-      if (spec.x == DType::float32) return statistics_of_static_rows<DType::float32>;
-      if (spec.x == DType::bfloat16) return statistics_of_static_rows<DType::bfloat16>;
-      if (spec.x == DType::float16) return statistics_of_static_rows<DType::float16>;
+      if (spec.x == DType::float32) return static_statistics<DType::float32>(spec);
+      if (spec.x == DType::bfloat16) return static_statistics<DType::bfloat16>(spec);
+      if (spec.x == DType::float16) return static_statistics<DType::float16>(spec);
     }
   }
 #endif

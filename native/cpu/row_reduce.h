@@ -35,6 +35,7 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
 NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
   if (count == 1) return sum_of_positions(blocks[0]);
   if (count == 2) return sum_of_positions(blocks[0] + blocks[1]);
+  if (count == 4) return sum_of_positions((blocks[0] + blocks[2]) + (blocks[1] + blocks[3]));
   float group_sums[kMaxLanes / kLaneGroup];
   constexpr int in_group = kLaneGroup / kPacket;
   for (int g = 0; g < count / in_group; ++g) {
@@ -48,13 +49,14 @@ NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
 template <int Sums>
 constexpr int kAtOnce = Sums == 1 ? 4 : 2;
 
-// Eight lanes of a segment, elements begin .. end - 1 of a row: the sum of each over its positions. What does not exist
-// adds +0, which changes nothing: no sum is -0, for each began with +0.
+// Eight lanes of a segment, of which the first one begins at element `first`: the sum of each over its positions. They
+// are there in whole for some rounds, and then for `partial` elements of one more. What does not exist adds +0, which
+// changes nothing: no sum is -0, for each began with +0.
 template <Order O, int Sums, class Step>
-NC_INLINE void sum_eight_lanes(int64_t begin, int64_t end, int lane_count, Packet<float> (&of_lanes)[Sums],
-                               Step& step) {
+NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, int64_t partial,
+                               Packet<float> (&of_lanes)[Sums], Step& step) {
   constexpr int at_once = kAtOnce<Sums>;
-  constexpr int64_t width = at_once * Sixteen<O>::count;
+  constexpr int64_t sixteen = Sixteen<O>::count;
   Duo<O> all[Sums][4];
 #pragma GCC unroll 4
   for (int d = 0; d < 4; d += at_once) {
@@ -62,22 +64,24 @@ NC_INLINE void sum_eight_lanes(int64_t begin, int64_t end, int lane_count, Packe
     for (auto& of_sum : acc) {
       for (Duo<O>& a : of_sum) a = Duo<O>::zero();
     }
-    const auto add = [&](int i, int64_t first, auto extent) NC_LAMBDA_INLINE {
+    const auto add = [&](int i, int64_t from, auto extent) NC_LAMBDA_INLINE {
       Duo<O> now[Sums];
       for (int k = 0; k < Sums; ++k) now[k] = acc[k][i];
-      step(first, extent, now);
+      step(from, extent, now);
       for (int k = 0; k < Sums; ++k) acc[k][i] = now[k];
     };
-    int64_t first = begin + d * Sixteen<O>::count;
-    for (; first + width <= end; first += lane_count * kPacket) {
+    int64_t here = first + d * sixteen;
+    for (int64_t round = rounds; round > 0; --round) {
 #pragma GCC unroll 4
-      for (int i = 0; i < at_once; ++i) add(i, first + i * Sixteen<O>::count, Sixteen<O>{});
+      for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
+      here += stride;
     }
-    // The last round of a row that does not fill all lanes.
+    if (partial > 0) {
 #pragma GCC unroll 4
-    for (int i = 0; i < at_once; ++i) {
-      const int64_t from = first + i * Sixteen<O>::count, left = end - from;
-      if (left > 0) add(i, from, Cut<O>{left < Sixteen<O>::count ? left : Sixteen<O>::count});
+      for (int i = 0; i < at_once; ++i) {
+        const int64_t left = partial - (d + i) * sixteen;
+        if (left > 0) add(i, here + i * sixteen, Cut<O>{left < sixteen ? left : sixteen});
+      }
     }
     for (int k = 0; k < Sums; ++k) {
       for (int i = 0; i < at_once; ++i) all[k][d + i] = acc[k][i];
@@ -86,31 +90,52 @@ NC_INLINE void sum_eight_lanes(int64_t begin, int64_t end, int lane_count, Packe
   for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_positions(all[k]);
 }
 
-// Static formats: sixteen elements at a time, rows of at least 8 lanes.
+// Elements begin .. end - 1 of a row, a segment. Blocks: of eight lanes, 0 if any number of them.
+template <Order O, int Blocks, int Sums, class Step>
+NC_INLINE void sum_segment(int64_t begin, int64_t end, int lane_count, float (&sums)[Sums], Step& step) {
+  constexpr int64_t width = kPacket * kPacket;
+  const int block_count = Blocks > 0 ? Blocks : lane_count / kPacket;
+  const int64_t stride = block_count * width, rounds = (end - begin) >> __builtin_ctzll(static_cast<uint64_t>(stride));
+  Packet<float> blocks[Sums][Blocks > 0 ? Blocks : kMaxLanes / kPacket];
+  // Elements of the last, incomplete round, from the present block on.
+  int64_t rest = end - begin - rounds * stride;
+#pragma GCC unroll 4
+  for (int block = 0; block < block_count; ++block, rest -= width) {
+    Packet<float> of_lanes[Sums];
+    sum_eight_lanes<O>(begin + block * width, rounds + (rest >= width ? 1 : 0), stride, rest < width ? rest : 0,
+                       of_lanes, step);
+    for (int k = 0; k < Sums; ++k) blocks[k][block] = of_lanes[k];
+  }
+  for (int k = 0; k < Sums; ++k) sums[k] = sum_of_blocks(blocks[k], block_count);
+}
+
+// Static formats: sixteen elements at a time, rows of at least 8 lanes. Blocks: of the lanes of rows of one segment, if
+// their number is known when the kernel is compiled.
 constexpr int kFewestStaticLanes = 8;
 
-template <Order O, int Sums, class Step>
+template <int Blocks = 0, Order O, int Sums, class Step>
 NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step) {
+  if constexpr (Blocks > 0) return sum_segment<O, Blocks>(0, n, Blocks * kPacket, sums, step);
   const int lane_count = lanes(n);
   const int segment_count = segments(n);
   const int64_t per_segment = packets_per_segment(n) * kPacket;
   float segment_sums[Sums][kMaxSegments];
   for (int s = 0; s < segment_count; ++s) {
-    const int64_t begin = s * per_segment, end = begin + per_segment < n ? begin + per_segment : n;
-    Packet<float> blocks[Sums][kMaxLanes / kPacket];
-    for (int block = 0; block < lane_count / kPacket; ++block) {
-      Packet<float> of_lanes[Sums];
-      sum_eight_lanes<O>(begin + block * kPacket * kPacket, end, lane_count, of_lanes, step);
-      for (int k = 0; k < Sums; ++k) blocks[k][block] = of_lanes[k];
+    const int64_t begin = s * per_segment;
+    float of_segment[Sums];
+    sum_segment<O, 0>(begin, begin + per_segment < n ? begin + per_segment : n, lane_count, of_segment, step);
+    if (segment_count == 1) {
+      for (int k = 0; k < Sums; ++k) sums[k] = of_segment[k];
+      return;
     }
-    for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_blocks(blocks[k], lane_count / kPacket);
+    for (int k = 0; k < Sums; ++k) segment_sums[k][s] = of_segment[k];
   }
   for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
 }
 
 // Formats that are looked up as the kernel runs: here code size matters, not speed. Lane by lane, so that one body
 // serves every number of lanes.
-template <int Sums, class C, class Step>
+template <int = 0, int Sums, class C, class Step>
 NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
   const int lane_count = lanes(n);
   const int segment_count = segments(n);

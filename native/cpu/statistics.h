@@ -25,9 +25,10 @@ struct Walk<StaticFormat<T>> {
   using Whole = Sixteen<order>;
 };
 
-// A row as it is in memory.
-template <class C, class Format>
+// A row as it is in memory. Blocks: of eight lanes, 0 if any number of them.
+template <class C, class Format, int Blocks = 0>
 struct PlainRow {
+  static constexpr int blocks = Blocks;
   using Whole = typename Walk<Format>::Whole;
   Format format;
   const char* x;
@@ -40,6 +41,7 @@ struct PlainRow {
 // The unrounded sum of two rows (ResidualRounding::compute).
 template <class C>
 struct SumRow {
+  static constexpr int blocks = 0;
   using Whole = Full;
   RuntimeFormat format;
   const char* x;
@@ -53,7 +55,7 @@ struct SumRow {
 template <class C, class Row>
 NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = fma(x, x, acc[0]);
   });
@@ -63,15 +65,16 @@ NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
 template <class C, class Row>
 NC_INLINE C mean_of(const Row& row, int64_t n) {
   C sums[1];
-  reduce_row(typename Row::Whole{}, n, sums,
-             [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); });
+  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+    acc[0] = acc[0] + row(first, extent);
+  });
   return sums[0] / static_cast<C>(n);
 }
 
 template <class C, class Row>
 NC_INLINE C mean_of_centred_squares(const Row& row, int64_t n, C mean) {
   C sums[1];
-  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     using V = std::remove_const_t<decltype(x)>;
     const V xc = where_present(extent, x - V::all(mean), V::zero());
@@ -161,7 +164,7 @@ NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon)
 template <class C, class Row>
 NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
   C sums[2];
-  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = acc[0] + x;
     acc[1] = fma(x, x, acc[1]);
