@@ -283,7 +283,7 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
 // Rows whose statistics are formed before the first of them is scaled. A row's statistics end in a chain of operations
 // that wait for one another; with several rows there is something to do meanwhile.
 constexpr int kMostTogether = 16;
-constexpr int64_t kTogetherBytes = 8192;
+constexpr int64_t kTogetherBytes = 16384;
 
 int rows_together(const NormSpec& spec) {
   const int64_t rows = kTogetherBytes / (spec.hidden_size * bytes_of(spec.x));
