@@ -7,16 +7,22 @@
 namespace nc {
 namespace {
 
+int64_t bytes_in(const Tensor& t) { return t.present() ? t.rows * t.row_bytes : 0; }
+
+// Whether tensors of as many bytes are to be expected in memory: to ask for them ahead costs little then, and is in
+// vain where they are in the cache.
+bool far(int64_t bytes) { return bytes >= last_level_cache() / 4; }
+
 // Whether an output of the kernels goes past the caches: it could not stay in them until it is read, and to write it
 // there would mean to read it first. Half of the last-level cache, because the input wants the other half.
 bool streams(const Tensor& output) {
-  const int64_t alignment = 32;
-  return output.present() && output.rows * output.row_bytes >= last_level_cache() / 2 &&
-         output.address % alignment == 0 && (output.rows <= 1 || output.stride_bytes % alignment == 0);
+  return output.present() && bytes_in(output) >= last_level_cache() / 2 && output.address % kStreamAlignment == 0 &&
+         (output.rows <= 1 || output.stride_bytes % kStreamAlignment == 0);
 }
 
 void forward(const CpuKernels& kernels, const NormSpec& spec, Forward& f, int64_t row_begin, int64_t row_end) {
   require_within("row range", row_begin, row_end, f.arguments.row_end);
+  f.arguments.far = far(bytes_in(f.x()) + bytes_in(f.y()));
   f.arguments.streams = spec.scaling == Scaling::none && streams(f.y());
   f.arguments.row_begin = row_begin;
   f.arguments.row_end = row_end;
@@ -86,6 +92,7 @@ int32_t nc_norm_backward(int64_t plan, int64_t rows, int64_t group_begin, int64_
     nc::Backward b(spec, {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx,
                           dx_stride, workspace, workspace_bytes, wants_dweight != 0, wants_dbias != 0});
     nc::require_within("group range", group_begin, group_end, nc::groups(rows, spec.hidden_size));
+    b.arguments.far = nc::far(nc::bytes_in(b.x()) + nc::bytes_in(b.dy()) + nc::bytes_in(b.dx()));
     b.arguments.streams = nc::streams(b.dx());
     b.arguments.group_begin = group_begin;
     b.arguments.group_end = group_end;

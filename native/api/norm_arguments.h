@@ -47,6 +47,7 @@ struct Forward {
   Forward(const NormSpec& spec, const ForwardCall& call);
   // Of the others.
   Forward(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
+  const Tensor& x() const { return tensors[0]; }
   const Tensor& y() const { return tensors[4]; }
 
  private:
@@ -58,6 +59,8 @@ struct Backward {
   std::array<Tensor, 8> tensors;  // the workspace among them
 
   Backward(const NormSpec& spec, const BackwardCall& call);
+  const Tensor& x() const { return tensors[0]; }
+  const Tensor& dy() const { return tensors[2]; }
   const Tensor& dx() const { return tensors[6]; }
 };
 

@@ -21,8 +21,9 @@ struct ForwardArguments {
   int64_t residual_out_stride;
   char* mean;  // or null
   char* rstd;  // or null
-  // On the CPU: y goes past the caches, because it is larger than they are.
-  bool streams;
+  // On the CPU: the tensors are not in the cache, so the rows that come next are asked for ahead; y goes past the
+  // caches.
+  bool far, streams;
   // Of a quantised y. tensor: the scale, and or null the amax that is raised. row: [rows] in float32. block:
   // [rows, ceil(N / 32)] in E8M0.
   const char* y_scale;
@@ -43,7 +44,7 @@ struct BackwardArguments {
   int64_t dresidual_stride;
   char* dx;  // or null
   int64_t dx_stride;
-  bool streams;         // dx, as y in the forward
+  bool far, streams;    // as in the forward; dx goes past the caches
   char* dweight_parts;  // or null: [groups, row_lanes, N] in the compute type
   char* dbias_parts;    // or null
 };

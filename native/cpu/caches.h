@@ -9,4 +9,7 @@ namespace nc {
 // environment variable NORMCORE_CACHE_BYTES says when first asked, a positive number.
 int64_t last_level_cache();
 
+// Rows that are written past the caches begin at multiples of it.
+constexpr int64_t kStreamAlignment = 32;
+
 }  // namespace nc

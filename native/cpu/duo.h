@@ -101,7 +101,6 @@ NC_INLINE Duo<Order::natural> natural(Duo<Order::even_odd> v) {
 NC_INLINE U32x8 bits_of(Packet<float> v) { return reinterpret_cast<U32x8>(v.v); }
 NC_INLINE Packet<float> packet_of(U32x8 bits) { return {reinterpret_cast<VectorOf<float>::type>(bits)}; }
 
-// Sixteen elements of 16 bits as they lie in memory, and of 32 bits.
 template <Order O>
 NC_INLINE Duo<O> in_order(Packet<float> low, Packet<float> high) {
   if constexpr (O == Order::even_odd) {
@@ -110,6 +109,7 @@ NC_INLINE Duo<O> in_order(Packet<float> low, Packet<float> high) {
     return {low, high};
   }
 }
+// Of sixteen elements of 16 bits as they lie in memory.
 template <DType T, Order O>
 NC_INLINE Duo<O> unpacked(U32x8 words) {
   if constexpr (O == Order::even_odd && T == DType::bfloat16) {

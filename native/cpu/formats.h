@@ -16,6 +16,8 @@ struct Formats {
   static constexpr Order order =
       X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd : Order::natural;
   using Whole = Sixteen<order>;
+  // The forward reads a wider weight and bias in order; taking them apart would cost more than it saves.
+  static constexpr Order forward_order = W::dtype() == X::dtype() ? order : Order::natural;
   X x;
   W weight;
   Y y;

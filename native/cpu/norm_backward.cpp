@@ -210,7 +210,7 @@ int rows_together(const NormSpec& spec) {
 }
 
 // The next rows are asked for ahead if two pairs of rows fit a second-level cache.
-constexpr int64_t kNearBytes = 192 << 10;
+constexpr int64_t kAheadBytes = 192 << 10;
 
 template <class C>
 class Backward {
@@ -223,7 +223,7 @@ class Backward {
         wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
         kernels(row_kernels<C>(spec, wants)),
         together(rows_together(spec)),
-        near(together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kNearBytes) {}
+        asks_ahead(a.far && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kAheadBytes) {}
 
   void run() {
     ShareStack<C> dweight(a.dweight_parts, spec, a), dbias(a.dbias_parts, spec, a);
@@ -274,7 +274,7 @@ class Backward {
       r.opens = row - begin < lanes_of_rows;
       r.mean = load_statistic<C>(a.mean, row);
       r.rstd = load_statistic<C>(a.rstd, row);
-      if (near && next >= 0 && next + k < a.rows) {
+      if (asks_ahead && next >= 0 && next + k < a.rows) {
         r.next_x = a.x + (next + k) * a.x_stride;
         r.next_dy = a.dy + (next + k) * a.dy_stride;
       }
@@ -292,7 +292,7 @@ class Backward {
   const Wants wants;
   const RowKernels<C> kernels;
   const int together;
-  const bool near;
+  const bool asks_ahead;
 };
 
 }  // namespace

@@ -3,8 +3,7 @@
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in the compute type
 //
 // A row is read from memory once: the statistics bring it into the cache, the scaling pass reads it there, and asks for
-// the next row while it writes. RMSNorm is LayerNorm with a mean of +0: x - 0 is x, and the subtraction is free beside
-// the memory.
+// the rows that come next while it writes. Outputs larger than the caches are written past them.
 #include "formats.h"
 #include "kernels.h"
 #include "quantized_row.h"
@@ -14,6 +13,7 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
+// What scaling a row takes besides the row.
 struct RowRange {
   int64_t n;
   const char* weight;
@@ -34,7 +34,7 @@ struct Rows {
 // Elements whose scaling asks for as many of the next row.
 constexpr int kAhead = 128;
 
-// y of a packet or duo. Plain rows: only y is written. Residual sums: the rounded sum goes to residual_out beside it.
+// y of a packet or duo, not rounded to its type.
 template <class C, bool Centred, class F, class V, class Extent>
 NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
                          Extent extent, V x, Statistics<C> s) {
@@ -53,11 +53,11 @@ NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, b
   return t;
 }
 
-// With static formats: sixteen elements at a time, and the next row on its way meanwhile. Centred: LayerNorm. RMSNorm's
-// mean is +0, and x - 0 is x.
+// With static formats: sixteen elements at a time. Centred: LayerNorm. RMSNorm's mean is +0, and x - 0 is x.
 template <class F, bool Centred>
 NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bool has_bias) {
   const F formats{};
+  using Whole = Sixteen<F::forward_order>;
   constexpr int width = bytes_of(decltype(formats.x)::dtype());
   // By value: the stores could change what a reference leads to, for all that the compiler knows.
   const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
@@ -68,11 +68,12 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   int64_t first = 0;
   for (; first + kAhead <= r.n; first += kAhead) {
     if (r.next != nullptr) prefetch<kAhead * width>(r.next + first * width);
-    for (int64_t i = 0; i < kAhead; i += F::Whole::count) at(first + i, typename F::Whole{});
+    for (int64_t i = 0; i < kAhead; i += Whole::count) at(first + i, Whole{});
   }
-  for_each_sixteen<F::order>(first, r.n, at);
+  for_each_sixteen<F::forward_order>(first, r.n, at);
 }
 
+// With formats that are looked up: a packet at a time, and whatever is to be done with it before it is scaled.
 template <class C, class F, class Row, class AfterLoad>
 NC_INLINE void scale_row(const F& formats, RowRange r, Row row, Statistics<C> statistics, bool has_weight,
                          bool has_bias, AfterLoad after_load) {
@@ -298,16 +299,20 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const ScaleRows<C> scale = plain_scale<C>(spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const int together = rows_together(spec);
+  const bool saves = a.mean != nullptr || a.rstd != nullptr;
   for (int64_t i = a.row_begin; i < a.row_end; i += together) {
     const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
     const Rows rows = plain_rows<C>(spec, a, sum, i, count);
     Statistics<C> of_rows[kMostTogether];
     statistics(spec, rows, of_rows);
     // The last rows of all would ask for some that do not exist.
-    const char* const next = i + 2 * count <= a.row_end ? a.x + (i + count) * a.x_stride : nullptr;
+    const bool ahead = a.far && i + 2 * count <= a.row_end;
+    const char* const next = ahead ? a.x + (i + count) * a.x_stride : nullptr;
     scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, {a.y_stride, a.x_stride},
           rows, of_rows);
-    for (int k = 0; k < count; ++k) save(a, i + k, of_rows[k]);
+    if (saves) {
+      for (int k = 0; k < count; ++k) save(a, i + k, of_rows[k]);
+    }
   }
   if (a.streams) end_of_streams();
 }

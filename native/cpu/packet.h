@@ -7,6 +7,7 @@
 #include "../core/reduction_order.h"
 #include "../core/row_math.h"
 #include "../core/scale.h"
+#include "caches.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -58,7 +59,7 @@ NC_INLINE void end_of_streams() {}
 NC_INLINE void stream(char* p, U32x8 v) { memcpy(p, &v, sizeof(v)); }
 NC_INLINE void end_of_streams() {}
 #endif
-constexpr uintptr_t kStreamAlignment = sizeof(U32x8);
+static_assert(sizeof(U32x8) == kStreamAlignment);
 
 template <class C>
 struct Packet {

@@ -80,7 +80,11 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) {
         const int64_t left = partial - (d + i) * sixteen;
-        if (left > 0) add(i, here + i * sixteen, Cut<O>{left < sixteen ? left : sixteen});
+        if (left >= sixteen) {
+          add(i, here + i * sixteen, Sixteen<O>{});
+        } else if (left > 0) {
+          add(i, here + i * sixteen, Cut<O>{left});
+        }
       }
     }
     for (int k = 0; k < Sums; ++k) {

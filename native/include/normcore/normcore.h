@@ -213,7 +213,9 @@ NC_API int32_t nc_norm_forward_fp8(int64_t plan, int64_t rows, int64_t row_begin
                                    int64_t y_scale_inv, int64_t residual_out, int64_t residual_out_stride, int64_t mean,
                                    int64_t rstd) NC_NOEXCEPT;
 
-/* The number of row groups into which the backward of `rows` rows is cut: a function of rows and hidden size only. */
+/* The number of row groups into which the backward of `rows` rows is cut: a function of rows and hidden size only. They
+ * are numbered in the order in which their shares of dweight and dbias can be summed, which is not that of their rows;
+ * ranges whose length is a power of two, beginning at multiples of it, leave the least for the second step. */
 NC_API int32_t nc_norm_backward_groups(int64_t plan, int64_t rows, int64_t* groups) NC_NOEXCEPT;
 
 /* The bytes of workspace that the backward of `rows` rows needs: 0 where neither dweight nor dbias is wanted. */
