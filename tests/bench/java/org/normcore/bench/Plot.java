@@ -172,6 +172,8 @@ final class Plot {
     styler.setChartTitleFont(TITLE);
     styler.setAxisTickLabelsFont(TEXT);
     styler.setXAxisLabelRotation(45);
+    // Every shape has its label, however close they are.
+    styler.setXAxisTickMarkSpacingHint(1);
     styler.setYAxisMin(0.0);
     styler.setYAxisDecimalPattern("0.0");
     styler.setMarkerSize(6);
