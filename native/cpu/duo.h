@@ -73,20 +73,6 @@ NC_INLINE Duo<O> where_present(Cut<O> cut, Duo<O> v, Duo<O> otherwise) {
   return {{a < count ? v.a.v : otherwise.a.v}, {b < count ? v.b.v : otherwise.b.v}};
 }
 
-// What is computed on at a time.
-template <class C, class Extent>
-struct VectorFor {
-  using type = Packet<C>;
-};
-template <Order O>
-struct VectorFor<float, Sixteen<O>> {
-  using type = Duo<O>;
-};
-template <Order O>
-struct VectorFor<float, Cut<O>> {
-  using type = Duo<O>;
-};
-
 // Even and odd elements of two packets in natural order, and back.
 NC_INLINE Duo<Order::even_odd> apart(Packet<float> low, Packet<float> high) {
   return {{__builtin_shufflevector(low.v, high.v, 0, 2, 4, 6, 8, 10, 12, 14)},
