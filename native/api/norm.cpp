@@ -7,16 +7,17 @@
 namespace nc {
 namespace {
 
-int64_t bytes_in(const Tensor& t) { return t.present() ? t.rows * t.row_bytes : 0; }
+uint64_t bytes_in(const Tensor& t) { return t.present() ? static_cast<uint64_t>(t.rows * t.row_bytes) : 0; }
+uint64_t cache() { return static_cast<uint64_t>(last_level_cache()); }
 
 // Whether tensors of as many bytes are to be expected in memory: to ask for them ahead costs little then, and is in
 // vain where they are in the cache.
-bool far(int64_t bytes) { return bytes >= last_level_cache() / 4; }
+bool far(uint64_t bytes) { return bytes >= cache() / 4; }
 
 // Whether an output of the kernels goes past the caches: it could not stay in them until it is read, and to write it
 // there would mean to read it first. Half of the last-level cache, because the input wants the other half.
 bool streams(const Tensor& output) {
-  return output.present() && bytes_in(output) >= last_level_cache() / 2 && output.address % kStreamAlignment == 0 &&
+  return output.present() && bytes_in(output) >= cache() / 2 && output.address % kStreamAlignment == 0 &&
          (output.rows <= 1 || output.stride_bytes % kStreamAlignment == 0);
 }
 

@@ -45,11 +45,11 @@ struct BackwardArguments {
   char* dx;  // or null
   int64_t dx_stride;
   bool far, streams;    // as in the forward; dx goes past the caches
-  char* dweight_parts;  // or null: [groups, row_lanes, N] in the compute type
+  char* dweight_parts;  // or null: see workspace.h
   char* dbias_parts;    // or null
 };
 
-// One gradient's shares, summed over row lanes and groups: consumed in the process.
+// One gradient's shares, summed over row lanes and groups. The CUDA kernels consume them in the process.
 struct ColumnArguments {
   int64_t rows, column_begin, column_end;
   char* parts;

@@ -6,7 +6,7 @@
 //   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
 //
 // Two passes over a row: the first forms c1 and c2 in the order of sums, the second does everything else element by
-// element. The first is made for two rows, then the second for a stretch of columns of both.
+// element. The first is made for some rows, then the second for a stretch of columns of all of them.
 #include <limits>
 
 #include "formats.h"
@@ -209,7 +209,7 @@ int rows_together(const NormSpec& spec) {
   return static_cast<int>(rows < kFewestTogether ? kFewestTogether : rows < kMostTogether ? rows : kMostTogether);
 }
 
-// The next rows are asked for ahead if two pairs of rows fit a second-level cache.
+// The next rows are asked for ahead if they fit a second-level cache beside those in hand.
 constexpr int64_t kAheadBytes = 192 << 10;
 
 template <class C>

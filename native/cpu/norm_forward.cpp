@@ -3,7 +3,8 @@
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in the compute type
 //
 // A row is read from memory once: the statistics bring it into the cache, the scaling pass reads it there, and asks for
-// the rows that come next while it writes. Outputs larger than the caches are written past them.
+// the rows that come next while it writes. Outputs that would not stay in the caches are written past
+// them.
 #include "formats.h"
 #include "kernels.h"
 #include "quantized_row.h"

@@ -50,8 +50,8 @@ template <int Sums>
 constexpr int kAtOnce = Sums == 1 ? 4 : 2;
 
 // Eight lanes of a segment, of which the first one begins at element `first`: the sum of each over its positions. They
-// are there in whole for some rounds, and then for `partial` elements of one more. What does not exist adds +0, which
-// changes nothing: no sum is -0, for each began with +0.
+// are there in whole for some rounds, and then for `partial` elements of one more. A packet that does not exist adds
+// nothing, not even +0, which would make +0 of a sum that is -0; positions of one that exists in part do add it.
 template <Order O, int Sums, class Step>
 NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, int64_t partial,
                                Packet<float> (&of_lanes)[Sums], Step& step) {
@@ -70,6 +70,12 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       step(from, extent, now);
       for (int k = 0; k < Sums; ++k) acc[k][i] = now[k];
     };
+    const auto add_one_packet = [&](int i, int64_t from, Cut<O> cut) NC_LAMBDA_INLINE {
+      Duo<O> now[Sums];
+      for (int k = 0; k < Sums; ++k) now[k] = acc[k][i];
+      step(from, cut, now);
+      for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kPacket}, now[k], acc[k][i]);
+    };
     int64_t here = first + d * sixteen;
     for (int64_t round = rounds; round > 0; --round) {
 #pragma GCC unroll 4
@@ -82,8 +88,10 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
         const int64_t left = partial - (d + i) * sixteen;
         if (left >= sixteen) {
           add(i, here + i * sixteen, Sixteen<O>{});
-        } else if (left > 0) {
+        } else if (left > kPacket) {
           add(i, here + i * sixteen, Cut<O>{left});
+        } else if (left > 0) {
+          add_one_packet(i, here + i * sixteen, Cut<O>{left});
         }
       }
     }

@@ -90,13 +90,17 @@ class ShareStack {
   // Memory for the row lanes of a group, above the stack, which the first row of each lane is to write; null if the
   // gradient is not wanted.
   C* open() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
-  // The lanes of a group's rows have become one row of the stack. Of lanes without rows the sum would be +0, which
-  // changes nothing: no sum of a lane is -0, for each began with +0.
+  // The lanes of a group's rows have become one row of the stack. Lanes without rows would have added +0, which makes
+  // +0 of a sum that is -0, as that of a product too small for the type may be.
   void close(const TreeStep& step, int64_t rows) {
     if (space.sums == nullptr) return;
     const int64_t lanes = rows < space.lane_count ? rows : space.lane_count;
     for (int64_t s = first_step(space.lane_count); s > 0; s /= 2) {
       for (int64_t i = 0; i < s && i + s < lanes; ++i) add(base + depth + i, base + depth + i + s);
+    }
+    if (lanes < space.lane_count) {
+      C* const sum = space.row(base + depth);
+      for (int64_t j = 0; j < space.n; ++j) sum[j] = sum[j] + C(0);
     }
     space.entries[step.leaf] = {1, static_cast<int32_t>(base + depth)};
     ++depth;

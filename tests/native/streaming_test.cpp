@@ -44,7 +44,7 @@ struct Outputs {
   std::vector<uint8_t> y, dx;
 };
 
-// y, and dx of dy = residual input; both at the offset from a line's beginning.
+// y and dx, both at the offset from a line's beginning.
 Outputs outputs(const nc_norm_spec& spec, int64_t rows, int64_t stride, int64_t offset) {
   const int64_t n = spec.hidden_size, width = spec.x_dtype == NC_FLOAT32 ? 4 : 2, bytes = rows * stride * width;
   const Plan plan(spec);

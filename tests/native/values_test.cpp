@@ -247,4 +247,34 @@ TEST(ZeroRows, GradientsAreZerosOrUntouched) {
   }
 }
 
+// Products too small for the type make sums of -0, which a +0 from nowhere would turn: of a packet that a lane does not
+// have (264 elements: 33 packets in 32 lanes), of a row lane without rows.
+TEST(Underflow, SumsKeepTheirZeros) {
+  for (const int32_t type : {NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16}) {
+    for (const int64_t n : {64, 136, 264, 520, 1032, 4096, 6152}) {
+      for (const int64_t rows : {1, 2, 3, 5, 9}) {
+        Case c;
+        c.spec = makeSpec(NC_RMS_NORM, type, type, type, n);
+        c.spec.affine = NC_AFFINE_WEIGHT;
+        c.rows = rows;
+        c.dweight_dtype = NC_FLOAT32;
+        Data data = draw(c, 7);
+        const reference::Format& f = format(type);
+        const double tiny = type == NC_FLOAT16 ? std::ldexp(1.0, -24) : 1e-30;
+        for (uint64_t& x : data.x) x = encode(f, tiny);
+        for (uint64_t& dy : data.dy) dy = encode(f, type == NC_FLOAT16 ? -tiny : -1e-20);
+        for (uint64_t& weight : data.weight) weight = encode(f, 1.0);
+        data.dy[1] = encode(f, -0.0);
+        const Result expected = predict(c, data);
+        for (const int32_t level : supportedLevels()) {
+          Form form;
+          form.level = level;
+          EXPECT_TRUE(same(c, expected, run(c, data, form)))
+              << levelName(level) << ", type " << type << ", n " << n << ", rows " << rows;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
