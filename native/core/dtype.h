@@ -1,4 +1,4 @@
-// The number formats and every conversion between them: the only file that knows what their bits mean. cpu/packet.h and
+// The number formats and every conversion between them: the only file that knows what their bits mean. cpu/packet.h, cpu/duo.h and
 // cuda/octet.cuh do the same on vectors, with the constants named here.
 //
 // All conversions round to nearest, ties to even. NaN becomes the format's canonical quiet NaN. Overflow becomes

@@ -95,16 +95,16 @@ struct Scale {
   NC_INLINE V shifted(V t, V b) const {
     return product(t + b);
   }
-  // Whether rd_P may be left to a store that rounds to y's type.
-  template <class Y>
-  NC_INLINE constexpr bool rounds_as(Y y) const {
+  // rd_P of what is then stored as y: left to the store where that rounds to the same type.
+  template <class Y, class V>
+  NC_INLINE V before_store(Y y, V v) const {
     switch (policy.rounding()) {
       case ScaleRounding::input:
-        return promoted(input, weight).dtype() == y.dtype();
+        return promoted(input, weight).dtype() == y.dtype() ? v : product(v);
       case ScaleRounding::weight:
-        return weight.dtype() == y.dtype();
+        return weight.dtype() == y.dtype() ? v : product(v);
       default:
-        return false;
+        return v;
     }
   }
 

@@ -3,8 +3,7 @@
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in the compute type
 //
 // A row is read from memory once: the statistics bring it into the cache, the scaling pass reads it there, and asks for
-// the rows that come next while it writes. Outputs that would not stay in the caches are written past
-// them.
+// the rows that come next while it writes. Outputs that would not stay in the caches are written past them.
 #include "formats.h"
 #include "kernels.h"
 #include "quantized_row.h"
@@ -42,15 +41,11 @@ NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, b
   const auto scale = formats.scale();
   const V xhat = Centred ? normalised(x, V::all(s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
   V t = scale.normalised_value(xhat);
-  const bool left = scale.rounds_as(formats.y);
   if (has_weight) {
     const V g = scale.gamma(load<C>(formats.weight, r.weight, first, extent), V::all(C(1)));
-    t = left && !has_bias ? t * g : scale.scaled(t, g);
+    t = has_bias ? scale.scaled(t, g) : scale.before_store(formats.y, t * g);
   }
-  if (has_bias) {
-    const V b = load<C>(formats.weight, r.bias, first, extent);
-    t = left ? t + b : scale.shifted(t, b);
-  }
+  if (has_bias) t = scale.before_store(formats.y, t + load<C>(formats.weight, r.bias, first, extent));
   return t;
 }
 
