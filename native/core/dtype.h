@@ -1,5 +1,5 @@
-// The number formats and every conversion between them: the only file that knows what their bits mean. cpu/packet.h, cpu/duo.h and
-// cuda/octet.cuh do the same on vectors, with the constants named here.
+// The number formats and every conversion between them: the only file that knows what their bits mean. cpu/packet.h,
+// cpu/duo.h and cuda/octet.cuh do the same on vectors, with the constants named here.
 //
 // All conversions round to nearest, ties to even. NaN becomes the format's canonical quiet NaN. Overflow becomes
 // infinity, except in FP8, which saturates at its largest finite value (infinities included). Subnormals are kept.
