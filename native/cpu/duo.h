@@ -175,12 +175,32 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Cut<O> cut, Duo<
   });
 }
 
-// f(first, extent) for elements begin .. end - 1 of a row, sixteen at a time.
-template <Order O, class F>
-NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, F f) {
+// f(first) for elements begin .. end - 1 of a row, sixteen at a time, ahead(first) before each kAhead. Where their
+// number is no multiple of sixteen, the last sixteen, of which there must be as many, are taken by begin_last before
+// all others and by end_last after them, so that what others write may be what the last are made from.
+constexpr int kAhead = 128;
+template <class F, class Ahead, class BeginLast, class EndLast>
+NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, F f, BeginLast begin_last, EndLast end_last) {
+  constexpr int64_t count = 2 * kPacket;
+  const bool odd = (end - begin) % count != 0;
+  if (odd) begin_last(end - count);
   int64_t first = begin;
-  for (; first + 2 * kPacket <= end; first += 2 * kPacket) f(first, Sixteen<O>{});
-  if (first < end) f(first, Cut<O>{end - first});
+  for (; first + kAhead <= end; first += kAhead) {
+    ahead(first);
+    for (int64_t i = 0; i < kAhead; i += count) f(first + i);
+  }
+  for (; first + count <= end; first += count) f(first);
+  if (odd) end_last(end - count);
+}
+
+// The same for results that are one duo: use(first, value(first), whole), whole unless these are the odd last ones.
+template <class Ahead, class Value, class Use>
+NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, Value value, Use use) {
+  auto last = decltype(value(begin))::zero();
+  for_each_sixteen(
+      begin, end, ahead, [&](int64_t first) NC_LAMBDA_INLINE { use(first, value(first), true); },
+      [&](int64_t first) NC_LAMBDA_INLINE { last = value(first); },
+      [&](int64_t first) NC_LAMBDA_INLINE { use(first, last, false); });
 }
 
 // Sums of positions, by halving, of the eight lanes of four duos: element i is the sum of lane i.

@@ -57,31 +57,23 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   use(dy, scale.gradient(formats.y, dy, g), xhat);
 }
 
-template <bool LayerNorm, int Blocks, class C, class F>
-NC_INLINE void reduce_gradients(const F& formats, int64_t size, const char* weight, BackwardRow<C>& r) {
-  const C n = static_cast<C>(size);
-  // A copy, whose address nobody has: it stays in registers.
-  const BackwardRow<C> row = r;
-  C sums[LayerNorm ? 2 : 1];
-  reduce_row<Blocks>(typename F::Whole{}, size, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+// What elements add to the row's sums of h * xhat and h, as a step of reduce_row.
+template <bool LayerNorm, class C, class F>
+NC_INLINE auto adding_gradients(const F formats, const BackwardRow<C> row, const char* weight) {
+  return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, row, weight, first, extent, [&](auto, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
       const V present = where_present(extent, h, V::zero());
       acc[0] = fma(present, where_present(extent, xhat, V::zero()), acc[0]);
       if constexpr (LayerNorm) acc[1] = acc[1] + present;
     });
-  });
-  r.c1 = sums[0] / n;
-  r.c2 = LayerNorm ? sums[1] / n : C(0);
+  };
 }
 
 // Elements begin .. end - 1 of the second pass.
 struct Columns {
   int64_t begin, end;
 };
-
-// Elements that ask for as many of the row that is read next.
-constexpr int kAhead = 128;
 
 template <bool LayerNorm, class C, class F>
 NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight, const BackwardRow<C>& row,
@@ -90,7 +82,8 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
   const auto scale = formats.scale();
   // A copy: the stores could change what a reference leads to, for all that the compiler knows.
   const BackwardRow<C> r = row;
-  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+  const auto at = [=](int64_t first, auto extent, char* to, int64_t place, int64_t slot,
+                      bool streams) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
       if (wants.dx) {
@@ -99,34 +92,43 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
         if constexpr (kIsSixteen<Whole>) {
-          store(formats.x, r.dx, first, extent, dx, wants.streams);
+          store(formats.x, to, place, extent, dx, streams);
         } else {
-          store(formats.x, r.dx, first, extent, dx);
+          store(formats.x, to, place, extent, dx);
         }
       }
       if (wants.dweight) {
-        const V sum = r.opens ? V::zero() : load_sum(r.dweight, first, extent);
-        store_sum(r.dweight, first, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
+        const V sum = r.opens ? V::zero() : load_sum(r.dweight, slot, extent);
+        store_sum(r.dweight, slot, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
       }
       if (wants.dbias) {
-        const V sum = r.opens ? V::zero() : load_sum(r.dbias, first, extent);
-        store_sum(r.dbias, first, extent, sum + dy);
+        const V sum = r.opens ? V::zero() : load_sum(r.dbias, slot, extent);
+        store_sum(r.dbias, slot, extent, sum + dy);
       }
     });
   };
   if constexpr (kIsSixteen<Whole>) {
-    int64_t first = columns.begin;
-    for (; first + kAhead <= columns.end; first += kAhead) {
-      if (r.next_x != nullptr) {
-        prefetch<kAhead * bytes_of(decltype(formats.x)::dtype())>(r.next_x + first * bytes_of(formats.x.dtype()));
-        prefetch<kAhead * bytes_of(decltype(formats.y)::dtype())>(r.next_dy + first * bytes_of(formats.y.dtype()));
-      }
-      for (int64_t i = 0; i < kAhead; i += Whole::count) at(first + i, Whole{});
-    }
-    for_each_sixteen<F::order>(first, columns.end, at);
+    constexpr int64_t width = bytes_of(decltype(formats.x)::dtype()), dy_width = bytes_of(decltype(formats.y)::dtype());
+    const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
+      if (r.next_x == nullptr) return;
+      prefetch<kAhead * width>(r.next_x + first * width);
+      prefetch<kAhead * dy_width>(r.next_dy + first * dy_width);
+    };
+    // The last ones' dx may be written over what it is made from; their shares have slots of their own.
+    alignas(32) char last_dx[Whole::count * width] = {};
+    const int64_t last_slot = columns.end / kShareGroup * kShareGroup;
+    for_each_sixteen(
+        columns.begin, columns.end, ahead,
+        [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, wants.streams); },
+        [&](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, last_dx, 0, last_slot, false); },
+        [&](int64_t first) NC_LAMBDA_INLINE {
+          if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
+        });
   } else {
-    for_each_packet(columns.end - columns.begin,
-                    [=](int64_t from, auto extent) NC_LAMBDA_INLINE { at(columns.begin + from, extent); });
+    for_each_packet(columns.end - columns.begin, [=](int64_t from, auto extent) NC_LAMBDA_INLINE {
+      const int64_t first = columns.begin + from;
+      at(first, extent, r.dx, first, first, false);
+    });
   }
 }
 
@@ -136,10 +138,20 @@ struct RowKernels {
   void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>* rows, int count, const Wants&);
 };
 
-// Blocks: of lanes, as in row_reduce.h.
+// Blocks: as in reduce_rows.
 template <class F, bool LayerNorm, int Blocks>
 void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>* rows, int count) {
-  for (int k = 0; k < count; ++k) reduce_gradients<LayerNorm, Blocks>(F{}, spec.hidden_size, weight, rows[k]);
+  const float n = static_cast<float>(spec.hidden_size);
+  float sums[LayerNorm ? 2 : 1][kMostRows];
+  reduce_rows<Blocks>(typename F::Whole{}, spec.hidden_size, count, sums,
+                      [=](int k) NC_LAMBDA_INLINE { return adding_gradients<LayerNorm>(F{}, rows[k], weight); });
+  for (auto& of_rows : sums) {
+    for_each_row<Blocks>(count, [&](int k) NC_LAMBDA_INLINE { of_rows[k] = of_rows[k] / n; });
+  }
+  for (int k = 0; k < count; ++k) {
+    rows[k].c1 = sums[0][k];
+    if constexpr (LayerNorm) rows[k].c2 = sums[1][k];
+  }
 }
 template <class F, bool LayerNorm>
 void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
@@ -155,9 +167,12 @@ void finish_usual(const NormSpec&, Columns columns, const char* weight, const Ba
 // RMSNorm runs with mean = c2 = +0, which changes no bit.
 template <class C>
 void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
+  const C n = static_cast<C>(spec.hidden_size);
   for (int k = 0; k < count; ++k) {
-    reduce_gradients<true, 0>(runtime_formats(spec), spec.hidden_size, weight, rows[k]);
-    if (spec.op == Op::rms_norm) rows[k].c2 = C(0);
+    C sums[2];
+    reduce_row(Full{}, spec.hidden_size, sums, adding_gradients<true>(runtime_formats(spec), rows[k], weight));
+    rows[k].c1 = sums[0] / n;
+    rows[k].c2 = spec.op == Op::rms_norm ? C(0) : sums[1] / n;
   }
 }
 template <class C>
@@ -199,14 +214,13 @@ C load_statistic(const char* values, int64_t row) {
 // Rows that are taken together: two of them, so that a stretch of the weight and of the shares is read once for both (4
 // and 6 long ones were slower, for they do not fit beside those that are on their way), and more short ones, because
 // the first pass of a row ends in a chain of operations that wait for one another.
-constexpr int kMostTogether = 16;
 constexpr int kFewestTogether = 2;
 constexpr int64_t kTogetherBytes = 16384;
 constexpr int64_t kStretch = 1024;
 
 int rows_together(const NormSpec& spec) {
   const int64_t rows = kTogetherBytes / (spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y)));
-  return static_cast<int>(rows < kFewestTogether ? kFewestTogether : rows < kMostTogether ? rows : kMostTogether);
+  return static_cast<int>(rows < kFewestTogether ? kFewestTogether : rows < kMostRows ? rows : kMostRows);
 }
 
 // The next rows are asked for ahead if they fit a second-level cache beside those in hand.
@@ -220,23 +234,25 @@ class Backward {
         a(arguments),
         n(spec.hidden_size),
         group_count(groups(a.rows, n)),
+        share(group_count == 0 ? 0 : a.rows / group_count),
+        rest(group_count == 0 ? 0 : a.rows % group_count),
+        layout(spec),
+        slots(layout.slots()),
+        lane_count(row_lanes(n)),
         wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
         kernels(row_kernels<C>(spec, wants)),
         together(rows_together(spec)),
         asks_ahead(a.far && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kAheadBytes) {}
 
   void run() {
-    ShareStack<C> dweight(a.dweight_parts, spec, a), dbias(a.dbias_parts, spec, a);
+    ShareStack<C> dweight(a.dweight_parts, layout, a), dbias(a.dbias_parts, layout, a);
     for_each_group(group_count, a.group_begin, a.group_end, [&](const TreeStep& step) {
       if (step.merges) {
         dweight.merge(step);
         dbias.merge(step);
       } else {
-        C* const weight_lanes = dweight.open();
-        C* const bias_lanes = dbias.open();
-        group(step, weight_lanes, bias_lanes);
-        const int64_t rows =
-            group_begin(step.group + 1, a.rows, group_count) - group_begin(step.group, a.rows, group_count);
+        take_group(step, dweight.open(), dbias.open());
+        const int64_t rows = begin_of(step.group + 1) - begin_of(step.group);
         dweight.close(step, rows);
         dbias.close(step, rows);
       }
@@ -245,50 +261,55 @@ class Backward {
   }
 
  private:
-  void group(const TreeStep& step, C* dweight, C* dbias) {
-    const int64_t begin = group_begin(step.group, a.rows, group_count);
-    const int64_t end = group_begin(step.group + 1, a.rows, group_count);
+  // group_begin of core/reduction_order.h, with fewer divisions.
+  int64_t begin_of(int64_t group) const { return group * share + (rest == 0 ? 0 : group * rest / group_count); }
+
+  void take_group(const TreeStep& step, C* dweight, C* dbias) {
+    const int64_t begin = begin_of(step.group), end = begin_of(step.group + 1);
     // What comes after this group's last batch is the next one's first.
-    const int64_t after = step.next < 0 ? -1 : group_begin(step.next, a.rows, group_count);
+    const int64_t after = step.next < 0 ? -1 : begin_of(step.next);
     for (int64_t i = begin; i < end; i += together) {
       const int64_t count = end - i < together ? end - i : together;
       const int64_t next = i + count < end ? i + count : after;
-      take(i, static_cast<int>(count), next, begin, dweight, dbias);
+      take(i, static_cast<int>(count), asks_ahead ? next : -1, i - begin, dweight, dbias);
     }
   }
 
-  // Rows first .. first + count - 1, while those at next (if not negative) are asked for.
-  void take(int64_t first, int count, int64_t next, int64_t begin, C* dweight, C* dbias) {
-    BackwardRow<C> rows[kMostTogether];
+  // Rows first .. first + count - 1, of which the first is the group's row `index`, while those at next (if not
+  // negative) are asked for.
+  void take(int64_t first, int count, int64_t next, int64_t index, C* dweight, C* dbias) {
+    BackwardRow<C> rows[kMostRows];
     for (int k = 0; k < count; ++k) {
-      const int64_t row = first + k;
-      const int64_t lanes_of_rows = row_lanes(n), lane = (row - begin) % lanes_of_rows * n;
-      BackwardRow<C>& r = rows[k];
-      r = {};
-      r.x = a.x + row * a.x_stride;
-      r.dy = a.dy + row * a.dy_stride;
-      r.dresidual = a.dresidual == nullptr ? nullptr : a.dresidual + row * a.dresidual_stride;
-      r.dx = a.dx == nullptr ? nullptr : a.dx + row * a.dx_stride;
-      r.dweight = dweight == nullptr ? nullptr : dweight + lane;
-      r.dbias = dbias == nullptr ? nullptr : dbias + lane;
-      r.opens = row - begin < lanes_of_rows;
-      r.mean = load_statistic<C>(a.mean, row);
-      r.rstd = load_statistic<C>(a.rstd, row);
-      if (asks_ahead && next >= 0 && next + k < a.rows) {
-        r.next_x = a.x + (next + k) * a.x_stride;
-        r.next_dy = a.dy + (next + k) * a.dy_stride;
-      }
+      const int64_t row = first + k, lane = (index + k) & (lane_count - 1);
+      const bool ahead = next >= 0 && next + k < a.rows;
+      rows[k] = {a.x + row * a.x_stride,
+                 a.dy + row * a.dy_stride,
+                 a.dresidual == nullptr ? nullptr : a.dresidual + row * a.dresidual_stride,
+                 a.dx == nullptr ? nullptr : a.dx + row * a.dx_stride,
+                 dweight == nullptr ? nullptr : dweight + lane * slots,
+                 dbias == nullptr ? nullptr : dbias + lane * slots,
+                 load_statistic<C>(a.mean, row),
+                 load_statistic<C>(a.rstd, row),
+                 C(0),
+                 C(0),
+                 index + k < lane_count,
+                 ahead ? a.x + (next + k) * a.x_stride : nullptr,
+                 ahead ? a.dy + (next + k) * a.dy_stride : nullptr};
     }
     if (wants.dx) kernels.reduce(spec, a.weight, rows, count);
-    for (int64_t column = 0; column < n; column += kStretch) {
-      const Columns columns{column, n - column < kStretch ? n : column + kStretch};
+    for (int64_t column = 0; column < n;) {
+      // No stretch of less than sixteen elements.
+      const Columns columns{column, n - column < kStretch + kShareGroup ? n : column + kStretch};
       kernels.finish(spec, columns, a.weight, rows, count, wants);
+      column = columns.end;
     }
   }
 
   const NormSpec& spec;
   const BackwardArguments& a;
-  const int64_t n, group_count;
+  const int64_t n, group_count, share, rest;
+  const ShareLayout layout;
+  const int64_t slots, lane_count;
   const Wants wants;
   const RowKernels<C> kernels;
   const int together;

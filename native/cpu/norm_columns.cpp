@@ -28,7 +28,7 @@ struct Gradient {
                                  NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
   }
   NC_INLINE void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
-    for (int64_t first = 0; first < columns; first += kSumGroup) {
+    for (int64_t first = 0; first < columns; first += kShareGroup) {
       const Duo<Order::natural> in_order = natural(load_sum(sums, first, Sixteen<Order::even_odd>{}));
       write(column + first, Full{}, in_order.a);
       write(column + first + kPacket, Full{}, in_order.b);
@@ -51,17 +51,15 @@ NC_INLINE void with_gradient_format(DType dtype, F f) {
 
 template <class C, class Format>
 struct ColumnSums {
-  int64_t n;
-  Order order;
+  ShareLayout layout;
   int64_t group_count;
   ShareSpace<C> space;
   Gradient<C, Format> gradient;
 
   ColumnSums(const NormSpec& spec, const ColumnArguments& a, Format format)
-      : n(spec.hidden_size),
-        order(sums_order(spec)),
-        group_count(groups(a.rows, n)),
-        space(a.parts, spec, a.rows),
+      : layout(spec),
+        group_count(groups(a.rows, layout.n)),
+        space(a.parts, layout, a.rows),
         gradient{a.gradient, a.accumulate, format} {}
 
   struct Tile {
@@ -87,9 +85,9 @@ struct ColumnSums {
   }
   // The sums of some slots.
   const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
-    return add_up({0, 1}, 0, slot, count, tiles);
+    return add_up({0, 0}, 0, slot, count, tiles);
   }
-  // Columns that lie in order, of them as many as a tile has.
+  // Columns that lie in order.
   void in_order(int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
     for (int64_t column = begin; column < end; column += kTile) {
@@ -97,31 +95,47 @@ struct ColumnSums {
       gradient.write_natural(column, sum(column, count, tiles), count);
     }
   }
-  // A group of which not all columns are asked for: one by one, for the others are somebody else's.
-  void one_by_one(int64_t begin, int64_t end) const {
+  // Some of the columns of a group of sixteen, of which the first is the group's and the others are somebody else's.
+  void of_group(int64_t first, int64_t slot, int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
-    for (int64_t column = begin; column < end; ++column) {
-      gradient.write_natural(column, sum(slot_of(order, column, n), 1, tiles), 1);
+    const C* sums = sum(slot, kShareGroup, tiles);
+    if constexpr (std::is_same<C, float>::value) {
+      const auto in_order = natural(load_sum(sums, 0, Sixteen<Order::even_odd>{}));
+      if (layout.order == Order::even_odd) store_sum(tiles[0].sums, 0, Sixteen<Order::natural>{}, in_order);
+      if (layout.order == Order::even_odd) sums = tiles[0].sums;
     }
+    gradient.write_natural(begin, sums + (begin - first), end - begin);
   }
   void even_odd(int64_t begin, int64_t end) const {
     if constexpr (std::is_same<C, float>::value) {
       Tile tiles[kDeepest];
-      const int64_t first_group = ceil_div(begin, kSumGroup) * kSumGroup, after_groups = n / kSumGroup * kSumGroup;
-      const int64_t whole_begin = first_group < end ? first_group : end;
-      const int64_t grouped_end = end < after_groups ? end : after_groups;
-      one_by_one(begin, whole_begin < grouped_end ? whole_begin : grouped_end);
-      int64_t column = whole_begin;
-      while (column + kSumGroup <= grouped_end) {
-        const int64_t groups_left = (grouped_end - column) / kSumGroup * kSumGroup;
-        const int64_t count = groups_left < kTile ? groups_left : kTile;
+      int64_t column = begin;
+      const int64_t group = column / kShareGroup * kShareGroup;
+      if (column > group && column < end) {
+        const int64_t group_end = group + kShareGroup < end ? group + kShareGroup : end;
+        of_group(group, group, column, group_end);
+        column = group_end;
+      }
+      while (column + kShareGroup <= end) {
+        const int64_t whole = (end - column) / kShareGroup * kShareGroup;
+        const int64_t count = whole < kTile ? whole : kTile;
         gradient.write_even_odd(column, sum(column, count, tiles), count);
         column += count;
       }
-      if (column < grouped_end) one_by_one(column, grouped_end);
-      const int64_t rest = begin > after_groups ? begin : after_groups;
-      if (rest < end) in_order(rest, end);
+      if (column < end) of_group(column, column, column, end);
     }
+  }
+  void write(int64_t begin, int64_t end) const {
+    const int64_t in_place = layout.in_place(), end_in_place = end < in_place ? end : in_place;
+    if (begin < end_in_place) {
+      if (layout.order == Order::natural) {
+        in_order(begin, end_in_place);
+      } else {
+        even_odd(begin, end_in_place);
+      }
+    }
+    const int64_t rest = begin > in_place ? begin : in_place;
+    if (rest < end) of_group(layout.n - kShareGroup, in_place, rest, end);
   }
 };
 
@@ -136,10 +150,8 @@ void sum_columns(const NormSpec& spec, const ColumnArguments& a) {
         const int64_t left = a.column_end - column;
         sums.gradient.write_natural(column, zeros, left < kTile ? left : kTile);
       }
-    } else if (sums.order == Order::natural) {
-      sums.in_order(a.column_begin, a.column_end);
     } else {
-      sums.even_odd(a.column_begin, a.column_end);
+      sums.write(a.column_begin, a.column_end);
     }
   });
 }

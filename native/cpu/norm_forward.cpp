@@ -31,9 +31,6 @@ struct Rows {
   const char* row(int k) const { return x + k * stride; }
 };
 
-// Elements whose scaling asks for as many of the next row.
-constexpr int kAhead = 128;
-
 // y of a packet or duo, not rounded to its type.
 template <class C, bool Centred, class F, class V, class Extent>
 NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
@@ -56,17 +53,16 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   using Whole = Sixteen<F::forward_order>;
   constexpr int width = bytes_of(decltype(formats.x)::dtype());
   // By value: the stores could change what a reference leads to, for all that the compiler knows.
-  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const auto x = load<float>(formats.x, row, first, extent);
-    store(formats.y, r.y, first, extent, scaled_value<float, Centred>(formats, r, true, has_bias, first, extent, x, s),
-          r.streams);
+  const auto value = [=](int64_t first) NC_LAMBDA_INLINE {
+    const auto x = load<float>(formats.x, row, first, Whole{});
+    return scaled_value<float, Centred>(formats, r, true, has_bias, first, Whole{}, x, s);
   };
-  int64_t first = 0;
-  for (; first + kAhead <= r.n; first += kAhead) {
+  const auto write = [=](int64_t first, auto y, bool whole)
+                         NC_LAMBDA_INLINE { store(formats.y, r.y, first, Whole{}, y, r.streams && whole); };
+  const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
     if (r.next != nullptr) prefetch<kAhead * width>(r.next + first * width);
-    for (int64_t i = 0; i < kAhead; i += Whole::count) at(first + i, Whole{});
-  }
-  for_each_sixteen<F::forward_order>(first, r.n, at);
+  };
+  for_each_sixteen(0, r.n, ahead, value, write);
 }
 
 // With formats that are looked up: a packet at a time, and whatever is to be done with it before it is scaled.
@@ -91,7 +87,7 @@ struct Strides {
   int64_t y, next;
 };
 template <class C>
-using ScaleRows = void (*)(const NormSpec&, RowRange, Strides, Rows, const Statistics<C>*);
+using ScaleRows = void (*)(const NormSpec&, RowRange, Strides, Rows, const RowsStatistics<C>&);
 
 template <class C, class Row>
 NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
@@ -109,31 +105,31 @@ NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
 }
 
 template <class C>
-using PlainStatistics = void (*)(const NormSpec&, Rows, Statistics<C>*);
+using PlainStatistics = void (*)(const NormSpec&, Rows, RowsStatistics<C>&);
 
-template <class C>
-void statistics_of_any_rows(const NormSpec& spec, Rows rows, Statistics<C>* statistics) {
+template <class C, class Format>
+NC_INLINE void statistics_one_by_one(const NormSpec& spec, Format format, Rows rows, RowsStatistics<C>& statistics) {
   for (int k = 0; k < rows.count; ++k) {
-    statistics[k] = statistics_of<C>(spec, PlainRow<C, RuntimeFormat>{{spec.x}, rows.row(k)});
+    const Statistics<C> of_row = statistics_of<C>(spec, PlainRow<C, Format>{format, rows.row(k)});
+    statistics.mean[k] = of_row.mean;
+    statistics.rstd[k] = of_row.rstd;
   }
+}
+template <class C>
+void statistics_of_any_rows(const NormSpec& spec, Rows rows, RowsStatistics<C>& statistics) {
+  statistics_one_by_one(spec, RuntimeFormat{spec.x}, rows, statistics);
 }
 #if defined(NC_STATIC_KERNELS)
 template <DType X, int Blocks>
-void statistics_of_static_rows(const NormSpec& spec, Rows rows, Statistics<float>* statistics) {
-  using Row = PlainRow<float, StaticFormat<X>, Blocks>;
-  const int64_t n = spec.hidden_size;
-  const float epsilon = static_cast<float>(spec.epsilon);
-  if (spec.op == Op::rms_norm) {
-    for (int k = 0; k < rows.count; ++k) statistics[k] = rms_statistics<float>(Row{{}, rows.row(k)}, n, epsilon);
-  } else if (spec.variance == Variance::two_pass) {
-    // All means first: no row waits for its own.
-    for (int k = 0; k < rows.count; ++k) statistics[k].mean = mean_of<float>(Row{{}, rows.row(k)}, n);
-    for (int k = 0; k < rows.count; ++k) {
-      statistics[k].rstd = two_pass_rstd(Row{{}, rows.row(k)}, n, epsilon, statistics[k].mean);
-    }
+void statistics_of_static_rows(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
+  const bool rms_norm = spec.op == Op::rms_norm;
+  const StaticFormat<X> format{};
+  if (!rms_norm && spec.variance != Variance::two_pass) {
+    statistics_one_by_one(spec, format, rows, statistics);
   } else {
-    using AnyRow = PlainRow<float, StaticFormat<X>>;
-    for (int k = 0; k < rows.count; ++k) statistics[k] = statistics_of<float>(spec, AnyRow{{}, rows.row(k)});
+    const auto row_of = [&](int k) NC_LAMBDA_INLINE { return PlainRow<float, StaticFormat<X>>{format, rows.row(k)}; };
+    statistics_of_rows<Blocks>(rms_norm, row_of, rows.count, spec.hidden_size, static_cast<float>(spec.epsilon),
+                               statistics);
   }
 }
 
@@ -171,7 +167,7 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
 // The usual forms, RMSNorm without and LayerNorm with a bias, and the others.
 template <class F, bool Usual, bool Centred>
 void scale_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
-                       const Statistics<float>* statistics) {
+                       const RowsStatistics<float>& statistics) {
   for (int k = 0; k < rows.count; ++k) {
     scale_static<F, Centred>(r, rows.row(k), statistics[k], Usual ? Centred : spec.has_bias);
     r.y += strides.y;
@@ -180,7 +176,7 @@ void scale_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows r
 }
 
 template <class C>
-void scale_any_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows, const Statistics<C>* statistics) {
+void scale_any_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows, const RowsStatistics<C>& statistics) {
   const RuntimeFormats formats = runtime_formats(spec);
   for (int k = 0; k < rows.count; ++k) {
     scale_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, rows.row(k)}, statistics[k], spec.has_weight,
@@ -220,11 +216,13 @@ void sum_any_rows(const NormSpec& spec, const char* x, const char* residual, cha
 template <DType X>
 void sum_static_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
   const StaticFormat<X> format{};
-  const auto at = [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    store(format, out, first, extent,
-          residual_sum(load<float>(format, x, first, extent), load<float>(format, residual, first, extent)));
+  const Sixteen<Walk<StaticFormat<X>>::order> whole{};
+  const auto sum = [=](int64_t first) NC_LAMBDA_INLINE {
+    return residual_sum(load<float>(format, x, first, whole), load<float>(format, residual, first, whole));
   };
-  for_each_sixteen<Walk<StaticFormat<X>>::order>(0, spec.hidden_size, at);
+  for_each_sixteen(
+      0, spec.hidden_size, [](int64_t) NC_LAMBDA_INLINE {}, sum,
+      [=](int64_t first, auto v, bool) NC_LAMBDA_INLINE { store(format, out, first, whole, v); });
 }
 #endif
 
@@ -232,6 +230,7 @@ template <class C>
 SumRows<C> sum_rows(const NormSpec& spec) {
 #if defined(NC_STATIC_KERNELS)
   if constexpr (sizeof(C) == sizeof(float)) {
+    if (lanes(spec.hidden_size) < kFewestStaticLanes) return sum_any_rows<C>;
     if (spec.x == DType::float32) return sum_static_rows<DType::float32>;
     if (spec.x == DType::bfloat16) return sum_static_rows<DType::bfloat16>;
     if (spec.x == DType::float16) return sum_static_rows<DType::float16>;
@@ -255,9 +254,13 @@ Rows plain_rows(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum,
 }
 
 template <class C>
-void save(const ForwardArguments& a, int64_t row, Statistics<C> s) {
-  if (a.mean != nullptr) memcpy(a.mean + row * static_cast<int64_t>(sizeof(C)), &s.mean, sizeof(C));
-  if (a.rstd != nullptr) memcpy(a.rstd + row * static_cast<int64_t>(sizeof(C)), &s.rstd, sizeof(C));
+void save(const ForwardArguments& a, int64_t row, int count, const RowsStatistics<C>& s) {
+  constexpr int64_t width = sizeof(C);
+  const auto save_to = [&](char* saved, const C* values) {
+    if (saved != nullptr) memcpy(saved + row * width, values, static_cast<size_t>(count * width));
+  };
+  save_to(a.mean, s.mean);
+  save_to(a.rstd, s.rstd);
 }
 
 // The unrounded sum is normalised (ResidualRounding::compute): formed twice, from the rows in the cache, and stored
@@ -268,23 +271,22 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
     const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
     const Statistics<C> s = statistics_of<C>(spec, row);
+    save<C>(a, i, 1, {{s.mean}, {s.rstd}});
     char* out = a.residual_out + i * a.residual_out_stride;
     const RowRange r{spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, false, nullptr};
     scale_row(formats, r, row, s, spec.has_weight, spec.has_bias,
               [&](int64_t first, auto extent, Packet<C> sum)
                   NC_LAMBDA_INLINE { store(formats.x, out, first, extent, sum); });
-    save(a, i, s);
   }
 }
 
 // Rows whose statistics are formed before the first of them is scaled. A row's statistics end in a chain of operations
 // that wait for one another; with several rows there is something to do meanwhile.
-constexpr int kMostTogether = 16;
 constexpr int64_t kTogetherBytes = 16384;
 
 int rows_together(const NormSpec& spec) {
   const int64_t rows = kTogetherBytes / (spec.hidden_size * bytes_of(spec.x));
-  return static_cast<int>(rows < 1 ? 1 : rows < kMostTogether ? rows : kMostTogether);
+  return static_cast<int>(rows < 1 ? 1 : rows < kMostRows ? rows : kMostRows);
 }
 
 template <class C>
@@ -295,20 +297,17 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const ScaleRows<C> scale = plain_scale<C>(spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const int together = rows_together(spec);
-  const bool saves = a.mean != nullptr || a.rstd != nullptr;
   for (int64_t i = a.row_begin; i < a.row_end; i += together) {
     const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
     const Rows rows = plain_rows<C>(spec, a, sum, i, count);
-    Statistics<C> of_rows[kMostTogether];
+    RowsStatistics<C> of_rows;
     statistics(spec, rows, of_rows);
     // The last rows of all would ask for some that do not exist.
     const bool ahead = a.far && i + 2 * count <= a.row_end;
     const char* const next = ahead ? a.x + (i + count) * a.x_stride : nullptr;
     scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, {a.y_stride, a.x_stride},
           rows, of_rows);
-    if (saves) {
-      for (int k = 0; k < count; ++k) save(a, i + k, of_rows[k]);
-    }
+    save(a, i, count, of_rows);
   }
   if (a.streams) end_of_streams();
 }
@@ -336,26 +335,27 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   };
   Largest<C> amax;
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
-    Statistics<C> s;
+    RowsStatistics<C> s;
     if (unrounded_sums) {
       const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
-      s = statistics_of<C>(spec, row);
+      const Statistics<C> of_row = statistics_of<C>(spec, row);
+      s = {{of_row.mean}, {of_row.rstd}};
       char* const out = a.residual_out + i * a.residual_out_stride;
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool last) {
         const SumRow<C> part{formats.x, row.x + begin * x_width, row.residual + begin * x_width};
-        scale_row(formats, stretch(begin, count, values), part, s, spec.has_weight, spec.has_bias,
+        scale_row(formats, stretch(begin, count, values), part, of_row, spec.has_weight, spec.has_bias,
                   [&](int64_t first, auto extent, Packet<C> sum) NC_LAMBDA_INLINE {
                     if (last) store(formats.x, out + begin * x_width, first, extent, sum);
                   });
       });
     } else {
       const Rows row = plain_rows<C>(spec, a, sum, i, 1);
-      statistics(spec, row, &s);
+      statistics(spec, row, s);
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
-        scale(values_spec, stretch(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, &s);
+        scale(values_spec, stretch(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, s);
       });
     }
-    save(a, i, s);
+    save(a, i, 1, s);
   }
   if (a.y_amax != nullptr) raise(a.y_amax, amax.value());
 }

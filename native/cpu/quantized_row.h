@@ -9,9 +9,15 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Elements of a stretch: whole blocks of scales, and 16 KB.
+// Elements of a stretch: whole blocks of scales, and 16 KB. None has less than sixteen elements unless the row has: those
+// before a short rest leave it a block.
 template <class C>
 constexpr int64_t kStretch = 16384 / static_cast<int64_t>(sizeof(C));
+template <class C>
+NC_INLINE int64_t stretch_of(int64_t left) {
+  if (left <= kStretch<C>) return left;
+  return left - kStretch<C> < 2 * kPacket ? kStretch<C> - kScaleBlock : kStretch<C>;
+}
 
 // A row of n values, which fill(first, count, values, last) computes, a stretch at a time. last: whether these elements
 // will not be asked for again. `amax` of all rows: Scaling::tensor.
@@ -24,8 +30,11 @@ NC_INLINE void write_quantized_row(const NormSpec& spec, const ForwardArguments&
   const int64_t n = spec.hidden_size;
   char* const y = a.y + row * a.y_stride;
   const auto for_each_stretch = [&](auto f) NC_LAMBDA_INLINE {
-    for (int64_t first = 0; first < n; first += kStretch<C>) {
-      f(first, n - first < kStretch<C> ? n - first : kStretch<C>);
+    int64_t first = 0;
+    while (first < n) {
+      const int64_t count = stretch_of<C>(n - first);
+      f(first, count);
+      first += count;
     }
   };
   const auto quantize = [&](auto measured, int64_t first, int64_t count, float scale) NC_LAMBDA_INLINE {

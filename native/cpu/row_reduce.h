@@ -31,16 +31,23 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   return halving_sum(group_sums, group_count);
 }
 
+// The lanes' tree down to eight sums, of a group of at most 32 lanes: their sum of positions is the group's sum.
+template <int Blocks>
+NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
+  static_assert(Blocks == 1 || Blocks == 2 || Blocks == 4);
+  if constexpr (Blocks == 1) return blocks[0];
+  if constexpr (Blocks == 2) return blocks[0] + blocks[1];
+  if constexpr (Blocks == 4) return (blocks[0] + blocks[2]) + (blocks[1] + blocks[3]);
+}
 // One sum of eight lanes each: the same tree over all lanes of a segment.
 NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
-  if (count == 1) return sum_of_positions(blocks[0]);
-  if (count == 2) return sum_of_positions(blocks[0] + blocks[1]);
-  if (count == 4) return sum_of_positions((blocks[0] + blocks[2]) + (blocks[1] + blocks[3]));
+  if (count == 1) return sum_of_positions(sum_of_blocks<1>(blocks));
+  if (count == 2) return sum_of_positions(sum_of_blocks<2>(blocks));
+  if (count == 4) return sum_of_positions(sum_of_blocks<4>(blocks));
   float group_sums[kMaxLanes / kLaneGroup];
   constexpr int in_group = kLaneGroup / kPacket;
   for (int g = 0; g < count / in_group; ++g) {
-    const Packet<float>* const p = blocks + g * in_group;
-    group_sums[g] = sum_of_positions((p[0] + p[2]) + (p[1] + p[3]));
+    group_sums[g] = sum_of_positions(sum_of_blocks<in_group>(blocks + g * in_group));
   }
   return halving_sum(group_sums, count / in_group);
 }
@@ -77,7 +84,13 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kPacket}, now[k], acc[k][i]);
     };
     int64_t here = first + d * sixteen;
-    for (int64_t round = rounds; round > 0; --round) {
+    // The first round by itself: nothing has to be set to zero before it.
+    if (rounds > 0) {
+#pragma GCC unroll 4
+      for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
+      here += stride;
+    }
+    for (int64_t round = rounds; round > 1; --round) {
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
       here += stride;
@@ -102,13 +115,12 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
   for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_positions(all[k]);
 }
 
-// Elements begin .. end - 1 of a row, a segment. Blocks: of eight lanes, 0 if any number of them.
-template <Order O, int Blocks, int Sums, class Step>
-NC_INLINE void sum_segment(int64_t begin, int64_t end, int lane_count, float (&sums)[Sums], Step& step) {
+// The sums of eight lanes each of elements begin .. end - 1 of a row, a segment.
+template <Order O, int Sums, int Most, class Step>
+NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<float> (&blocks)[Sums][Most],
+                          Step& step) {
   constexpr int64_t width = kPacket * kPacket;
-  const int block_count = Blocks > 0 ? Blocks : lane_count / kPacket;
   const int64_t stride = block_count * width, rounds = (end - begin) >> __builtin_ctzll(static_cast<uint64_t>(stride));
-  Packet<float> blocks[Sums][Blocks > 0 ? Blocks : kMaxLanes / kPacket];
   // Elements of the last, incomplete round, from the present block on.
   int64_t rest = end - begin - rounds * stride;
 #pragma GCC unroll 4
@@ -118,36 +130,75 @@ NC_INLINE void sum_segment(int64_t begin, int64_t end, int lane_count, float (&s
                        of_lanes, step);
     for (int k = 0; k < Sums; ++k) blocks[k][block] = of_lanes[k];
   }
-  for (int k = 0; k < Sums; ++k) sums[k] = sum_of_blocks(blocks[k], block_count);
 }
 
-// Static formats: sixteen elements at a time, rows of at least 8 lanes. Blocks: of the lanes of rows of one segment, if
-// their number is known when the kernel is compiled.
+// Static formats: sixteen elements at a time, rows of at least 8 lanes.
 constexpr int kFewestStaticLanes = 8;
 
-template <int Blocks = 0, Order O, int Sums, class Step>
+template <Order O, int Sums, class Step>
 NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step) {
-  if constexpr (Blocks > 0) return sum_segment<O, Blocks>(0, n, Blocks * kPacket, sums, step);
-  const int lane_count = lanes(n);
+  const int block_count = lanes(n) / kPacket;
   const int segment_count = segments(n);
   const int64_t per_segment = packets_per_segment(n) * kPacket;
   float segment_sums[Sums][kMaxSegments];
   for (int s = 0; s < segment_count; ++s) {
     const int64_t begin = s * per_segment;
-    float of_segment[Sums];
-    sum_segment<O, 0>(begin, begin + per_segment < n ? begin + per_segment : n, lane_count, of_segment, step);
-    if (segment_count == 1) {
-      for (int k = 0; k < Sums; ++k) sums[k] = of_segment[k];
-      return;
-    }
-    for (int k = 0; k < Sums; ++k) segment_sums[k][s] = of_segment[k];
+    Packet<float> blocks[Sums][kMaxLanes / kPacket];
+    sum_blocks<O>(begin, begin + per_segment < n ? begin + per_segment : n, block_count, blocks, step);
+    for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_blocks(blocks[k], block_count);
   }
   for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
 }
 
+// Sums of some rows at a time: sums[s][k] of row k, whose step is step_of(k).
+constexpr int kMostRows = 16;
+
+// Blocks: of the lanes of rows of one segment, known when the kernel is compiled, or 0. Short rows have them: the ends
+// of eight rows' trees are formed at once, so that no row waits for its own. Values beyond the last row are defined.
+template <int Blocks, Order O, int Sums, class StepOf>
+NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)[Sums][kMostRows], StepOf step_of) {
+  if constexpr (Blocks == 0) {
+    for (int k = 0; k < count; ++k) {
+      float of_row[Sums];
+      reduce_row(whole, n, of_row, step_of(k));
+      for (int s = 0; s < Sums; ++s) sums[s][k] = of_row[s];
+    }
+  } else {
+    for (int first = 0; first < count; first += kPacket) {
+      const int eight = count - first < kPacket ? count - first : kPacket;
+      Packet<float> of_rows[Sums][kPacket];
+      for (int k = 0; k < eight; ++k) {
+        auto step = step_of(first + k);
+        Packet<float> blocks[Sums][Blocks];
+        sum_blocks<O>(0, n, Blocks, blocks, step);
+        for (int s = 0; s < Sums; ++s) of_rows[s][k] = sum_of_blocks<Blocks>(blocks[s]);
+      }
+      for (int k = eight; k < kPacket; ++k) {
+        for (int s = 0; s < Sums; ++s) of_rows[s][k] = Packet<float>::zero();
+      }
+      for (int s = 0; s < Sums; ++s) {
+        const Packet<float> row_sums = sums_of_positions(of_rows[s]);
+        memcpy(sums[s] + first, &row_sums, sizeof(row_sums));
+      }
+    }
+  }
+}
+
+// f(k) for rows 0 .. count - 1, or, with Blocks, up to a multiple of eight, so that the compiler can do eight at once.
+template <int Blocks, class F>
+NC_INLINE void for_each_row(int count, F f) {
+  if constexpr (Blocks == 0) {
+    for (int k = 0; k < count; ++k) f(k);
+  } else {
+    for (int first = 0; first < count; first += kPacket) {
+      for (int k = 0; k < kPacket; ++k) f(first + k);
+    }
+  }
+}
+
 // Formats that are looked up as the kernel runs: here code size matters, not speed. Lane by lane, so that one body
 // serves every number of lanes.
-template <int = 0, int Sums, class C, class Step>
+template <int Sums, class C, class Step>
 NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
   const int lane_count = lanes(n);
   const int segment_count = segments(n);

@@ -8,23 +8,24 @@
 // of the tree each row is.
 #pragma once
 
-#include "../core/workspace.h"
-#include "sums_order.h"
+#include "share_layout.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Of a tree whose root is group 0 with step 1: the groups index, index + step, ...
+// Of a tree whose root is group 0 at depth 0: the groups index, index + step, ..., where step is 2 to the depth.
 struct Subtree {
-  int64_t index, step;
-  NC_INLINE int64_t leaves(int64_t groups) const { return ceil_div(groups - index, step); }
-  NC_INLINE Subtree left() const { return {index, 2 * step}; }
-  NC_INLINE Subtree right() const { return {index + step, 2 * step}; }
+  int64_t index;
+  int depth;
+  NC_INLINE int64_t step() const { return int64_t{1} << depth; }
+  NC_INLINE int64_t leaves(int64_t groups) const { return (groups - index + step() - 1) >> depth; }
+  NC_INLINE Subtree left() const { return {index, depth + 1}; }
+  NC_INLINE Subtree right() const { return {index + step(), depth + 1}; }
 };
 
 // The group at a leaf.
 inline int64_t group_at(int64_t groups, int64_t leaf) {
-  Subtree tree{0, 1};
+  Subtree tree{0, 0};
   while (tree.leaves(groups) > 1) {
     const int64_t left = tree.left().leaves(groups);
     if (leaf < left) {
@@ -61,7 +62,7 @@ inline void for_each_group(int64_t groups, int64_t begin, int64_t end, Subtree t
 // Leaves begin .. end - 1, in order, and the sums that they allow.
 template <class F>
 inline void for_each_group(int64_t groups, int64_t begin, int64_t end, const F& f) {
-  if (begin < end) for_each_group(groups, begin, end, Subtree{0, 1}, 0, f);
+  if (begin < end) for_each_group(groups, begin, end, Subtree{0, 0}, 0, f);
 }
 
 // One gradient's shares: see core/workspace.h.
@@ -69,20 +70,20 @@ template <class C>
 struct ShareSpace {
   C* sums;
   ShareEntry* entries = nullptr;
-  int64_t n, lane_count;
+  int64_t slots, lane_count;
 
-  ShareSpace(char* parts, const NormSpec& spec, int64_t rows)
-      : sums(reinterpret_cast<C*>(parts)), n(spec.hidden_size), lane_count(row_lanes(spec.hidden_size)) {
-    if (sums != nullptr) entries = reinterpret_cast<ShareEntry*>(parts + share_bytes(rows, n, sizeof(C)));
+  ShareSpace(char* parts, const ShareLayout& layout, int64_t rows)
+      : sums(reinterpret_cast<C*>(parts)), slots(layout.slots()), lane_count(row_lanes(layout.n)) {
+    if (sums != nullptr) entries = reinterpret_cast<ShareEntry*>(parts + share_bytes(rows, layout.n, sizeof(C)));
   }
-  C* row(int64_t index) const { return sums + index * n; }
+  C* row(int64_t index) const { return sums + index * slots; }
 };
 
 template <class C>
 class ShareStack {
  public:
-  ShareStack(char* parts, const NormSpec& spec, const BackwardArguments& a)
-      : space(parts, spec, a.rows), base(a.group_begin * space.lane_count) {
+  ShareStack(char* parts, const ShareLayout& layout, const BackwardArguments& a)
+      : space(parts, layout, a.rows), base(a.group_begin * space.lane_count) {
     if (space.sums == nullptr) return;
     memset(space.entries + a.group_begin, 0, static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
   }
@@ -100,7 +101,7 @@ class ShareStack {
     }
     if (lanes < space.lane_count) {
       C* const sum = space.row(base + depth);
-      for (int64_t j = 0; j < space.n; ++j) sum[j] = sum[j] + C(0);
+      for (int64_t j = 0; j < space.slots; ++j) sum[j] = sum[j] + C(0);
     }
     space.entries[step.leaf] = {1, static_cast<int32_t>(base + depth)};
     ++depth;
@@ -119,7 +120,7 @@ class ShareStack {
   void add(int64_t to, int64_t from) const {
     C* const target = space.row(to);
     const C* const source = space.row(from);
-    for (int64_t j = 0; j < space.n; ++j) target[j] = target[j] + source[j];
+    for (int64_t j = 0; j < space.slots; ++j) target[j] = target[j] + source[j];
   }
 
   ShareSpace<C> space;

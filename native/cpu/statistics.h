@@ -25,10 +25,9 @@ struct Walk<StaticFormat<T>> {
   using Whole = Sixteen<order>;
 };
 
-// A row as it is in memory. Blocks: of eight lanes, 0 if any number of them.
-template <class C, class Format, int Blocks = 0>
+// A row as it is in memory.
+template <class C, class Format>
 struct PlainRow {
-  static constexpr int blocks = Blocks;
   using Whole = typename Walk<Format>::Whole;
   Format format;
   const char* x;
@@ -41,7 +40,6 @@ struct PlainRow {
 // The unrounded sum of two rows (ResidualRounding::compute).
 template <class C>
 struct SumRow {
-  static constexpr int blocks = 0;
   using Whole = Full;
   RuntimeFormat format;
   const char* x;
@@ -52,34 +50,32 @@ struct SumRow {
   }
 };
 
-template <class C, class Row>
-NC_INLINE C mean_of_squares(const Row& row, int64_t n) {
-  C sums[1];
-  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+// What elements add to a row's sum, as steps of reduce_row.
+template <class Row>
+NC_INLINE auto adding(Row row) {
+  return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); };
+}
+template <class Row>
+NC_INLINE auto adding_squares(Row row) {
+  return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = fma(x, x, acc[0]);
-  });
-  return sums[0] / static_cast<C>(n);
+  };
 }
-
 template <class C, class Row>
-NC_INLINE C mean_of(const Row& row, int64_t n) {
-  C sums[1];
-  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
-    acc[0] = acc[0] + row(first, extent);
-  });
-  return sums[0] / static_cast<C>(n);
-}
-
-template <class C, class Row>
-NC_INLINE C mean_of_centred_squares(const Row& row, int64_t n, C mean) {
-  C sums[1];
-  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+NC_INLINE auto adding_centred_squares(Row row, C mean) {
+  return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     using V = std::remove_const_t<decltype(x)>;
     const V xc = where_present(extent, x - V::all(mean), V::zero());
     acc[0] = fma(xc, xc, acc[0]);
-  });
+  };
+}
+
+template <class C, class Row, class Step>
+NC_INLINE C mean_of(const Row&, int64_t n, Step step) {
+  C sums[1];
+  reduce_row(typename Row::Whole{}, n, sums, step);
   return sums[0] / static_cast<C>(n);
 }
 
@@ -142,17 +138,13 @@ NC_INLINE Moments<C> welford(const Row& row, int64_t n) {
 
 template <class C, class Row>
 NC_INLINE Statistics<C> rms_statistics(const Row& row, int64_t n, C epsilon) {
-  return {C(0), reciprocal_deviation(mean_of_squares<C>(row, n), epsilon)};
+  return {C(0), reciprocal_deviation(mean_of<C>(row, n, adding_squares(row)), epsilon)};
 }
 
 template <class C, class Row>
-NC_INLINE C two_pass_rstd(const Row& row, int64_t n, C epsilon, C mean) {
-  return reciprocal_deviation(mean_of_centred_squares<C>(row, n, mean), epsilon);
-}
-template <class C, class Row>
 NC_INLINE Statistics<C> two_pass_statistics(const Row& row, int64_t n, C epsilon) {
-  const C mean = mean_of<C>(row, n);
-  return {mean, two_pass_rstd(row, n, epsilon, mean)};
+  const C mean = mean_of<C>(row, n, adding(row));
+  return {mean, reciprocal_deviation(mean_of<C>(row, n, adding_centred_squares(row, mean)), epsilon)};
 }
 
 template <class C, class Row>
@@ -164,13 +156,42 @@ NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon)
 template <class C, class Row>
 NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
   C sums[2];
-  reduce_row<Row::blocks>(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
+  reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     acc[0] = acc[0] + x;
     acc[1] = fma(x, x, acc[1]);
   });
   const C mean = sums[0] / static_cast<C>(n);
   return {mean, reciprocal_deviation(variance_of_sums(mean, sums[1] / static_cast<C>(n)), epsilon)};
+}
+
+// Statistics of some rows: what is done once a row is done for all of them.
+template <class C>
+struct RowsStatistics {
+  C mean[kMostRows], rstd[kMostRows];
+  NC_INLINE Statistics<C> operator[](int k) const { return {mean[k], rstd[k]}; }
+};
+
+// RMSNorm and LayerNorm by two passes, of rows row_of(0) .. row_of(count - 1). Blocks: as in reduce_rows.
+template <int Blocks, class RowOf>
+NC_INLINE void statistics_of_rows(bool rms_norm, RowOf row_of, int count, int64_t n, float epsilon,
+                                  RowsStatistics<float>& statistics) {
+  using Whole = typename decltype(row_of(0))::Whole;
+  const float elements = static_cast<float>(n);
+  float* const mean = statistics.mean;
+  float* const rstd = statistics.rstd;
+  float sums[1][kMostRows];
+  if (rms_norm) {
+    for_each_row<Blocks>(count, [=](int k) NC_LAMBDA_INLINE { mean[k] = 0; });
+    reduce_rows<Blocks>(Whole{}, n, count, sums, [&](int k) NC_LAMBDA_INLINE { return adding_squares(row_of(k)); });
+  } else {
+    reduce_rows<Blocks>(Whole{}, n, count, sums, [&](int k) NC_LAMBDA_INLINE { return adding(row_of(k)); });
+    for_each_row<Blocks>(count, [&](int k) NC_LAMBDA_INLINE { mean[k] = sums[0][k] / elements; });
+    reduce_rows<Blocks>(Whole{}, n, count, sums,
+                        [&](int k) NC_LAMBDA_INLINE { return adding_centred_squares(row_of(k), mean[k]); });
+  }
+  for_each_row<Blocks>(count,
+                       [&](int k) NC_LAMBDA_INLINE { rstd[k] = reciprocal_deviation(sums[0][k] / elements, epsilon); });
 }
 
 }  // namespace NC_LEVEL

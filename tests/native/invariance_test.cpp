@@ -251,7 +251,7 @@ TEST(Invariance, Strides) {
 }
 
 TEST(Invariance, InPlace) {
-  for (const int64_t n : {9, 260}) {
+  for (const int64_t n : {9, 33, 260, 1030}) {
     for (const Case& c : cases(7, n)) {
       expectUnchanged(c, 9, [&](const auto& with) {
         for (const Form::Place y : {Form::kOwn, Form::kX, Form::kResidual}) {

@@ -19,11 +19,12 @@ INSTANTIATE_TEST_SUITE_P(Types, Fp8Outputs,
                                             ::testing::ValuesIn(kNormTypes), ::testing::ValuesIn(kNormTypes)),
                          fp8TypesName);
 
-// At the supported levels in turn. 2100 and 4200 elements are more than one stretch of values in float64 and float32.
+// At the supported levels in turn. 2100 and 4100 elements are more than one stretch of values in float64 and float32,
+// the latter with a rest too short for one of its own.
 TEST_P(Fp8Outputs, EveryCombination) {
   const auto [op, x, w] = GetParam();
   const std::vector<int32_t> levels = supportedLevels();
-  forEveryFp8Combination(op, x, w, {5, 8, 31, 32, 33, 40, 257, 2100, 4200}, [&](const Case& c, uint64_t turn) {
+  forEveryFp8Combination(op, x, w, {5, 8, 31, 32, 33, 40, 257, 2100, 4100}, [&](const Case& c, uint64_t turn) {
     Form form;
     form.level = levels[turn % levels.size()];
     SCOPED_TRACE("seed " + std::to_string(turn));

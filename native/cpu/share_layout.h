@@ -1,0 +1,46 @@
+// Where the shares of dweight and dbias lie in the workspace: as the kernels that add to them hold a row's elements.
+// Kernels with static formats hold sixteen at a time, which may be even elements before odd ones. Where a row has some
+// more than a multiple of sixteen, the last sixteen slots are those of its last sixteen elements, and so some elements
+// have two slots, with the same sums.
+#pragma once
+
+#include "../core/workspace.h"
+#include "formats.h"
+
+namespace nc {
+inline namespace NC_LEVEL {
+
+struct ShareLayout {
+  bool by_sixteens;
+  Order order;
+  int64_t n;
+
+  explicit ShareLayout(const NormSpec& spec) : by_sixteens(false), order(Order::natural), n(spec.hidden_size) {
+    by_sixteens = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
+  }
+  int64_t slots() const { return by_sixteens ? whole_share_groups(n) : n; }
+  // Elements that lie where their index says, or in the group of sixteen where it says; those that follow are in the
+  // last group.
+  int64_t in_place() const { return by_sixteens ? n / kShareGroup * kShareGroup : n; }
+};
+
+template <class C, class Extent>
+NC_INLINE Packet<C> load_sum(const C* sums, int64_t first, Extent extent) {
+  return load<C>(ComputeFormat<C>{}, reinterpret_cast<const char*>(sums), first, extent);
+}
+template <class C, class Extent>
+NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
+  store(ComputeFormat<C>{}, reinterpret_cast<char*>(sums), first, extent, v);
+}
+template <Order O>
+NC_INLINE Duo<O> load_sum(const float* sums, int64_t first, Sixteen<O>) {
+  return {load_sum(sums, first, Full{}), load_sum(sums, first + kPacket, Full{})};
+}
+template <Order O>
+NC_INLINE void store_sum(float* sums, int64_t first, Sixteen<O>, Duo<O> v) {
+  store_sum(sums, first, Full{}, v.a);
+  store_sum(sums, first + kPacket, Full{}, v.b);
+}
+
+}  // namespace NC_LEVEL
+}  // namespace nc
