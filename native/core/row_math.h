@@ -31,6 +31,12 @@ NC_INLINE V normalised(V x, V mean, V rstd) {
   return (x - mean) * rstd;
 }
 
+// The same, given -mean: x + (-mean) is x - mean, bit for bit, and processors add what they read from memory.
+template <class V>
+NC_INLINE V normalised_by(V x, V minus_mean, V rstd) {
+  return (x + minus_mean) * rstd;
+}
+
 // rstd * (h - xhat * c1 - c2). RMSNorm comes with c2 = +0, which changes nothing.
 template <class V>
 NC_INLINE V input_gradient(V h, V xhat, V rstd, V c1, V c2) {

@@ -203,27 +203,42 @@ NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, Value v
       [&](int64_t first) NC_LAMBDA_INLINE { use(first, last, false); });
 }
 
-// Sums of positions, by halving, of the eight lanes of four duos: element i is the sum of lane i.
-NC_INLINE Packet<float> sums_of_positions(const Duo<Order::natural> (&lanes)[4]) {
-  const Packet<float> p[kPacket] = {lanes[0].a, lanes[0].b, lanes[1].a, lanes[1].b,
-                                    lanes[2].a, lanes[2].b, lanes[3].a, lanes[3].b};
-  return sums_of_positions(p);
+// Sums of positions, by halving, of eight lanes, two in a duo: first of four of them, as far as they go by themselves,
+// then of both fours. The sums come in the order of lanes 0, 2, 4, 6, 1, 3, 5, 7, as the shuffles have it.
+NC_INLINE Packet<float> sum_pairs(Packet<float> a, Packet<float> b) {
+  return {__builtin_shufflevector(a.v, b.v, 0, 1, 8, 9, 4, 5, 12, 13) +
+          __builtin_shufflevector(a.v, b.v, 2, 3, 10, 11, 6, 7, 14, 15)};
 }
-NC_INLINE Packet<float> sums_of_positions(const Duo<Order::even_odd> (&lanes)[4]) {
-  using Vector = VectorOf<float>::type;
-  // Of four packets that hold positions 0, 2, 4, 6 (or 1, 3, 5, 7) of lanes 2 k and 2 k + 1: lanes 0, 2, 4, 6, 1, 3,
-  // 5, 7.
-  const auto half = [](Vector p0, Vector p1, Vector p2, Vector p3) NC_LAMBDA_INLINE -> Vector {
-    const Vector low = __builtin_shufflevector(p0, p1, 0, 1, 8, 9, 4, 5, 12, 13) +
-                       __builtin_shufflevector(p0, p1, 2, 3, 10, 11, 6, 7, 14, 15);
-    const Vector high = __builtin_shufflevector(p2, p3, 0, 1, 8, 9, 4, 5, 12, 13) +
-                        __builtin_shufflevector(p2, p3, 2, 3, 10, 11, 6, 7, 14, 15);
-    return __builtin_shufflevector(low, high, 0, 2, 8, 10, 4, 6, 12, 14) +
-           __builtin_shufflevector(low, high, 1, 3, 9, 11, 5, 7, 13, 15);
-  };
-  const Vector sums = half(lanes[0].a.v, lanes[1].a.v, lanes[2].a.v, lanes[3].a.v) +
-                      half(lanes[0].b.v, lanes[1].b.v, lanes[2].b.v, lanes[3].b.v);
-  return {__builtin_shufflevector(sums, sums, 0, 4, 1, 5, 2, 6, 3, 7)};
+NC_INLINE Packet<float> sum_neighbours(Packet<float> a, Packet<float> b) {
+  return {__builtin_shufflevector(a.v, b.v, 0, 2, 8, 10, 4, 6, 12, 14) +
+          __builtin_shufflevector(a.v, b.v, 1, 3, 9, 11, 5, 7, 13, 15)};
+}
+NC_INLINE Packet<float> sum_halves(Packet<float> a, Packet<float> b) {
+  return {__builtin_shufflevector(a.v, b.v, 0, 1, 2, 3, 8, 9, 10, 11) +
+          __builtin_shufflevector(a.v, b.v, 4, 5, 6, 7, 12, 13, 14, 15)};
+}
+
+NC_INLINE Packet<float> sums_of_four(Duo<Order::natural> lanes01, Duo<Order::natural> lanes23) {
+  return sum_pairs(sum_halves(lanes01.a, lanes01.b), sum_halves(lanes23.a, lanes23.b));
+}
+NC_INLINE Packet<float> sums_of_eight(Packet<float> lanes0123, Packet<float> lanes4567) {
+  return sum_neighbours(lanes0123, lanes4567);
+}
+NC_INLINE Duo<Order::even_odd> sums_of_four(Duo<Order::even_odd> lanes01, Duo<Order::even_odd> lanes23) {
+  return {sum_pairs(lanes01.a, lanes23.a), sum_pairs(lanes01.b, lanes23.b)};
+}
+NC_INLINE Packet<float> sums_of_eight(Duo<Order::even_odd> lanes0123, Duo<Order::even_odd> lanes4567) {
+  return sum_neighbours(lanes0123.a, lanes4567.a) + sum_neighbours(lanes0123.b, lanes4567.b);
+}
+
+// The sum of eight lanes, by halving, that are in that order; and of eight rows' at once.
+NC_INLINE float sum_of_lanes(Packet<float> a) {
+  return ((a.v[0] + a.v[2]) + (a.v[1] + a.v[3])) + ((a.v[4] + a.v[6]) + (a.v[5] + a.v[7]));
+}
+NC_INLINE Packet<float> sums_of_lanes(const Packet<float> (&rows)[kPacket]) {
+  const Packet<float> rows0123 = sum_neighbours(sum_pairs(rows[0], rows[1]), sum_pairs(rows[2], rows[3]));
+  const Packet<float> rows4567 = sum_neighbours(sum_pairs(rows[4], rows[5]), sum_pairs(rows[6], rows[7]));
+  return sum_halves(rows0123, rows4567);
 }
 
 }  // namespace NC_LEVEL

@@ -49,7 +49,7 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   using V = std::remove_const_t<decltype(dy)>;
   const V x = load<C>(formats.x, r.x, first, extent);
   // RMSNorm's mean is +0, and x - 0 is x.
-  const V xhat = Centred ? normalised(x, V::all(r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
+  const V xhat = Centred ? normalised_by(x, V::all(-r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
   const V one = V::all(C(1));
   // Static formats are those of norms with a weight.
   const bool has_weight = kIsSixteen<typename F::Whole> || weight != nullptr;
@@ -70,10 +70,15 @@ NC_INLINE auto adding_gradients(const F formats, const BackwardRow<C> row, const
   };
 }
 
-// Elements begin .. end - 1 of the second pass.
+// Elements begin .. end - 1 of the second pass: a stretch of them, and what remains if that is less than sixteen.
 struct Columns {
   int64_t begin, end;
 };
+constexpr int64_t kStretch = 1024;
+
+// What is read of a lane's shares that hold nothing yet.
+template <class C>
+alignas(64) constexpr C kZeros[kStretch + kShareGroup] = {};
 
 template <bool LayerNorm, class C, class F>
 NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight, const BackwardRow<C>& row,
@@ -82,6 +87,8 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
   const auto scale = formats.scale();
   // A copy: the stores could change what a reference leads to, for all that the compiler knows.
   const BackwardRow<C> r = row;
+  const C* const dweight_before = r.opens ? kZeros<C> : r.dweight + columns.begin;
+  const C* const dbias_before = r.opens ? kZeros<C> : r.dbias + columns.begin;
   const auto at = [=](int64_t first, auto extent, char* to, int64_t place, int64_t slot,
                       bool streams) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
@@ -98,11 +105,11 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         }
       }
       if (wants.dweight) {
-        const V sum = r.opens ? V::zero() : load_sum(r.dweight, slot, extent);
+        const V sum = load_sum(dweight_before, slot - columns.begin, extent);
         store_sum(r.dweight, slot, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
       }
       if (wants.dbias) {
-        const V sum = r.opens ? V::zero() : load_sum(r.dbias, slot, extent);
+        const V sum = load_sum(dbias_before, slot - columns.begin, extent);
         store_sum(r.dbias, slot, extent, sum + dy);
       }
     });
@@ -117,13 +124,20 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
     // The last ones' dx may be written over what it is made from; their shares have slots of their own.
     alignas(32) char last_dx[Whole::count * width] = {};
     const int64_t last_slot = columns.end / kShareGroup * kShareGroup;
-    for_each_sixteen(
-        columns.begin, columns.end, ahead,
-        [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, wants.streams); },
-        [&](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, last_dx, 0, last_slot, false); },
-        [&](int64_t first) NC_LAMBDA_INLINE {
-          if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
-        });
+    const auto finish = [&](auto streams) NC_LAMBDA_INLINE {
+      for_each_sixteen(
+          columns.begin, columns.end, ahead,
+          [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, streams.value); },
+          [&](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, last_dx, 0, last_slot, false); },
+          [&](int64_t first) NC_LAMBDA_INLINE {
+            if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
+          });
+    };
+    if (wants.streams) {
+      finish(std::true_type{});
+    } else {
+      finish(std::false_type{});
+    }
   } else {
     for_each_packet(columns.end - columns.begin, [=](int64_t from, auto extent) NC_LAMBDA_INLINE {
       const int64_t first = columns.begin + from;
@@ -216,7 +230,6 @@ C load_statistic(const char* values, int64_t row) {
 // the first pass of a row ends in a chain of operations that wait for one another.
 constexpr int kFewestTogether = 2;
 constexpr int64_t kTogetherBytes = 16384;
-constexpr int64_t kStretch = 1024;
 
 int rows_together(const NormSpec& spec) {
   const int64_t rows = kTogetherBytes / (spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y)));
@@ -298,7 +311,6 @@ class Backward {
     }
     if (wants.dx) kernels.reduce(spec, a.weight, rows, count);
     for (int64_t column = 0; column < n;) {
-      // No stretch of less than sixteen elements.
       const Columns columns{column, n - column < kStretch + kShareGroup ? n : column + kStretch};
       kernels.finish(spec, columns, a.weight, rows, count, wants);
       column = columns.end;

@@ -36,7 +36,7 @@ template <class C, bool Centred, class F, class V, class Extent>
 NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
                          Extent extent, V x, Statistics<C> s) {
   const auto scale = formats.scale();
-  const V xhat = Centred ? normalised(x, V::all(s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
+  const V xhat = Centred ? normalised_by(x, V::all(-s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
   V t = scale.normalised_value(xhat);
   if (has_weight) {
     const V g = scale.gamma(load<C>(formats.weight, r.weight, first, extent), V::all(C(1)));

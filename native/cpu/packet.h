@@ -454,22 +454,6 @@ NC_INLINE C sum_of_positions(Packet<C> a) {
   return (s0 + s2) + (s1 + s3);
 }
 
-// The same for eight packets at once: element i of the result is the sum of the positions of a[i].
-template <class C>
-NC_INLINE Packet<C> sums_of_positions(const Packet<C> (&a)[kPacket]) {
-  typename Packet<C>::Vector t[4], u[2];
-  for (int i = 0; i < 4; ++i) {
-    t[i] = __builtin_shufflevector(a[i].v, a[i + 4].v, 0, 1, 2, 3, 8, 9, 10, 11) +
-           __builtin_shufflevector(a[i].v, a[i + 4].v, 4, 5, 6, 7, 12, 13, 14, 15);
-  }
-  for (int i = 0; i < 2; ++i) {
-    u[i] = __builtin_shufflevector(t[2 * i], t[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
-           __builtin_shufflevector(t[2 * i], t[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-  }
-  return {__builtin_shufflevector(u[0], u[1], 0, 2, 8, 10, 4, 6, 12, 14) +
-          __builtin_shufflevector(u[0], u[1], 1, 3, 9, 11, 5, 7, 13, 15)};
-}
-
 // The first `bytes` of 32, an even number; the others are 0 and not touched in memory.
 #if defined(__AVX2__)
 NC_INLINE I32x8 whole_words(int64_t bytes) {

@@ -9,8 +9,8 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Elements of a stretch: whole blocks of scales, and 16 KB. None has less than sixteen elements unless the row has: those
-// before a short rest leave it a block.
+// Elements of a stretch: whole blocks of scales, and 16 KB. None has less than sixteen elements unless the row has:
+// those before a short rest leave it a block.
 template <class C>
 constexpr int64_t kStretch = 16384 / static_cast<int64_t>(sizeof(C));
 template <class C>

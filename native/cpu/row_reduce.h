@@ -31,7 +31,7 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   return halving_sum(group_sums, group_count);
 }
 
-// The lanes' tree down to eight sums, of a group of at most 32 lanes: their sum of positions is the group's sum.
+// The lanes' tree down to eight sums, of a group of at most 32 lanes. What is left of the tree is sum_of_lanes.
 template <int Blocks>
 NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
   static_assert(Blocks == 1 || Blocks == 2 || Blocks == 4);
@@ -41,13 +41,13 @@ NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
 }
 // One sum of eight lanes each: the same tree over all lanes of a segment.
 NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
-  if (count == 1) return sum_of_positions(sum_of_blocks<1>(blocks));
-  if (count == 2) return sum_of_positions(sum_of_blocks<2>(blocks));
-  if (count == 4) return sum_of_positions(sum_of_blocks<4>(blocks));
+  if (count == 1) return sum_of_lanes(sum_of_blocks<1>(blocks));
+  if (count == 2) return sum_of_lanes(sum_of_blocks<2>(blocks));
+  if (count == 4) return sum_of_lanes(sum_of_blocks<4>(blocks));
   float group_sums[kMaxLanes / kLaneGroup];
   constexpr int in_group = kLaneGroup / kPacket;
   for (int g = 0; g < count / in_group; ++g) {
-    group_sums[g] = sum_of_positions(sum_of_blocks<in_group>(blocks + g * in_group));
+    group_sums[g] = sum_of_lanes(sum_of_blocks<in_group>(blocks + g * in_group));
   }
   return halving_sum(group_sums, count / in_group);
 }
@@ -64,7 +64,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
                                Packet<float> (&of_lanes)[Sums], Step& step) {
   constexpr int at_once = kAtOnce<Sums>;
   constexpr int64_t sixteen = Sixteen<O>::count;
-  Duo<O> all[Sums][4];
+  decltype(sums_of_four(Duo<O>{}, Duo<O>{})) of_four[Sums][2];
 #pragma GCC unroll 4
   for (int d = 0; d < 4; d += at_once) {
     Duo<O> acc[Sums][at_once];
@@ -109,10 +109,10 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       }
     }
     for (int k = 0; k < Sums; ++k) {
-      for (int i = 0; i < at_once; ++i) all[k][d + i] = acc[k][i];
+      for (int i = 0; i < at_once; i += 2) of_four[k][(d + i) / 2] = sums_of_four(acc[k][i], acc[k][i + 1]);
     }
   }
-  for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_positions(all[k]);
+  for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_eight(of_four[k][0], of_four[k][1]);
 }
 
 // The sums of eight lanes each of elements begin .. end - 1 of a row, a segment.
@@ -177,7 +177,7 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = Packet<float>::zero();
       }
       for (int s = 0; s < Sums; ++s) {
-        const Packet<float> row_sums = sums_of_positions(of_rows[s]);
+        const Packet<float> row_sums = sums_of_lanes(of_rows[s]);
         memcpy(sums[s] + first, &row_sums, sizeof(row_sums));
       }
     }

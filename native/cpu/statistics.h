@@ -67,7 +67,7 @@ NC_INLINE auto adding_centred_squares(Row row, C mean) {
   return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
     using V = std::remove_const_t<decltype(x)>;
-    const V xc = where_present(extent, x - V::all(mean), V::zero());
+    const V xc = where_present(extent, x + V::all(-mean), V::zero());
     acc[0] = fma(xc, xc, acc[0]);
   };
 }
