@@ -157,8 +157,8 @@ template <class F, bool LayerNorm, int Blocks>
 void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>* rows, int count) {
   const float n = static_cast<float>(spec.hidden_size);
   float sums[LayerNorm ? 2 : 1][kMostRows];
-  reduce_rows<Blocks>(typename F::Whole{}, spec.hidden_size, count, sums,
-                      [=](int k) NC_LAMBDA_INLINE { return adding_gradients<LayerNorm>(F{}, rows[k], weight); });
+  reduce_rows<Blocks, false>(typename F::Whole{}, spec.hidden_size, count, sums,
+                             [=](int k) NC_LAMBDA_INLINE { return adding_gradients<LayerNorm>(F{}, rows[k], weight); });
   for (auto& of_rows : sums) {
     for_each_row<Blocks>(count, [&](int k) NC_LAMBDA_INLINE { of_rows[k] = of_rows[k] / n; });
   }

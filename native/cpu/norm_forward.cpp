@@ -120,31 +120,32 @@ void statistics_of_any_rows(const NormSpec& spec, Rows rows, RowsStatistics<C>& 
   statistics_one_by_one(spec, RuntimeFormat{spec.x}, rows, statistics);
 }
 #if defined(NC_STATIC_KERNELS)
-template <DType X, int Blocks>
-void statistics_of_static_rows(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
-  const bool rms_norm = spec.op == Op::rms_norm;
-  const StaticFormat<X> format{};
-  if (!rms_norm && spec.variance != Variance::two_pass) {
-    statistics_one_by_one(spec, format, rows, statistics);
-  } else {
-    const auto row_of = [&](int k) NC_LAMBDA_INLINE { return PlainRow<float, StaticFormat<X>>{format, rows.row(k)}; };
-    statistics_of_rows<Blocks>(rms_norm, row_of, rows.count, spec.hidden_size, static_cast<float>(spec.epsilon),
-                               statistics);
-  }
+template <DType X>
+void statistics_one_by_one(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
+  statistics_one_by_one(spec, StaticFormat<X>{}, rows, statistics);
+}
+template <DType X, int Blocks, bool Even>
+void statistics_together(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
+  const auto row_of = [&](int k) NC_LAMBDA_INLINE { return PlainRow<float, StaticFormat<X>>{{}, rows.row(k)}; };
+  statistics_of_rows<Blocks, Even>(spec.op == Op::rms_norm, row_of, rows.count, spec.hidden_size,
+                                   static_cast<float>(spec.epsilon), statistics);
 }
 
 // Short rows, whose statistics are mostly what is done once a row, have kernels for their numbers of lanes.
 template <DType X>
 PlainStatistics<float> static_statistics(const NormSpec& spec) {
-  switch (lanes(spec.hidden_size)) {
+  if (spec.op == Op::layer_norm && spec.variance != Variance::two_pass) return statistics_one_by_one<X>;
+  const int lane_count = lanes(spec.hidden_size);
+  const bool even = spec.hidden_size % (lane_count * kPacket) == 0;
+  switch (lane_count) {
     case kPacket:
-      return statistics_of_static_rows<X, 1>;
+      return even ? statistics_together<X, 1, true> : statistics_together<X, 1, false>;
     case 2 * kPacket:
-      return statistics_of_static_rows<X, 2>;
+      return even ? statistics_together<X, 2, true> : statistics_together<X, 2, false>;
     case 4 * kPacket:
-      return statistics_of_static_rows<X, 4>;
+      return even ? statistics_together<X, 4, true> : statistics_together<X, 4, false>;
     default:
-      return statistics_of_static_rows<X, 0>;
+      return statistics_together<X, 0, false>;
   }
 }
 #endif

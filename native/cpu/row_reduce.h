@@ -59,7 +59,7 @@ constexpr int kAtOnce = Sums == 1 ? 4 : 2;
 // Eight lanes of a segment, of which the first one begins at element `first`: the sum of each over its positions. They
 // are there in whole for some rounds, and then for `partial` elements of one more. A packet that does not exist adds
 // nothing, not even +0, which would make +0 of a sum that is -0; positions of one that exists in part do add it.
-template <Order O, int Sums, class Step>
+template <bool Even, Order O, int Sums, class Step>
 NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, int64_t partial,
                                Packet<float> (&of_lanes)[Sums], Step& step) {
   constexpr int at_once = kAtOnce<Sums>;
@@ -85,7 +85,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
     };
     int64_t here = first + d * sixteen;
     // The first round by itself: nothing has to be set to zero before it.
-    if (rounds > 0) {
+    if (Even || rounds > 0) {
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
       here += stride;
@@ -95,7 +95,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
       here += stride;
     }
-    if (partial > 0) {
+    if (!Even && partial > 0) {
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) {
         const int64_t left = partial - (d + i) * sixteen;
@@ -115,8 +115,9 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
   for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_eight(of_four[k][0], of_four[k][1]);
 }
 
-// The sums of eight lanes each of elements begin .. end - 1 of a row, a segment.
-template <Order O, int Sums, int Most, class Step>
+// The sums of eight lanes each of elements begin .. end - 1 of a row, a segment. Even: they are whole rounds of all
+// lanes, at least one.
+template <bool Even, Order O, int Sums, int Most, class Step>
 NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<float> (&blocks)[Sums][Most],
                           Step& step) {
   constexpr int64_t width = kPacket * kPacket;
@@ -126,8 +127,8 @@ NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<fl
 #pragma GCC unroll 4
   for (int block = 0; block < block_count; ++block, rest -= width) {
     Packet<float> of_lanes[Sums];
-    sum_eight_lanes<O>(begin + block * width, rounds + (rest >= width ? 1 : 0), stride, rest < width ? rest : 0,
-                       of_lanes, step);
+    sum_eight_lanes<Even, O>(begin + block * width, rounds + (rest >= width ? 1 : 0), stride, rest < width ? rest : 0,
+                             of_lanes, step);
     for (int k = 0; k < Sums; ++k) blocks[k][block] = of_lanes[k];
   }
 }
@@ -144,7 +145,7 @@ NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step)
   for (int s = 0; s < segment_count; ++s) {
     const int64_t begin = s * per_segment;
     Packet<float> blocks[Sums][kMaxLanes / kPacket];
-    sum_blocks<O>(begin, begin + per_segment < n ? begin + per_segment : n, block_count, blocks, step);
+    sum_blocks<false, O>(begin, begin + per_segment < n ? begin + per_segment : n, block_count, blocks, step);
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_blocks(blocks[k], block_count);
   }
   for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
@@ -155,7 +156,7 @@ constexpr int kMostRows = 16;
 
 // Blocks: of the lanes of rows of one segment, known when the kernel is compiled, or 0. Short rows have them: the ends
 // of eight rows' trees are formed at once, so that no row waits for its own. Values beyond the last row are defined.
-template <int Blocks, Order O, int Sums, class StepOf>
+template <int Blocks, bool Even, Order O, int Sums, class StepOf>
 NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)[Sums][kMostRows], StepOf step_of) {
   if constexpr (Blocks == 0) {
     for (int k = 0; k < count; ++k) {
@@ -170,11 +171,11 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
       for (int k = 0; k < eight; ++k) {
         auto step = step_of(first + k);
         Packet<float> blocks[Sums][Blocks];
-        sum_blocks<O>(0, n, Blocks, blocks, step);
+        sum_blocks<Even, O>(0, n, Blocks, blocks, step);
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = sum_of_blocks<Blocks>(blocks[s]);
       }
       for (int k = eight; k < kPacket; ++k) {
-        for (int s = 0; s < Sums; ++s) of_rows[s][k] = Packet<float>::zero();
+        for (int s = 0; s < Sums; ++s) of_rows[s][k] = of_rows[s][0];
       }
       for (int s = 0; s < Sums; ++s) {
         const Packet<float> row_sums = sums_of_lanes(of_rows[s]);

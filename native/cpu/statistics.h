@@ -172,8 +172,8 @@ struct RowsStatistics {
   NC_INLINE Statistics<C> operator[](int k) const { return {mean[k], rstd[k]}; }
 };
 
-// RMSNorm and LayerNorm by two passes, of rows row_of(0) .. row_of(count - 1). Blocks: as in reduce_rows.
-template <int Blocks, class RowOf>
+// RMSNorm and LayerNorm by two passes, of rows row_of(0) .. row_of(count - 1). Blocks, Even: as in reduce_rows.
+template <int Blocks, bool Even, class RowOf>
 NC_INLINE void statistics_of_rows(bool rms_norm, RowOf row_of, int count, int64_t n, float epsilon,
                                   RowsStatistics<float>& statistics) {
   using Whole = typename decltype(row_of(0))::Whole;
@@ -183,12 +183,13 @@ NC_INLINE void statistics_of_rows(bool rms_norm, RowOf row_of, int count, int64_
   float sums[1][kMostRows];
   if (rms_norm) {
     for_each_row<Blocks>(count, [=](int k) NC_LAMBDA_INLINE { mean[k] = 0; });
-    reduce_rows<Blocks>(Whole{}, n, count, sums, [&](int k) NC_LAMBDA_INLINE { return adding_squares(row_of(k)); });
+    reduce_rows<Blocks, Even>(Whole{}, n, count, sums,
+                              [&](int k) NC_LAMBDA_INLINE { return adding_squares(row_of(k)); });
   } else {
-    reduce_rows<Blocks>(Whole{}, n, count, sums, [&](int k) NC_LAMBDA_INLINE { return adding(row_of(k)); });
+    reduce_rows<Blocks, Even>(Whole{}, n, count, sums, [&](int k) NC_LAMBDA_INLINE { return adding(row_of(k)); });
     for_each_row<Blocks>(count, [&](int k) NC_LAMBDA_INLINE { mean[k] = sums[0][k] / elements; });
-    reduce_rows<Blocks>(Whole{}, n, count, sums,
-                        [&](int k) NC_LAMBDA_INLINE { return adding_centred_squares(row_of(k), mean[k]); });
+    reduce_rows<Blocks, Even>(Whole{}, n, count, sums,
+                              [&](int k) NC_LAMBDA_INLINE { return adding_centred_squares(row_of(k), mean[k]); });
   }
   for_each_row<Blocks>(count,
                        [&](int k) NC_LAMBDA_INLINE { rstd[k] = reciprocal_deviation(sums[0][k] / elements, epsilon); });
