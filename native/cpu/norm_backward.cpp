@@ -152,13 +152,13 @@ struct RowKernels {
   void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>* rows, int count, const Wants&);
 };
 
-// Blocks: as in reduce_rows.
-template <class F, bool LayerNorm, int Blocks>
+// Blocks, Even: as in reduce_rows.
+template <class F, bool LayerNorm, int Blocks, bool Even>
 void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>* rows, int count) {
   const float n = static_cast<float>(spec.hidden_size);
   float sums[LayerNorm ? 2 : 1][kMostRows];
-  reduce_rows<Blocks, false>(typename F::Whole{}, spec.hidden_size, count, sums,
-                             [=](int k) NC_LAMBDA_INLINE { return adding_gradients<LayerNorm>(F{}, rows[k], weight); });
+  reduce_rows<Blocks, Even>(typename F::Whole{}, spec.hidden_size, count, sums,
+                            [=](int k) NC_LAMBDA_INLINE { return adding_gradients<LayerNorm>(F{}, rows[k], weight); });
   for (auto& of_rows : sums) {
     for_each_row<Blocks>(count, [&](int k) NC_LAMBDA_INLINE { of_rows[k] = of_rows[k] / n; });
   }
@@ -197,10 +197,13 @@ void finish_any(const NormSpec& spec, Columns columns, const char* weight, const
 
 template <class F, bool LayerNorm>
 RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
-  RowKernels<float> kernels{reduce_static<F, LayerNorm, 0>, finish_static<F, LayerNorm>};
+  RowKernels<float> kernels{reduce_static<F, LayerNorm, 0, false>, finish_static<F, LayerNorm>};
   // Most of a short row's first pass is what is done once a row.
-  if (lanes(spec.hidden_size) == 2 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 2>;
-  if (lanes(spec.hidden_size) == 4 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 4>;
+  if (lanes(spec.hidden_size) == 2 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
+  if (lanes(spec.hidden_size) == 4 * kPacket) {
+    const bool even = spec.hidden_size % (4 * kPacket * kPacket) == 0;
+    kernels.reduce = even ? reduce_static<F, LayerNorm, 4, true> : reduce_static<F, LayerNorm, 4, false>;
+  }
   if (is_usual(wants, LayerNorm)) kernels.finish = finish_usual<F, LayerNorm>;
   return kernels;
 }
