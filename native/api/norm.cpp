@@ -10,9 +10,10 @@ namespace {
 uint64_t bytes_in(const Tensor& t) { return t.present() ? static_cast<uint64_t>(t.rows * t.row_bytes) : 0; }
 uint64_t cache() { return static_cast<uint64_t>(last_level_cache()); }
 
-// Whether tensors of as many bytes are to be expected in memory: to ask for them ahead costs little then, and is in
-// vain where they are in the cache.
-bool far(uint64_t bytes) { return bytes >= cache() / 4; }
+// Whether an input, and what goes with it, is to be expected in memory: to ask for it ahead costs little then, and more
+// than it gives where it is in the cache. A quarter of the cache, because there are two or three such tensors, and
+// other cores have a part of it.
+bool far(const Tensor& input) { return bytes_in(input) >= cache() / 4; }
 
 // Whether an output of the kernels goes past the caches: it could not stay in them until it is read, and to write it
 // there would mean to read it first. Half of the last-level cache, because the input wants the other half.
@@ -23,7 +24,7 @@ bool streams(const Tensor& output) {
 
 void forward(const CpuKernels& kernels, const NormSpec& spec, Forward& f, int64_t row_begin, int64_t row_end) {
   require_within("row range", row_begin, row_end, f.arguments.row_end);
-  f.arguments.far = far(bytes_in(f.x()) + bytes_in(f.y()));
+  f.arguments.far = far(f.x());
   f.arguments.streams = spec.scaling == Scaling::none && streams(f.y());
   f.arguments.row_begin = row_begin;
   f.arguments.row_end = row_end;
@@ -93,7 +94,7 @@ int32_t nc_norm_backward(int64_t plan, int64_t rows, int64_t group_begin, int64_
     nc::Backward b(spec, {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx,
                           dx_stride, workspace, workspace_bytes, wants_dweight != 0, wants_dbias != 0});
     nc::require_within("group range", group_begin, group_end, nc::groups(rows, spec.hidden_size));
-    b.arguments.far = nc::far(nc::bytes_in(b.x()) + nc::bytes_in(b.dy()) + nc::bytes_in(b.dx()));
+    b.arguments.far = nc::far(b.x());
     b.arguments.streams = nc::streams(b.dx());
     b.arguments.group_begin = group_begin;
     b.arguments.group_end = group_end;

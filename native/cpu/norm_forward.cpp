@@ -46,12 +46,15 @@ NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, b
   return t;
 }
 
+// Bytes ahead of what is written that y is asked for, where it is not written past the caches: into the next row, too.
+constexpr int64_t kYAhead = 2048;
+
 // With static formats: sixteen elements at a time. Centred: LayerNorm. RMSNorm's mean is +0, and x - 0 is x.
 template <class F, bool Centred>
 NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bool has_bias) {
   const F formats{};
   using Whole = Sixteen<F::forward_order>;
-  constexpr int width = bytes_of(decltype(formats.x)::dtype());
+  constexpr int width = bytes_of(decltype(formats.x)::dtype()), y_width = bytes_of(decltype(formats.y)::dtype());
   // By value: the stores could change what a reference leads to, for all that the compiler knows.
   const auto value = [=](int64_t first) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, Whole{});
@@ -60,7 +63,9 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   const auto write = [=](int64_t first, auto y, bool whole)
                          NC_LAMBDA_INLINE { store(formats.y, r.y, first, Whole{}, y, r.streams && whole); };
   const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
-    if (r.next != nullptr) prefetch<kAhead * width>(r.next + first * width);
+    if (r.next == nullptr) return;
+    prefetch<kAhead * width>(r.next + first * width);
+    if (!r.streams) prefetch<kAhead * y_width>(r.y + kYAhead + first * y_width);
   };
   for_each_sixteen(0, r.n, ahead, value, write);
 }
