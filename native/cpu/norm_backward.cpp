@@ -232,7 +232,7 @@ C load_statistic(const char* values, int64_t row) {
 // and 6 long ones were slower, for they do not fit beside those that are on their way), and more short ones, because
 // the first pass of a row ends in a chain of operations that wait for one another.
 constexpr int kFewestTogether = 2;
-constexpr int64_t kTogetherBytes = 16384;
+constexpr int64_t kTogetherBytes = 8192;
 
 int rows_together(const NormSpec& spec) {
   const int64_t rows = kTogetherBytes / (spec.hidden_size * (bytes_of(spec.x) + bytes_of(spec.y)));
