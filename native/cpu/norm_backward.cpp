@@ -122,13 +122,14 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
       prefetch<kAhead * dy_width>(r.next_dy + first * dy_width);
     };
     // The last ones' dx may be written over what it is made from; their shares have slots of their own.
-    alignas(32) char last_dx[Whole::count * width] = {};
+    U32x8 last_dx[Whole::count * width / sizeof(U32x8)] = {};
     const int64_t last_slot = columns.end / kShareGroup * kShareGroup;
     const auto finish = [&](auto streams) NC_LAMBDA_INLINE {
       for_each_sixteen(
           columns.begin, columns.end, ahead,
           [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, streams.value); },
-          [&](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, last_dx, 0, last_slot, false); },
+          [&](int64_t first)
+              NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_slot, false); },
           [&](int64_t first) NC_LAMBDA_INLINE {
             if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
           });
