@@ -11,6 +11,8 @@ import java.util.Map;
 import java.util.Set;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
+import org.nd4j.autodiff.samediff.SDVariable;
+import org.nd4j.autodiff.samediff.SameDiff;
 import org.nd4j.linalg.api.buffer.DataType;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.ndarray.INDArray;
@@ -138,6 +140,64 @@ class Nd4jTest {
           assertNear(backward.dx(), doubles(dx), tolerance);
           assertNear(backward.dweight(), doubles(dweight), tolerance);
         });
+  }
+
+  /**
+   * RMSNorm between two SameDiff graphs: the gradient of the second one's variable {@code y} is dy,
+   * and with the loss {@code sum(x * dx)} the first one has the gradients that dx brings. They are
+   * those of one graph with the norm composed in it.
+   */
+  @Test
+  void gradientsGoThroughRmsNorm() {
+    double epsilon = 1e-6;
+    INDArray input = normal(DataType.FLOAT, 1, ROWS, N);
+    INDArray target = normal(DataType.FLOAT, 2, ROWS, 1);
+    INDArray w = normal(DataType.FLOAT, 3, N, N).mul(0.1);
+    INDArray weight = normal(DataType.FLOAT, 4, N);
+    INDArray v = normal(DataType.FLOAT, 5, N, 1).mul(0.1);
+    INDArray dx = input.ulike();
+    INDArray dweight = weight.ulike();
+
+    SameDiff before = SameDiff.create();
+    SDVariable x = before.constant("in", input).mmul("x", before.var("w", w));
+    before.setLossVariables(x.mul(before.placeHolder("dx", DataType.FLOAT, ROWS, N)).sum());
+    SameDiff after = SameDiff.create();
+    SDVariable y = after.var("y", input.ulike());
+    loss(after, y, v, target);
+
+    try (RmsNorm norm =
+            RmsNorm.builder(N)
+                .epsilon(epsilon)
+                .input(DType.FLOAT32)
+                .policy(NormPolicy.PYTORCH)
+                .build();
+        Saved saved =
+            norm.forward(
+                view(before.output(Map.of(), "x").get("x").dup('c')),
+                view(weight),
+                view(y.getArr()))) {
+      INDArray dy = after.calculateGradients(Map.of(), "y").get("y");
+      norm.backward(
+          saved,
+          view(dy.dup('c')),
+          Gradients.of(view(dx)).weight(view(dweight), GradientMode.WRITE));
+    }
+    INDArray dw = before.calculateGradients(Map.of("dx", dx), "w").get("w");
+
+    SameDiff whole = SameDiff.create();
+    SDVariable hidden = whole.constant("in", input).mmul(whole.var("w", w));
+    SDVariable squares = whole.math().square(hidden).mean(true, 1);
+    SDVariable normalised = hidden.div(whole.math().sqrt(squares.add(epsilon)));
+    loss(whole, normalised.mul(whole.var("weight", weight)), v, target);
+    Map<String, INDArray> theirs = whole.calculateGradients(Map.of(), "w", "weight");
+    assertNear(doubles(theirs.get("w")), doubles(dw), FLOAT);
+    assertNear(doubles(theirs.get("weight")), doubles(dweight), FLOAT);
+    assertTrue(dw.amaxNumber().doubleValue() > 0.1, dw::toString);
+  }
+
+  private static void loss(SameDiff graph, SDVariable y, INDArray v, INDArray target) {
+    SDVariable off = y.mmul(graph.constant("v", v)).sub(graph.constant("target", target));
+    graph.setLossVariables(graph.math().square(off).mean("loss"));
   }
 
   @Test
