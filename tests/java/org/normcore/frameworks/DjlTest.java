@@ -39,7 +39,7 @@ import org.normcore.testing.Values;
  * DJL with its PyTorch engine on the CPU. That engine has no bfloat16, and ends the process where
  * it is asked for it; so other engines, which a proxy plays, are asked for the dtype.
  */
-@Tag("frameworks")
+@Tag("other-frameworks")
 class DjlTest {
   private static final int ROWS = 6;
   private static final int N = 77;

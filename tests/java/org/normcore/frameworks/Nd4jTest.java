@@ -33,7 +33,7 @@ import org.normcore.testing.Reference;
 import org.normcore.testing.Values;
 
 /** ND4J on the CPU. */
-@Tag("frameworks")
+@Tag("other-frameworks")
 class Nd4jTest {
   private static final int ROWS = 6;
   private static final int N = 77;

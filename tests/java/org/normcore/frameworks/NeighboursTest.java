@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 /** Which native libraries live in one process; any two that do, do so in both orders of loading. */
-@Tag("frameworks")
+@Tag("other-frameworks")
 class NeighboursTest {
   private static final List<String> PASSED_ON =
       List.of("org.bytedeco.javacpp.cachedir", "ai.djl.offline", "DJL_CACHE_DIR");

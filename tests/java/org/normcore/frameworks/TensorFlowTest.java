@@ -52,7 +52,7 @@ import org.tensorflow.types.family.TNumber;
 import org.tensorflow.types.family.TType;
 
 /** TensorFlow Java on the CPU. */
-@Tag("frameworks")
+@Tag("other-frameworks")
 class TensorFlowTest {
   private static final int ROWS = 6;
   private static final int N = 77;
