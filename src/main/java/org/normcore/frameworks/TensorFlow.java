@@ -21,7 +21,7 @@ import org.tensorflow.types.family.TType;
  * TensorFlow Java's tensors, without a copy. Tested with TensorFlow Java 1.1.0.
  *
  * <pre>{@code
- * try (TFloat32 x = (TFloat32) tf.random.uniform(...).asTensor();
+ * try (TFloat32 x = tf.math.tanh(hidden).asTensor();
  *     TFloat32 y = TFloat32.tensorOf(x.shape())) {
  *   norm.infer(view(x), view(weight), view(y));
  * }
