@@ -1,0 +1,329 @@
+package org.normcore.frameworks;
+
+import java.util.Arrays;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.MemoryFormatOptional;
+import org.bytedeco.pytorch.ScalarTypeOptional;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorBase;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.Layout;
+import org.bytedeco.pytorch.global.torch.ScalarType;
+import org.bytedeco.pytorch.global.torch_cuda;
+import org.jspecify.annotations.Nullable;
+import org.normcore.CudaStream;
+import org.normcore.DType;
+import org.normcore.Device;
+import org.normcore.Norm;
+import org.normcore.NormKind;
+import org.normcore.Operands;
+import org.normcore.TensorView;
+
+/**
+ * PyTorch through JavaCPP, {@code org.bytedeco:pytorch}: its tensors without a copy, and norms as
+ * functions that its autograd goes through.
+ *
+ * <pre>{@code
+ * RmsNorm norm = RmsNorm.builder(4096).epsilon(1e-5).input(DType.BFLOAT16)
+ *     .policy(NormPolicy.HUGGING_FACE_LLAMA).build();
+ *
+ * Tensor y = PyTorch.apply(norm, x, weight);
+ * y.sum().backward(); // x.grad(), weight.grad()
+ * }</pre>
+ *
+ * <p>Tensors that the norm can't view as they are, that is whose last dimension is not contiguous
+ * or whose leading ones don't have one stride, are made contiguous by PyTorch first, as its own
+ * norms do it; nothing else is copied.
+ */
+public final class PyTorch {
+  private PyTorch() {}
+
+  /**
+   * Returns a tensor's memory as a view, on the CPU or on a CUDA device, with the tensor's shape,
+   * dtype and row stride. The view keeps the memory from being freed, whatever happens to the given
+   * object: it holds a reference to the tensor of its own. Autograd does not see what is done
+   * through it.
+   *
+   * @throws IllegalArgumentException if the tensor is null or undefined; if its dtype is none of
+   *     {@link DType}'s; if it is sparse, on another kind of device, or its values are to be
+   *     negated when read; if its last dimension is not contiguous, or its leading dimensions can't
+   *     be seen as rows that lie one row stride apart
+   */
+  public static TensorView view(Tensor tensor) {
+    requireTensor("tensor", tensor);
+    String reason = unviewable(tensor);
+    if (reason != null) {
+      throw new IllegalArgumentException("tensor: " + describe(tensor) + " " + reason);
+    }
+    // The memory without the graph. A scope that the caller has open must not free it: the
+    // collector
+    // does, with the view.
+    Tensor own = tensor.detach().retainReference();
+    return viewOf("tensor", own).withOwner(own);
+  }
+
+  /**
+   * Normalises {@code x} with a norm that has a weight only, or none ({@code weight} is null): as
+   * {@link #apply(Norm, Tensor, Tensor, Tensor)} without a bias.
+   */
+  public static Tensor apply(Norm norm, Tensor x, @Nullable Tensor weight) {
+    return apply(norm, x, weight, null);
+  }
+
+  /**
+   * Normalises {@code x} and returns {@code y}, a new tensor of its shape in the norm's {@linkplain
+   * Norm#outputDType() output dtype}. Where gradients are recorded ({@code GradMode}, and one of
+   * the tensors requires one) {@code y} has its place in autograd's graph: {@code backward}, {@code
+   * torch.grad}, hooks, accumulation into {@code .grad} and {@code retain_graph} do with it what
+   * they do with PyTorch's own norms. Gradients are rounded as the norm's policy says; each of
+   * {@code x}, weight and bias is computed only if it is asked for. First order only: a backward
+   * with {@code create_graph} is refused.
+   *
+   * <p><b>Memory.</b> {@code y} and the gradients are PyTorch's memory, written once. The graph
+   * keeps {@code x} and the weight, and 4 bytes per row, 8 for LayerNorm, until a backward without
+   * {@code retain_graph} has gone through it or it is freed; {@code x} and the weight must not be
+   * changed in place until then, which is checked by their version counters. The norm must stay
+   * open. What is recorded is about a dozen small objects, some 30 us of work; nothing of it is
+   * recorded without gradients.
+   *
+   * <p><b>Threads.</b> Forward calls may run in any number of threads at once. Backward runs where
+   * PyTorch runs it; two backwards at once through one {@code y} take turns.
+   *
+   * <p><b>CUDA.</b> The norm has been built for the tensors' device; the work goes into PyTorch's
+   * current stream of that device.
+   *
+   * @param norm open, its output not FP8
+   * @param x in the norm's input dtype, {@code [.., normalizedShape]}, on its device
+   * @param weight {@code [normalizedShape]} in the norm's weight dtype; null if it has none
+   * @param bias the same
+   * @throws IllegalArgumentException if a tensor is missing, of a wrong dtype, shape or device, or
+   *     given where the norm has none; the message names it
+   * @throws UnsupportedOperationException if the norm's output is FP8
+   */
+  @SuppressWarnings("try")
+  public static Tensor apply(Norm norm, Tensor x, @Nullable Tensor weight, @Nullable Tensor bias) {
+    if (norm == null) {
+      throw new IllegalArgumentException("norm: null; expected an RmsNorm or a LayerNorm");
+    }
+    if (norm.outputScaling() != null) {
+      throw new UnsupportedOperationException(
+          "norm: its output is " + norm.outputDType() + "; expected one that autograd knows");
+    }
+    requireTensor("x", x);
+    requireTensor("weight", weight, norm.affine().hasWeight());
+    requireTensor("bias", bias, norm.affine().hasBias());
+    // Made outside the inner scope, so that it is the caller's in every respect.
+    Tensor y = new Tensor();
+    boolean done = false;
+    try (PointerScope scope = new PointerScope()) {
+      fill(y, norm, x, weight, bias);
+      done = true;
+    } finally {
+      if (!done) {
+        y.close();
+      }
+    }
+    return y;
+  }
+
+  private static void fill(
+      Tensor y, Norm norm, Tensor x, @Nullable Tensor weight, @Nullable Tensor bias) {
+    Tensor source = viewable(x);
+    TensorView xView = viewOf("x", source);
+    TensorView weightView = weight == null ? null : viewOf("weight", weight);
+    TensorView biasView = bias == null ? null : viewOf("bias", bias);
+    y.put(empty(shape(x), norm.outputDType(), x));
+    Operands operands =
+        Operands.of(xView, viewOf("y", y)).weight(weightView).bias(biasView).stream(
+            stream(norm.device()));
+    boolean isRecorded =
+        GradMode.is_enabled()
+            && (x.requires_grad()
+                || weight != null && weight.requires_grad()
+                || bias != null && bias.requires_grad());
+    if (!isRecorded) {
+      norm.infer(operands);
+      return;
+    }
+    Statistics statistics = Statistics.of(norm, xView, x);
+    norm.forward(operands, statistics.meanView(), statistics.rstdView());
+    if (y.numel() == 0) {
+      // Without an element nothing is computed, and PyTorch's own graph gives the zeros of dweight.
+      y.put(emptyGraph(norm, x, weight, bias));
+    } else {
+      PyTorchNode.record(norm, y, x, source, weight, bias, statistics);
+    }
+  }
+
+  private static Tensor emptyGraph(
+      Norm norm, Tensor x, @Nullable Tensor weight, @Nullable Tensor bias) {
+    Tensor y = weight == null ? x : x.mul(weight);
+    return (bias == null ? y : y.add(bias)).to(scalarType(norm.outputDType()));
+  }
+
+  /** What a forward saves of each row, as tensors, so that PyTorch's allocator has the memory. */
+  record Statistics(@Nullable Tensor mean, Tensor rstd) {
+    static Statistics of(Norm norm, TensorView x, Tensor like) {
+      long[] rows = {x.rows(norm.normalizedShape().length)};
+      DType dtype = norm.statisticsDType();
+      boolean hasMean = norm.kind() == NormKind.LAYER_NORM;
+      return new Statistics(hasMean ? empty(rows, dtype, like) : null, empty(rows, dtype, like));
+    }
+
+    @Nullable TensorView meanView() {
+      return mean == null ? null : viewOf("mean", mean);
+    }
+
+    TensorView rstdView() {
+      return viewOf("rstd", rstd);
+    }
+  }
+
+  /** Returns the tensor itself if it can be viewed, a contiguous copy otherwise. */
+  static Tensor viewable(Tensor tensor) {
+    return unviewable(tensor) == null ? tensor : tensor.detach().contiguous();
+  }
+
+  /** Returns a view that keeps nothing alive. */
+  static TensorView viewOf(String argument, Tensor tensor) {
+    DType dtype = dtype(tensor);
+    if (dtype == null) {
+      throw new IllegalArgumentException(
+          argument
+              + ": dtype "
+              + tensor.scalar_type().intern()
+              + "; expected one of "
+              + Arrays.toString(DType.values()));
+    }
+    Device device = device(argument, tensor);
+    long[] shape = shape(tensor);
+    Pointer data = tensor.data_ptr();
+    long address = data == null ? 0 : data.address();
+    TensorView view = TensorView.ofAddress(address, dtype, device, shape);
+    int leading = shape.length - 2;
+    while (leading >= 0 && shape[leading] == 1) {
+      leading--;
+    }
+    return leading < 0 || view.elements() == 0 ? view : view.withRowStride(tensor.stride(leading));
+  }
+
+  /** Returns why a tensor can't be viewed as rows, or null if it can. */
+  private static @Nullable String unviewable(Tensor tensor) {
+    if (tensor.layout().intern() != Layout.Strided || !tensor.has_storage()) {
+      return "is of layout " + tensor.layout().intern() + "; expected a dense tensor";
+    }
+    if (tensor.is_neg()) {
+      return "holds its values negated; expected them as they are, by resolve_neg()";
+    }
+    long[] shape = shape(tensor);
+    int last = shape.length - 1;
+    if (last < 0 || tensor.numel() == 0) {
+      return null;
+    }
+    if (shape[last] > 1 && tensor.stride(last) != 1) {
+      return "has the stride "
+          + tensor.stride(last)
+          + " along its last dimension; expected 1, by contiguous()";
+    }
+    long inner = -1;
+    for (int i = last - 1; i >= 0; i--) {
+      if (shape[i] == 1) {
+        continue;
+      }
+      long stride = tensor.stride(i);
+      if (inner < 0 ? stride < shape[last] : stride != inner) {
+        return "has the stride "
+            + stride
+            + " along dimension "
+            + i
+            + "; expected "
+            + (inner < 0 ? "at least " + shape[last] : inner)
+            + " for its rows to be equally far apart, by contiguous()";
+      }
+      inner = stride * shape[i];
+    }
+    return null;
+  }
+
+  private static @Nullable DType dtype(TensorBase tensor) {
+    return switch (tensor.scalar_type().intern()) {
+      case Double -> DType.FLOAT64;
+      case Float -> DType.FLOAT32;
+      case BFloat16 -> DType.BFLOAT16;
+      case Half -> DType.FLOAT16;
+      case Float8_e4m3fn -> DType.FLOAT8_E4M3;
+      case Float8_e5m2 -> DType.FLOAT8_E5M2;
+      case Float8_e8m0fnu -> DType.FLOAT8_E8M0;
+      default -> null;
+    };
+  }
+
+  private static ScalarType scalarType(DType dtype) {
+    return switch (dtype) {
+      case FLOAT64 -> ScalarType.Double;
+      case FLOAT32 -> ScalarType.Float;
+      case BFLOAT16 -> ScalarType.BFloat16;
+      case FLOAT16 -> ScalarType.Half;
+      case FLOAT8_E4M3 -> ScalarType.Float8_e4m3fn;
+      case FLOAT8_E5M2 -> ScalarType.Float8_e5m2;
+      case FLOAT8_E8M0 -> ScalarType.Float8_e8m0fnu;
+    };
+  }
+
+  private static Device device(String argument, Tensor tensor) {
+    if (tensor.is_cpu()) {
+      return Device.CPU;
+    }
+    try (org.bytedeco.pytorch.Device device = tensor.device()) {
+      if (tensor.is_cuda()) {
+        return Device.cuda(device.index());
+      }
+      throw new IllegalArgumentException(
+          argument + ": is on " + device.str().getString() + "; expected it on cpu or cuda");
+    }
+  }
+
+  static long[] shape(TensorBase tensor) {
+    long[] shape = new long[(int) tensor.dim()];
+    for (int i = 0; i < shape.length; i++) {
+      shape[i] = tensor.size(i);
+    }
+    return shape;
+  }
+
+  /** Returns uninitialised memory on the device of another tensor. */
+  static Tensor empty(long[] shape, DType dtype, TensorBase like) {
+    TensorOptions options = like.options().dtype(new ScalarTypeOptional(scalarType(dtype)));
+    return torch.empty(shape, options, new MemoryFormatOptional());
+  }
+
+  /** The stream that PyTorch puts its work into, null on the CPU. */
+  static @Nullable CudaStream stream(Device device) {
+    return device.isCpu()
+        ? null
+        : CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());
+  }
+
+  private static void requireTensor(String argument, @Nullable Tensor tensor, boolean expected) {
+    if (expected || tensor != null) {
+      requireTensor(argument, tensor);
+    }
+  }
+
+  private static void requireTensor(String argument, @Nullable Tensor tensor) {
+    if (tensor == null || tensor.isNull() || !tensor.defined()) {
+      throw new IllegalArgumentException(
+          argument
+              + ": "
+              + (tensor == null ? "null" : tensor.isNull() ? "freed" : "undefined")
+              + "; expected a tensor");
+    }
+  }
+
+  private static String describe(Tensor tensor) {
+    return tensor.scalar_type().intern() + Arrays.toString(shape(tensor));
+  }
+}

@@ -1,0 +1,485 @@
+package org.normcore.frameworks;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicLong;
+import org.bytedeco.javacpp.Pointer;
+import org.bytedeco.javacpp.PointerScope;
+import org.bytedeco.pytorch.DeviceOptional;
+import org.bytedeco.pytorch.Edge;
+import org.bytedeco.pytorch.GradMode;
+import org.bytedeco.pytorch.LongOptional;
+import org.bytedeco.pytorch.MemoryFormatOptional;
+import org.bytedeco.pytorch.Node;
+import org.bytedeco.pytorch.PointerConsumer;
+import org.bytedeco.pytorch.Tensor;
+import org.bytedeco.pytorch.TensorBase;
+import org.bytedeco.pytorch.TensorOptions;
+import org.bytedeco.pytorch.TensorTensorHook;
+import org.bytedeco.pytorch.global.torch;
+import org.bytedeco.pytorch.global.torch.DeviceType;
+import org.jspecify.annotations.Nullable;
+import org.normcore.CudaBuffer;
+import org.normcore.CudaStream;
+import org.normcore.DType;
+import org.normcore.Device;
+import org.normcore.GradientMode;
+import org.normcore.Gradients;
+import org.normcore.NativeBuffer;
+import org.normcore.Norm;
+import org.normcore.OwnedMemory;
+import org.normcore.TensorView;
+
+/**
+ * One application of a norm in autograd's graph.
+ *
+ * <p>The binding has no way to write a node of one's own in Java: it has the nodes of PyTorch's
+ * operations, whose edges can be set, and hooks on gradients, which may replace a gradient by one
+ * of the same shape and dtype. So the node is put together of nodes that do nothing with the
+ * gradient but pass on views of one element:
+ *
+ * <pre>
+ * y      the tensor, with memory of its own
+ * pass   AliasBackward: hands on dy as it is; hooks that the user puts on y run before it
+ * pick   AsStridedScatterBackward: its hook gets dy and runs the norm's backward; the node itself
+ *        hands on one element of dy, of no meaning, as a tensor without dimensions
+ * fork   AddBackward, for each of x, weight and bias that requires a gradient: hands that on to
+ * spread SumBackward: the element spread to the shape of x (weight, bias) by strides of 0
+ * swap   AliasBackward of x.alias(): its hook puts dx in place of that; then x's own graph
+ * </pre>
+ *
+ * <p>The last fork's other edge leads to a leaf, the ticket, whose memory has a deleter: it is
+ * called when the graph is freed, with or without a backward, and lets go of this object. PyTorch's
+ * engine takes care of all else: which branches are needed, sums of gradients, other devices'
+ * threads. Donors of nodes are made on the meta device, where operations cost nothing.
+ */
+final class PyTorchNode {
+  /** Nodes in graphs that exist, by what their tickets have for an address. */
+  private static final Map<Long, PyTorchNode> LIVE = new ConcurrentHashMap<>();
+
+  private static final AtomicLong LAST_ID = new AtomicLong();
+  private static final PointerConsumer DELETER = new Deleter().retainReference();
+  private static final TensorBase UNCHANGED = new TensorBase().retainReference();
+  private static final MemoryFormatOptional ANY_FORMAT =
+      new MemoryFormatOptional().retainReference();
+  private static final TensorOptions META_OPTIONS =
+      new TensorOptions(new org.bytedeco.pytorch.Device(DeviceType.Meta)).retainReference();
+  private static final Tensor META = metaLeaf().retainReference();
+  private static final Tensor META_INSIDE = metaLeaf(1).detach().retainReference();
+
+  /** Workspaces on CUDA devices, by stream, in whose order they are used. */
+  private static final Map<Long, OwnedMemory> WORKSPACES = new HashMap<>();
+
+  /**
+   * What a hook of this thread has returned last. PyTorch takes its own reference once the hook has
+   * returned, so this one is let go of by the next.
+   */
+  private static final ThreadLocal<@Nullable Tensor> RETURNED = new ThreadLocal<>();
+
+  /**
+   * Nodes that this thread is about to free, while it does. Freeing one may free the graph below
+   * it, and the stack would not do for deep networks.
+   */
+  private static final ThreadLocal<@Nullable ArrayDeque<PyTorchNode>> DYING = new ThreadLocal<>();
+
+  private final Norm norm;
+  private final List<Pointer> kept = new ArrayList<>();
+  private final List<Branch> branches = new ArrayList<>();
+  private final Map<Integer, Map<Branch, Tensor>> results = new HashMap<>();
+  private @Nullable Saved saved;
+
+  private PyTorchNode(Norm norm) {
+    this.norm = norm;
+  }
+
+  /** What a backward reads. */
+  private record Saved(
+      Tensor x,
+      long xVersion,
+      @Nullable Tensor weight,
+      long weightVersion,
+      @Nullable Tensor mean,
+      Tensor rstd) {
+    void free() {
+      x.releaseReference();
+      if (weight != null) {
+        weight.releaseReference();
+      }
+      if (mean != null) {
+        mean.releaseReference();
+      }
+      rstd.releaseReference();
+    }
+  }
+
+  private enum Role {
+    X,
+    WEIGHT,
+    BIAS
+  }
+
+  /** The way to one of the norm's inputs. */
+  private record Branch(Role role, long[] shape, Node spread) {
+    /** Whether the backward that is running wants its gradient. */
+    boolean isNeeded() {
+      return spread.task_should_compute_output(0);
+    }
+  }
+
+  /** Number of nodes in graphs that exist. */
+  static int live() {
+    return LIVE.size();
+  }
+
+  /**
+   * Gives {@code y} its place in the graph. Within a scope that frees what is made here on the way.
+   *
+   * @param source the tensor that was read: {@code x}, or a contiguous copy
+   */
+  static void record(
+      Norm norm,
+      Tensor y,
+      Tensor x,
+      Tensor source,
+      @Nullable Tensor weight,
+      @Nullable Tensor bias,
+      PyTorch.Statistics statistics) {
+    PyTorchNode node = new PyTorchNode(norm);
+    node.saved =
+        new Saved(
+            own(source),
+            source._version(),
+            weight == null ? null : own(weight),
+            weight == null ? 0 : weight._version(),
+            statistics.mean() == null ? null : own(statistics.mean()),
+            own(statistics.rstd()));
+    Tensor ticket = node.ticket(y);
+    Edge edge = ticket.alias().grad_fn().next_edge(0);
+    Tensor scalar = scalar(y);
+    edge = node.branch(Role.X, x, scalar, edge);
+    edge = node.branch(Role.WEIGHT, weight, scalar, edge);
+    edge = node.branch(Role.BIAS, bias, scalar, edge);
+    // From now on its accumulator ignores what comes in.
+    ticket.set_requires_grad(false);
+
+    Node pick =
+        torch
+            .as_strided_scatter(META_INSIDE, META, new long[0], new long[0], new LongOptional(0))
+            .grad_fn();
+    pick.set_next_edge(1, edge);
+    Tensor place = y.detach();
+    setNode(place, pick);
+    place.register_hook(node.keep(new Backward(node)));
+
+    Node pass = META.alias().grad_fn();
+    pass.set_next_edge(0, new Edge(pick, 0));
+    setNode(y, pass);
+  }
+
+  /** A tensor that is freed with the graph, and this object with it. */
+  private Tensor ticket(Tensor like) {
+    long id = LAST_ID.incrementAndGet();
+    Address address = new Address(id);
+    LIVE.put(id, this);
+    boolean done = false;
+    try {
+      Tensor ticket =
+          torch.from_blob(
+              address, new long[0], DELETER, like.options(), new DeviceOptional(like.device()));
+      done = true;
+      return ticket.set_requires_grad(true);
+    } finally {
+      if (!done) {
+        LIVE.remove(id);
+        free();
+      }
+    }
+  }
+
+  /** Adds the way to an input if that requires a gradient. Returns the edge to come in by. */
+  private Edge branch(Role role, @Nullable Tensor input, Tensor scalarOfY, Edge other) {
+    if (input == null || !input.requires_grad()) {
+      return other;
+    }
+    long[] shape = PyTorch.shape(input);
+    Tensor alias = input.alias();
+    Node spread = metaLeaf(shape).sum().grad_fn();
+    spread.set_next_edge(0, new Edge(alias.grad_fn(), (int) alias.output_nr()));
+    setInput(spread, scalar(input));
+    Branch branch = new Branch(role, shape, keep(spread));
+    branches.add(branch);
+    alias.register_hook(keep(new Swap(this, branch)));
+
+    Node fork = torch.add(META, META).grad_fn();
+    fork.set_next_edge(0, new Edge(spread, 0));
+    fork.set_next_edge(1, other);
+    setInput(fork, scalarOfY);
+    return new Edge(fork, 0);
+  }
+
+  /** Has gradients of a tensor's shape, dtype and device come into a node. */
+  private static void setInput(Node node, Tensor tensor) {
+    node.clear_input_metadata();
+    node.add_input_metadata(tensor);
+  }
+
+  /** Makes a node a tensor's. */
+  private static void setNode(Tensor tensor, Node node) {
+    node.clear_input_metadata();
+    torch.create_gradient_edge(tensor, node);
+  }
+
+  /** Returns a tensor without dimensions, of the same dtype and device. */
+  private static Tensor scalar(Tensor like) {
+    return torch.empty(new long[0], like.options(), ANY_FORMAT);
+  }
+
+  private static Tensor metaLeaf(long... shape) {
+    return torch.empty(shape, META_OPTIONS, ANY_FORMAT).set_requires_grad(true);
+  }
+
+  /** Keeps an object that the scope would free until the graph is freed. */
+  private <P extends Pointer> P keep(P pointer) {
+    pointer.retainReference();
+    kept.add(pointer);
+    return pointer;
+  }
+
+  /** Returns another reference to a tensor, to be released. */
+  private static Tensor own(Tensor tensor) {
+    return new Tensor(tensor).retainReference();
+  }
+
+  /** The norm's backward. Within a scope. */
+  private synchronized void backward(Tensor dy) {
+    if (GradMode.is_enabled()) {
+      throw new UnsupportedOperationException(
+          "create_graph: true; expected false, because norms have a first derivative only");
+    }
+    List<Branch> needed = branches.stream().filter(Branch::isNeeded).toList();
+    if (needed.isEmpty()) {
+      return;
+    }
+    Saved from = saved;
+    if (from == null) {
+      throw new IllegalStateException(
+          "backward: a second time through the graph of "
+              + norm
+              + ", whose saved values have been freed; expected retain_graph the first time");
+    }
+    requireUnchanged("x", from.x, from.xVersion);
+    if (from.weight != null) {
+      requireUnchanged("weight", from.weight, from.weightVersion);
+    }
+    Map<Branch, Tensor> outputs = new HashMap<>();
+    boolean done = false;
+    try {
+      for (Branch branch : needed) {
+        outputs.put(branch, output(branch, dy));
+      }
+      run(from, dy, outputs);
+      Map<Branch, Tensor> left = results.put(torch.get_current_graph_task_id(), outputs);
+      release(left);
+      done = true;
+    } finally {
+      if (!done) {
+        release(outputs);
+      }
+    }
+    if (!torch.get_current_graph_task_keep_graph()) {
+      saved = null;
+      from.free();
+    }
+  }
+
+  private Tensor output(Branch branch, Tensor like) {
+    DType dtype = branch.role == Role.X ? norm.inputDType() : norm.weightDType();
+    return PyTorch.empty(branch.shape, dtype, like).retainReference();
+  }
+
+  private void run(Saved from, Tensor dy, Map<Branch, Tensor> outputs) {
+    Gradients gradients = Gradients.none();
+    for (Map.Entry<Branch, Tensor> output : outputs.entrySet()) {
+      if (output.getKey().role == Role.X) {
+        gradients = Gradients.of(PyTorch.viewOf("dx", output.getValue()));
+      }
+    }
+    for (Map.Entry<Branch, Tensor> output : outputs.entrySet()) {
+      TensorView view = PyTorch.viewOf("dweight", output.getValue());
+      gradients =
+          switch (output.getKey().role) {
+            case X -> gradients;
+            case WEIGHT -> gradients.weight(view, GradientMode.WRITE);
+            case BIAS -> gradients.bias(view, GradientMode.WRITE);
+          };
+    }
+    CudaStream stream = PyTorch.stream(norm.device());
+    TensorView x = PyTorch.viewOf("x", from.x);
+    TensorView weight = from.weight == null ? null : PyTorch.viewOf("weight", from.weight);
+    TensorView mean = from.mean == null ? null : PyTorch.viewOf("mean", from.mean);
+    TensorView rstd = PyTorch.viewOf("rstd", from.rstd);
+    TensorView dyView = PyTorch.viewOf("dy", PyTorch.viewable(dy));
+    long bytes = norm.backwardWorkspaceBytes(x.rows(norm.normalizedShape().length), gradients);
+    if (stream == null) {
+      try (NativeBuffer workspace = NativeBuffer.allocate(bytes)) {
+        norm.backward(x, weight, mean, rstd, dyView, gradients, workspace);
+      }
+    } else {
+      // One at a time: a workspace belongs to a stream, and a backward is several kernels in it.
+      synchronized (WORKSPACES) {
+        OwnedMemory workspace = workspace(norm.device(), stream, bytes);
+        norm.backward(x, weight, mean, rstd, dyView, gradients.stream(stream), workspace);
+      }
+    }
+  }
+
+  private static OwnedMemory workspace(Device device, CudaStream stream, long bytes) {
+    long key = stream.address() * 31 + device.index();
+    OwnedMemory present = WORKSPACES.get(key);
+    if (present != null && present.bytes() >= bytes) {
+      return present;
+    }
+    OwnedMemory grown = CudaBuffer.allocate(device, bytes);
+    WORKSPACES.put(key, grown);
+    if (present != null) {
+      present.close();
+    }
+    return grown;
+  }
+
+  private static void requireUnchanged(String argument, Tensor tensor, long version) {
+    if (tensor._version() != version) {
+      throw new IllegalStateException(
+          argument
+              + ": changed in place since the forward (version "
+              + tensor._version()
+              + "); expected it as it was (version "
+              + version
+              + "), because the backward reads it");
+    }
+  }
+
+  /** The gradient for a branch that the running backward has computed, or null. */
+  private synchronized @Nullable Tensor take(Branch branch) {
+    int task = torch.get_current_graph_task_id();
+    Map<Branch, Tensor> outputs = results.get(task);
+    if (outputs == null) {
+      return null;
+    }
+    Tensor output = outputs.remove(branch);
+    if (outputs.isEmpty()) {
+      results.remove(task);
+    }
+    return output;
+  }
+
+  private static void release(@Nullable Map<Branch, Tensor> outputs) {
+    if (outputs != null) {
+      outputs.values().forEach(Tensor::releaseReference);
+      outputs.clear();
+    }
+  }
+
+  private synchronized void free() {
+    results.values().forEach(PyTorchNode::release);
+    results.clear();
+    Saved from = saved;
+    saved = null;
+    if (from != null) {
+      from.free();
+    }
+    kept.forEach(Pointer::releaseReference);
+    kept.clear();
+    branches.clear();
+  }
+
+  private static void setReturned(@Nullable Tensor tensor) {
+    Tensor last = RETURNED.get();
+    if (tensor == null) {
+      RETURNED.remove();
+    } else {
+      RETURNED.set(tensor);
+    }
+    if (last != null) {
+      last.releaseReference();
+    }
+  }
+
+  /** The hook that computes. */
+  private static final class Backward extends TensorTensorHook {
+    private final transient PyTorchNode node;
+
+    Backward(PyTorchNode node) {
+      this.node = node;
+    }
+
+    @Override
+    @SuppressWarnings("try")
+    public TensorBase call(TensorBase dy) {
+      setReturned(null);
+      try (PointerScope scope = new PointerScope()) {
+        if (dy.defined()) {
+          node.backward(new Tensor(dy));
+        }
+      } finally {
+        dy.close();
+      }
+      return UNCHANGED;
+    }
+  }
+
+  /** The hook that puts a result in its place. */
+  private static final class Swap extends TensorTensorHook {
+    private final transient PyTorchNode node;
+    private final transient Branch branch;
+
+    Swap(PyTorchNode node, Branch branch) {
+      this.node = node;
+      this.branch = branch;
+    }
+
+    @Override
+    public TensorBase call(TensorBase spread) {
+      spread.close();
+      Tensor result = node.take(branch);
+      setReturned(result);
+      return result == null ? UNCHANGED : result;
+    }
+  }
+
+  /** What is called when a graph is freed. */
+  private static final class Deleter extends PointerConsumer {
+    @Override
+    public void call(Pointer address) {
+      PyTorchNode node = LIVE.remove(address.address());
+      if (node == null) {
+        return;
+      }
+      ArrayDeque<PyTorchNode> dying = DYING.get();
+      if (dying != null) {
+        dying.add(node);
+        return;
+      }
+      dying = new ArrayDeque<>();
+      DYING.set(dying);
+      try {
+        for (PyTorchNode next = node; next != null; next = dying.poll()) {
+          next.free();
+        }
+      } finally {
+        DYING.remove();
+      }
+    }
+  }
+
+  /** A pointer that holds a number. */
+  private static final class Address extends Pointer {
+    Address(long address) {
+      this.address = address;
+    }
+  }
+}

@@ -1,0 +1,73 @@
+package org.normcore.frameworks;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.lang.ref.Reference;
+import java.lang.ref.WeakReference;
+import java.util.function.Supplier;
+import org.junit.jupiter.api.function.Executable;
+import org.normcore.ComputeType;
+import org.normcore.DType;
+import org.normcore.NormPolicy;
+import org.normcore.TensorView;
+
+/** What the tests of all frameworks ask. */
+final class Near {
+  private Near() {}
+
+  /** Equal but for a few roundings of the type, relative to the value or to 1. */
+  static void assertNear(double[] expected, double[] actual, double tolerance) {
+    assertEquals(expected.length, actual.length);
+    for (int i = 0; i < expected.length; i++) {
+      double off = Math.abs(actual[i] - expected[i]) / Math.max(1, Math.abs(expected[i]));
+      assertTrue(off <= tolerance, "[" + i + "]: " + actual[i] + "; expected " + expected[i]);
+    }
+  }
+
+  /** The distance from 1 to the next value of a type. */
+  static double step(DType dtype) {
+    return switch (dtype) {
+      case FLOAT64 -> Math.scalb(1, -52);
+      case FLOAT32 -> Math.scalb(1, -23);
+      case FLOAT16 -> Math.scalb(1, -10);
+      case BFLOAT16 -> Math.scalb(1, -7);
+      default -> throw new IllegalArgumentException(dtype.toString());
+    };
+  }
+
+  /** One rounding, with the arithmetic of float64 for it. */
+  static NormPolicy policy(DType dtype) {
+    return dtype == DType.FLOAT64
+        ? NormPolicy.PYTORCH.toBuilder().compute(ComputeType.FLOAT64).build()
+        : NormPolicy.PYTORCH;
+  }
+
+  /** The tensor that only its view holds is not collected. */
+  static void assertKeptReachable(Supplier<?> tensor, ViewOf viewOf) throws InterruptedException {
+    Object made = tensor.get();
+    WeakReference<Object> weak = new WeakReference<>(made);
+    TensorView view = viewOf.view(made);
+    made = null;
+    WeakReference<Object> garbage = new WeakReference<>(new Object());
+    while (garbage.get() != null) {
+      System.gc();
+      Thread.sleep(1);
+    }
+    assertNotNull(weak.get());
+    Reference.reachabilityFence(view);
+  }
+
+  /** An adapter's method. */
+  interface ViewOf {
+    TensorView view(Object tensor);
+  }
+
+  static void assertRefused(String words, Executable call) {
+    String message = assertThrows(IllegalArgumentException.class, call).getMessage();
+    assertTrue(message.contains(words), message);
+    assertTrue(message.contains("expected") || message.contains("deallocated"), message);
+  }
+}
