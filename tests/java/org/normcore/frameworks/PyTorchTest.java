@@ -351,6 +351,18 @@ class PyTorchTest {
     failed("closed", () -> third.sum().backward());
   }
 
+  /** In place, x comes to stand behind y in the graph, which must not keep itself alive. */
+  @Test
+  void xMayBecomeAResultOfY() {
+    RmsNorm norm = rms(DType.FLOAT32);
+    Tensor weight = leaf(DType.FLOAT32, N);
+    Tensor x = leaf(DType.FLOAT32, 5, N).mul(new Scalar(2f));
+    x.add_(PyTorch.apply(norm, x, weight));
+    assertEquals(1, PyTorchNode.live());
+    failed("x: changed in place", () -> x.sum().backward());
+    norm.close();
+  }
+
   @Test
   void yMayBeChangedInPlace() {
     RmsNorm norm = rms(DType.FLOAT32);
