@@ -6,14 +6,18 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.File;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.stream.Collectors;
 import org.bytedeco.javacpp.PointerScope;
 import org.bytedeco.pytorch.BoolOptional;
 import org.bytedeco.pytorch.NoGradGuard;
@@ -548,6 +552,50 @@ class PyTorchTest {
     System.gc();
     String[] pages = Files.readString(Path.of("/proc/self/statm")).trim().split(" ");
     return Long.parseLong(pages[1]) * 4096;
+  }
+
+  /** The CUDA presets, which other tests have, are not needed on the CPU. */
+  @Test
+  void theCudaPresetsMayBeAbsent() throws IOException, InterruptedException {
+    String classPath =
+        Arrays.stream(
+                System.getProperty(
+                        "surefire.test.class.path", System.getProperty("java.class.path"))
+                    .split(File.pathSeparator))
+            .filter(entry -> !entry.contains(File.separator + "cuda-"))
+            .collect(Collectors.joining(File.pathSeparator));
+    Process process =
+        new ProcessBuilder(
+                System.getProperty("java.home") + File.separator + "bin" + File.separator + "java",
+                "-Dorg.bytedeco.javacpp.cachedir="
+                    + System.getProperty("org.bytedeco.javacpp.cachedir", ""),
+                "-cp",
+                classPath,
+                OneStep.class.getName())
+            .redirectErrorStream(true)
+            .start();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(0, process.waitFor(), output);
+    assertEquals("dweight 5.0, presets absent", output.strip());
+  }
+
+  /** A program of its own: one forward and one backward. */
+  static final class OneStep {
+    private OneStep() {}
+
+    public static void main(String[] arguments) {
+      try (RmsNorm norm = rms(DType.FLOAT32)) {
+        Tensor weight = torch.ones(N).set_requires_grad(true);
+        PyTorch.apply(norm, torch.ones(5, N).mul(new Scalar(1000f)), weight).sum().backward();
+        String presets = "present";
+        try {
+          Class.forName("org.bytedeco.cuda.cudart.CUstream_st");
+        } catch (ClassNotFoundException e) {
+          presets = "absent";
+        }
+        System.out.println("dweight " + weight.grad().get(0).item_float() + ", presets " + presets);
+      }
+    }
   }
 
   @Test

@@ -69,7 +69,7 @@ public final class TrainingCurves {
   public static void main(String[] arguments) throws IOException {
     Path directory = Path.of(arguments[0]);
     int steps = Integer.parseInt(arguments[1]);
-    Map<String, double[][]> losses = run(steps);
+    Map<String, double[][]> losses = run(SEEDS, steps);
     Files.createDirectories(directory);
     Files.writeString(directory.resolve("pytorch-bfloat16.svg"), svg(losses, steps));
     Files.writeString(directory.resolve("pytorch-bfloat16.json"), json(losses));
@@ -77,24 +77,24 @@ public final class TrainingCurves {
   }
 
   /** The losses of each way, by seed and step. */
-  static Map<String, double[][]> run(int steps) {
+  static Map<String, double[][]> run(int seeds, int steps) {
     torch.set_num_threads(1);
     Map<String, double[][]> losses = new LinkedHashMap<>();
-    losses.put(FIRST, losses(NormPolicy.TRANSFORMER_ENGINE, false, steps));
-    losses.put(SECOND, losses(NormPolicy.HUGGING_FACE_LLAMA, false, steps));
-    losses.put(MOVED, losses(NormPolicy.TRANSFORMER_ENGINE, true, steps));
+    losses.put(FIRST, losses(NormPolicy.TRANSFORMER_ENGINE, false, seeds, steps));
+    losses.put(SECOND, losses(NormPolicy.HUGGING_FACE_LLAMA, false, seeds, steps));
+    losses.put(MOVED, losses(NormPolicy.TRANSFORMER_ENGINE, true, seeds, steps));
     return losses;
   }
 
-  private static double[][] losses(NormPolicy policy, boolean isMoved, int steps) {
-    double[][] losses = new double[SEEDS][steps];
+  private static double[][] losses(NormPolicy policy, boolean isMoved, int seeds, int steps) {
+    double[][] losses = new double[seeds][steps];
     try (RmsNorm norm =
         RmsNorm.builder(CharModel.HIDDEN)
             .epsilon(1e-5)
             .input(DType.BFLOAT16)
             .policy(policy)
             .build()) {
-      for (int seed = 0; seed < SEEDS; seed++) {
+      for (int seed = 0; seed < seeds; seed++) {
         try (CharModel model = new CharModel(ScalarType.BFloat16, NormKind.RMS_NORM, seed + 1)) {
           if (isMoved) {
             model.nudge();

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.Test;
 class TrainingCurvesTest {
   @Test
   void aFewStepsAreDrawnAndWrittenDown() throws Exception {
-    Map<String, double[][]> losses = TrainingCurves.run(3);
+    Map<String, double[][]> losses = TrainingCurves.run(1, 3);
     double[][] first = losses.get("TRANSFORMER_ENGINE");
     double[][] second = losses.get("HUGGING_FACE_LLAMA");
     double[] apart = TrainingCurves.difference(first, second);

@@ -302,9 +302,14 @@ public final class PyTorch {
 
   /** The stream that PyTorch puts its work into, null on the CPU. */
   static @Nullable CudaStream stream(Device device) {
-    return device.isCpu()
-        ? null
-        : CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());
+    return device.isCpu() ? null : Current.stream(device);
+  }
+
+  /** What needs the CUDA presets, which are there where PyTorch's natives for CUDA are. */
+  private static final class Current {
+    static CudaStream stream(Device device) {
+      return CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());
+    }
   }
 
   private static void requireTensor(String argument, @Nullable Tensor tensor, boolean expected) {
