@@ -49,7 +49,7 @@ public final class TrainingCurves {
   private static final int SEEDS = 4;
   private static final int PANEL_WIDTH = 480;
   private static final int PANEL_HEIGHT = 320;
-  private static final int LEGEND_HEIGHT = 40;
+  private static final int LEGEND_HEIGHT = 60;
   private static final Font TEXT = new Font(Font.SANS_SERIF, Font.PLAIN, 11);
   private static final Font TITLE = new Font(Font.SANS_SERIF, Font.BOLD, 13);
   private static final Color INK = new Color(0x24292f);
@@ -190,14 +190,16 @@ public final class TrainingCurves {
     graphics.setColor(Color.WHITE);
     graphics.fillRect(0, 0, width, height);
     XYChart loss = chart("Loss, first seed");
-    add(loss, FIRST, losses.get(FIRST)[0], COLOURS.get(0));
-    add(loss, SECOND, losses.get(SECOND)[0], COLOURS.get(1));
+    // The wider one shows on both sides of the other.
+    add(loss, FIRST, losses.get(FIRST)[0], COLOURS.get(0), 5);
+    add(loss, SECOND, losses.get(SECOND)[0], COLOURS.get(1), 1.2f);
     loss.paint(graphics, PANEL_WIDTH, PANEL_HEIGHT);
     XYChart apart = chart("Distance of the losses, rms of " + SEEDS + " seeds");
     apart.getStyler().setYAxisLogarithmic(true);
+    apart.getStyler().setYAxisDecimalPattern("0E0");
     double[][] first = losses.get(FIRST);
-    add(apart, SECOND, shown(difference(losses.get(SECOND), first)), COLOURS.get(1));
-    add(apart, MOVED, shown(difference(losses.get(MOVED), first)), COLOURS.get(2));
+    add(apart, SECOND, shown(difference(losses.get(SECOND), first)), COLOURS.get(1), 1.5f);
+    add(apart, MOVED, shown(difference(losses.get(MOVED), first)), COLOURS.get(2), 1.5f);
     AffineTransform corner = graphics.getTransform();
     graphics.translate(PANEL_WIDTH, 0);
     apart.paint(graphics, PANEL_WIDTH, PANEL_HEIGHT);
@@ -214,13 +216,19 @@ public final class TrainingCurves {
       x += 46 + graphics.getFontMetrics().stringWidth(ways.get(i));
     }
     graphics.drawString(
-        "by step, of " + steps + "; right: distance to " + FIRST, x, PANEL_HEIGHT + 20);
+        String.format(
+            Locale.ROOT,
+            "Two-layer transformer, bfloat16, %d steps. Right: distance to %s, log scale.",
+            steps,
+            FIRST),
+        20,
+        PANEL_HEIGHT + 44);
     return text(graphics, width, height);
   }
 
   /** With a logarithmic axis, equal losses are shown at the bottom. */
   private static double[] shown(double[] difference) {
-    return Arrays.stream(difference).map(d -> Math.max(d, 1e-7)).toArray();
+    return Arrays.stream(difference).map(d -> Math.max(d, 1e-6)).toArray();
   }
 
   private static XYChart chart(String title) {
@@ -240,14 +248,15 @@ public final class TrainingCurves {
     styler.setPlotBorderVisible(false);
     styler.setChartTitleFont(TITLE);
     styler.setAxisTickLabelsFont(TEXT);
+    styler.setXAxisTickMarkSpacingHint(80);
     return chart;
   }
 
-  private static void add(XYChart chart, String name, double[] values, Color colour) {
+  private static void add(XYChart chart, String name, double[] values, Color colour, float width) {
     double[] steps = IntStream.range(0, values.length).asDoubleStream().toArray();
     XYSeries series = chart.addSeries(name, steps, values);
     series.setLineColor(colour);
-    series.setLineStyle(new BasicStroke(1.5f));
+    series.setLineStyle(new BasicStroke(width));
     series.setMarker(SeriesMarkers.NONE);
   }
 
