@@ -114,12 +114,14 @@ final class CharModel implements AutoCloseable {
             .set_requires_grad(true));
   }
 
-  /** Moves the first number of the embedding to the next float32. */
+  /** Moves the first number of the embedding to the next one of the model's type. */
   @SuppressWarnings("try")
   void nudge() {
     try (PointerScope scope = new PointerScope()) {
       Tensor first = parameters.get(0).detach().get(0).get(0);
-      first.fill_(new Scalar(Math.nextUp(first.item_float())));
+      int bits = Float.floatToRawIntBits(first.item_float());
+      int next = type == ScalarType.Float ? bits + 1 : (bits & 0xffff0000) + 0x10000;
+      first.fill_(new Scalar(Float.intBitsToFloat(next)));
     }
   }
 

@@ -86,8 +86,9 @@ public final class PyTorch {
    * keeps {@code x} and the weight, and 4 bytes per row, 8 for LayerNorm, until a backward without
    * {@code retain_graph} has gone through it or it is freed; {@code x} and the weight must not be
    * changed in place until then, which is checked by their version counters. The norm must stay
-   * open. What is recorded is about a dozen small objects, some 30 us of work; nothing of it is
-   * recorded without gradients.
+   * open. To record takes some 200 us and a backward as much again, however small the tensors:
+   * calls into the binding, half of whose time goes into looking at the size of the process ({@code
+   * -Dorg.bytedeco.javacpp.maxPhysicalBytes=0} spares that). Without gradients it is 15 us.
    *
    * <p><b>Threads.</b> Forward calls may run in any number of threads at once. Backward runs where
    * PyTorch runs it; two backwards at once through one {@code y} take turns.
@@ -302,9 +303,14 @@ public final class PyTorch {
 
   /** The stream that PyTorch puts its work into, null on the CPU. */
   static @Nullable CudaStream stream(Device device) {
-    return device.isCpu()
-        ? null
-        : CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());
+    return device.isCpu() ? null : Current.stream(device);
+  }
+
+  /** What needs the CUDA presets, which are there where PyTorch's natives for CUDA are. */
+  private static final class Current {
+    static CudaStream stream(Device device) {
+      return CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());
+    }
   }
 
   private static void requireTensor(String argument, @Nullable Tensor tensor, boolean expected) {

@@ -2,6 +2,7 @@ package org.normcore.frameworks;
 
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -89,7 +90,7 @@ final class PyTorchNode {
   private final Norm norm;
   private final List<Pointer> kept = new ArrayList<>();
   private final List<Branch> branches = new ArrayList<>();
-  private final Map<Integer, Map<Branch, Tensor>> results = new HashMap<>();
+  private final Map<Integer, Map<Role, Tensor>> results = new HashMap<>();
   private @Nullable Saved saved;
 
   private PyTorchNode(Norm norm) {
@@ -208,11 +209,10 @@ final class PyTorchNode {
     long[] shape = PyTorch.shape(input);
     Tensor alias = input.alias();
     Node spread = metaLeaf(shape).sum().grad_fn();
-    spread.set_next_edge(0, new Edge(alias.grad_fn(), (int) alias.output_nr()));
+    spread.set_next_edge(0, new Edge(alias.grad_fn(), 0));
     setInput(spread, scalar(input));
-    Branch branch = new Branch(role, shape, keep(spread));
-    branches.add(branch);
-    alias.register_hook(keep(new Swap(this, branch)));
+    branches.add(new Branch(role, shape, keep(spread)));
+    alias.register_hook(keep(new Swap(this, role)));
 
     Node fork = torch.add(META, META).grad_fn();
     fork.set_next_edge(0, new Edge(spread, 0));
@@ -249,9 +249,12 @@ final class PyTorchNode {
     return pointer;
   }
 
-  /** Returns another reference to a tensor, to be released. */
+  /**
+   * Returns a tensor's memory, to be released. Without the graph: an operation in place may put a
+   * tensor behind what has been made of it, and then the two would keep each other.
+   */
   private static Tensor own(Tensor tensor) {
-    return new Tensor(tensor).retainReference();
+    return tensor.detach().retainReference();
   }
 
   /** The norm's backward. Within a scope. */
@@ -275,15 +278,14 @@ final class PyTorchNode {
     if (from.weight != null) {
       requireUnchanged("weight", from.weight, from.weightVersion);
     }
-    Map<Branch, Tensor> outputs = new HashMap<>();
+    Map<Role, Tensor> outputs = new EnumMap<>(Role.class);
     boolean done = false;
     try {
       for (Branch branch : needed) {
-        outputs.put(branch, output(branch, dy));
+        outputs.put(branch.role, output(branch, dy));
       }
       run(from, dy, outputs);
-      Map<Branch, Tensor> left = results.put(torch.get_current_graph_task_id(), outputs);
-      release(left);
+      release(results.put(torch.get_current_graph_task_id(), outputs));
       done = true;
     } finally {
       if (!done) {
@@ -301,21 +303,16 @@ final class PyTorchNode {
     return PyTorch.empty(branch.shape, dtype, like).retainReference();
   }
 
-  private void run(Saved from, Tensor dy, Map<Branch, Tensor> outputs) {
-    Gradients gradients = Gradients.none();
-    for (Map.Entry<Branch, Tensor> output : outputs.entrySet()) {
-      if (output.getKey().role == Role.X) {
-        gradients = Gradients.of(PyTorch.viewOf("dx", output.getValue()));
-      }
+  private void run(Saved from, Tensor dy, Map<Role, Tensor> outputs) {
+    Tensor dx = outputs.get(Role.X);
+    Tensor dweight = outputs.get(Role.WEIGHT);
+    Tensor dbias = outputs.get(Role.BIAS);
+    Gradients gradients = dx == null ? Gradients.none() : Gradients.of(PyTorch.viewOf("dx", dx));
+    if (dweight != null) {
+      gradients = gradients.weight(PyTorch.viewOf("dweight", dweight), GradientMode.WRITE);
     }
-    for (Map.Entry<Branch, Tensor> output : outputs.entrySet()) {
-      TensorView view = PyTorch.viewOf("dweight", output.getValue());
-      gradients =
-          switch (output.getKey().role) {
-            case X -> gradients;
-            case WEIGHT -> gradients.weight(view, GradientMode.WRITE);
-            case BIAS -> gradients.bias(view, GradientMode.WRITE);
-          };
+    if (dbias != null) {
+      gradients = gradients.bias(PyTorch.viewOf("dbias", dbias), GradientMode.WRITE);
     }
     CudaStream stream = PyTorch.stream(norm.device());
     TensorView x = PyTorch.viewOf("x", from.x);
@@ -363,21 +360,21 @@ final class PyTorchNode {
     }
   }
 
-  /** The gradient for a branch that the running backward has computed, or null. */
-  private synchronized @Nullable Tensor take(Branch branch) {
+  /** The gradient that the running backward has computed, or null. */
+  private synchronized @Nullable Tensor take(Role role) {
     int task = torch.get_current_graph_task_id();
-    Map<Branch, Tensor> outputs = results.get(task);
+    Map<Role, Tensor> outputs = results.get(task);
     if (outputs == null) {
       return null;
     }
-    Tensor output = outputs.remove(branch);
+    Tensor output = outputs.remove(role);
     if (outputs.isEmpty()) {
       results.remove(task);
     }
     return output;
   }
 
-  private static void release(@Nullable Map<Branch, Tensor> outputs) {
+  private static void release(@Nullable Map<Role, Tensor> outputs) {
     if (outputs != null) {
       outputs.values().forEach(Tensor::releaseReference);
       outputs.clear();
@@ -411,7 +408,7 @@ final class PyTorchNode {
 
   /** The hook that computes. */
   private static final class Backward extends TensorTensorHook {
-    private final transient PyTorchNode node;
+    private final PyTorchNode node;
 
     Backward(PyTorchNode node) {
       this.node = node;
@@ -434,18 +431,18 @@ final class PyTorchNode {
 
   /** The hook that puts a result in its place. */
   private static final class Swap extends TensorTensorHook {
-    private final transient PyTorchNode node;
-    private final transient Branch branch;
+    private final PyTorchNode node;
+    private final Role role;
 
-    Swap(PyTorchNode node, Branch branch) {
+    Swap(PyTorchNode node, Role role) {
       this.node = node;
-      this.branch = branch;
+      this.role = role;
     }
 
     @Override
     public TensorBase call(TensorBase spread) {
       spread.close();
-      Tensor result = node.take(branch);
+      Tensor result = node.take(role);
       setReturned(result);
       return result == null ? UNCHANGED : result;
     }
@@ -455,6 +452,7 @@ final class PyTorchNode {
   private static final class Deleter extends PointerConsumer {
     @Override
     public void call(Pointer address) {
+      setReturned(null);
       PyTorchNode node = LIVE.remove(address.address());
       if (node == null) {
         return;

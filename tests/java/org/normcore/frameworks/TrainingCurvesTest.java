@@ -1,0 +1,46 @@
+package org.normcore.frameworks;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.gson.JsonObject;
+import com.google.gson.JsonParser;
+import java.io.ByteArrayInputStream;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import javax.xml.parsers.DocumentBuilderFactory;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.api.Test;
+
+/** The program behind the plot in the README runs, and writes what it found. */
+@Tag("frameworks")
+class TrainingCurvesTest {
+  @Test
+  void aFewStepsAreDrawnAndWrittenDown() throws Exception {
+    Map<String, double[][]> losses = TrainingCurves.run(1, 3);
+    double[][] first = losses.get("TRANSFORMER_ENGINE");
+    double[][] second = losses.get("HUGGING_FACE_LLAMA");
+    double[] apart = TrainingCurves.difference(first, second);
+    assertEquals(0, apart[0], "with weights of 1 the policies agree");
+    assertTrue(apart[2] > 0, "with others they do not");
+    assertArrayEquals(new double[3], TrainingCurves.difference(first, first));
+
+    JsonObject figures = JsonParser.parseString(TrainingCurves.json(losses)).getAsJsonObject();
+    assertEquals(3, figures.size());
+    assertEquals(
+        (float) second[0][2],
+        figures.getAsJsonArray("HUGGING_FACE_LLAMA").get(0).getAsJsonArray().get(2).getAsFloat());
+    DocumentBuilderFactory parsers = DocumentBuilderFactory.newInstance();
+    parsers.setFeature("http://apache.org/xml/features/nonvalidating/load-external-dtd", false);
+    byte[] svg = TrainingCurves.svg(losses, 3).getBytes(StandardCharsets.UTF_8);
+    assertEquals(
+        "svg",
+        parsers
+            .newDocumentBuilder()
+            .parse(new ByteArrayInputStream(svg))
+            .getDocumentElement()
+            .getTagName());
+    assertTrue(TrainingCurves.summary(losses, 3).contains("policies apart by"));
+  }
+}
