@@ -73,7 +73,7 @@ record ModelFacts(
       return "An ONNX graph: "
           + description()
           + (hasOperators()
-              ? "; what the operators are specified to round, onnx rounds."
+              ? "; taken at their word, these operators round as onnx does."
               : "; no config.json says of which family, so that which policy fits it is not known.");
     }
     return modelType

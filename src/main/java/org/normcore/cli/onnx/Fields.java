@@ -19,7 +19,7 @@ final class Fields {
 
   private static final int LONGEST_TEXT = 1 << 16;
   private static final long LARGEST_TEXT = 100_000_000;
-  private static final int MOST_ITEMS = 4_000_000;
+  private static final int MOST_ITEMS = 2_000_000;
 
   private final Path file;
   private final CodedInputStream in;
