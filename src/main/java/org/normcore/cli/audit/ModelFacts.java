@@ -92,7 +92,7 @@ record ModelFacts(
           OptionNames.of(norm.kind())
               + " with epsilon "
               + Numbers.exact(norm.epsilon())
-              + (graph ? norm.operator().map(op -> " as " + op).orElse(" spelled out") : ""));
+              + (graph ? norm.operator().map(op -> " as " + op).orElse(", spelled out") : ""));
     }
     return groups.elementSet().size() == 1 && !graph
         ? groups.iterator().next()
