@@ -75,9 +75,18 @@ class HostileModelTest {
             "is damaged, or no ONNX model",
             "version https://git-lfs.github.com/spec/v1".getBytes(StandardCharsets.UTF_8)),
         Arguments.of("is damaged, or no ONNX model", new byte[] {'P', 'K', 3, 4, 0, 0}),
+        Arguments.of("is damaged, or no ONNX model", groups(100_000)),
+        Arguments.of("is damaged, or no ONNX model", new byte[] {8, 8, 15 << 3 | 4}),
         Arguments.of(
             "its graph claims 2147483647 bytes, but 0 are left",
             new byte[] {8, 8, 7 << 3 | 2, -1, -1, -1, -1, 7}));
+  }
+
+  /** Groups within groups, which protobuf once had. */
+  private static byte[] groups(int depth) {
+    byte[] all = new byte[depth];
+    Arrays.fill(all, (byte) (15 << 3 | 3));
+    return all;
   }
 
   @ParameterizedTest
@@ -129,7 +138,7 @@ class HostileModelTest {
       graph[i] = 1 << 3 | 2;
     }
     refused(
-        "has more than 2000000 nodes, names and tensors",
+        "has more than 2000000 nodes, names, tensors and their sizes",
         new Protobuf().number(1, 8).bytes(7, graph).bytes());
   }
 

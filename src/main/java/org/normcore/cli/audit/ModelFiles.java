@@ -87,14 +87,8 @@ final class ModelFiles {
         : ModelConfig.none(directory);
   }
 
-  /** Opens the graph, if the model is one. */
-  Optional<OnnxFile> openOnnx() throws IOException {
-    return onnx.isPresent() ? Optional.of(OnnxFile.open(onnx.get())) : Optional.empty();
-  }
-
-  /** Opens the tensors. */
+  /** Opens the tensors: an {@link OnnxFile} if the model is a graph. */
   TensorSource open() throws IOException {
-    Optional<OnnxFile> graph = openOnnx();
-    return graph.isPresent() ? graph.get() : SafetensorsDirectory.open(directory);
+    return onnx.isPresent() ? OnnxFile.open(onnx.get()) : SafetensorsDirectory.open(directory);
   }
 }

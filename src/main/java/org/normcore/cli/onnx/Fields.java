@@ -132,7 +132,7 @@ final class Fields {
   /** Counts one thing more that is kept, so that a hostile file can't fill the memory. */
   void keep() {
     if (++items > MOST_ITEMS) {
-      throw fault("has more than " + MOST_ITEMS + " nodes, names and tensors");
+      throw fault("has more than " + MOST_ITEMS + " nodes, names, tensors and their sizes");
     }
   }
 

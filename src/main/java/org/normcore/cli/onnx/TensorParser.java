@@ -109,6 +109,7 @@ final class TensorParser {
     if (++dimensions > MOST_DIMENSIONS) {
       throw fields.fault(name, "has more than " + MOST_DIMENSIONS + " dimensions");
     }
+    fields.keep();
     shape.add(fields.number());
   }
 
