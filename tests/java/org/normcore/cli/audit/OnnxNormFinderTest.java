@@ -125,6 +125,21 @@ class OnnxNormFinderTest {
   }
 
   @Test
+  void constantsNeedNoTensor() throws IOException {
+    Protobuf graph =
+        new Protobuf()
+            .message(1, node("Constant", "e").message(5, attribute("value_float", 1e-3f)))
+            .message(1, node("Constant", "a").message(5, list("value_ints", -1)))
+            .message(1, node("Mul", "square", "x", "x"))
+            .message(1, node("ReduceMean", "ms", "square", "a"))
+            .message(1, node("Add", "sum", "ms", "e"))
+            .message(1, node("Sqrt", "s", "sum"))
+            .message(1, node("Div", "n", "x", "s"))
+            .message(1, node("Mul", "y", "n", "a.norm.weight"));
+    assertEquals(1e-3, only(graph).epsilon());
+  }
+
+  @Test
   void whatIsNoNormIsNot() throws IOException {
     Protobuf other =
         new Protobuf()

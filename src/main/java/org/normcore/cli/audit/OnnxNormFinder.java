@@ -225,19 +225,35 @@ final class OnnxNormFinder {
 
   private OptionalDouble number(String value) throws IOException {
     Optional<double[]> constant = model.constant(plain(value));
-    return constant.isPresent() && constant.get().length == 1
-        ? OptionalDouble.of(constant.get()[0])
-        : OptionalDouble.empty();
+    if (constant.isPresent()) {
+      return constant.get().length == 1
+          ? OptionalDouble.of(constant.get()[0])
+          : OptionalDouble.empty();
+    }
+    // A node Constant may also hold a number without a tensor around it.
+    return maker(value, "Constant")
+        .map(OnnxNode::numbers)
+        .map(numbers -> numbers.getOrDefault("value_float", numbers.get("value_int")))
+        .map(OptionalDouble::of)
+        .orElse(OptionalDouble.empty());
   }
 
   /** Whether a mean is that of one dimension, which in models with norms is the last. */
   private boolean isOfRows(OnnxNode mean) {
+    if (mean.lists().containsKey("axes")) {
+      return mean.lists().get("axes").length() == 1;
+    }
     // From operator set 18 on the dimensions are an input.
-    return mean.lists().containsKey("axes")
-        ? mean.lists().get("axes").length() == 1
-        : Optional.ofNullable(model.entries().get(mean.input(1)))
-            .map(axes -> axes.elements() == 1)
-            .orElse(false);
+    String axes = plain(mean.input(1));
+    return Optional.ofNullable(model.entries().get(axes))
+        .map(TensorEntry::elements)
+        .or(
+            () ->
+                maker(axes, "Constant")
+                    .map(node -> node.lists().get("value_ints"))
+                    .map(list -> (long) list.length()))
+        .map(count -> count == 1)
+        .orElse(false);
   }
 
   private Optional<OnnxNode> maker(String value, String op) {
