@@ -104,6 +104,34 @@ class AuditOnnxTest {
   }
 
   @Test
+  void everyNormHasItsOwnKindAndEpsilon() throws IOException {
+    Path model =
+        Files.write(
+            directory.resolve("model.onnx"),
+            OnnxModels.model(
+                new Protobuf()
+                    .message(
+                        1,
+                        OnnxModels.node("RMSNormalization", "y", "x", "a.weight")
+                            .message(5, OnnxModels.attribute("epsilon", 0.25f)))
+                    .message(
+                        1, OnnxModels.node("LayerNormalization", "z", "y", "b.weight", "b.bias"))
+                    .message(5, OnnxModels.vector("a.weight", 1, 2, 3, 4))
+                    .message(5, OnnxModels.vector("b.weight", 1, 2))
+                    .message(5, OnnxModels.vector("b.bias", 1, 2))));
+    CommandRun text = CommandRun.succeeding(withOut("--model", model, "--rows", 2));
+    assertTrue(text.out().contains("1 x rms-norm with epsilon 0.25 as RMS"), text.out());
+    assertTrue(text.out().contains("1 x layer-norm with epsilon 1e-5 as Layer"), text.out());
+    for (JsonObject one : cases(audit("--json", "--model", model, "--rows", 2))) {
+      boolean first = one.get("norm").getAsString().equals("a");
+      assertEquals(first ? "rms-norm" : "layer-norm", one.get("op").getAsString());
+      assertEquals(first ? 0.25 : 1e-5, one.get("epsilon").getAsDouble());
+      assertEquals(first ? 4 : 2, one.get("hidden").getAsInt());
+      assertFalse(first && one.has("dbias"), one.toString());
+    }
+  }
+
+  @Test
   void valuesLostInFp8AreThoseOfTheGraphsMatrices() throws IOException {
     Path model =
         Files.write(
