@@ -144,46 +144,49 @@ final class TensorParser {
 
   private Optional<OnnxTensor> finish(long begin, long end) {
     if (segmented) {
-      throw fields.fault(name, "is one segment of a larger one, which no reader supports");
+      throw fields.fault(name, "is one segment of a larger one, expected a whole one");
     }
     Optional<StoredType> type = OnnxType.find(typeNumber);
     if (type.isEmpty()) {
       return Optional.empty();
     }
-    ImmutableLongArray sizes = shape.build();
-    long bytes = bytes(type.get(), sizes);
-    if (external) {
-      long at = natural(offset, "offset");
-      if (!length.isEmpty() && natural(length, "length") != bytes) {
-        throw fields.fault(
-            name,
-            "has " + Quoted.shorten(length) + " external bytes, but" + needs(type.get(), bytes));
-      }
-      if (at > Long.MAX_VALUE - bytes) {
-        throw fields.fault(name, "has the external offset " + offset + ", which is too large");
-      }
-      TensorEntry entry = new TensorEntry(name, type.get(), sizes, at, at + bytes);
-      return Optional.of(new OnnxTensor(entry, Optional.of(location), false, begin, end));
+    long bytes = bytes(type.get());
+    boolean inPieces = !external && (coded || pieces > 1);
+    long at = external ? externalBegin(type.get(), bytes) : dataBegin;
+    if (inPieces) {
+      checkCoded(type.get(), bytes, end - begin);
+    } else if (!external && bytes != dataBytes) {
+      throw fields.fault(name, "has " + dataBytes + " bytes, but" + needs(type.get(), bytes));
     }
-    boolean inPieces = coded || pieces > 1;
-    // Not even coded data takes less than a byte for an element.
-    long atMost = Math.min((end - begin) * type.get().bytes(), Integer.MAX_VALUE);
-    if (inPieces ? bytes > atMost : bytes != dataBytes) {
-      throw fields.fault(
-          name,
-          inPieces
-              ? "has " + (end - begin) + " bytes in all, but" + needs(type.get(), bytes)
-              : "has " + dataBytes + " bytes, but" + needs(type.get(), bytes));
+    TensorEntry entry = new TensorEntry(name, type.get(), shape.build(), at, at + bytes);
+    Optional<String> file = external ? Optional.of(location) : Optional.empty();
+    return Optional.of(new OnnxTensor(entry, file, inPieces, begin, end));
+  }
+
+  private long externalBegin(StoredType type, long bytes) {
+    if (!length.isEmpty() && natural(length, "length") != bytes) {
+      throw fields.fault(name, "has " + length + " external bytes, but" + needs(type, bytes));
     }
-    TensorEntry entry = new TensorEntry(name, type.get(), sizes, dataBegin, dataBegin + bytes);
-    return Optional.of(new OnnxTensor(entry, Optional.empty(), inPieces, begin, end));
+    long at = natural(offset, "offset");
+    if (at > Long.MAX_VALUE - bytes) {
+      throw fields.fault(name, "has the external offset " + offset + ", which is too large");
+    }
+    return at;
+  }
+
+  /** Not even coded data takes less than a byte for an element. */
+  private void checkCoded(StoredType type, long bytes, long messageBytes) {
+    if (bytes > Math.min(messageBytes * type.bytes(), Integer.MAX_VALUE)) {
+      throw fields.fault(name, "has " + messageBytes + " bytes in all, but" + needs(type, bytes));
+    }
   }
 
   private String needs(StoredType type, long bytes) {
     return " " + type + " " + shape.build() + " needs " + bytes;
   }
 
-  private long bytes(StoredType type, ImmutableLongArray sizes) {
+  private long bytes(StoredType type) {
+    ImmutableLongArray sizes = shape.build();
     long bytes = type.bytes();
     boolean empty = sizes.contains(0);
     for (int i = 0; i < sizes.length(); i++) {
