@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.common.collect.ImmutableMap;
 import com.google.common.collect.ImmutableSet;
+import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -220,15 +221,42 @@ class ApplyCommandTest {
         other.json().getAsJsonObject("expect").getAsJsonObject("tensors").getAsJsonObject("y");
     assertTrue(y.get("differing").getAsDouble() > 0.05, y.toString());
     assertEquals(1, y.get("max_ulp").getAsLong());
-    assertTrue(y.getAsJsonObject("first_difference").get("index").getAsLong() >= 0);
+    JsonObject first = y.getAsJsonObject("first_difference");
+    long[] at =
+        first.getAsJsonArray("indices").asList().stream()
+            .mapToLong(JsonElement::getAsLong)
+            .toArray();
+    assertEquals(first.get("index").getAsLong(), (at[0] * 3 + at[1]) * HIDDEN + at[2]);
 
     CommandRun text =
         CommandRun.of("apply", "rms-norm", "--in", in, "--expect", out(), "--rounding", "input");
     assertEquals(0, text.status());
     assertTrue(text.out().contains("first difference"), text.out());
-    assertTrue(text.out().matches("(?s).* at \\d+: \\S+, expected \\S+\\R.*"), text.out());
+    assertTrue(
+        text.out().matches("(?s).* at \\[\\d, \\d, \\d+]: \\S+, expected \\S+\\R.*"), text.out());
     assertTrue(text.out().matches("(?s).*\\Ry, ulp 0: [0-9.]+ %, 1: [0-9.]+ %\\R.*"), text.out());
     assertTrue(text.out().matches("(?s).*\\Rrstd, ulp 0: 100 %\\R.*"), text.out());
+  }
+
+  @Test
+  void oneFileMayHoldInputsAndSomeOfTheResults() throws IOException {
+    Map<String, TensorView> tensors = inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight", "dy");
+    CommandRun.succeeding("apply", "rms-norm", "--in", write(tensors), "--out", out());
+    try (SafetensorsFile results = SafetensorsFile.open(out())) {
+      tensors.put("y", results.view("y"));
+      tensors.put("dx", results.view("dx"));
+      Path both = write(tensors);
+      CommandRun run = CommandRun.of("apply", "rms-norm", "--in", both, "--expect", both);
+      assertEquals(0, run.status());
+      assertTrue(run.out().contains("Not in " + both + ": rstd, dweight."), run.out());
+      JsonObject json =
+          CommandRun.succeeding(
+                  "apply", "rms-norm", "--in", both, "--expect", both, "--max-ulp", 0, "--json")
+              .json()
+              .getAsJsonObject("expect");
+      assertEquals(2, json.getAsJsonObject("tensors").size());
+      assertEquals(2, json.getAsJsonArray("not_compared").size());
+    }
   }
 
   @Test
@@ -242,6 +270,8 @@ class ApplyCommandTest {
     CommandRun.refused(
         "y is float32 [1], but what was computed is float32 [2, 3, 37]",
         apply(in, "--expect", expect));
+    SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.BFLOAT16, 2, 3, HIDDEN)));
+    CommandRun.refused("--output-dtype bfloat16 would make it that", apply(in, "--expect", expect));
     CommandRun.refused("--max-ulp needs --expect", apply(in, "--max-ulp", "1"));
     CommandRun.refused("--max-ulp is -1", apply(in, "--max-ulp", "-1", "--expect", expect));
     assertFalse(Files.exists(out()));

@@ -1,5 +1,8 @@
 package org.normcore.cli;
 
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.ImmutableMap;
+import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -18,10 +21,22 @@ import org.normcore.cli.safetensors.SafetensorsFile;
 
 /** What was computed, compared with what a file holds under the same names. */
 final class Expectation {
+  /** The options that choose the dtypes of norms' tensors. */
+  private static final ImmutableMap<String, String> DTYPE_OPTIONS =
+      ImmutableMap.of("y", "--output-dtype", "dweight", "--grad-dtype", "dbias", "--grad-dtype");
+
+  private final Path path;
+  private final Map<String, TensorView> computed;
   private final Map<String, Comparison> comparisons;
   private final Optional<Long> maxUlp;
 
-  private Expectation(Map<String, Comparison> comparisons, Optional<Long> maxUlp) {
+  private Expectation(
+      Path path,
+      Map<String, TensorView> computed,
+      Map<String, Comparison> comparisons,
+      Optional<Long> maxUlp) {
+    this.path = path;
+    this.computed = computed;
     this.comparisons = comparisons;
     this.maxUlp = maxUlp;
   }
@@ -44,7 +59,7 @@ final class Expectation {
               + ": has none of the tensors that were computed: "
               + String.join(", ", computed.keySet()));
     }
-    return new Expectation(comparisons, maxUlp);
+    return new Expectation(path, computed, comparisons, maxUlp);
   }
 
   private static void check(Path path, String name, TensorView computed, TensorView expected) {
@@ -61,8 +76,34 @@ final class Expectation {
               + ", but what was computed is "
               + OptionNames.of(computed.dtype())
               + " "
-              + Arrays.toString(computed.shape()));
+              + Arrays.toString(computed.shape())
+              + hint(name, computed, expected));
     }
+  }
+
+  private static String hint(String name, TensorView computed, TensorView expected) {
+    String option = DTYPE_OPTIONS.get(name);
+    return option == null || computed.dtype() == expected.dtype()
+        ? ""
+        : "; " + option + " " + OptionNames.of(expected.dtype()) + " would make it that";
+  }
+
+  /** The computed tensors that the file lacks. */
+  private ImmutableList<String> absent() {
+    return computed.keySet().stream()
+        .filter(name -> !comparisons.containsKey(name))
+        .collect(ImmutableList.toImmutableList());
+  }
+
+  /** Where the element at a position among all elements is. */
+  private long[] indices(String name, long position) {
+    long[] indices = computed.get(name).shape();
+    for (int i = indices.length - 1; i >= 0; i--) {
+      long size = indices[i];
+      indices[i] = position % size;
+      position /= size;
+    }
+    return indices;
   }
 
   /** Whether some element is further off than allowed; a NaN on one side only always is. */
@@ -77,8 +118,22 @@ final class Expectation {
     json.addProperty("max_ulp_allowed", maxUlp.orElse(null));
     json.addProperty("exceeded", exceeded());
     JsonObject tensors = new JsonObject();
-    comparisons.forEach((name, comparison) -> tensors.add(name, ComparisonJson.of(comparison)));
+    comparisons.forEach(
+        (name, comparison) -> {
+          JsonObject tensor = ComparisonJson.of(comparison);
+          comparison
+              .first()
+              .ifPresent(
+                  first ->
+                      tensor
+                          .getAsJsonObject("first_difference")
+                          .add("indices", Json.array(indices(name, first.index()))));
+          tensors.add(name, tensor);
+        });
     json.add("tensors", tensors);
+    JsonArray absent = new JsonArray();
+    absent().forEach(absent::add);
+    json.add("not_compared", absent);
     return json;
   }
 
@@ -92,11 +147,21 @@ final class Expectation {
                 Numbers.shortest(c.maxAbs()),
                 Long.toString(c.maxUlp()),
                 c.first()
-                    .map(d -> "at " + d.index() + ": " + d.a() + ", expected " + d.b())
+                    .map(
+                        d ->
+                            "at "
+                                + Arrays.toString(indices(name, d.index()))
+                                + ": "
+                                + d.a()
+                                + ", expected "
+                                + d.b())
                     .orElse("none")));
     out.println();
     table.print(out);
     comparisons.forEach((name, c) -> print(out, name, c));
+    if (!absent().isEmpty()) {
+      out.println("Not in " + path + ": " + String.join(", ", absent()) + ".");
+    }
     maxUlp.ifPresent(
         limit ->
             out.println(

@@ -1,11 +1,8 @@
 package org.normcore.bench;
 
-import com.google.protobuf.ByteString;
-import com.google.protobuf.CodedOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
 import org.normcore.DType;
 import org.normcore.TensorView;
+import org.normcore.testing.Protobuf;
 
 /**
  * Writes a model of one node. The numbers are those of the fields in onnx.proto of the ONNX
@@ -18,8 +15,8 @@ final class OnnxModel {
   private static final int ATTRIBUTE_FLOAT = 1;
   private static final int ATTRIBUTE_INT = 2;
 
-  private final Message graph = new Message();
-  private final Message node = new Message();
+  private final Protobuf graph = new Protobuf();
+  private final Protobuf node = new Protobuf();
 
   OnnxModel(String domain, String op) {
     node.text(4, op).text(7, domain).text(3, op);
@@ -35,7 +32,7 @@ final class OnnxModel {
   /** The next input of the node: a constant. */
   OnnxModel constant(String name, TensorView view) {
     node.text(1, name);
-    Message tensor = new Message();
+    Protobuf tensor = new Protobuf();
     for (long size : view.shape()) {
       tensor.number(1, size);
     }
@@ -58,32 +55,32 @@ final class OnnxModel {
   }
 
   OnnxModel attribute(String name, float value) {
-    node.message(5, new Message().text(1, name).real(2, value).number(20, ATTRIBUTE_FLOAT));
+    node.message(5, new Protobuf().text(1, name).real(2, value).number(20, ATTRIBUTE_FLOAT));
     return this;
   }
 
   OnnxModel attribute(String name, long value) {
-    node.message(5, new Message().text(1, name).number(3, value).number(20, ATTRIBUTE_INT));
+    node.message(5, new Protobuf().text(1, name).number(3, value).number(20, ATTRIBUTE_INT));
     return this;
   }
 
   byte[] bytes() {
     graph.text(2, "norm").message(1, node);
-    return new Message()
+    return new Protobuf()
         .number(1, IR_VERSION)
         .message(7, graph)
-        .message(8, new Message().text(1, "").number(2, OPSET))
-        .message(8, new Message().text(1, "com.microsoft").number(2, 1))
+        .message(8, new Protobuf().text(1, "").number(2, OPSET))
+        .message(8, new Protobuf().text(1, "com.microsoft").number(2, 1))
         .bytes();
   }
 
-  private static Message value(String name, DType dtype, long... shape) {
-    Message dimensions = new Message();
+  private static Protobuf value(String name, DType dtype, long... shape) {
+    Protobuf dimensions = new Protobuf();
     for (long size : shape) {
-      dimensions.message(1, new Message().number(1, size));
+      dimensions.message(1, new Protobuf().number(1, size));
     }
-    Message tensor = new Message().number(1, type(dtype)).message(2, dimensions);
-    return new Message().text(1, name).message(2, new Message().message(1, tensor));
+    Protobuf tensor = new Protobuf().number(1, type(dtype)).message(2, dimensions);
+    return new Protobuf().text(1, name).message(2, new Protobuf().message(1, tensor));
   }
 
   private static int type(DType dtype) {
@@ -93,49 +90,5 @@ final class OnnxModel {
       case BFLOAT16 -> 16;
       default -> throw new IllegalArgumentException(dtype.toString());
     };
-  }
-
-  /** A protobuf message in the making. */
-  private static final class Message {
-    private final ByteString.Output storage = ByteString.newOutput();
-    private final CodedOutputStream stream = CodedOutputStream.newInstance(storage);
-
-    private interface Write {
-      void run() throws IOException;
-    }
-
-    private Message write(Write write) {
-      try {
-        write.run();
-        return this;
-      } catch (IOException e) {
-        throw new UncheckedIOException(e);
-      }
-    }
-
-    Message number(int field, long value) {
-      return write(() -> stream.writeInt64(field, value));
-    }
-
-    Message real(int field, float value) {
-      return write(() -> stream.writeFloat(field, value));
-    }
-
-    Message text(int field, String value) {
-      return write(() -> stream.writeString(field, value));
-    }
-
-    Message bytes(int field, byte[] value) {
-      return write(() -> stream.writeByteArray(field, value));
-    }
-
-    Message message(int field, Message value) {
-      return bytes(field, value.bytes());
-    }
-
-    byte[] bytes() {
-      write(stream::flush);
-      return storage.toByteString().toByteArray();
-    }
   }
 }

@@ -10,6 +10,7 @@ import org.normcore.cli.compare.Comparison;
  *
  * @param norm the norm's name
  * @param kind which norm it is
+ * @param epsilon its epsilon
  * @param dtype the type of all its tensors
  * @param rows the number of rows
  * @param hiddenSize the length of a row
@@ -21,6 +22,7 @@ import org.normcore.cli.compare.Comparison;
 record AuditCase(
     String norm,
     NormKind kind,
+    double epsilon,
     DType dtype,
     long rows,
     long hiddenSize,

@@ -27,8 +27,9 @@ import picocli.CommandLine.Spec;
     description = {
       "Measure how far apart the policies' results lie, forward and backward.",
       "",
-      "With --model, on the norms of a Hugging Face model: a directory with config.json and *.safetensors. Without, on"
-          + " the case of the report that started it: RMSNorm of [1, 1024, 4096] in bfloat16, epsilon 1e-5.",
+      "With --model, on the norms of a Hugging Face model: a directory with config.json and *.safetensors; or of an ONNX"
+          + " model, whose graph says which norms it has. Without, on the case of the report that started it: RMSNorm of"
+          + " [1, 1024, 4096] in bfloat16, epsilon 1e-5.",
       "",
       "With --rotary: how far ways of building rotary position tables lie from exact ones, and what that does to the"
           + " scores of queries and keys. With --fp8: what values lose that start a model in FP8; drawn ones, or with"
@@ -53,7 +54,10 @@ public final class AuditCommand implements Callable<Integer> {
     private boolean fp8;
   }
 
-  @Option(names = "--model", paramLabel = "DIR", description = "The model's directory.")
+  @Option(
+      names = "--model",
+      paramLabel = "PATH",
+      description = "The model's directory, or its .onnx file.")
   private Path model;
 
   @Option(
@@ -268,25 +272,17 @@ public final class AuditCommand implements Callable<Integer> {
     long height = rows == null ? MODEL_ROWS : rows;
     try (ModelNorms source =
         ModelNorms.open(model, Optional.ofNullable(activations), new Gaussian(seed), height)) {
-      ModelConfig config = source.config();
-      ModelFacts facts =
-          new ModelFacts(
-              model,
-              config.modelType(),
-              config.family(),
-              source.kind(),
-              config.epsilon(),
-              source.count());
+      ModelFacts facts = source.facts(model);
       ImmutableList<NormPolicy> chosen =
-          chosenPolicies().orElseGet(() -> DefaultPolicies.of(config.family()));
-      DType own = config.dtype().orElse(source.storedDType());
+          chosenPolicies().orElseGet(() -> DefaultPolicies.of(facts));
+      DType own = source.ownDType();
       ImmutableList<DType> types =
           chosenDTypes()
               .orElse(
                   own == DType.FLOAT32
                       ? ImmutableList.of(own, DType.BFLOAT16)
                       : ImmutableList.of(own));
-      return audit(context, source, Optional.of(facts), chosen, types, config.epsilon());
+      return audit(context, source, Optional.of(facts), chosen, types, facts.epsilon());
     }
   }
 

@@ -37,11 +37,11 @@ final class AuditHtml {
     report
         .model()
         .ifPresent(
-            model ->
-                facts.add(ReportPage.fact("model", model.directory().getFileName().toString())));
+            model -> facts.add(ReportPage.fact("model", model.path().getFileName().toString())));
     report
         .model()
-        .ifPresent(model -> facts.add(ReportPage.fact("norms", Integer.toString(model.norms()))));
+        .ifPresent(
+            model -> facts.add(ReportPage.fact("norms", Integer.toString(model.norms().size()))));
     report.cases().stream()
         .findFirst()
         .ifPresent(

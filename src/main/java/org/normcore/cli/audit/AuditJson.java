@@ -55,6 +55,7 @@ final class AuditJson {
     JsonObject json = new JsonObject();
     json.addProperty("norm", auditCase.norm());
     json.addProperty("op", OptionNames.of(auditCase.kind()));
+    json.addProperty("epsilon", auditCase.epsilon());
     json.addProperty("dtype", OptionNames.of(auditCase.dtype()));
     json.addProperty("rows", auditCase.rows());
     json.addProperty("hidden", auditCase.hiddenSize());

@@ -110,6 +110,7 @@ final class Auditor {
         new AuditCase(
             subject.name(),
             subject.kind(),
+            subject.epsilon(),
             a.dtype(),
             subject.rows(),
             subject.hiddenSize(),

@@ -1,9 +1,7 @@
 package org.normcore.cli.audit;
 
 import com.google.common.collect.ImmutableList;
-import java.util.Optional;
 import org.normcore.GammaOffset;
-import org.normcore.ModelType;
 import org.normcore.NormPolicy;
 import org.normcore.ScaleRounding;
 
@@ -11,9 +9,9 @@ import org.normcore.ScaleRounding;
 final class DefaultPolicies {
   private DefaultPolicies() {}
 
-  /** The policy that fits the family, and those of the two common ones that round otherwise. */
-  static ImmutableList<NormPolicy> of(Optional<ModelType> family) {
-    NormPolicy own = family.map(ModelType::policy).orElse(NormPolicy.TRANSFORMER_ENGINE);
+  /** The policy that fits the model, and those of the two common ones that round otherwise. */
+  static ImmutableList<NormPolicy> of(ModelFacts model) {
+    NormPolicy own = model.policy().orElse(NormPolicy.TRANSFORMER_ENGINE);
     if (own.gammaOffset() != GammaOffset.NONE) {
       // Another preset would apply the weight without its offset, which is another function and not
       // another rounding.

@@ -18,6 +18,9 @@ import org.normcore.cli.safetensors.StrictJson;
  * text_config.
  */
 final class ModelConfig {
+  /** The file's name. */
+  static final String FILE = "config.json";
+
   private static final long LARGEST = 16_000_000;
   private static final double USUAL_EPSILON = 1e-5;
   private static final ImmutableList<String> USUAL_EPSILON_KEYS =
@@ -33,7 +36,7 @@ final class ModelConfig {
   }
 
   static ModelConfig read(Path directory) throws IOException {
-    Path file = directory.resolve("config.json");
+    Path file = directory.resolve(FILE);
     if (!Files.exists(file)) {
       throw new BadInput(
           directory + ": has no config.json, which says how the model's norms are computed");
@@ -44,6 +47,11 @@ final class ModelConfig {
       parts.add(json.getAsJsonObject("text_config"));
     }
     return new ModelConfig(file, parts.build());
+  }
+
+  /** That of a model without one: nothing is known. */
+  static ModelConfig none(Path directory) {
+    return new ModelConfig(directory.resolve(FILE), ImmutableList.of());
   }
 
   /** The model family's name. */

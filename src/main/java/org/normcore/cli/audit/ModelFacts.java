@@ -1,62 +1,116 @@
 package org.normcore.cli.audit;
 
+import com.google.common.collect.HashMultiset;
+import com.google.common.collect.ImmutableList;
+import com.google.common.collect.Multiset;
+import com.google.common.collect.Multisets;
 import com.google.gson.JsonObject;
 import java.nio.file.Path;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import org.normcore.ModelType;
 import org.normcore.NormKind;
+import org.normcore.NormPolicy;
 import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 
 /**
  * What is known of the model that was audited.
  *
- * @param directory where it lies
+ * @param path where it lies
  * @param modelType its model_type
  * @param family what is known of that
- * @param kind which norm it has
- * @param epsilon its epsilon
- * @param norms how many norms were found
+ * @param graph whether it is an ONNX graph
+ * @param norms the norms that were found
  */
 record ModelFacts(
-    Path directory,
+    Path path,
     Optional<String> modelType,
     Optional<ModelType> family,
-    NormKind kind,
-    double epsilon,
-    int norms) {
+    boolean graph,
+    ImmutableList<ModelNorm> norms) {
+
+  /** Which norm most of its norms are. */
+  NormKind kind() {
+    return most(norms.stream().map(ModelNorm::kind).collect(Collectors.toList()));
+  }
+
+  /** The epsilon that most of its norms have. */
+  double epsilon() {
+    return most(norms.stream().map(ModelNorm::epsilon).collect(Collectors.toList()));
+  }
+
+  private static <T> T most(Iterable<T> values) {
+    return Multisets.copyHighestCountFirst(HashMultiset.create(values)).iterator().next();
+  }
+
+  /** Whether all norms are nodes of operators that normalise. */
+  private boolean hasOperators() {
+    return norms.stream().allMatch(norm -> norm.operator().isPresent());
+  }
+
+  /** The policy that fits the model, if it is known. */
+  Optional<NormPolicy> policy() {
+    return family
+        .map(ModelType::policy)
+        .or(() -> hasOperators() ? Optional.of(NormPolicy.ONNX) : Optional.empty());
+  }
 
   /** Which policy fits the model, in one sentence. */
   String sentence() {
-    String norm = OptionNames.of(kind) + " with epsilon " + Numbers.exact(epsilon);
     if (family.isPresent()) {
-      return "A "
+      return (graph ? "An ONNX graph of a " : "A ")
           + family.get().modelType()
           + " model: "
-          + norm
+          + description()
           + ", which rounds as "
           + OptionNames.of(family.get().policy())
           + " does ("
           + family.get().source()
           + ").";
     }
+    if (graph) {
+      return "An ONNX graph: "
+          + description()
+          + (hasOperators()
+              ? "; taken at their word, these operators round as onnx does."
+              : "; no config.json says of which family, so that which policy fits it is not known.");
+    }
     return modelType
             .map(type -> "The model_type " + type + " is not known")
             .orElse("The model names no model_type")
         + "; its norms are taken for "
-        + norm
+        + description()
         + ", and which policy fits it is not known.";
+  }
+
+  /** The norms, by kind and epsilon; of a graph also how they are written there. */
+  private String description() {
+    Multiset<String> groups = HashMultiset.create();
+    for (ModelNorm norm : norms) {
+      groups.add(
+          OptionNames.of(norm.kind())
+              + " with epsilon "
+              + Numbers.exact(norm.epsilon())
+              + (graph ? norm.operator().map(op -> " as " + op).orElse(", spelled out") : ""));
+    }
+    return groups.elementSet().size() == 1 && !graph
+        ? groups.iterator().next()
+        : Multisets.copyHighestCountFirst(groups).entrySet().stream()
+            .map(group -> group.getCount() + " x " + group.getElement())
+            .collect(Collectors.joining(", "));
   }
 
   JsonObject json() {
     JsonObject json = new JsonObject();
-    json.addProperty("directory", directory.toString());
+    json.addProperty("directory", path.toString());
+    json.addProperty("onnx", graph);
     json.addProperty("model_type", modelType.orElse(null));
     json.addProperty("known", family.isPresent());
-    json.addProperty("op", OptionNames.of(kind));
-    json.addProperty("policy", family.map(f -> OptionNames.of(f.policy())).orElse(null));
-    json.addProperty("epsilon", epsilon);
-    json.addProperty("norms", norms);
+    json.addProperty("op", OptionNames.of(kind()));
+    json.addProperty("policy", policy().map(OptionNames::of).orElse(null));
+    json.addProperty("epsilon", epsilon());
+    json.addProperty("norms", norms.size());
     json.addProperty("source", family.map(ModelType::source).orElse(null));
     json.addProperty("note", family.map(ModelType::note).orElse(null));
     return json;

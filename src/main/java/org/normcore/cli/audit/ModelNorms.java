@@ -2,7 +2,6 @@ package org.normcore.cli.audit;
 
 import com.google.common.collect.ImmutableList;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Optional;
@@ -11,47 +10,50 @@ import org.normcore.ModelType;
 import org.normcore.NormKind;
 import org.normcore.TensorView;
 import org.normcore.cli.BadInput;
-import org.normcore.cli.safetensors.SafetensorsDirectory;
+import org.normcore.cli.onnx.OnnxFile;
 import org.normcore.cli.safetensors.SafetensorsFile;
+import org.normcore.cli.safetensors.TensorSource;
 
-/** The norms of a model's directory, with drawn or recorded hidden states. */
+/** The norms of a model, with drawn or recorded hidden states. */
 final class ModelNorms implements SubjectSource {
   private final ModelConfig config;
-  private final SafetensorsDirectory weights;
+  private final TensorSource weights;
   private final Optional<SafetensorsFile> activations;
-  private final ImmutableList<NormModule> modules;
+  private final ImmutableList<ModelNorm> norms;
+  private final boolean graph;
   private final Gaussian gaussian;
   private final long rows;
 
   private ModelNorms(
       ModelConfig config,
-      SafetensorsDirectory weights,
+      TensorSource weights,
+      ImmutableList<ModelNorm> norms,
       Optional<SafetensorsFile> activations,
       Gaussian gaussian,
       long rows) {
     this.config = config;
     this.weights = weights;
     this.activations = activations;
-    this.modules = NormFinder.find(weights.entries());
+    this.norms = norms;
+    this.graph = weights instanceof OnnxFile;
     this.gaussian = gaussian;
     this.rows = rows;
   }
 
-  static ModelNorms open(Path directory, Optional<Path> activations, Gaussian gaussian, long rows)
+  static ModelNorms open(Path model, Optional<Path> activations, Gaussian gaussian, long rows)
       throws IOException {
-    if (!Files.isDirectory(directory)) {
-      throw new BadInput(
-          directory + ": is not a directory, expected one with config.json and *.safetensors");
-    }
-    ModelConfig config = ModelConfig.read(directory);
-    SafetensorsDirectory weights = SafetensorsDirectory.open(directory);
+    ModelFiles files = ModelFiles.of(model);
+    ModelConfig config = files.config();
+    TensorSource weights = files.open();
     Optional<SafetensorsFile> recorded = Optional.empty();
     try {
       if (activations.isPresent()) {
         recorded = Optional.of(SafetensorsFile.open(activations.get()));
       }
-      ModelNorms norms = new ModelNorms(config, weights, recorded, gaussian, rows);
-      norms.check(directory, activations);
+      ImmutableList<ModelNorm> found =
+          weights instanceof OnnxFile onnx ? OnnxNormFinder.find(onnx) : named(weights, config);
+      ModelNorms norms = new ModelNorms(config, weights, found, recorded, gaussian, rows);
+      norms.check(model, activations);
       return norms;
     } catch (IOException | RuntimeException e) {
       close(weights, recorded);
@@ -59,18 +61,41 @@ final class ModelNorms implements SubjectSource {
     }
   }
 
-  private void check(Path directory, Optional<Path> path) {
-    if (modules.isEmpty()) {
+  /**
+   * The norms by their names. Which they are is known of the family, else guessed from whether
+   * there are biases.
+   */
+  private static ImmutableList<ModelNorm> named(TensorSource weights, ModelConfig config) {
+    ImmutableList<NormModule> modules = NormFinder.find(weights.entries());
+    boolean hasBias = modules.stream().anyMatch(module -> module.bias().isPresent());
+    NormKind kind =
+        config
+            .family()
+            .map(ModelType::norm)
+            .orElse(hasBias ? NormKind.LAYER_NORM : NormKind.RMS_NORM);
+    double epsilon = config.epsilon();
+    return modules.stream()
+        .map(module -> new ModelNorm(module, kind, epsilon, Optional.empty()))
+        .collect(ImmutableList.toImmutableList());
+  }
+
+  private void check(Path model, Optional<Path> path) {
+    if (norms.isEmpty()) {
       throw new BadInput(
-          directory
-              + ": has no norm weights, that is one-dimensional floating-point tensors of modules named like norms");
+          model
+              + (graph
+                  ? ": has no norms in its graph, that is nodes LayerNormalization,"
+                      + " SimplifiedLayerNormalization, RMSNormalization or the like, or ReduceMean,"
+                      + " Pow, Add, Sqrt, Div and Mul in a row, with weights that are constants"
+                  : ": has no norm weights, that is one-dimensional floating-point tensors of"
+                      + " modules named like norms"));
     }
     if (activations.isPresent()
-        && modules.stream().noneMatch(module -> hasRecorded(module.name() + ".x"))) {
+        && norms.stream().noneMatch(norm -> hasRecorded(norm.module().name() + ".x"))) {
       throw new BadInput(
           path.get()
               + ": holds no hidden states of the model's norms, such as "
-              + modules.get(0).name()
+              + norms.get(0).module().name()
               + ".x");
     }
   }
@@ -79,35 +104,34 @@ final class ModelNorms implements SubjectSource {
     return config;
   }
 
-  /** The type that the weights are stored in. */
-  DType storedDType() {
-    return weights.entries().get(modules.get(0).weight()).type().dtype().orElseThrow();
+  /** What is known of the model. */
+  ModelFacts facts(Path model) {
+    return new ModelFacts(model, config.modelType(), config.family(), graph, norms);
   }
 
   /**
-   * Which norm the model's norms are: as its family is known to have, else guessed from whether
-   * there are biases.
+   * The type that the model is computed in: what its configuration says. A graph is computed in the
+   * type that its weights are stored in, and without a configuration that is taken of others too.
    */
-  NormKind kind() {
-    boolean hasBias = modules.stream().anyMatch(module -> module.bias().isPresent());
-    return config
-        .family()
-        .map(ModelType::norm)
-        .orElse(hasBias ? NormKind.LAYER_NORM : NormKind.RMS_NORM);
+  DType ownDType() {
+    DType stored =
+        weights.entries().get(norms.get(0).module().weight()).type().dtype().orElseThrow();
+    return graph ? stored : config.dtype().orElse(stored);
   }
 
   @Override
   public int count() {
-    return modules.size();
+    return norms.size();
   }
 
   @Override
   public Subject get(int index, Arena arena) throws IOException {
-    NormModule module = modules.get(index);
-    TensorView weight = weights.view(module.weight());
+    ModelNorm norm = norms.get(index);
+    NormModule module = norm.module();
+    TensorView weight = vector(module.weight(), module);
     Optional<TensorView> bias =
         module.bias().isPresent()
-            ? Optional.of(weights.view(module.bias().get()))
+            ? Optional.of(vector(module.bias().get(), module))
             : Optional.empty();
     String xName = module.name() + ".x";
     String yName = module.name() + ".y";
@@ -126,7 +150,12 @@ final class ModelNorms implements SubjectSource {
               + xName
               + " has");
     }
-    return new Subject(module.name(), kind(), config.epsilon(), weight, bias, x, !recorded, y);
+    return new Subject(module.name(), norm.kind(), norm.epsilon(), weight, bias, x, !recorded, y);
+  }
+
+  /** A parameter of a norm, which a graph may hold in several dimensions. */
+  private TensorView vector(String name, NormModule module) throws IOException {
+    return weights.view(name).reshape(module.hiddenSize());
   }
 
   private TensorView drawn(NormModule module, Arena arena) {
@@ -160,7 +189,7 @@ final class ModelNorms implements SubjectSource {
     close(weights, activations);
   }
 
-  private static void close(SafetensorsDirectory weights, Optional<SafetensorsFile> activations)
+  private static void close(TensorSource weights, Optional<SafetensorsFile> activations)
       throws IOException {
     weights.close();
     if (activations.isPresent()) {

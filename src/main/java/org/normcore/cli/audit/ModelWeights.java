@@ -2,42 +2,38 @@ package org.normcore.cli.audit;
 
 import com.google.common.collect.ImmutableList;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import org.normcore.DType;
 import org.normcore.TensorView;
 import org.normcore.cli.BadInput;
-import org.normcore.cli.safetensors.SafetensorsDirectory;
 import org.normcore.cli.safetensors.TensorEntry;
+import org.normcore.cli.safetensors.TensorSource;
 
-/** The weights of a model's directory: its tensors of two dimensions or more. */
+/** The weights of a model: its tensors of two dimensions or more. */
 final class ModelWeights implements Fp8Source {
-  private final SafetensorsDirectory directory;
+  private final TensorSource tensors;
   private final ImmutableList<String> names;
 
-  private ModelWeights(SafetensorsDirectory directory, ImmutableList<String> names) {
-    this.directory = directory;
+  private ModelWeights(TensorSource tensors, ImmutableList<String> names) {
+    this.tensors = tensors;
     this.names = names;
   }
 
   static ModelWeights open(Path path) throws IOException {
-    if (!Files.isDirectory(path)) {
-      throw new BadInput(path + ": is not a directory, expected one with *.safetensors");
-    }
-    SafetensorsDirectory directory = SafetensorsDirectory.open(path);
+    TensorSource tensors = ModelFiles.of(path).open();
     ImmutableList<String> names =
-        directory.entries().values().stream()
+        tensors.entries().values().stream()
             .filter(ModelWeights::isWeight)
             .map(TensorEntry::name)
             .collect(ImmutableList.toImmutableList());
     if (names.isEmpty()) {
-      directory.close();
+      tensors.close();
       throw new BadInput(
           path
               + ": has no weights, that is tensors of two dimensions or more in F32, BF16, F16 or"
               + " F64");
     }
-    return new ModelWeights(directory, names);
+    return new ModelWeights(tensors, names);
   }
 
   private static boolean isWeight(TensorEntry entry) {
@@ -58,13 +54,13 @@ final class ModelWeights implements Fp8Source {
 
   @Override
   public TensorView get(int index, Arena arena) throws IOException {
-    TensorView view = directory.view(names.get(index));
+    TensorView view = tensors.view(names.get(index));
     TensorView matrix = view.reshape(view.rows(1), view.size(-1));
     return matrix.dtype() == DType.FLOAT64 ? arena.converted(matrix, DType.FLOAT32) : matrix;
   }
 
   @Override
   public void close() throws IOException {
-    directory.close();
+    tensors.close();
   }
 }

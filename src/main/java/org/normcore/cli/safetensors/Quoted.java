@@ -1,12 +1,13 @@
 package org.normcore.cli.safetensors;
 
 /** Foreign text made fit for a message: short, and without control characters. */
-final class Quoted {
+public final class Quoted {
   private static final int LONGEST = 80;
 
   private Quoted() {}
 
-  static String shorten(String text) {
+  /** At most 80 characters, and none that a terminal obeys. */
+  public static String shorten(String text) {
     String head = text.length() > LONGEST ? text.substring(0, LONGEST) + "..." : text;
     StringBuilder clean = new StringBuilder(head.length());
     head.codePoints().forEach(c -> clean.appendCodePoint(Character.isISOControl(c) ? '?' : c));

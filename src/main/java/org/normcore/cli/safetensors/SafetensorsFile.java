@@ -5,25 +5,18 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
-import java.nio.channels.FileChannel.MapMode;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
-import org.bytedeco.javacpp.BytePointer;
 import org.normcore.DType;
-import org.normcore.Device;
-import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
-import org.normcore.internal.Memory;
 
 /**
  * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked
  * for, each on its own, so that a file may be larger than one mapping can be.
  */
 public final class SafetensorsFile implements TensorSource {
-  private static final int LARGEST_PIECE = 1 << 28;
-
   private final Path file;
   private final FileChannel channel;
   private final SafetensorsHeader header;
@@ -83,8 +76,7 @@ public final class SafetensorsFile implements TensorSource {
                             + "\" is "
                             + entry.type()
                             + ", not a floating-point type"));
-    boolean mappable = entry.bytes() > 0 && entry.bytes() <= Integer.MAX_VALUE;
-    return mappable ? map(entry, dtype) : load(entry, dtype);
+    return TensorBytes.view(file, channel, entry, dtype);
   }
 
   /**
@@ -125,28 +117,6 @@ public final class SafetensorsFile implements TensorSource {
       throw new SafetensorsException(file, "has no tensor \"" + Quoted.shorten(name) + "\"");
     }
     return entry;
-  }
-
-  private TensorView map(TensorEntry entry, DType dtype) throws IOException {
-    ByteBuffer mapping = channel.map(MapMode.READ_ONLY, entry.begin(), entry.bytes());
-    BytePointer pointer = new BytePointer(mapping);
-    return TensorView.ofAddress(pointer.address(), dtype, Device.CPU, entry.shape().toArray())
-        .withOwner(mapping);
-  }
-
-  private TensorView load(TensorEntry entry, DType dtype) throws IOException {
-    NativeBuffer memory = NativeBuffer.allocate(entry.bytes());
-    for (long done = 0; done < entry.bytes(); ) {
-      int piece = (int) Math.min(entry.bytes() - done, LARGEST_PIECE);
-      ByteBuffer target = Memory.byteBuffer(memory.address() + done, piece);
-      while (target.hasRemaining()) {
-        if (channel.read(target, entry.begin() + done + target.position()) < 0) {
-          throw new SafetensorsException(file, "became shorter while it was read");
-        }
-      }
-      done += piece;
-    }
-    return memory.view(dtype, entry.shape().toArray());
   }
 
   @Override

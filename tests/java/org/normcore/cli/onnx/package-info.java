@@ -1,0 +1,2 @@
+/** Tests of the ONNX reader. */
+package org.normcore.cli.onnx;
