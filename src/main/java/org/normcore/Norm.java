@@ -760,14 +760,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(x, "x", 1);
       held |= acquire(weight, "weight", 1 << 1);
       held |= acquire(bias, "bias", 1 << 2);
-      held |= acquire(y, "y", 1 << 3);
+      held |= acquireToWrite(y, "y", 1 << 3);
       held |= acquire(residual, "residual", 1 << 4);
-      held |= acquire(residualOut, "residualOut", 1 << 5);
-      held |= acquire(mean, "mean", 1 << 6);
-      held |= acquire(rstd, "rstd", 1 << 7);
+      held |= acquireToWrite(residualOut, "residualOut", 1 << 5);
+      held |= acquireToWrite(mean, "mean", 1 << 6);
+      held |= acquireToWrite(rstd, "rstd", 1 << 7);
       held |= acquire(yScale, "yScale", 1 << 9);
-      held |= acquire(yAmax, "yAmax", 1 << 10);
-      held |= acquire(yScaleInv, "yScaleInv", 1 << 11);
+      held |= acquireToWrite(yAmax, "yAmax", 1 << 10);
+      held |= acquireToWrite(yScaleInv, "yScaleInv", 1 << 11);
       held |= acquire(stream, 1 << 8);
       if (rows == 0) {
         return;
@@ -929,9 +929,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(mean, "mean", 1 << 2);
       held |= acquire(rstd, "rstd", 1 << 3);
       held |= acquire(dy, "dy", 1 << 4);
-      held |= acquire(dx, "dx", 1 << 5);
-      held |= acquire(dweight, "dweight", 1 << 6);
-      held |= acquire(dbias, "dbias", 1 << 7);
+      held |= acquireToWrite(dx, "dx", 1 << 5);
+      held |= acquireToWrite(dweight, "dweight", 1 << 6);
+      held |= acquireToWrite(dbias, "dbias", 1 << 7);
       held |= acquire(dresidual, "dresidual", 1 << 8);
       held |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
@@ -1070,6 +1070,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
   private static int acquire(@Nullable TensorView view, String argument, int bit) {
     return view != null && view.acquire(argument) ? bit : 0;
+  }
+
+  private static int acquireToWrite(@Nullable TensorView view, String argument, int bit) {
+    return view != null && view.acquireToWrite(argument) ? bit : 0;
   }
 
   private static void release(@Nullable TensorView view, int held, int bit) {

@@ -353,9 +353,9 @@ public final class Rotary implements AutoCloseable {
       try {
         held |= cos.acquire("table") ? 1 : 0;
         held |= x.acquire(xName) ? 1 << 1 : 0;
-        held |= y.acquire(yName) ? 1 << 2 : 0;
+        held |= y.acquireToWrite(yName) ? 1 << 2 : 0;
         held |= k != null && k.acquire(kName) ? 1 << 3 : 0;
-        held |= kOut != null && kOut.acquire(kOutName) ? 1 << 4 : 0;
+        held |= kOut != null && kOut.acquireToWrite(kOutName) ? 1 << 4 : 0;
         if (stream != null) {
           stream.acquire();
           held |= 1 << 5;

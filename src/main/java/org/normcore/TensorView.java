@@ -414,7 +414,7 @@ public final class TensorView {
     checkArgument(same || !overlaps(source), "source: %s overlaps the target %s", source, this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquire("target");
+      boolean held = acquireToWrite("target");
       try {
         boolean whole = isContiguous() && source.isContiguous();
         long run = whole ? elements : rowLength;
@@ -475,7 +475,7 @@ public final class TensorView {
         this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquire("target");
+      boolean held = acquireToWrite("target");
       try {
         stream.acquire();
         try {
@@ -587,9 +587,28 @@ public final class TensorView {
         && otherAddress < address + extent;
   }
 
-  /** Whether it lies in memory that is for reading, as far as the memory's object is known. */
-  boolean isReadOnly() {
-    return memory != null && memory.isReadOnly();
+  /** Whether it may be written, as far as the memory's object is known. */
+  boolean isWritable() {
+    return memory == null || memory.readOnly() == null;
+  }
+
+  /** The bytes from the first element to the end of the last one. */
+  long extent() {
+    return extent;
+  }
+
+  /** Refuses memory that is for reading, as far as the memory's object is known. */
+  void requireWritable(String name) {
+    String readOnly = memory == null ? null : memory.readOnly();
+    if (readOnly != null) {
+      throw new IllegalArgumentException(
+          name
+              + ": "
+              + this
+              + " is in "
+              + readOnly
+              + ", which is for reading; expected memory that may be written");
+    }
   }
 
   boolean hasShape(long[] expected) {
@@ -629,6 +648,12 @@ public final class TensorView {
           name + ": the " + memory.name() + " under it is closed; expected an open one");
     }
     return true;
+  }
+
+  /** As {@link #acquire}, for a tensor that is written. */
+  boolean acquireToWrite(String name) {
+    requireWritable(name);
+    return acquire(name);
   }
 
   void release(boolean acquired) {
@@ -725,7 +750,7 @@ public final class TensorView {
 
   private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
     checkHost("tensor");
-    boolean held = acquire("tensor");
+    boolean held = inward ? acquireToWrite("target") : acquire("tensor");
     try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
       ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
       long run = isContiguous() ? elements : rowLength;
