@@ -750,7 +750,7 @@ public final class TensorView {
 
   private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
     checkHost("tensor");
-    boolean held = inward ? acquireToWrite("target") : acquire("tensor");
+    boolean held = inward ? acquireToWrite("tensor") : acquire("tensor");
     try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
       ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
       long run = isContiguous() ? elements : rowLength;
