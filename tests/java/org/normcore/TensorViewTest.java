@@ -221,7 +221,7 @@ class TensorViewTest {
 
   private static void assertNamed(String argument, Executable call) {
     String message = assertThrows(NullPointerException.class, call).getMessage();
-    assertEquals(argument, message);
+    assertTrue(message.startsWith(argument + ": null; expected "), message);
   }
 
   @Test

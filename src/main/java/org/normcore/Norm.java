@@ -1149,7 +1149,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private Executor executor = ForkJoinPool.commonPool();
 
     Builder(long[] normalizedShape, Affine affine) {
-      this.normalizedShape = Objects.requireNonNull(normalizedShape, "normalizedShape").clone();
+      this.normalizedShape =
+          Objects.requireNonNull(
+                  normalizedShape, "normalizedShape: null; expected the sizes of a row")
+              .clone();
       this.affine = affine;
       long product = normalizedShape.length == 0 ? 0 : 1;
       for (long size : normalizedShape) {
@@ -1207,7 +1210,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * @throws IllegalArgumentException if it is {@link DType#FLOAT8_E8M0}
      */
     public B output(DType dtype) {
-      Objects.requireNonNull(dtype, "output");
+      Objects.requireNonNull(dtype, "output: null; expected a DType");
       checkArgument(
           dtype.isNormType() || dtype.isFp8(),
           "output: %s; expected FLOAT64, FLOAT32, BFLOAT16, FLOAT16, FLOAT8_E4M3 or FLOAT8_E5M2",
@@ -1218,7 +1221,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
     /** Sets how an FP8 {@code y} is scaled. Must be set for one, and for no other output. */
     public B outputScaling(Fp8Scaling scaling) {
-      this.outputScaling = Objects.requireNonNull(scaling, "outputScaling");
+      this.outputScaling =
+          Objects.requireNonNull(scaling, "outputScaling: null; expected an Fp8Scaling");
       return self();
     }
 
@@ -1249,13 +1253,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * set.
      */
     public B affine(Affine affine) {
-      this.affine = Objects.requireNonNull(affine, "affine");
+      this.affine = Objects.requireNonNull(affine, "affine: null; expected an Affine");
       return self();
     }
 
     /** Sets where it rounds. Must be set. */
     public B policy(NormPolicy policy) {
-      this.policy = Objects.requireNonNull(policy, "policy");
+      this.policy = Objects.requireNonNull(policy, "policy: null; expected a NormPolicy");
       return self();
     }
 
@@ -1267,7 +1271,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * @see Cuda
      */
     public B device(Device device) {
-      this.device = Objects.requireNonNull(device, "device");
+      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return self();
     }
 
@@ -1296,7 +1300,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * executors may allocate when given a task.
      */
     public B executor(Executor executor) {
-      this.executor = Objects.requireNonNull(executor, "executor");
+      this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
       return self();
     }
 
@@ -1305,7 +1309,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * the same bits.
      */
     public B vectorLevel(VectorLevel vectorLevel) {
-      this.vectorLevel = Objects.requireNonNull(vectorLevel, "vectorLevel");
+      this.vectorLevel =
+          Objects.requireNonNull(vectorLevel, "vectorLevel: null; expected a VectorLevel");
       return self();
     }
 
@@ -1353,7 +1358,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     private static DType normType(String name, DType dtype) {
-      Objects.requireNonNull(dtype, name);
+      Objects.requireNonNull(dtype, () -> name + ": null; expected a DType");
       checkArgument(
           dtype.isNormType(),
           "%s: %s; expected FLOAT64, FLOAT32, BFLOAT16 or FLOAT16",

@@ -67,9 +67,9 @@ public final class TensorView {
       @Nullable Pointer pointer,
       @Nullable Object owner) {
     this.address = address;
-    this.dtype = Objects.requireNonNull(dtype, "dtype");
-    this.device = Objects.requireNonNull(device, "device");
-    this.shape = Objects.requireNonNull(shape, "shape").clone();
+    this.dtype = Objects.requireNonNull(dtype, "dtype: null; expected a DType");
+    this.device = Objects.requireNonNull(device, "device: null; expected a Device");
+    this.shape = Objects.requireNonNull(shape, "shape: null; expected an array of sizes").clone();
     this.elements = elementsOf(dtype, this.shape);
     this.rowLength = this.shape.length == 0 ? 1 : this.shape[this.shape.length - 1];
     this.rowCount = leading(this.shape);
@@ -230,7 +230,7 @@ public final class TensorView {
    * NativeBuffer} or a {@link CudaBuffer}, operations on the view are refused once it is closed.
    */
   public TensorView withOwner(Object keepAlive) {
-    Objects.requireNonNull(keepAlive, "keepAlive");
+    Objects.requireNonNull(keepAlive, "keepAlive: null; expected an object");
     if (memory == null && keepAlive instanceof OwnedMemory kept) {
       return new TensorView(
           address, dtype, device, shape, rowStride, capacity, kept, pointer, owner);
@@ -671,8 +671,8 @@ public final class TensorView {
 
   /** The number of elements of a shape, if a tensor of it can exist. */
   static long elementsOf(DType dtype, long[] shape) {
-    Objects.requireNonNull(dtype, "dtype");
-    Objects.requireNonNull(shape, "shape");
+    Objects.requireNonNull(dtype, "dtype: null; expected a DType");
+    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
     boolean empty = false;
     for (long size : shape) {
       checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
