@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # consumers.sh ROOT TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs users' projects in Kotlin, Scala 3 and Scala 2.13,
 # for which Maven gets this build's artifacts from a repository. ROOT is the project's directory, TARGET Maven's target
-# directory, MAVEN Maven's home, LOCAL its local repository, OFFLINE true or false.
+# directory, MAVEN Maven's home, LOCAL its local repository, OFFLINE offline=true or offline=false.
 set -euo pipefail
 root=$1
 target=$2
@@ -29,7 +29,7 @@ for entry in "$local"/* "$local"/org/*; do
 done
 
 options=(--quiet "-Dmaven.repo.local=$repository" "-Dnormcore.version=$version")
-if [[ "$offline" == true ]]; then
+if [[ "$offline" == offline=true ]]; then
   options+=(--offline)
 fi
 
