@@ -318,8 +318,19 @@ public final class TensorView {
    * @throws IndexOutOfBoundsException if there is no such dimension
    */
   public long size(int dimension) {
-    return shape[
-        Objects.checkIndex(dimension < 0 ? dimension + shape.length : dimension, shape.length)];
+    if (dimension < -shape.length || dimension >= shape.length) {
+      throw new IndexOutOfBoundsException(
+          "dimension: "
+              + dimension
+              + "; expected "
+              + -shape.length
+              + " to "
+              + (shape.length - 1)
+              + ", as the tensor has "
+              + shape.length
+              + " dimensions");
+    }
+    return shape[dimension < 0 ? dimension + shape.length : dimension];
   }
 
   /** Returns the number of elements, gaps between rows not counted. */
@@ -366,7 +377,8 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(float[] source) {
-    checkLength(source.length);
+    checkLength(
+        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
     copyThroughStaging(
         DType.FLOAT32,
         true,
@@ -384,7 +396,8 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(double[] source) {
-    checkLength(source.length);
+    checkLength(
+        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
     copyThroughStaging(
         DType.FLOAT64,
         true,
