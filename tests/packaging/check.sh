@@ -14,6 +14,7 @@ away=$(mktemp -d)
 trap 'rm -rf "$away"' EXIT
 mkdir "$away/jars" "$away/natives"
 cp "$target"/normcore-*.jar "$away/jars"
+cp "$target/platform/normcore-platform.jar" "$away"
 cp "$here/Smoke.java" "$away"
 
 fail() {
@@ -77,6 +78,47 @@ smoke cpu "$jars" no-plugin
 if [[ "$cuda" == true ]]; then
   smoke gpu "$gpu_jar:$jars" plugin
 fi
+
+# A module of a user's, which asks for the platform's module alone.
+mkdir modules
+cat > modules/module-info.java << 'EOF'
+module smoke {
+  requires org.normcore.platform;
+}
+EOF
+{ echo 'package smoke;' && sed 's/^final class Smoke/public &/' Smoke.java; } > modules/Smoke.java
+modules=$jars:normcore-platform.jar
+"${java_bin}javac" -p "$modules" -d modules/classes modules/*.java || fail 'a module that uses the jars failed to compile'
+# in_module NAME PATH EXPECTED
+in_module() {
+  "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache-$1" -p "$2:modules/classes" -m smoke/smoke.Smoke \
+    "$away/cache-$1" "$3" || fail "a module that uses the jars failed ($1)"
+}
+in_module module "$modules" no-plugin
+if [[ "$cuda" == true ]]; then
+  in_module module-gpu "$modules:$gpu_jar" plugin
+fi
+
+# All in one jar, as shading makes it.
+mkdir fat
+IFS=: read -r -a entries <<< "$jars"
+for entry in "${entries[@]}"; do
+  entry=$(realpath "$entry")
+  (cd fat && "${java_bin}jar" xf "$entry")
+done
+"${java_bin}jar" cf fat.jar -C fat .
+smoke fat fat.jar no-plugin
+
+# Neither here nor at home may anything be written but in the cache; nobody writes to /proc.
+(cd /proc && "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache-alone" -Duser.home=/proc/none \
+  -Djava.io.tmpdir=/proc/none -cp "$away/fat.jar:$away/modules/classes" smoke.Smoke "$away/cache-alone" no-plugin) ||
+  fail 'a program failed where it may write to the cache alone'
+# And where there is no such place, a sentence tells what to do.
+sentence=$(cd /proc && "${java_bin}java" -Duser.home=/proc/none -Djava.io.tmpdir=/proc/none \
+  -cp "$away/fat.jar:$away/modules/classes" smoke.Smoke none no-plugin 2>&1 || true)
+[[ "$sentence" == *'Set the "org.bytedeco.javacpp.cachedir" system property'* ]] ||
+  fail "without a place for the cache: $sentence"
+
 "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cli-cache" -jar jars/normcore-cli.jar info > info.txt ||
   fail 'normcore-cli.jar info failed'
 [[ -s info.txt ]] || fail 'normcore-cli.jar info printed nothing'

@@ -234,7 +234,7 @@ public final class Fp8Parameter implements AutoCloseable {
         "target: address %s; expected a multiple of 4",
         target.address());
     checkArgument(!target.overlaps(source), "target: overlaps the source %s", source);
-    requireWritable("target", target);
+    target.requireWritable("target");
     CudaStream used = requireStream(source.device(), stream);
     Uses uses = Uses.begin(source, "source", target, "target", used);
     try {
@@ -397,7 +397,7 @@ public final class Fp8Parameter implements AutoCloseable {
       boolean done = false;
       try {
         memory = allocate(dtype);
-        memory.makeReadOnly();
+        memory.makeReadOnly("a dequantised copy of an Fp8Parameter");
         Copy made = new Copy(memory, memory.view(dtype, shape));
         storage.dequantize(made.view, stream);
         Copy[] more = copies.clone();
@@ -838,7 +838,7 @@ public final class Fp8Parameter implements AutoCloseable {
     requireLike("target", target);
     requireApart("target", initialValue.overlaps(target));
     requireApartFromCopies("target", target);
-    requireWritable("target", target);
+    target.requireWritable("target");
   }
 
   private void requireApartFromCopies(String argument, TensorView view) {
@@ -852,15 +852,6 @@ public final class Fp8Parameter implements AutoCloseable {
         !overlaps,
         "%s: overlaps the memory of this Fp8Parameter; expected memory of its own",
         argument);
-  }
-
-  private static void requireWritable(String argument, TensorView view) {
-    checkArgument(
-        !view.isReadOnly(),
-        "%s: %s is in the initial value or a dequantised copy of an Fp8Parameter, which are for"
-            + " reading; expected memory of its own",
-        argument,
-        view);
   }
 
   /** The tensors and the stream of a call, in use until its end. */

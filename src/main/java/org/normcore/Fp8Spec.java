@@ -45,11 +45,11 @@ public record Fp8Spec(
    */
   public Fp8Spec {
     checkArgument(
-        Objects.requireNonNull(format, "format").isFp8(),
+        Objects.requireNonNull(format, "format: null; expected a DType").isFp8(),
         "format: %s; expected FLOAT8_E4M3 or FLOAT8_E5M2",
         format);
-    Objects.requireNonNull(recipe, "recipe");
-    Objects.requireNonNull(initialValue, "initialValue");
+    Objects.requireNonNull(recipe, "recipe: null; expected an Fp8Recipe");
+    Objects.requireNonNull(initialValue, "initialValue: null; expected an InitialValue");
     checkArgument(
         margin >= 0 && margin <= MAX_MARGIN, "margin: %s; expected 0 to %s", margin, MAX_MARGIN);
     boolean computed = recipe == Fp8Recipe.CURRENT || recipe == Fp8Recipe.DELAYED;
@@ -126,7 +126,7 @@ public record Fp8Spec(
     private InitialValue initialValue = InitialValue.DISCARD;
 
     private Builder(DType format) {
-      this.format = Objects.requireNonNull(format, "format");
+      this.format = Objects.requireNonNull(format, "format: null; expected a DType");
     }
 
     private Builder recipe(Fp8Recipe recipe, float givenScale, int historyLength) {
@@ -174,7 +174,8 @@ public record Fp8Spec(
      * Sets what becomes of the values that are quantised. {@link InitialValue#DISCARD} if not set.
      */
     public Builder initialValue(InitialValue initialValue) {
-      this.initialValue = Objects.requireNonNull(initialValue, "initialValue");
+      this.initialValue =
+          Objects.requireNonNull(initialValue, "initialValue: null; expected an InitialValue");
       return this;
     }
 

@@ -66,7 +66,7 @@ public final class Gradients {
    * @throws IllegalArgumentException if it is null
    */
   public Gradients weight(TensorView dweight, GradientMode mode) {
-    Objects.requireNonNull(mode, "mode");
+    Objects.requireNonNull(mode, "mode: null; expected a GradientMode");
     return new Gradients(
         dx, TensorView.required("dweight", dweight), mode, dbias, biasMode, dresidual, stream);
   }
@@ -79,7 +79,7 @@ public final class Gradients {
    * @throws IllegalArgumentException if it is null
    */
   public Gradients bias(TensorView dbias, GradientMode mode) {
-    Objects.requireNonNull(mode, "mode");
+    Objects.requireNonNull(mode, "mode: null; expected a GradientMode");
     return new Gradients(
         dx, dweight, weightMode, TensorView.required("dbias", dbias), mode, dresidual, stream);
   }

@@ -297,6 +297,11 @@ public final class HeadsView {
     return memory.acquire(name);
   }
 
+  /** As {@link TensorView#acquireToWrite}. */
+  boolean acquireToWrite(String name) {
+    return memory.acquireToWrite(name);
+  }
+
   void release(boolean acquired) {
     memory.release(acquired);
   }

@@ -10,7 +10,7 @@ import org.normcore.internal.CudaCapi;
 final class KeptMemory extends OwnedMemory {
   private KeptMemory(long address, long bytes, Runnable free) {
     super("initial value of an Fp8Parameter", Device.CPU, address, bytes, free);
-    makeReadOnly();
+    makeReadOnly("the initial value of an Fp8Parameter");
   }
 
   static KeptMemory allocate(long bytes, boolean pageLocked) {

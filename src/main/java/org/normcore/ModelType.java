@@ -49,7 +49,11 @@ public record ModelType(
    *     nearest ones
    */
   public static ModelType of(String modelType) {
-    ModelType found = Table.ALL.get(Objects.requireNonNull(modelType, "modelType"));
+    ModelType found =
+        Table.ALL.get(
+            Objects.requireNonNull(
+                modelType,
+                "modelType: null; expected a model_type, as a model's config.json has it"));
     if (found == null) {
       throw new IllegalArgumentException(
           "modelType: \""
@@ -62,7 +66,11 @@ public record ModelType(
 
   /** Returns the facts of a model family, or nothing if it is not in the table. */
   public static Optional<ModelType> find(String modelType) {
-    return Optional.ofNullable(Table.ALL.get(Objects.requireNonNull(modelType, "modelType")));
+    return Optional.ofNullable(
+        Table.ALL.get(
+            Objects.requireNonNull(
+                modelType,
+                "modelType: null; expected a model_type, as a model's config.json has it")));
   }
 
   /** Returns all families by {@code model_type}, in the table's order. */

@@ -760,14 +760,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(x, "x", 1);
       held |= acquire(weight, "weight", 1 << 1);
       held |= acquire(bias, "bias", 1 << 2);
-      held |= acquire(y, "y", 1 << 3);
+      held |= acquireToWrite(y, "y", 1 << 3);
       held |= acquire(residual, "residual", 1 << 4);
-      held |= acquire(residualOut, "residualOut", 1 << 5);
-      held |= acquire(mean, "mean", 1 << 6);
-      held |= acquire(rstd, "rstd", 1 << 7);
+      held |= acquireToWrite(residualOut, "residualOut", 1 << 5);
+      held |= acquireToWrite(mean, "mean", 1 << 6);
+      held |= acquireToWrite(rstd, "rstd", 1 << 7);
       held |= acquire(yScale, "yScale", 1 << 9);
-      held |= acquire(yAmax, "yAmax", 1 << 10);
-      held |= acquire(yScaleInv, "yScaleInv", 1 << 11);
+      held |= acquireToWrite(yAmax, "yAmax", 1 << 10);
+      held |= acquireToWrite(yScaleInv, "yScaleInv", 1 << 11);
       held |= acquire(stream, 1 << 8);
       if (rows == 0) {
         return;
@@ -929,9 +929,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(mean, "mean", 1 << 2);
       held |= acquire(rstd, "rstd", 1 << 3);
       held |= acquire(dy, "dy", 1 << 4);
-      held |= acquire(dx, "dx", 1 << 5);
-      held |= acquire(dweight, "dweight", 1 << 6);
-      held |= acquire(dbias, "dbias", 1 << 7);
+      held |= acquireToWrite(dx, "dx", 1 << 5);
+      held |= acquireToWrite(dweight, "dweight", 1 << 6);
+      held |= acquireToWrite(dbias, "dbias", 1 << 7);
       held |= acquire(dresidual, "dresidual", 1 << 8);
       held |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
@@ -1072,6 +1072,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return view != null && view.acquire(argument) ? bit : 0;
   }
 
+  private static int acquireToWrite(@Nullable TensorView view, String argument, int bit) {
+    return view != null && view.acquireToWrite(argument) ? bit : 0;
+  }
+
   private static void release(@Nullable TensorView view, int held, int bit) {
     if (view != null) {
       view.release((held & bit) != 0);
@@ -1145,7 +1149,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private Executor executor = ForkJoinPool.commonPool();
 
     Builder(long[] normalizedShape, Affine affine) {
-      this.normalizedShape = Objects.requireNonNull(normalizedShape, "normalizedShape").clone();
+      this.normalizedShape =
+          Objects.requireNonNull(
+                  normalizedShape, "normalizedShape: null; expected the sizes of a row")
+              .clone();
       this.affine = affine;
       long product = normalizedShape.length == 0 ? 0 : 1;
       for (long size : normalizedShape) {
@@ -1203,7 +1210,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * @throws IllegalArgumentException if it is {@link DType#FLOAT8_E8M0}
      */
     public B output(DType dtype) {
-      Objects.requireNonNull(dtype, "output");
+      Objects.requireNonNull(dtype, "output: null; expected a DType");
       checkArgument(
           dtype.isNormType() || dtype.isFp8(),
           "output: %s; expected FLOAT64, FLOAT32, BFLOAT16, FLOAT16, FLOAT8_E4M3 or FLOAT8_E5M2",
@@ -1214,7 +1221,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
     /** Sets how an FP8 {@code y} is scaled. Must be set for one, and for no other output. */
     public B outputScaling(Fp8Scaling scaling) {
-      this.outputScaling = Objects.requireNonNull(scaling, "outputScaling");
+      this.outputScaling =
+          Objects.requireNonNull(scaling, "outputScaling: null; expected an Fp8Scaling");
       return self();
     }
 
@@ -1245,13 +1253,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * set.
      */
     public B affine(Affine affine) {
-      this.affine = Objects.requireNonNull(affine, "affine");
+      this.affine = Objects.requireNonNull(affine, "affine: null; expected an Affine");
       return self();
     }
 
     /** Sets where it rounds. Must be set. */
     public B policy(NormPolicy policy) {
-      this.policy = Objects.requireNonNull(policy, "policy");
+      this.policy = Objects.requireNonNull(policy, "policy: null; expected a NormPolicy");
       return self();
     }
 
@@ -1263,7 +1271,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * @see Cuda
      */
     public B device(Device device) {
-      this.device = Objects.requireNonNull(device, "device");
+      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return self();
     }
 
@@ -1292,7 +1300,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * executors may allocate when given a task.
      */
     public B executor(Executor executor) {
-      this.executor = Objects.requireNonNull(executor, "executor");
+      this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
       return self();
     }
 
@@ -1301,7 +1309,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
      * the same bits.
      */
     public B vectorLevel(VectorLevel vectorLevel) {
-      this.vectorLevel = Objects.requireNonNull(vectorLevel, "vectorLevel");
+      this.vectorLevel =
+          Objects.requireNonNull(vectorLevel, "vectorLevel: null; expected a VectorLevel");
       return self();
     }
 
@@ -1349,7 +1358,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     private static DType normType(String name, DType dtype) {
-      Objects.requireNonNull(dtype, name);
+      Objects.requireNonNull(dtype, () -> name + ": null; expected a DType");
       checkArgument(
           dtype.isNormType(),
           "%s: %s; expected FLOAT64, FLOAT32, BFLOAT16 or FLOAT16",

@@ -203,7 +203,7 @@ final class NormChecks {
               + "; expected FLOAT32"
               + (mode == GradientMode.ACCUMULATE
                   ? " to accumulate into"
-                  : " or the weight's, " + weight));
+                  : weight == DType.FLOAT32 ? "" : " or the weight's, " + weight));
     }
     requireTensor(argument, view, dtype);
     requireNormalizedShape(argument, view);

@@ -146,7 +146,8 @@ public final class NormPolicy {
    * VarianceAlgorithm#TWO_PASS}, {@link ComputeType#FLOAT32} and {@link ResidualRounding#INPUT}.
    */
   public static Builder builder(ScaleRounding rounding) {
-    return new Builder(Objects.requireNonNull(rounding, "rounding"));
+    return new Builder(
+        Objects.requireNonNull(rounding, "rounding: null; expected a ScaleRounding"));
   }
 
   /** Returns a builder that starts from this policy's contents. */
@@ -263,36 +264,42 @@ public final class NormPolicy {
     private ResidualRounding residualRounding = ResidualRounding.INPUT;
 
     private Builder(ScaleRounding scaleRounding) {
-      this.scaleRounding = Objects.requireNonNull(scaleRounding, "scaleRounding");
+      this.scaleRounding =
+          Objects.requireNonNull(scaleRounding, "scaleRounding: null; expected a ScaleRounding");
     }
 
     /** Sets where the normalised value is rounded. */
     public Builder scaleRounding(ScaleRounding scaleRounding) {
-      this.scaleRounding = Objects.requireNonNull(scaleRounding, "scaleRounding");
+      this.scaleRounding =
+          Objects.requireNonNull(scaleRounding, "scaleRounding: null; expected a ScaleRounding");
       return this;
     }
 
     /** Sets what is added to the weight. */
     public Builder gammaOffset(GammaOffset gammaOffset) {
-      this.gammaOffset = Objects.requireNonNull(gammaOffset, "gammaOffset");
+      this.gammaOffset =
+          Objects.requireNonNull(gammaOffset, "gammaOffset: null; expected a GammaOffset");
       return this;
     }
 
     /** Sets how LayerNorm forms the variance. */
     public Builder variance(VarianceAlgorithm variance) {
-      this.variance = Objects.requireNonNull(variance, "variance");
+      this.variance =
+          Objects.requireNonNull(variance, "variance: null; expected a VarianceAlgorithm");
       return this;
     }
 
     /** Sets the type of all arithmetic between roundings. */
     public Builder compute(ComputeType compute) {
-      this.compute = Objects.requireNonNull(compute, "compute");
+      this.compute = Objects.requireNonNull(compute, "compute: null; expected a ComputeType");
       return this;
     }
 
     /** Sets what the residual-fused form normalises. */
     public Builder residualRounding(ResidualRounding residualRounding) {
-      this.residualRounding = Objects.requireNonNull(residualRounding, "residualRounding");
+      this.residualRounding =
+          Objects.requireNonNull(
+              residualRounding, "residualRounding: null; expected a ResidualRounding");
       return this;
     }
 

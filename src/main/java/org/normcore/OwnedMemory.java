@@ -3,26 +3,27 @@ package org.normcore;
 import static com.google.common.base.Preconditions.checkArgument;
 
 import java.lang.ref.Cleaner;
+import org.jspecify.annotations.Nullable;
 import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
 /**
  * A block of memory that belongs to an object: {@link NativeBuffer} on the host, {@link CudaBuffer}
- * on a CUDA device.
+ * on a CUDA device, {@link DLPackTensor} where another library left it.
  *
  * <p>It is freed by {@link #close()}, or, should that be forgotten, some time after the object and
  * all views of it have become unreachable. {@code close()} is refused while a call works on the
  * memory; calls on a view of closed memory are refused.
  */
 public abstract sealed class OwnedMemory implements AutoCloseable
-    permits NativeBuffer, CudaBuffer, KeptMemory {
+    permits NativeBuffer, CudaBuffer, KeptMemory, DLPackTensor {
   private final String name;
   private final UseGuard guard;
   private final Device device;
   private final long address;
   private final long bytes;
   private final Cleaner.Cleanable cleanable;
-  private volatile boolean isReadOnly;
+  private volatile @Nullable String readOnly;
 
   /** Takes over memory; {@code free} must not refer to this object. */
   OwnedMemory(String name, Device device, long address, long bytes, Runnable free) {
@@ -114,13 +115,17 @@ public abstract sealed class OwnedMemory implements AutoCloseable
     }
   }
 
-  /** Says that views of this are for reading: only the object that keeps it writes to it. */
-  final void makeReadOnly() {
-    isReadOnly = true;
+  /**
+   * Says that views of this are for reading: only the object that keeps it writes to it. Messages
+   * call it by the given words.
+   */
+  final void makeReadOnly(String words) {
+    readOnly = words;
   }
 
-  final boolean isReadOnly() {
-    return isReadOnly;
+  /** What messages call this if it is for reading; otherwise null. */
+  final @Nullable String readOnly() {
+    return readOnly;
   }
 
   final UseGuard guard() {

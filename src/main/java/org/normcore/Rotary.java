@@ -353,9 +353,9 @@ public final class Rotary implements AutoCloseable {
       try {
         held |= cos.acquire("table") ? 1 : 0;
         held |= x.acquire(xName) ? 1 << 1 : 0;
-        held |= y.acquire(yName) ? 1 << 2 : 0;
+        held |= y.acquireToWrite(yName) ? 1 << 2 : 0;
         held |= k != null && k.acquire(kName) ? 1 << 3 : 0;
-        held |= kOut != null && kOut.acquire(kOutName) ? 1 << 4 : 0;
+        held |= kOut != null && kOut.acquireToWrite(kOutName) ? 1 << 4 : 0;
         if (stream != null) {
           stream.acquire();
           held |= 1 << 5;
@@ -581,7 +581,7 @@ public final class Rotary implements AutoCloseable {
   }
 
   static DType requireDType(String name, DType dtype) {
-    Objects.requireNonNull(dtype, name);
+    Objects.requireNonNull(dtype, () -> name + ": null; expected a DType");
     checkArgument(
         dtype == DType.FLOAT32 || dtype == DType.BFLOAT16 || dtype == DType.FLOAT16,
         "%s: %s; expected FLOAT32, BFLOAT16 or FLOAT16",
@@ -663,13 +663,13 @@ public final class Rotary implements AutoCloseable {
 
     /** Sets which elements turn together. Must be set. */
     public Builder layout(RotaryLayout layout) {
-      this.layout = Objects.requireNonNull(layout, "layout");
+      this.layout = Objects.requireNonNull(layout, "layout: null; expected a RotaryLayout");
       return this;
     }
 
     /** Sets where it rounds. Must be set. */
     public Builder rounding(RotaryRounding rounding) {
-      this.rounding = Objects.requireNonNull(rounding, "rounding");
+      this.rounding = Objects.requireNonNull(rounding, "rounding: null; expected a RotaryRounding");
       return this;
     }
 
@@ -678,7 +678,8 @@ public final class Rotary implements AutoCloseable {
      * the same bits.
      */
     public Builder vectorLevel(VectorLevel vectorLevel) {
-      this.vectorLevel = Objects.requireNonNull(vectorLevel, "vectorLevel");
+      this.vectorLevel =
+          Objects.requireNonNull(vectorLevel, "vectorLevel: null; expected a VectorLevel");
       return this;
     }
 
@@ -700,7 +701,7 @@ public final class Rotary implements AutoCloseable {
 
     /** Sets who runs the tasks of large calls, as {@link Norm.Builder#executor} does. */
     public Builder executor(Executor executor) {
-      this.executor = Objects.requireNonNull(executor, "executor");
+      this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
       return this;
     }
 
@@ -709,7 +710,7 @@ public final class Rotary implements AutoCloseable {
      * changes a bit of the results.
      */
     public Builder device(Device device) {
-      this.device = Objects.requireNonNull(device, "device");
+      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return this;
     }
 

@@ -40,7 +40,7 @@ final class RotaryConfig {
   }
 
   private static JsonObject parse(String json) {
-    Objects.requireNonNull(json, "json");
+    Objects.requireNonNull(json, "json: null; expected the text of a config.json");
     // Python writes numbers that JSON has not: Infinity, as some hybrid models do elsewhere in the
     // file.
     try (JsonReader reader = new JsonReader(new StringReader(json))) {

@@ -76,8 +76,8 @@ public sealed interface RotaryScaling {
    */
   static LongRope longRope(
       double[] shortFactor, double[] longFactor, long originalMaxPositions, long maxPositions) {
-    Objects.requireNonNull(shortFactor, "shortFactor");
-    Objects.requireNonNull(longFactor, "longFactor");
+    Objects.requireNonNull(shortFactor, "shortFactor: null; expected an array of factors");
+    Objects.requireNonNull(longFactor, "longFactor: null; expected an array of factors");
     requirePositions("maxPositions", maxPositions);
     requirePositions("originalMaxPositions", originalMaxPositions);
     return new LongRope(
@@ -108,7 +108,11 @@ public sealed interface RotaryScaling {
    */
   static Given given(float[] inverseFrequencies) {
     double[] wide =
-        new double[Objects.requireNonNull(inverseFrequencies, "inverseFrequencies").length];
+        new double
+            [Objects.requireNonNull(
+                    inverseFrequencies,
+                    "inverseFrequencies: null; expected an array of frequencies")
+                .length];
     for (int i = 0; i < wide.length; i++) {
       wide[i] = inverseFrequencies[i];
     }
@@ -121,7 +125,8 @@ public sealed interface RotaryScaling {
    * @throws IllegalArgumentException if there are none, or one is not finite
    */
   static Given given(double[] inverseFrequencies) {
-    Objects.requireNonNull(inverseFrequencies, "inverseFrequencies");
+    Objects.requireNonNull(
+        inverseFrequencies, "inverseFrequencies: null; expected an array of frequencies");
     return new Given(ImmutableDoubleArray.copyOf(inverseFrequencies), 1);
   }
 

@@ -308,7 +308,7 @@ public final class RotarySpec {
 
     /** Sets how the frequencies come about. {@link RotaryScaling#plain()} if not set. */
     public Builder scaling(RotaryScaling scaling) {
-      this.scaling = Objects.requireNonNull(scaling, "scaling");
+      this.scaling = Objects.requireNonNull(scaling, "scaling: null; expected a RotaryScaling");
       return this;
     }
 

@@ -333,12 +333,12 @@ public final class RotaryTable implements AutoCloseable {
     private long sequenceLength = -1;
 
     private Builder(RotarySpec spec) {
-      this.spec = Objects.requireNonNull(spec, "spec");
+      this.spec = Objects.requireNonNull(spec, "spec: null; expected a RotarySpec");
     }
 
     /** Sets in which type angles are formed. {@link Angles#FLOAT64} if not set. */
     public Builder angles(Angles angles) {
-      this.angles = Objects.requireNonNull(angles, "angles");
+      this.angles = Objects.requireNonNull(angles, "angles: null; expected an Angles");
       return this;
     }
 
@@ -355,7 +355,7 @@ public final class RotaryTable implements AutoCloseable {
 
     /** Sets where the table is to be used. The CPU if not set; it is computed there in any case. */
     public Builder device(Device device) {
-      this.device = Objects.requireNonNull(device, "device");
+      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return this;
     }
 
@@ -406,13 +406,13 @@ public final class RotaryTable implements AutoCloseable {
      *     index
      */
     public RotaryTable positions(long[] positions) {
-      Objects.requireNonNull(positions, "positions");
+      Objects.requireNonNull(positions, "positions: null; expected an array of positions");
       return build(Positions.list(positions.clone(), positions.length));
     }
 
     /** Returns the table of the given positions, as {@link #positions(long[])}. */
     public RotaryTable positions(int[] positions) {
-      Objects.requireNonNull(positions, "positions");
+      Objects.requireNonNull(positions, "positions: null; expected an array of positions");
       long[] wide = Arrays.stream(positions).asLongStream().toArray();
       return build(Positions.list(wide, wide.length));
     }
@@ -425,7 +425,7 @@ public final class RotaryTable implements AutoCloseable {
      *     of one length
      */
     public RotaryTable positions(long[][] positions) {
-      Objects.requireNonNull(positions, "positions");
+      Objects.requireNonNull(positions, "positions: null; expected an array of positions");
       for (int b = 0; b < positions.length; b++) {
         checkArgument(positions[b] != null, "positions[%s]: null; expected a row of positions", b);
       }

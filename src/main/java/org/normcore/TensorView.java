@@ -67,9 +67,9 @@ public final class TensorView {
       @Nullable Pointer pointer,
       @Nullable Object owner) {
     this.address = address;
-    this.dtype = Objects.requireNonNull(dtype, "dtype");
-    this.device = Objects.requireNonNull(device, "device");
-    this.shape = Objects.requireNonNull(shape, "shape").clone();
+    this.dtype = Objects.requireNonNull(dtype, "dtype: null; expected a DType");
+    this.device = Objects.requireNonNull(device, "device: null; expected a Device");
+    this.shape = Objects.requireNonNull(shape, "shape: null; expected an array of sizes").clone();
     this.elements = elementsOf(dtype, this.shape);
     this.rowLength = this.shape.length == 0 ? 1 : this.shape[this.shape.length - 1];
     this.rowCount = leading(this.shape);
@@ -230,7 +230,7 @@ public final class TensorView {
    * NativeBuffer} or a {@link CudaBuffer}, operations on the view are refused once it is closed.
    */
   public TensorView withOwner(Object keepAlive) {
-    Objects.requireNonNull(keepAlive, "keepAlive");
+    Objects.requireNonNull(keepAlive, "keepAlive: null; expected an object");
     if (memory == null && keepAlive instanceof OwnedMemory kept) {
       return new TensorView(
           address, dtype, device, shape, rowStride, capacity, kept, pointer, owner);
@@ -318,8 +318,19 @@ public final class TensorView {
    * @throws IndexOutOfBoundsException if there is no such dimension
    */
   public long size(int dimension) {
-    return shape[
-        Objects.checkIndex(dimension < 0 ? dimension + shape.length : dimension, shape.length)];
+    if (dimension < -shape.length || dimension >= shape.length) {
+      throw new IndexOutOfBoundsException(
+          "dimension: "
+              + dimension
+              + "; expected "
+              + -shape.length
+              + " to "
+              + (shape.length - 1)
+              + ", as the tensor has "
+              + shape.length
+              + " dimensions");
+    }
+    return shape[dimension < 0 ? dimension + shape.length : dimension];
   }
 
   /** Returns the number of elements, gaps between rows not counted. */
@@ -366,7 +377,8 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(float[] source) {
-    checkLength(source.length);
+    checkLength(
+        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
     copyThroughStaging(
         DType.FLOAT32,
         true,
@@ -384,7 +396,8 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, to which nothing is converted
    */
   public TensorView copyFrom(double[] source) {
-    checkLength(source.length);
+    checkLength(
+        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
     copyThroughStaging(
         DType.FLOAT64,
         true,
@@ -414,7 +427,7 @@ public final class TensorView {
     checkArgument(same || !overlaps(source), "source: %s overlaps the target %s", source, this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquire("target");
+      boolean held = acquireToWrite("target");
       try {
         boolean whole = isContiguous() && source.isContiguous();
         long run = whole ? elements : rowLength;
@@ -475,7 +488,7 @@ public final class TensorView {
         this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquire("target");
+      boolean held = acquireToWrite("target");
       try {
         stream.acquire();
         try {
@@ -587,9 +600,28 @@ public final class TensorView {
         && otherAddress < address + extent;
   }
 
-  /** Whether it lies in memory that is for reading, as far as the memory's object is known. */
-  boolean isReadOnly() {
-    return memory != null && memory.isReadOnly();
+  /** Whether it may be written, as far as the memory's object is known. */
+  boolean isWritable() {
+    return memory == null || memory.readOnly() == null;
+  }
+
+  /** The bytes from the first element to the end of the last one. */
+  long extent() {
+    return extent;
+  }
+
+  /** Refuses memory that is for reading, as far as the memory's object is known. */
+  void requireWritable(String name) {
+    String readOnly = memory == null ? null : memory.readOnly();
+    if (readOnly != null) {
+      throw new IllegalArgumentException(
+          name
+              + ": "
+              + this
+              + " is in "
+              + readOnly
+              + ", which is for reading; expected memory that may be written");
+    }
   }
 
   boolean hasShape(long[] expected) {
@@ -631,6 +663,12 @@ public final class TensorView {
     return true;
   }
 
+  /** As {@link #acquire}, for a tensor that is written. */
+  boolean acquireToWrite(String name) {
+    requireWritable(name);
+    return acquire(name);
+  }
+
   void release(boolean acquired) {
     if (acquired && memory != null) {
       memory.guard().release();
@@ -646,8 +684,8 @@ public final class TensorView {
 
   /** The number of elements of a shape, if a tensor of it can exist. */
   static long elementsOf(DType dtype, long[] shape) {
-    Objects.requireNonNull(dtype, "dtype");
-    Objects.requireNonNull(shape, "shape");
+    Objects.requireNonNull(dtype, "dtype: null; expected a DType");
+    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
     boolean empty = false;
     for (long size : shape) {
       checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
@@ -725,7 +763,7 @@ public final class TensorView {
 
   private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
     checkHost("tensor");
-    boolean held = acquire("tensor");
+    boolean held = inward ? acquireToWrite("tensor") : acquire("tensor");
     try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
       ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
       long run = isContiguous() ? elements : rowLength;

@@ -36,13 +36,15 @@ final class NativeLibrary {
         new UnsatisfiedLinkError(
             "Normcore's native library for "
                 + platform
-                + " could not be loaded: add org.normcore:normcore:"
+                + " could not be loaded: add org.normcore:normcore-platform:"
+                + (version == null ? "<version>" : version)
+                + ", or org.normcore:normcore:"
                 + (version == null ? "<version>" : version)
                 + ":"
                 + platform
                 + " and org.bytedeco:javacpp:<version>:"
                 + platform
-                + " to the class path ("
+                + ", to the class path or, with the module org.normcore.platform, to the module path ("
                 + failure
                 + ")");
     error.initCause(failure);

@@ -16,7 +16,11 @@ import org.bytedeco.javacpp.tools.InfoMapper;
  */
 @Properties(
     value = {
-      @Platform(include = "normcore/normcore.h", link = "normcore"),
+      @Platform(
+          include = "normcore/normcore.h",
+          link = "normcore",
+          // For DLPackCalls: C functions that are known by their address alone.
+          define = "NC_CALL(function, argument) ((void (*)(void*))(function))((void*)(argument))"),
       @Platform(value = "linux-x86_64", extension = "-gpu", preload = "normcore_cuda")
     },
     target = "org.normcore.internal.capi",
