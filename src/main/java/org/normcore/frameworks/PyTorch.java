@@ -94,7 +94,7 @@ public final class PyTorch {
    * PyTorch runs it; two backwards at once through one {@code y} take turns.
    *
    * <p><b>CUDA.</b> The norm has been built for the tensors' device; the work goes into PyTorch's
-   * current stream of that device.
+   * current stream of that device. This has not been run on a GPU yet.
    *
    * @param norm open, its output not FP8
    * @param x in the norm's input dtype, {@code [.., normalizedShape]}, on its device
@@ -103,6 +103,7 @@ public final class PyTorch {
    * @throws IllegalArgumentException if a tensor is missing, of a wrong dtype, shape or device, or
    *     given where the norm has none; the message names it
    * @throws UnsupportedOperationException if the norm's output is FP8
+   * @throws IllegalStateException if the norm is closed
    */
   @SuppressWarnings("try")
   public static Tensor apply(Norm norm, Tensor x, @Nullable Tensor weight, @Nullable Tensor bias) {
