@@ -20,13 +20,21 @@ cp "$root/pom.xml" "$repository/org/normcore/normcore/$version/normcore-$version
 cp "$target/platform/normcore-platform.jar" \
   "$repository/org/normcore/normcore-platform/$version/normcore-platform-$version.jar"
 cp "$target/platform/pom.xml" "$repository/org/normcore/normcore-platform/$version/normcore-platform-$version.pom"
-# Groups that LOCAL may not have yet.
-mkdir -p "$local"/{ch,com,de,info,io,jakarta,javax,me,net,nl} \
-  "$local"/org/{apache,codehaus,jetbrains,jline,scala-lang,scala-sbt,slf4j}
+mkdir -p "$local/org"
 for entry in "$local"/* "$local"/org/*; do
   name=${entry#"$local/"}
   [[ "$name" == org || "$name" == org/normcore ]] || ln -s "$entry" "$repository/$name"
 done
+
+# Groups that LOCAL didn't have.
+keep_new_groups() {
+  local entry name
+  for entry in "$repository"/* "$repository"/org/*; do
+    name=${entry#"$repository/"}
+    [[ -L "$entry" || "$name" == org || "$name" == org/normcore ]] || cp -Rn "$entry" "$local/$name"
+  done
+}
+trap keep_new_groups EXIT
 
 options=(--quiet "-Dmaven.repo.local=$repository" "-Dnormcore.version=$version")
 if [[ "$offline" == offline=true ]]; then

@@ -26,8 +26,9 @@
  * }</pre>
  *
  * <p>Tensors come as {@link org.normcore.TensorView}: JavaCPP pointers, direct buffers, plain
- * addresses, or {@link org.normcore.NativeBuffer} and {@link org.normcore.CudaBuffer} for those who
- * have no memory of their own. Where a norm rounds is a {@link org.normcore.NormPolicy}; {@link
+ * addresses, other libraries' tensors by {@link org.normcore.DLPack}, or {@link
+ * org.normcore.NativeBuffer} and {@link org.normcore.CudaBuffer} for those who have no memory of
+ * their own. Where a norm rounds is a {@link org.normcore.NormPolicy}; {@link
  * org.normcore.ModelType} knows which one fits a Hugging Face model.
  *
  * <p>On a CUDA device everything is the same but where the tensors lie, and that a call returns as
