@@ -121,24 +121,8 @@ class Nd4jTest {
           INDArray y = x.ulike();
           INDArray dx = x.ulike();
           INDArray dweight = weight.ulike();
-          RmsNorm.Builder builder =
-              RmsNorm.builder(N).epsilon(epsilon).input(dtype).policy(Near.policy(dtype));
-          try (RmsNorm norm = builder.build();
-              Saved saved = norm.forward(view(x), view(weight), view(y))) {
-            norm.backward(
-                saved, view(dy), Gradients.of(view(dx)).weight(view(dweight), GradientMode.WRITE));
-          }
-          double[] gamma = doubles(weight);
-          Reference.Forward forward =
-              Reference.forward(
-                  NormKind.RMS_NORM, N, epsilon, GammaOffset.NONE, doubles(x), gamma, null);
-          Reference.Backward backward =
-              Reference.backward(
-                  NormKind.RMS_NORM, N, GammaOffset.NONE, forward, gamma, doubles(dy));
-          double tolerance = (dtype.bytes() == 2 ? 1 : 32) * Near.step(dtype);
-          assertNear(forward.y(), doubles(y), tolerance);
-          assertNear(backward.dx(), doubles(dx), tolerance);
-          assertNear(backward.dweight(), doubles(dweight), tolerance);
+          Near.assertRmsNorm(
+              epsilon, view(x), view(weight), view(dy), view(y), view(dx), view(dweight));
         });
   }
 

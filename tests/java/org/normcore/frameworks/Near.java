@@ -5,14 +5,20 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import java.lang.ref.Reference;
 import java.lang.ref.WeakReference;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.function.Executable;
 import org.normcore.ComputeType;
 import org.normcore.DType;
+import org.normcore.GammaOffset;
+import org.normcore.GradientMode;
+import org.normcore.Gradients;
+import org.normcore.NormKind;
 import org.normcore.NormPolicy;
+import org.normcore.RmsNorm;
+import org.normcore.Saved;
 import org.normcore.TensorView;
+import org.normcore.testing.Reference;
 
 /** What the tests of all frameworks ask. */
 final class Near {
@@ -45,6 +51,35 @@ final class Near {
         : NormPolicy.PYTORCH;
   }
 
+  /** An RMSNorm, forward and backward, on a framework's tensors, judged by the reference. */
+  static void assertRmsNorm(
+      double epsilon,
+      TensorView x,
+      TensorView weight,
+      TensorView dy,
+      TensorView y,
+      TensorView dx,
+      TensorView dweight) {
+    DType dtype = x.dtype();
+    int n = (int) weight.elements();
+    RmsNorm.Builder builder =
+        RmsNorm.builder(n).epsilon(epsilon).input(dtype).policy(policy(dtype));
+    try (RmsNorm norm = builder.build();
+        Saved saved = norm.forward(x, weight, y)) {
+      norm.backward(saved, dy, Gradients.of(dx).weight(dweight, GradientMode.WRITE));
+    }
+    double[] gamma = weight.toDoubles();
+    Reference.Forward forward =
+        Reference.forward(
+            NormKind.RMS_NORM, n, epsilon, GammaOffset.NONE, x.toDoubles(), gamma, null);
+    Reference.Backward backward =
+        Reference.backward(NormKind.RMS_NORM, n, GammaOffset.NONE, forward, gamma, dy.toDoubles());
+    double tolerance = (dtype.bytes() == 2 ? 1 : 32) * step(dtype);
+    assertNear(forward.y(), y.toDoubles(), tolerance);
+    assertNear(backward.dx(), dx.toDoubles(), tolerance);
+    assertNear(backward.dweight(), dweight.toDoubles(), tolerance);
+  }
+
   /** The tensor that only its view holds is not collected. */
   static void assertKeptReachable(Supplier<?> tensor, ViewOf viewOf) throws InterruptedException {
     Object made = tensor.get();
@@ -57,7 +92,7 @@ final class Near {
       Thread.sleep(1);
     }
     assertNotNull(weak.get());
-    Reference.reachabilityFence(view);
+    java.lang.ref.Reference.reachabilityFence(view);
   }
 
   /** An adapter's method. */

@@ -13,16 +13,13 @@ import org.bytedeco.javacpp.BytePointer;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.normcore.DType;
-import org.normcore.GammaOffset;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
 import org.normcore.LayerNorm;
-import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.RmsNorm;
 import org.normcore.Saved;
 import org.normcore.TensorView;
-import org.normcore.testing.Reference;
 import org.normcore.testing.Values;
 import org.tensorflow.EagerSession;
 import org.tensorflow.Graph;
@@ -163,27 +160,9 @@ class TensorFlowTest {
               TNumber dy = normal(type, 3, ROWS, N);
               TNumber y = Tensor.of(type, x.shape());
               TNumber dx = Tensor.of(type, x.shape());
-              TNumber dweight = Tensor.of(type, weight.shape());
-              RmsNorm norm =
-                  RmsNorm.builder(N)
-                      .epsilon(EPSILON)
-                      .input(dtype)
-                      .policy(Near.policy(dtype))
-                      .build();
-              Saved saved = norm.forward(view(x), view(weight), view(y))) {
-            norm.backward(
-                saved, view(dy), Gradients.of(view(dx)).weight(view(dweight), GradientMode.WRITE));
-            double[] gamma = doubles(weight);
-            Reference.Forward forward =
-                Reference.forward(
-                    NormKind.RMS_NORM, N, EPSILON, GammaOffset.NONE, doubles(x), gamma, null);
-            Reference.Backward backward =
-                Reference.backward(
-                    NormKind.RMS_NORM, N, GammaOffset.NONE, forward, gamma, doubles(dy));
-            double tolerance = (dtype.bytes() == 2 ? 1 : 32) * Near.step(dtype);
-            assertNear(forward.y(), doubles(y), tolerance);
-            assertNear(backward.dx(), doubles(dx), tolerance);
-            assertNear(backward.dweight(), doubles(dweight), tolerance);
+              TNumber dweight = Tensor.of(type, weight.shape())) {
+            Near.assertRmsNorm(
+                EPSILON, view(x), view(weight), view(dy), view(y), view(dx), view(dweight));
           }
         });
   }

@@ -4,16 +4,11 @@ import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
 import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
-import de.erichseifert.vectorgraphics2d.svg.SVGProcessor;
-import de.erichseifert.vectorgraphics2d.util.PageSize;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.geom.AffineTransform;
-import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -35,6 +30,7 @@ import org.normcore.DType;
 import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.RmsNorm;
+import org.normcore.testing.Svg;
 
 /**
  * Trains {@link CharModel} in bfloat16 under two policies from the same seed, and writes the losses
@@ -223,7 +219,7 @@ public final class TrainingCurves {
             FIRST),
         20,
         PANEL_HEIGHT + 44);
-    return text(graphics, width, height);
+    return Svg.text(graphics, width, height, 1);
   }
 
   /** With a logarithmic axis, equal losses are shown at the bottom. */
@@ -258,20 +254,5 @@ public final class TrainingCurves {
     series.setLineColor(colour);
     series.setLineStyle(new BasicStroke(width));
     series.setMarker(SeriesMarkers.NONE);
-  }
-
-  /** With no more digits than can be seen, and the font that the reader has. */
-  private static String text(VectorGraphics2D graphics, int width, int height) {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    try {
-      new SVGProcessor()
-          .getDocument(graphics.getCommands(), new PageSize(0, 0, width, height))
-          .writeTo(out);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    return out.toString(StandardCharsets.UTF_8)
-        .replaceAll("(\\.\\d)\\d+", "$1")
-        .replaceAll("font-family:&quot;[^&]*&quot;", "font-family:sans-serif");
   }
 }

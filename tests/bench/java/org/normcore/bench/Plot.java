@@ -1,16 +1,10 @@
 package org.normcore.bench;
 
 import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
-import de.erichseifert.vectorgraphics2d.svg.SVGProcessor;
-import de.erichseifert.vectorgraphics2d.util.PageSize;
 import java.awt.BasicStroke;
 import java.awt.Color;
 import java.awt.Font;
 import java.awt.geom.AffineTransform;
-import java.io.ByteArrayOutputStream;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -23,6 +17,7 @@ import org.knowm.xchart.style.Styler;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 import org.normcore.DType;
 import org.normcore.NormKind;
+import org.normcore.testing.Svg;
 
 /**
  * Shares of memcpy's speed by shape, a panel for each direction and type, as SVG: dark on an opaque
@@ -111,7 +106,7 @@ final class Plot {
       }
     }
     legend(graphics, run, subject, height - LEGEND_HEIGHT);
-    return text(graphics, width, height);
+    return Svg.text(graphics, width, height, 2);
   }
 
   private static CategoryChart chart(Run run, String title, List<Measurement> lines) {
@@ -211,20 +206,5 @@ final class Plot {
     graphics.setColor(INK);
     graphics.drawString(name, x + 30, top + 24);
     return x + 46 + graphics.getFontMetrics().stringWidth(name);
-  }
-
-  /** With no more digits than can be seen, and the font that the reader has. */
-  private static String text(VectorGraphics2D graphics, int width, int height) {
-    ByteArrayOutputStream out = new ByteArrayOutputStream();
-    try {
-      new SVGProcessor()
-          .getDocument(graphics.getCommands(), new PageSize(0, 0, width, height))
-          .writeTo(out);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
-    return out.toString(StandardCharsets.UTF_8)
-        .replaceAll("(\\.\\d{2})\\d+", "$1")
-        .replaceAll("font-family:&quot;[^&]*&quot;", "font-family:sans-serif");
   }
 }
