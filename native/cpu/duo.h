@@ -165,15 +165,6 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<
     }
   });
 }
-template <DType T, Order O>
-NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Cut<O> cut, Duo<O> v, bool = false) {
-  char* const p = row + first * bytes_of(T);
-  const int64_t bytes = cut.count * bytes_of(T);
-  packed<T>(v, [=](int offset, U32x8 bits) NC_LAMBDA_INLINE {
-    const int64_t left = bytes - offset;
-    if (left > 0) store_bytes(p + offset, left < 32 ? left : 32, bits);
-  });
-}
 
 // f(first) for elements begin .. end - 1 of a row, sixteen at a time, ahead(first) before each kAhead. Where their
 // number is no multiple of sixteen, the last sixteen, of which there must be as many, are taken by begin_last before

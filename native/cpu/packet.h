@@ -470,25 +470,11 @@ NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
   }
   return words;
 }
-NC_INLINE void store_bytes(char* p, int64_t bytes, U32x8 words) {
-  _mm256_maskstore_epi32(reinterpret_cast<int*>(p), reinterpret_cast<__m256i>(whole_words(bytes)),
-                         reinterpret_cast<__m256i>(words));
-  if ((bytes & 2) != 0) {
-    alignas(32) char all[32];
-    memcpy(all, &words, sizeof(words));
-    memcpy(p + bytes - 2, all + bytes - 2, 2);
-  }
-}
 #else
 NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
   alignas(32) char all[32] = {};
   memcpy(all, p, static_cast<size_t>(bytes));
   return load_raw<U32x8>(all);
-}
-NC_INLINE void store_bytes(char* p, int64_t bytes, U32x8 words) {
-  alignas(32) char all[32];
-  memcpy(all, &words, sizeof(words));
-  memcpy(p, all, static_cast<size_t>(bytes));
 }
 #endif
 
