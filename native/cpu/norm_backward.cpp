@@ -87,8 +87,8 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
   const auto scale = formats.scale();
   // A copy: the stores could change what a reference leads to, for all that the compiler knows.
   const BackwardRow<C> r = row;
-  const C* const dweight_before = r.opens ? kZeros<C> : r.dweight + columns.begin;
-  const C* const dbias_before = r.opens ? kZeros<C> : r.dbias + columns.begin;
+  const C* const dweight_before = r.opens || !wants.dweight ? kZeros<C> : r.dweight + columns.begin;
+  const C* const dbias_before = r.opens || !wants.dbias ? kZeros<C> : r.dbias + columns.begin;
   const auto at = [=](int64_t first, auto extent, char* to, int64_t place, int64_t slot,
                       bool streams) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
