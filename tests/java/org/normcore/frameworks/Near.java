@@ -1,5 +1,6 @@
 package org.normcore.frameworks;
 
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -78,6 +79,17 @@ final class Near {
     assertNear(forward.y(), y.toDoubles(), tolerance);
     assertNear(backward.dx(), dx.toDoubles(), tolerance);
     assertNear(backward.dweight(), dweight.toDoubles(), tolerance);
+  }
+
+  /** A view of a tensor [3, 4, 5] reads what the framework has in it, and writes what it reads. */
+  static void assertIsMemory(DType dtype, TensorView view, Supplier<double[]> values) {
+    assertEquals(dtype, view.dtype());
+    assertArrayEquals(new long[] {3, 4, 5}, view.shape());
+    assertArrayEquals(values.get(), view.toDoubles());
+    double[] written = new double[60];
+    written[59] = 1.5;
+    view.copyFrom(written);
+    assertArrayEquals(written, values.get());
   }
 
   /** The tensor that only its view holds is not collected. */
