@@ -227,7 +227,7 @@ class AuditCommandTest {
     refused("--hidden is -1, expected 1 to 1048576", "--hidden", -1);
     refused("--hidden is 1048577, expected 1 to 1048576", "--hidden", 1_048_577, "--rows", 1);
     refused("expected float64, float32, bfloat16 or float16", "--dtype", "float8-e5m2");
-    refused("is not a directory", "--model", directory.resolve("nowhere"));
+    refused("does not exist, expected a directory", "--model", directory.resolve("nowhere"));
     assertFalse(Files.exists(out()));
   }
 

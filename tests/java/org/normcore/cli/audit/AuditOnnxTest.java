@@ -148,7 +148,7 @@ class AuditOnnxTest {
   @Test
   void wrongModelsAreRefused() throws IOException {
     Path text = Files.writeString(directory.resolve("model.bin"), "");
-    refused("is not a directory, expected one with", "--model", text);
+    refused("is not a directory, expected a directory with", "--model", text);
     Path none =
         Files.write(
             directory.resolve("a.onnx"),

@@ -264,7 +264,8 @@ class Fp8AuditTest {
         "--rows can't be given with --fp8 and --model",
         arguments("--rows", 2, "--model", directory));
     CommandRun.refused("need --rotary", arguments("--theta", 500));
-    CommandRun.refused("is not a directory", arguments("--model", directory.resolve("nowhere")));
+    CommandRun.refused(
+        "does not exist, expected a directory", arguments("--model", directory.resolve("nowhere")));
     Path empty = directory.resolve("empty");
     Files.createDirectories(empty);
     try (Arena arena = new Arena()) {

@@ -35,7 +35,8 @@ final class ModelFiles {
     if (!Files.isDirectory(path)) {
       throw new BadInput(
           path
-              + ": is not a directory, expected one with config.json and *.safetensors or with an"
+              + (Files.exists(path) ? ": is not a directory" : ": does not exist")
+              + ", expected a directory with config.json and *.safetensors or with an"
               + " .onnx file, or such a file");
     }
     boolean none = list(path, "*.{safetensors,safetensors.index.json}").isEmpty();
