@@ -10,8 +10,6 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
-
 NC_INLINE constexpr int backward_weights_offset() { return static_cast<int>(sizeof(Meeting<Sums<float, 2>>)); }
 NC_INLINE int backward_weights_bytes(const BackwardParameters& p, DType weight) {
   return p.weight_staged ? p.octets_per_lane * p.shape.lanes * words_of_octet(weight) * 16 : 0;

@@ -12,7 +12,8 @@ ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept) {
   return hot_kernel<ForwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
       rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> ForwardFunction {
         using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
-        return norm_forward<F, StaticNorm<decltype(layer)::value>, decltype(octets)::value>;
+        constexpr int kept = decltype(octets)::value;
+        return norm_forward<F, StaticNorm<decltype(layer)::value>, kept, forward_rows(words_of_octet(F::x), kept)>;
       });
 }
 
@@ -21,7 +22,7 @@ ForwardFunction hot_forward_fp8(bool rounds_first, int kept) {
   return hot_fp8_kernel<ForwardFunction, DType::NC_X, DType::NC_Y>(
       rounds_first, kept, [](auto rounds, auto octets) -> ForwardFunction {
         using F = HotFormats<DType::NC_X, DType::NC_W, DType::float8_e4m3, decltype(rounds)::value>;
-        return norm_forward<F, RuntimeNorm, decltype(octets)::value>;
+        return norm_forward<F, RuntimeNorm, decltype(octets)::value, 1>;
       });
 }
 

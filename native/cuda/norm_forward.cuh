@@ -4,9 +4,9 @@
 //       or, in FP8, the same value scaled and rounded once
 //
 // A row is read from memory once, 16 bytes at a time, all of a lane's loads in flight together, and is kept in
-// registers, as it was in memory, until y is written. A block of 128 threads holds as many rows as lanes(N) allows; a
-// row of several segments is a cluster of blocks. Weight and bias come late, when the row's statistics are known, from
-// the caches.
+// registers, as it was in memory, until y is written. A block of 128 threads holds as many rows as lanes(N) allows, a
+// thread several of them where they are short; a row of several segments is a cluster of blocks. Weight and bias come
+// late, when the row's statistics are known, from the caches, but for short rows, which have registers for them.
 #pragma once
 
 #include "float8.cuh"
@@ -27,99 +27,155 @@ struct RuntimeNorm {
   static NC_DEVICE bool is_layer_norm(const ForwardParameters& p) { return p.spec.op == Op::layer_norm; }
 };
 
-// Kept: the most octets of a lane.
-template <class F, class Norm, int Kept>
+// Kept: the most octets of a lane. Rows: of a thread, so that short rows keep as much on its way as longer ones.
+template <class F, class Norm, int Kept, int Rows>
 class ForwardKernel {
  public:
   static constexpr bool quantized = bytes_of(F::y) == 1;
 
-  static NC_DEVICE void run(const ForwardParameters& p) {
-    const Place place(p.shape);
-    const bool clustered = p.shape.segments > 1;
-    const int segment = clustered ? simt::cluster_rank() : 0;
-    if (clustered) simt::cluster_arrive();
-    const int64_t row =
-        clustered ? simt::block_index() >> p.shape.segments_log2 : simt::block_index() * p.rows_per_block + place.slot;
-    const bool live = row < p.a.row_end;
-    LaneOctets octets(p.shape, segment, place.lane);
-    if (!live) octets.end = octets.first;
-    const char* const x_row = p.a.x + row * p.a.x_stride;
-    Packed<F::x> x[Kept] = {};
-    each<Kept>(p, octets, 0, [&](int k, int octet) { x[k] = load_once<F::x>(x_row, octet); });
-    if (p.a.residual != nullptr) add_residual(p, row, octets, x);
-    if (clustered) simt::cluster_wait();
+  static NC_DEVICE void run(const ForwardParameters& p) { ForwardKernel(p).rows(); }
 
-    RowReducer<Sums<float, 1>> reduce(reinterpret_cast<Meeting<Sums<float, 1>>*>(simt::shared_memory()), p.shape.lanes,
-                                      place.slot, place.lane, p.shape.segments);
-    const float n = static_cast<float>(p.shape.n);
-    const float epsilon = static_cast<float>(p.spec.epsilon);
-    float mean = 0, square_sum;
-    Octet<float> sum = Octet<float>::zero();
-    if (Norm::is_layer_norm(p)) {
-      // Octets that do not exist are +0, which changes no sum that began as +0.
-      NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[k]);
-      mean = reduce({{sum_of_positions(sum)}}).of[0] / n;
-      sum = Octet<float>::zero();
-      each<Kept>(p, octets, 0, [&](int k, int) {
-        const Octet<float> xc = unpacked(x[k]) - Octet<float>::all(mean);
-        sum = fma(xc, xc, sum);
-      });
-    } else {
+ private:
+  // Lanes of several rows are never spread over warps: their sums need no shared memory.
+  using RowSums = Sums<float, Rows>;
+  using Values = Packed<F::x>[Rows][Kept];
+
+  NC_DEVICE explicit ForwardKernel(const ForwardParameters& parameters)
+      : p(parameters),
+        place(p.shape),
+        segment(p.shape.segments > 1 ? simt::cluster_rank() : 0),
+        octets(p.shape, segment, place.lane),
+        slots(simt::thread_count() >> p.shape.lanes_log2),
+        first_row(p.shape.segments > 1 ? simt::block_index() >> p.shape.segments_log2
+                                       : simt::block_index() * slots * Rows + place.slot) {}
+
+  NC_DEVICE int64_t row(int r) const { return first_row + r * slots; }
+  NC_DEVICE bool live(int r) const { return row(r) < p.a.row_end; }
+  NC_DEVICE int octet(int k) const { return octets.first + k * p.shape.lanes; }
+  NC_DEVICE bool exists(int k) const { return octet(k) < octets.end; }
+
+  NC_DEVICE void rows() const {
+    const bool clustered = p.shape.segments > 1;
+    if (clustered) simt::cluster_arrive();
+    Values x = {};
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      const char* const x_row = p.a.x + row(r) * p.a.x_stride;
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        const Octet<float> v = unpacked(x[k]);
-        sum = fma(v, v, sum);
+        if (exists(k)) x[r][k] = load_once<F::x>(x_row, octet(k));
       }
     }
-    square_sum = reduce({{sum_of_positions(sum)}}).of[0];
-    const float rstd = reciprocal_deviation(square_sum / n, epsilon);
-    if (live && place.lane == 0 && segment == 0) {
+    Parameters parameters;
+    if constexpr (kEarlyParameters) parameters = load_parameters(0);
+    if (p.a.residual != nullptr) add_residual(x);
+    if (clustered) simt::cluster_wait();
+
+    const Statistics s = statistics_of(x);
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r) || place.lane != 0 || segment != 0) continue;
       // Aligned, or these kernels would not have been chosen.
-      if (p.a.mean != nullptr) reinterpret_cast<float*>(p.a.mean)[row] = mean;
-      if (p.a.rstd != nullptr) reinterpret_cast<float*>(p.a.rstd)[row] = rstd;
+      if (p.a.mean != nullptr) reinterpret_cast<float*>(p.a.mean)[row(r)] = s.mean[r];
+      if (p.a.rstd != nullptr) reinterpret_cast<float*>(p.a.rstd)[row(r)] = s.rstd[r];
     }
 
-    const Statistics statistics{mean, rstd};
     if constexpr (quantized) {
-      write_quantized(p, place, row, live, octets, x, statistics);
+      write_quantized(x, s, parameters);
     } else {
-      char* const y = p.a.y + row * p.a.y_stride;
-      each_value(p, octets, x, statistics,
-                 [&](int octet, bool, const Octet<float>& t) { store<F::y>(y, octet, packed<F::y>(t)); });
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
+        if (there) store<F::y>(p.a.y + row(r) * p.a.y_stride, octet(k), packed<F::y>(t));
+      });
     }
   }
 
- private:
   struct Statistics {
-    float mean, rstd;
+    float mean[Rows], rstd[Rows];
   };
+  NC_DEVICE Statistics statistics_of(const Values& x) const {
+    RowReducer<RowSums> reduce(reinterpret_cast<Meeting<RowSums>*>(simt::shared_memory()), p.shape.lanes, place.slot,
+                               place.lane, p.shape.segments);
+    const float n = static_cast<float>(p.shape.n);
+    Statistics s{};
+    RowSums sums;
+    if (Norm::is_layer_norm(p)) {
+      NC_UNROLL for (int r = 0; r < Rows; ++r) {
+        // Octets that do not exist are +0, which changes no sum that began as +0.
+        Octet<float> sum = Octet<float>::zero();
+        NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[r][k]);
+        sums.of[r] = sum_of_positions(sum);
+      }
+      sums = reduce(sums);
+      NC_UNROLL for (int r = 0; r < Rows; ++r) {
+        s.mean[r] = sums.of[r] / n;
+        Octet<float> sum = Octet<float>::zero();
+        NC_UNROLL for (int k = 0; k < Kept; ++k) {
+          if (!exists(k)) continue;
+          const Octet<float> xc = unpacked(x[r][k]) - Octet<float>::all(s.mean[r]);
+          sum = fma(xc, xc, sum);
+        }
+        sums.of[r] = sum_of_positions(sum);
+      }
+    } else {
+      NC_UNROLL for (int r = 0; r < Rows; ++r) {
+        Octet<float> sum = Octet<float>::zero();
+        NC_UNROLL for (int k = 0; k < Kept; ++k) {
+          const Octet<float> v = unpacked(x[r][k]);
+          sum = fma(v, v, sum);
+        }
+        sums.of[r] = sum_of_positions(sum);
+      }
+    }
+    sums = reduce(sums);
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      s.rstd[r] = reciprocal_deviation(sums.of[r] / n, static_cast<float>(p.spec.epsilon));
+    }
+    return s;
+  }
 
-  // f(octet, exists, values) with the policy's values, not yet rounded to y's type, of a lane's octets: those that
-  // exist, or, where y is quantised and threads have to meet, as many for all threads.
+  // Octets whose residual, weight or bias are loaded together, so that their latencies overlap: all of them at once
+  // would not fit the registers beside x.
+  static constexpr int kMostTogether =
+      kLoadedWords / (Packed<F::weight>::words > Packed<F::x>::words ? Packed<F::weight>::words : Packed<F::x>::words);
+  static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
+
+  // Weight and bias of octets first, first + 1, ...
+  struct Parameters {
+    Packed<F::weight> weight[kTogether], bias[kTogether];
+  };
+  static constexpr bool kEarlyParameters = Kept * Packed<F::weight>::words <= kEarlyWords;
+  static_assert(!kEarlyParameters || kTogether == Kept);
+  NC_DEVICE Parameters load_parameters(int first) const {
+    Parameters of{};
+    NC_UNROLL for (int i = 0; i < kTogether; ++i) {
+      if (!exists(first + i)) continue;
+      if (p.a.weight != nullptr) of.weight[i] = load_parameter<F::weight>(p.a.weight, octet(first + i));
+      if (p.a.bias != nullptr) of.bias[i] = load_parameter<F::weight>(p.a.bias, octet(first + i));
+    }
+    return of;
+  }
+
+  // f(r, k, there, values) with the policy's values, not yet rounded to y's type, of a lane's octets: those that exist,
+  // or, where y is quantised and threads have to meet, as many for all threads.
   template <class Body>
-  static NC_DEVICE void each_value(const ForwardParameters& p, const LaneOctets& octets, const Packed<F::x> (&x)[Kept],
-                                   const Statistics& s, Body f) {
+  NC_DEVICE void each_value(const Values& x, const Statistics& s, const Parameters& early, Body f) const {
     const auto scale = F::scale(p.spec.gamma_offset, false);
     const Octet<float> one = Octet<float>::all(1.0f);
-    const Octet<float> centre = Octet<float>::all(Norm::is_layer_norm(p) ? s.mean : 0.0f);
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
-      Packed<F::weight> weight[kTogether] = {}, bias[kTogether] = {};
-      if (p.a.weight != nullptr) {
-        each<kTogether>(p, octets, first,
-                        [&](int k, int octet) { weight[k - first] = load_parameter<F::weight>(p.a.weight, octet); });
-      }
-      if (p.a.bias != nullptr) {
-        each<kTogether>(p, octets, first,
-                        [&](int k, int octet) { bias[k - first] = load_parameter<F::weight>(p.a.bias, octet); });
+      Parameters parameters;
+      if constexpr (kEarlyParameters) {
+        parameters = early;
+      } else {
+        parameters = load_parameters(first);
       }
       NC_UNROLL for (int i = 0; i < kTogether; ++i) {
         const int k = first + i;
-        const int octet = octets.first + k * p.shape.lanes;
-        const bool exists = octet < octets.end;
-        if (!(quantized ? k * p.shape.lanes < p.shape.octets_per_segment : exists)) continue;
-        Octet<float> t = scale.normalised_value(normalised(unpacked(x[k]), centre, Octet<float>::all(s.rstd)));
-        if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(weight[i]), one));
-        if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(bias[i]));
-        f(octet, exists, t);
+        if (!(quantized ? k * p.shape.lanes < p.shape.octets_per_segment : exists(k))) continue;
+        NC_UNROLL for (int r = 0; r < Rows; ++r) {
+          const Octet<float> centre = Octet<float>::all(Norm::is_layer_norm(p) ? s.mean[r] : 0.0f);
+          Octet<float> t = scale.normalised_value(normalised(unpacked(x[r][k]), centre, Octet<float>::all(s.rstd[r])));
+          if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(parameters.weight[i]), one));
+          if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(parameters.bias[i]));
+          f(r, k, exists(k) && live(r), t);
+        }
       }
     }
   }
@@ -128,8 +184,8 @@ class ForwardKernel {
   // Scaling::row the values are formed twice, the first time for the largest of them. In blocks, four neighbouring
   // lanes have 32 elements, or as many as a short row has: octets_per_segment is a multiple of four, or these kernels
   // would not have been chosen.
-  static NC_DEVICE void write_quantized(const ForwardParameters& p, const Place& place, int64_t row, bool live,
-                                        const LaneOctets& octets, const Packed<F::x> (&x)[Kept], const Statistics& s) {
+  NC_DEVICE void write_quantized(const Values& x, const Statistics& s, const Parameters& parameters) const {
+    static_assert(!quantized || Rows == 1);
     constexpr int of_block = kScaleBlock / kPacket;
     const bool by_row = p.spec.scaling == Scaling::row, by_blocks = p.spec.scaling == Scaling::block;
     const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
@@ -140,69 +196,67 @@ class ForwardKernel {
     Largest<float> amax{0};
     float scale = p.a.y_scale != nullptr ? *reinterpret_cast<const float*>(p.a.y_scale) : 1.0f;
     NC_ROLLED for (int pass = by_row ? 0 : 1; pass < 2; ++pass) {
-      each_value(p, octets, x, s, [&](int octet, bool exists, const Octet<float>& t) {
-        Largest<float> largest{exists ? largest_magnitude(t) : 0.0f};
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
+        Largest<float> largest{there ? largest_magnitude(t) : 0.0f};
         float scale_here = scale;
         if (by_blocks) {
           for (int step = 1; step < of_block && step < p.shape.lanes; step *= 2) {
             largest = merge(largest, shuffled(largest, step));
           }
           const uint32_t code = e8m0_of(largest.value, p.spec.quantized);
-          if (exists && octet % of_block == 0) {
-            p.a.y_scale_inv[row * blocks + octet / of_block] = static_cast<char>(code);
+          if (there && octet(k) % of_block == 0) {
+            p.a.y_scale_inv[row(r) * blocks + octet(k) / of_block] = static_cast<char>(code);
           }
           scale_here = block_scale_of(code);
         } else {
           amax = merge(amax, largest);
         }
-        if (exists && pass == 1) {
-          simt::store8(p.a.y + row * p.a.y_stride + octet * kPacket,
+        if (there && pass == 1) {
+          simt::store8(p.a.y + row(r) * p.a.y_stride + octet(k) * kPacket,
                        packed_float8(p.spec.quantized, t * Octet<float>::all(scale_here)));
         }
       });
       if (pass == 0) scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
     }
-    if (by_row && live && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
+    if (by_row && live(0) && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row(0)] = inverse_of(scale);
     if (p.a.y_amax == nullptr) return;
     NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
     if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);
   }
 
-  // f(k, octet) for octets k = first .. first + Count - 1 of a lane, as far as they exist.
-  template <int Count, class Body>
-  static NC_DEVICE void each(const ForwardParameters& p, const LaneOctets& octets, int first, Body f) {
-    NC_UNROLL for (int i = 0; i < Count; ++i) {
-      const int octet = octets.first + (first + i) * p.shape.lanes;
-      if (octet < octets.end) f(first + i, octet);
-    }
-  }
-
-  // Octets whose residual, weight or bias are loaded together, so that their latencies overlap: all of them at once
-  // would not fit the registers beside x.
-  static constexpr int kMostTogether =
-      kLoadedWords / (Packed<F::weight>::words > Packed<F::x>::words ? Packed<F::weight>::words : Packed<F::x>::words);
-  static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
-
   // residual_out = rd_I(x + residual), which is then normalised.
-  static NC_DEVICE void add_residual(const ForwardParameters& p, int64_t row, const LaneOctets& octets,
-                                     Packed<F::x> (&x)[Kept]) {
-    const char* residual = p.a.residual + row * p.a.residual_stride;
-    char* out = p.a.residual_out + row * p.a.residual_out_stride;
-    NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
-      Packed<F::x> r[kTogether] = {};
-      each<kTogether>(p, octets, first, [&](int k, int octet) { r[k - first] = load_once<F::x>(residual, octet); });
-      each<kTogether>(p, octets, first, [&](int k, int octet) {
-        x[k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[k]), unpacked(r[k - first])));
-        store<F::x>(out, octet, x[k]);
-      });
+  NC_DEVICE void add_residual(Values& x) const {
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      const char* residual = p.a.residual + row(r) * p.a.residual_stride;
+      char* out = p.a.residual_out + row(r) * p.a.residual_out_stride;
+      NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
+        Packed<F::x> added[kTogether] = {};
+        NC_UNROLL for (int i = 0; i < kTogether; ++i) {
+          if (exists(first + i)) added[i] = load_once<F::x>(residual, octet(first + i));
+        }
+        NC_UNROLL for (int i = 0; i < kTogether; ++i) {
+          const int k = first + i;
+          if (!exists(k)) continue;
+          x[r][k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[r][k]), unpacked(added[i])));
+          store<F::x>(out, octet(k), x[r][k]);
+        }
+      }
     }
   }
+
+  const ForwardParameters& p;
+  const Place place;
+  const int segment;
+  const LaneOctets octets;
+  const int slots;  // rows that the block's threads take at a time
+  const int64_t first_row;
 };
 
-template <class F, class Norm, int Kept>
-NC_KERNEL(kMaxLanes, 1)
+template <class F, class Norm, int Kept, int Rows>
+NC_KERNEL(kMaxLanes, forward_blocks(Rows, bytes_of(F::weight) > bytes_of(F::x)))
 void norm_forward(const ForwardParameters p) {
-  ForwardKernel<F, Norm, Kept>::run(p);
+  ForwardKernel<F, Norm, Kept, Rows>::run(p);
 }
 
 }  // namespace NC_LEVEL

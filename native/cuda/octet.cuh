@@ -93,10 +93,12 @@ struct Rounding<Octet<double>> {
   }
 };
 
+NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
+
 // As they are in memory.
 template <DType T>
 struct Packed {
-  static constexpr int words = kPacket * bytes_of(T) / 16;
+  static constexpr int words = words_of_octet(T);
   simt::Word16 w[words];
 };
 

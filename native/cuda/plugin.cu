@@ -159,6 +159,10 @@ int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threa
   return 0;
 }
 
+// Rows of a thread of the kernel that has been chosen.
+int hot_forward_rows(const NormKernels& k, const NormSpec& spec) {
+  return spec.scaling != Scaling::none ? 1 : forward_rows(words_of_octet(spec.x), kept_for(k.octets_per_lane));
+}
 int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThreads ? shape.lanes : kForwardThreads; }
 int backward_threads(const RowShape& shape) {
   return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
@@ -213,7 +217,7 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   Launch<ForwardParameters> l{};
   l.kernel = hot ? k.hot_forward : k.any_forward;
   l.threads = forward_threads(k.shape);
-  p.rows_per_block = l.threads / k.shape.lanes;
+  p.rows_per_block = l.threads / k.shape.lanes * (hot ? hot_forward_rows(k, spec) : 1);
   l.cluster = hot ? k.shape.segments : 1;
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;

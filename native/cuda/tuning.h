@@ -14,6 +14,23 @@ constexpr int kForwardThreads = 128;
 // unmeasured
 constexpr int kKeptOctets[] = {1, 2, 4, 8, 12, 16};
 
+// 16-byte words of x that a thread of the forward has on their way at least: where one row has fewer for it, it takes
+// several. With one row of one word, and all of a multiprocessor's 2048 threads, 32 KB would be on their way while
+// none of them waits for anything else, and each thread's one load is followed by a reduction, a store and another
+// block's start; 3.35 TB/s at 700 ns of latency need 18 KB at all times, 4.8 TB/s 25 KB. unmeasured
+constexpr int kForwardWords = 4;
+constexpr int forward_rows(int words_of_octet, int kept) {
+  return words_of_octet * kept < kForwardWords ? kForwardWords / (words_of_octet * kept) : 1;
+}
+
+// Blocks of 256 threads whose registers a multiprocessor is to hold. With several rows of a thread: 1024 threads of 64
+// registers, or, where a wider weight would make these spill, 768 of 80, which have 48 KB on their way. unmeasured
+constexpr int forward_blocks(int rows, bool wide_weight) { return rows == 1 ? 1 : wide_weight ? 3 : 4; }
+
+// The most words of weight that a lane loads along with x. More wait for the statistics, when x alone is in registers:
+// with 2, LayerNorm's kernels of several rows would spill. unmeasured
+constexpr int kEarlyWords = 1;
+
 // 16-byte words of the residual, of the weight, of the bias that a thread of the forward loads together. unmeasured
 constexpr int kLoadedWords = 4;
 
