@@ -1,0 +1,181 @@
+"""Times candidates against each other: DeviceClock by CUDA events, HostClock, for trials without a GPU, by the host's.
+
+A candidate is a function of a number: work(i) begins one unit of work on the i-th set of tensors. The candidates take
+turns, so that a drift of the device's clocks falls on all of them alike; what is reported is lists of samples.
+"""
+
+import contextlib
+import dataclasses
+import time
+
+import torch
+
+SAMPLES = 50
+# Short work is timed several launches at a time: an event's own cost and resolution are of the order of a microsecond.
+LEAST_MICROSECONDS = 60
+MOST_LAUNCHES = 64
+# Launches in a graph whose replay is one sample.
+GRAPH_MICROSECONDS = 200
+MOST_GRAPH_LAUNCHES = 200
+
+
+@dataclasses.dataclass
+class Samples:
+    """Microseconds of one launch, sample by sample."""
+
+    microseconds: list
+    launches: int  # in one sample
+    starved: int = 0  # samples in which the device may have waited for the host
+
+
+class DeviceClock:
+    """Everything runs in one stream, which is current while the clock times and while tensors for it are made."""
+
+    name = "CUDA events"
+
+    def __init__(self):
+        self.stream = torch.cuda.Stream()
+
+    def current(self):
+        return torch.cuda.stream(self.stream)
+
+    def handle(self):
+        return self.stream.cuda_stream
+
+    def synchronize(self):
+        self.stream.synchronize()
+
+    def interleaved(self, works, sets=1, samples=SAMPLES):
+        """Samples of each candidate of the dictionary, which take turns; a turn is a sample of each.
+
+        Before a turn the device is given as long to sleep as the host took to enqueue the last one, so that the
+        candidates' time on the host stays out of their samples.
+        """
+        with self.current():
+            launches = {}
+            for name, work in works.items():
+                launches[name] = _launches(self._estimate(work, sets), LEAST_MICROSECONDS, MOST_LAUNCHES)
+            marks = {name: [] for name in works}
+            starved = dict.fromkeys(works, 0)
+            host_seconds = 0.0
+            for turn in range(samples + 1):
+                torch.cuda._sleep(int(min(host_seconds, 0.05) * 2.5e9) + 1000)
+                begun = time.perf_counter()
+                for name in _rotated(list(works), turn):
+                    begin, end = _event(), _event()
+                    begin.record()
+                    for launch in range(launches[name]):
+                        works[name]((turn * launches[name] + launch) % sets)
+                    starved[name] += begin.query()
+                    end.record()
+                    marks[name].append((begin, end))
+                host_seconds = time.perf_counter() - begun
+                if turn == 0:
+                    # The first turn is a warm-up, and tells how long the host takes.
+                    self.synchronize()
+                    marks = {name: [] for name in works}
+                    starved = dict.fromkeys(works, 0)
+            self.synchronize()
+        return {
+            name: Samples([b.elapsed_time(e) * 1000 / launches[name] for b, e in marks[name]], launches[name],
+                          starved[name])
+            for name in works
+        }  # fmt: skip
+
+    def replayed(self, works, sets=1, samples=SAMPLES):
+        """The same with launches in a graph, whose replay is one sample: what is left of the time of a launch. A
+        candidate that can't be captured has the reason in the place of its samples."""
+        graphs, launches, kept, reasons = {}, {}, [], {}
+        with self.current():
+            for name, work in works.items():
+                estimate = self._estimate(work, sets)
+                launches[name] = max(sets, _launches(estimate, GRAPH_MICROSECONDS, MOST_GRAPH_LAUNCHES))
+                self.synchronize()
+                try:
+                    graph = torch.cuda.CUDAGraph()
+                    with torch.cuda.graph(graph, stream=self.stream):
+                        # What the work allocates must not be used again within the replay.
+                        kept.append([work(i % sets) for i in range(launches[name])])
+                    graph.replay()
+                    self.synchronize()
+                except Exception as e:
+                    reasons[name] = reason_of(e)
+                    self.synchronize()
+                    continue
+                graphs[name] = graph
+            marks = {name: [] for name in graphs}
+            for turn in range(samples):
+                for name in _rotated(list(graphs), turn):
+                    begin, end = _event(), _event()
+                    begin.record()
+                    graphs[name].replay()
+                    end.record()
+                    marks[name].append((begin, end))
+            self.synchronize()
+            times = {
+                name: Samples([b.elapsed_time(e) * 1000 / launches[name] for b, e in marks[name]], launches[name])
+                for name in graphs
+            }
+            del kept
+            for graph in graphs.values():
+                graph.reset()
+        return {**times, **reasons}
+
+    def _estimate(self, work, sets):
+        """Microseconds of a launch, after a warm-up."""
+        for i in range(3):
+            work(i % sets)
+        begin, end = _event(), _event()
+        begin.record()
+        for i in range(3):
+            work(i % sets)
+        end.record()
+        self.synchronize()
+        return begin.elapsed_time(end) * 1000 / 3
+
+
+class HostClock:
+    """The same calls where there is no GPU: for a trial of whatever uses a clock. Its times mean nothing."""
+
+    name = "the host's clock, on a machine without a GPU"
+
+    def current(self):
+        return contextlib.nullcontext()
+
+    def handle(self):
+        return 0
+
+    def synchronize(self):
+        pass
+
+    def interleaved(self, works, sets=1, samples=SAMPLES):
+        times = {name: [] for name in works}
+        for turn in range(samples):
+            for name in _rotated(list(works), turn):
+                begun = time.perf_counter()
+                works[name](turn % sets)
+                times[name].append((time.perf_counter() - begun) * 1e6)
+        return {name: Samples(samples_of, 1) for name, samples_of in times.items()}
+
+    def replayed(self, works, sets=1, samples=SAMPLES):
+        return self.interleaved(works, sets, samples)
+
+
+def reason_of(error):
+    """An exception in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"[:300]
+
+
+def _launches(estimate, least, most):
+    return max(1, min(most, -int(-least // max(estimate, 0.1))))
+
+
+def _rotated(names, turn):
+    """The candidates in an order that moves on with each turn, so that none always follows the same one."""
+    first = turn % max(1, len(names))
+    return names[first:] + names[:first]
+
+
+def _event():
+    return torch.cuda.Event(enable_timing=True)

@@ -1,0 +1,183 @@
+"""Normcore's C interface (normcore.h) for Python: plans of norms, and calls with addresses.
+
+Addresses are plain integers, so that this needs no framework: a PyTorch tensor's is tensor.data_ptr(), 0 is none.
+"""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import tempfile
+
+DTYPES = {"float64": 0, "float32": 1, "bfloat16": 2, "float16": 3}
+OPS = {"rms_norm": 0, "layer_norm": 1}
+ROUNDINGS = {"compute": 0, "input": 1, "weight": 2}
+WEIGHT, WEIGHT_AND_BIAS = 1, 3
+GRADIENT_ABSENT, GRADIENT_WRITE = 0, 1
+CPU, CUDA = 0, 1
+VARIABLE = "NORMCORE_CUDA_LIBRARY"
+
+_i32, _i64, _out = ctypes.c_int32, ctypes.c_int64, ctypes.POINTER(ctypes.c_int64)
+
+
+class Spec(ctypes.Structure):
+    """nc_norm_spec."""
+
+    _fields_ = (
+        [("struct_size", ctypes.c_uint32)]
+        + [
+            (name, _i32)
+            for name in (
+                "op x_dtype weight_dtype y_dtype affine scale_rounding gamma_offset variance compute residual_rounding"
+                " cpu_level"
+            ).split()
+        ]
+        + [("hidden_size", _i64), ("epsilon", ctypes.c_double)]
+        + [(name, _i32) for name in "device_type device_index y_scaling y_power_of_two dy_dtype".split()]
+    )
+
+
+_FUNCTIONS = {
+    "nc_norm_plan_create": [ctypes.POINTER(Spec), _out],
+    "nc_norm_plan_destroy": [_i64],
+    "nc_norm_forward": [_i64] * 16,
+    "nc_norm_backward_groups": [_i64, _i64, _out],
+    "nc_norm_backward_workspace": [_i64, _i64, _i32, _i32, _out],
+    "nc_norm_backward": [_i64] * 17 + [_i32, _i32],
+    "nc_norm_backward_columns": [_i64] * 7 + [_i32, _i32, _i64, _i32, _i32],
+    "nc_cuda_device_count": [ctypes.POINTER(_i32)],
+    "nc_cuda_allocate": [_i32, _i64, _out],
+    "nc_cuda_free": [_i32, _i64],
+    "nc_cuda_copy": [_i32, _i64, _i64, _i64, _i64],
+    "nc_cuda_stream_synchronize": [_i32, _i64],
+    "nc_cuda_norm_forward": [_i64] * 15,
+    "nc_cuda_norm_backward": [_i64] * 16 + [_i32, _i32, _i64, _i32, _i32, _i64],
+}
+
+
+class Library:
+    """The functions of normcore.h that norms need, with a status that is not 0 as an exception.
+
+    A plugin is the libnormcore_cuda.so to use instead of the one that the library would find. The library looks for it
+    once in its life, and the dynamic linker loads a file once; so with a plugin, what is loaded is a copy of the
+    library, and a process can have as many as there are plugins to compare.
+    """
+
+    def __init__(self, path, plugin=None):
+        if plugin is None:
+            self._load(path)
+            return
+        plugin = os.path.abspath(plugin)
+        if not os.path.isfile(plugin):
+            raise FileNotFoundError(f"{plugin}: there is no such plugin")
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "libnormcore.so")
+            shutil.copyfile(path, copy)
+            with _environment(VARIABLE, plugin):
+                self._load(copy)
+                # The first question about CUDA is when the library looks.
+                self.nc_cuda_device_count(ctypes.byref(_i32()))
+
+    def _load(self, path):
+        self._library = ctypes.CDLL(os.path.abspath(path))
+        self._library.nc_last_error.restype = ctypes.c_char_p
+        for name, arguments in _FUNCTIONS.items():
+            function = getattr(self._library, name)
+            function.argtypes = arguments
+            function.restype = _i32
+            setattr(self, name, self._checked(name, function))
+
+    def _checked(self, name, function):
+        def call(*arguments):
+            status = function(*arguments)
+            if status != 0:
+                raise RuntimeError(f"{name}: status {status}: {self._library.nc_last_error().decode()}")
+
+        return call
+
+    def plan(self, op, hidden_size, x="float32", weight=None, device=None, epsilon=1e-5, rounding="compute"):
+        """A plan whose y has the type of x. LayerNorm has a bias. device: the index of a CUDA device, None: the CPU."""
+        spec = Spec()
+        spec.struct_size = ctypes.sizeof(Spec)
+        spec.op = OPS[op]
+        spec.x_dtype = spec.y_dtype = DTYPES[x]
+        spec.weight_dtype = DTYPES[weight or x]
+        spec.affine = WEIGHT_AND_BIAS if op == "layer_norm" else WEIGHT
+        spec.scale_rounding = ROUNDINGS[rounding]
+        spec.hidden_size = hidden_size
+        spec.epsilon = epsilon
+        spec.device_type = CPU if device is None else CUDA
+        spec.device_index = device or 0
+        return Plan(self, spec)
+
+
+class Plan:
+    """A norm over contiguous rows, on the CPU (in the calling thread) or on a CUDA device (in a stream)."""
+
+    def __init__(self, library, spec):
+        self.library = library
+        self.hidden_size = spec.hidden_size
+        self.has_bias = spec.affine == WEIGHT_AND_BIAS
+        self.on_cpu = spec.device_type == CPU
+        self._weight_dtype = spec.weight_dtype
+        handle = _i64()
+        library.nc_norm_plan_create(ctypes.byref(spec), ctypes.byref(handle))
+        self.handle = handle.value
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self.library.nc_norm_plan_destroy(self.handle)
+        self.handle = 0
+
+    def workspace_bytes(self, rows):
+        """What backward of that many rows needs."""
+        size = _i64()
+        self.library.nc_norm_backward_workspace(self.handle, rows, 1, int(self.has_bias), ctypes.byref(size))
+        return size.value
+
+    def forward(self, rows, x, weight, bias, y, mean=0, rstd=0, residual=0, residual_out=0, stream=0):
+        """mean and rstd 0: inference. With a residual, x + residual is stored in residual_out and normalised."""
+        n = self.hidden_size
+        of_residual = n if residual else 0
+        tensors = (x, n, residual, of_residual, weight, bias, y, n, residual_out, of_residual, mean, rstd)
+        if self.on_cpu:
+            self.library.nc_norm_forward(self.handle, rows, 0, rows, *tensors)
+        else:
+            self.library.nc_cuda_norm_forward(self.handle, rows, *tensors, stream)
+
+    def backward(
+        self, rows, x, weight, dy, mean, rstd, dx, dweight, dbias, workspace, workspace_bytes, dresidual=0, stream=0
+    ):
+        """dweight and dbias are of the weight's type. The workspace: 8-byte aligned, where the plan computes."""
+        n = self.hidden_size
+        tensors = (x, n, weight, dy, n, mean, rstd, dresidual, n if dresidual else 0, dx, n, workspace, workspace_bytes)
+        modes = (GRADIENT_WRITE, dbias, self._weight_dtype, GRADIENT_WRITE if self.has_bias else GRADIENT_ABSENT)
+        if not self.on_cpu:
+            self.library.nc_cuda_norm_backward(
+                self.handle, rows, *tensors, dweight, self._weight_dtype, *modes, stream
+            )  # fmt: skip
+            return
+        groups = _i64()
+        self.library.nc_norm_backward_groups(self.handle, rows, ctypes.byref(groups))
+        self.library.nc_norm_backward(self.handle, rows, 0, groups.value, *tensors, 1, int(self.has_bias))
+        self.library.nc_norm_backward_columns(
+            self.handle, rows, 0, n, workspace, workspace_bytes, dweight, self._weight_dtype, *modes
+        )
+
+
+@contextlib.contextmanager
+def _environment(name, value):
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
