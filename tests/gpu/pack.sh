@@ -2,8 +2,14 @@
 # pack.sh [DIRECTORY [ARCHITECTURES]]: packs all that run.sh needs on a machine with a GPU, but without JDK, Maven or
 # network, into DIRECTORY (target/gpu-kit), for the GPU architectures that CMake is told (90-real). Needs what the build
 # needs, and nvcc.
+#
+# pack.sh --variants [DIRECTORY]: packs what is tried beside the product, for tune.py, into a kit of its own
+# (target/gpu-variants), without Java: see NOTES.md.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+if [[ "${1:-}" == --variants ]]; then
+  exec tests/gpu/variants.py pack "${2:-target/gpu-variants}"
+fi
 kit=$(realpath -m "${1:-target/gpu-kit}")
 architectures=${2:-90-real}
 java_bin=${JAVA_HOME:+$JAVA_HOME/bin/}

@@ -3,6 +3,7 @@
 
 variants.py check             is the table complete, and does every substitution match the sources once?
 variants.py build DIRECTORY   builds them into DIRECTORY, for tune.py
+variants.py pack DIRECTORY    the same, compressed and with the scripts, to be taken to a machine with a GPU
 
 The product has no switch for any of this: a variant is a copy of native/ in which pieces of text have been replaced,
 compiled for two triples of formats and one policy, without FP8. It gets a library of its own, too, where its order of
@@ -14,6 +15,7 @@ import argparse
 import concurrent.futures
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -32,6 +34,7 @@ OPS = ("rms_norm", "layer_norm")
 DTYPES = ("bfloat16", "float32")
 BITS = ("same", "other")
 UNCHANGED = "unchanged"
+MOST_MEGABYTES = 60
 
 FORMATS = ("bfloat16", "float32")
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
@@ -183,14 +186,12 @@ def numeric_flags(root):
 
 
 class Builder:
-    def __init__(self, table, root, out, architecture, simulator):
-        self.table, self.root, self.out = table, root, out
-        self.architecture, self.simulator = architecture, simulator
+    def __init__(self, table, root, out, simulator):
+        self.table, self.root, self.out, self.simulator = table, root, out, simulator
         self.host_flags, self.device_flags = numeric_flags(root)
-        self.objects = os.path.join(out, "objects")
-        os.makedirs(self.objects, exist_ok=True)
-        os.makedirs(os.path.join(out, "plugins"), exist_ok=True)
-        os.makedirs(os.path.join(out, "libraries"), exist_ok=True)
+        self.objects = os.path.normpath(out) + "-objects"
+        for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
+            os.makedirs(folder, exist_ok=True)
         self.trees = {}
 
     def tree(self, sources):
@@ -347,9 +348,27 @@ def short_name(mangled):
     return " ".join([kernel, dtype, op, *re.findall(r"Li(\d+)E", mangled)])
 
 
+def pack(directory):
+    """Compresses what was built, halving it, and adds the scripts."""
+    for folder in ("plugins", "libraries"):
+        for name in os.listdir(os.path.join(directory, folder)):
+            path = os.path.join(directory, folder, name)
+            with open(path, "rb") as file, lzma.open(path + ".xz", "wb") as packed:
+                shutil.copyfileobj(file, packed)
+            os.remove(path)
+    for name in ("tune.py", "variants.py", "variants.toml", "library.py", "clock.py"):
+        shutil.copy(os.path.join(HERE, name), directory)
+    bytes_of = [os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(directory) for name in names]
+    size = -(-sum(bytes_of) // 1000000)
+    print(f"{directory}: {size} MB; on the GPU machine: {os.path.basename(os.path.normpath(directory))}/tune.py"
+          f" {os.path.basename(os.path.normpath(directory))} out")  # fmt: skip
+    if size > MOST_MEGABYTES:
+        raise Wrong(f"{directory} is larger than {MOST_MEGABYTES} MB; pack fewer with --only or --most-priority")
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=("check", "build"))
+    parser.add_argument("command", choices=("check", "build", "pack"))
     parser.add_argument("directory", nargs="?", help="where to build")
     parser.add_argument("--root", default=ROOT, help="the repository")
     parser.add_argument("--only", help="names, with commas between them, or parts of names")
@@ -366,7 +385,11 @@ def main():
         print(f"{len(table['lead'])} leads, {len(variants)} variants: every substitution matches once")
         return
     if arguments.directory is None:
-        raise Wrong("build needs a directory")
+        raise Wrong(f"{arguments.command} needs a directory")
+    if arguments.command == "pack" and os.path.exists(arguments.directory):
+        if not os.path.exists(os.path.join(arguments.directory, "built.json")):
+            raise Wrong(f"{arguments.directory} is there and has no variants; expected a directory that has, or none")
+        shutil.rmtree(arguments.directory)
     wanted = arguments.only.split(",") if arguments.only else [""]
     chosen = [
         v
@@ -380,7 +403,7 @@ def main():
     for variant in chosen:
         if variant["name"] == UNCHANGED:
             variant["architecture"] = arguments.architecture
-    builder = Builder(table, arguments.root, arguments.directory, arguments.architecture, arguments.simulator)
+    builder = Builder(table, arguments.root, arguments.directory, arguments.simulator)
     results = builder.build(chosen, arguments.jobs)
     record = {"simulator": arguments.simulator, "architecture": arguments.architecture, "variants": results}
     with open(os.path.join(arguments.directory, "built.json"), "w") as file:
@@ -394,6 +417,8 @@ def main():
         elif result["kernels"]["spills"]:
             known = "as the table says" if by_name[name].get("spills") else "which the table does not say"
             print(f"{name}: spills {known}: {result['kernels']['spills']}")
+    if arguments.command == "pack":
+        pack(arguments.directory)
     print(f"{len(results) - failed} of {len(results)} variants are in {arguments.directory}")
     sys.exit(1 if failed else 0)
 

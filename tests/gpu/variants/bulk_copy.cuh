@@ -1,6 +1,6 @@
 // Bulk copies from global to this block's shared memory, which one thread starts and all may wait for: the variant
-// bulk-copies of variants.toml includes this. On a host, where a copy is done when it is begun, the barriers that lie
-// between its beginning and the waits are all that is needed.
+// bulk-4 of variants.toml includes this. On a host a copy is done when it is begun; a barrier of the block, all of
+// whose threads wait, is as good there as the arrival.
 #pragma once
 
 #include "simt.cuh"
@@ -16,6 +16,7 @@ NC_DEVICE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(
 NC_DEVICE void arrival_init(uint64_t* arrival) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrival)) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 // By the same thread: how many bytes the coming copies bring together, before the first of them.
 NC_DEVICE void arrival_expect(uint64_t* arrival, uint32_t bytes) {
@@ -33,11 +34,10 @@ NC_DEVICE void copy_bulk(void* shared, const void* global, uint32_t bytes, uint6
 NC_DEVICE void arrival_wait(uint64_t* arrival, int phase) {
   uint32_t done = 0;
   while (done == 0) {
-    asm volatile(
-        "{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
-        : "=r"(done)
-        : "r"(shared_address(arrival)), "r"(phase)
-        : "memory");
+    asm volatile("{.reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; selp.u32 %0, 1, 0, p;}"
+                 : "=r"(done)
+                 : "r"(shared_address(arrival)), "r"(phase)
+                 : "memory");
   }
 }
 
@@ -46,9 +46,10 @@ NC_DEVICE void arrival_wait(uint64_t* arrival, int phase) {
 NC_DEVICE void arrival_init(uint64_t*) {}
 NC_DEVICE void arrival_expect(uint64_t*, uint32_t) {}
 NC_DEVICE void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t*) {
-  for (uint32_t i = 0; i < bytes; i += 16) store16(static_cast<char*>(shared) + i, load16(static_cast<const char*>(global) + i));
+  for (uint32_t i = 0; i < bytes; i += 16)
+    store16(static_cast<char*>(shared) + i, load16(static_cast<const char*>(global) + i));
 }
-NC_DEVICE void arrival_wait(uint64_t*, int) {}
+NC_DEVICE void arrival_wait(uint64_t*, int) { block_barrier(); }
 
 #endif
 
