@@ -182,8 +182,10 @@ class BackwardKernel {
         return simt::copy_async_wait<2>();
       case 4:
         return simt::copy_async_wait<3>();
-      default:
+      case 8:
         return simt::copy_async_wait<7>();
+      default:
+        return simt::copy_async_wait<15>();
     }
   }
 

@@ -44,6 +44,7 @@ struct LaunchRecord {
   int64_t calls[kBarriers];            // the most that one thread made
   std::vector<Site> sites;             // that were reached
   std::vector<RegionTraffic> traffic;  // of each of Control::regions, then of what lies in none of them, if counted
+  std::vector<char> parameters;
 };
 
 struct Control {
@@ -64,6 +65,12 @@ struct Control {
 
   bool records = false;
   std::vector<LaunchRecord> launches;
+  // Else launches are checked and recorded, and nothing more.
+  bool runs = true;
+
+  // What the compiler is to have made of a kernel. Null: as many registers as let two blocks of 128 threads, and not of
+  // 256, run together.
+  int (*registers_of)(const void* kernel) = nullptr;
 
   // With records and counts: the traffic of each launch. An access lies in a region if its first and last byte do.
   bool counts = false;

@@ -652,7 +652,7 @@ void fail(const char* format, ...) {
 }
 
 int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void*, const void*), const void* parameters,
-               int64_t stream) {
+               size_t parameters_size, int64_t stream) {
   Control& c = control();
   c.failure.clear();
   if (c.next_launch_error != 0) {
@@ -688,11 +688,20 @@ int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void
   if (s.cluster > cluster) return refuse(kInvalidClusterSize, "cluster: more blocks than was asked for on this device");
   if (!is_stream(stream)) return refuse(kInvalidResourceHandle, "stream: there is no such stream");
   const bool skips = c.skips && c.records && c.skipped_launch == static_cast<int64_t>(c.launches.size());
-  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}, {}};
+  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}, {}, {}};
   if (c.records && c.counts) record.traffic.resize(c.regions.size() + 1);
-  const bool done = machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
+  if (c.records) {
+    const char* const bytes = static_cast<const char*>(parameters);
+    record.parameters.assign(bytes, bytes + parameters_size);
+  }
+  const bool done = !c.runs || machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
   if (c.records) c.launches.push_back(record);
   return done ? kSuccess : kLaunchFailure;
+}
+
+int registers_of(const void* kernel) {
+  constexpr int kTwoBlocks = 168;
+  return control().registers_of != nullptr ? control().registers_of(kernel) : kTwoBlocks;
 }
 
 int32_t ready(const void* kernel, int shared_bytes, int cluster) {

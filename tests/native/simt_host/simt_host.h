@@ -73,7 +73,8 @@ struct LaunchShape {
   int block_rows, threads, cluster, shared_bytes;
 };
 int32_t launch(const void* kernel, const LaunchShape& shape, void (*call)(const void* kernel, const void* parameters),
-               const void* parameters, int64_t stream);
+               const void* parameters, size_t parameters_size, int64_t stream);
+int registers_of(const void* kernel);
 int32_t ready(const void* kernel, int shared_bytes, int cluster);
 int32_t clusters_at_once(const LaunchShape& shape, int* count);
 
@@ -213,7 +214,8 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
     reinterpret_cast<void (*)(Parameters)>(const_cast<void*>(kernel))(*static_cast<const Parameters*>(p));
   };
   return simt::host::launch(reinterpret_cast<const void*>(l.kernel),
-                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters, stream);
+                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters,
+                            sizeof(parameters), stream);
 }
 
 template <class Parameters>
@@ -224,10 +226,9 @@ int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
 struct KernelFacts {
   int registers, compute_capability;
 };
-// As many registers as let two blocks of 128 threads, and not of 256, run together.
 template <class Parameters>
-int32_t facts_of(void (*)(Parameters), KernelFacts* facts) {
-  *facts = {168, 90};
+int32_t facts_of(void (*kernel)(Parameters), KernelFacts* facts) {
+  *facts = {simt::host::registers_of(reinterpret_cast<const void*>(kernel)), 90};
   return 0;
 }
 
