@@ -1,6 +1,9 @@
 #!/bin/sh
 # keep_ptxas.sh NVCC ARGUMENT...: runs nvcc. What ptxas -v says of every kernel goes to OBJECT.ptxas.txt beside the
-# object, everything else to standard error as usual.
+# object, everything else to standard error as usual. How wide each kernel reaches into memory goes to
+# OBJECT.accesses.txt: a line of architecture, function, kind of access, bytes of one and their number, of the PTX that
+# ptxas got. Machine code would be the better witness, but not every nvcc has a disassembler beside it; ptxas keeps the
+# width of an access, and what it adds of its own, spills and stack, is in what it says.
 set -u
 object=
 previous=
@@ -15,11 +18,34 @@ if [ -z "$object" ]; then
 fi
 
 log=$object.log.$$
-trap 'rm -f "$log"' EXIT INT TERM
-"$@" 2> "$log"
+keep=$object.keep.$$
+trap 'rm -rf "$log" "$keep"' EXIT INT TERM
+mkdir -p "$keep"
+"$@" --keep --keep-dir "$keep" 2> "$log"
 status=$?
 # The second line of a function's properties does not name ptxas.
 ptxas='^ptxas info|^ +[0-9]+ bytes stack frame'
 grep -E "$ptxas" "$log" > "$object.ptxas.txt"
 grep -Ev "$ptxas" "$log" >&2
+
+# An access is "[@predicate] op.space[.modifier]...[.vN].type", an asynchronous copy ends in its bytes.
+find "$keep" -name '*.ptx' -exec cat {} + | awk '
+  /^\.target/ { architecture = $2; sub(/,.*/, "", architecture) }
+  /^[ \t]*(\.[a-z]+[ \t]+)*\.(entry|func)/ && match($0, /_Z[A-Za-z0-9_]+/) { name = substr($0, RSTART, RLENGTH) }
+  {
+    instruction = $1 ~ /^@/ ? $2 : $1
+    if (instruction !~ /^(ld|st|cp\.async|atom|red)\./ || instruction ~ /^cp\.async\.(commit|wait)/) next
+    kind = instruction ~ /^ld/ ? "load" : instruction ~ /^st/ ? "store" : instruction ~ /^cp/ ? "copy" : "atomic"
+    if (instruction ~ /\.local/) kind = "local"
+    else if (instruction !~ /\.global/) next
+    if (kind == "copy") {
+      width = $NF + 0
+    } else {
+      width = substr(instruction, match(instruction, /[0-9]+$/)) / 8
+      if (match(instruction, /\.v[248]\./)) width *= substr(instruction, RSTART + 2, 1)
+    }
+    ++count[architecture "\t" name "\t" kind "\t" width]
+  }
+  END { for (access in count) printf "%s\t%d\n", access, count[access] }
+' | LC_ALL=C sort > "$object.accesses.txt"
 exit $status

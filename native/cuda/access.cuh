@@ -10,17 +10,14 @@ inline namespace NC_LEVEL {
 
 template <class Raw>
 NC_DEVICE Raw load_raw(Access access, const char* p) {
-  if (access != Access::bytes) return *reinterpret_cast<const Raw*>(p);
-  Raw raw;
-  memcpy(&raw, p, sizeof(raw));
-  return raw;
+  return access != Access::bytes ? simt::load_value<Raw>(p) : simt::load_anywhere<Raw>(p);
 }
 template <class Raw>
 NC_DEVICE void store_raw(Access access, char* p, Raw raw) {
   if (access != Access::bytes) {
-    *reinterpret_cast<Raw*>(p) = raw;
+    simt::store_value(p, raw);
   } else {
-    memcpy(p, &raw, sizeof(raw));
+    simt::store_anywhere(p, raw);
   }
 }
 

@@ -58,7 +58,7 @@ NC_DEVICE void store_float8(bool words, char* row, int octet, int count, Octet8 
   char* const to = row + static_cast<int64_t>(octet) * kPacket;
   if (words && count == kPacket) return simt::store8(to, p);
   NC_UNROLL for (int i = 0; i < kPacket; ++i) {
-    if (i < count) to[i] = static_cast<char>(p.w[i / 4] >> (8 * (i % 4)));
+    if (i < count) store_at(to, i, static_cast<uint8_t>(p.w[i / 4] >> (8 * (i % 4))));
   }
 }
 NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) {
@@ -66,7 +66,7 @@ NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) 
   if (words && count == kPacket) return simt::load8(from);
   Octet8 p{};
   NC_UNROLL for (int i = 0; i < kPacket; ++i) {
-    if (i < count) p.w[i / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(from[i])) << (8 * (i % 4));
+    if (i < count) p.w[i / 4] |= static_cast<uint32_t>(load_at<uint8_t>(from, i)) << (8 * (i % 4));
   }
   return p;
 }

@@ -69,13 +69,11 @@ struct LaneOctets {
 // A statistic of a row, at an address that need not be aligned.
 template <class C>
 NC_DEVICE C load_statistic(const char* values, int64_t row) {
-  C value = 0;
-  if (values != nullptr) memcpy(&value, values + row * static_cast<int64_t>(sizeof(C)), sizeof(C));
-  return value;
+  return values != nullptr ? simt::load_anywhere<C>(values + row * static_cast<int64_t>(sizeof(C))) : C(0);
 }
 template <class C>
 NC_DEVICE void save_statistic(char* values, int64_t row, C value) {
-  if (values != nullptr) memcpy(values + row * static_cast<int64_t>(sizeof(C)), &value, sizeof(C));
+  if (values != nullptr) simt::store_anywhere(values + row * static_cast<int64_t>(sizeof(C)), value);
 }
 
 }  // namespace NC_LEVEL

@@ -143,8 +143,7 @@ class BackwardKernel {
   NC_DEVICE Statistics statistics_of(int64_t row, int64_t end) const {
     if (row >= end) return {0, 0};
     // Aligned, or these kernels would not have been chosen.
-    return {LayerNorm ? reinterpret_cast<const float*>(p.a.mean)[row] : 0.0f,
-            reinterpret_cast<const float*>(p.a.rstd)[row]};
+    return {LayerNorm ? load_at<float>(p.a.mean, row) : 0.0f, load_at<float>(p.a.rstd, row)};
   }
 
   static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
@@ -183,8 +182,10 @@ class BackwardKernel {
         return simt::copy_async_wait<2>();
       case 4:
         return simt::copy_async_wait<3>();
-      default:
+      case 8:
         return simt::copy_async_wait<7>();
+      default:
+        return simt::copy_async_wait<15>();
     }
   }
 

@@ -35,11 +35,10 @@ class ColumnsKernel {
  private:
   static NC_DEVICE C sum_of_groups(const ColumnsParameters& p, const ColumnArguments& a, int first, int64_t column) {
     constexpr int kMost = static_cast<int>(kMaxGroups) / kMostGroupLanes;
-    const C* shares = reinterpret_cast<const C*>(a.parts) + column;
     C values[kMost];
     NC_UNROLL for (int m = 0; m < kMost; ++m) {
       const int64_t group = first + m * p.group_lanes;
-      values[m] = group < p.groups ? shares[group * p.group_stride] : C(0);
+      values[m] = group < p.groups ? load_at<C>(a.parts, group * p.group_stride + column) : C(0);
     }
     NC_UNROLL for (int half = kMost / 2; half > 0; half /= 2) {
       NC_UNROLL for (int m = 0; m < half; ++m) {

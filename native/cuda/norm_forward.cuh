@@ -74,8 +74,8 @@ class ForwardKernel {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r) || place.lane != 0 || segment != 0) continue;
       // Aligned, or these kernels would not have been chosen.
-      if (p.a.mean != nullptr) reinterpret_cast<float*>(p.a.mean)[row(r)] = s.mean[r];
-      if (p.a.rstd != nullptr) reinterpret_cast<float*>(p.a.rstd)[row(r)] = s.rstd[r];
+      if (p.a.mean != nullptr) store_at(p.a.mean, row(r), s.mean[r]);
+      if (p.a.rstd != nullptr) store_at(p.a.rstd, row(r), s.rstd[r]);
     }
 
     if constexpr (quantized) {
@@ -194,7 +194,7 @@ class ForwardKernel {
     RowReducer<Largest<float>> reduce(reinterpret_cast<Meet*>(simt::shared_memory() + sizeof(Meet)), p.shape.lanes,
                                       place.slot, place.lane, p.shape.segments);
     Largest<float> amax{0};
-    float scale = p.a.y_scale != nullptr ? *reinterpret_cast<const float*>(p.a.y_scale) : 1.0f;
+    float scale = p.a.y_scale != nullptr ? load_at<float>(p.a.y_scale, 0) : 1.0f;
     NC_ROLLED for (int pass = by_row ? 0 : 1; pass < 2; ++pass) {
       each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
         Largest<float> largest{there ? largest_magnitude(t) : 0.0f};
@@ -205,7 +205,7 @@ class ForwardKernel {
           }
           const uint32_t code = e8m0_of(largest.value, p.spec.quantized);
           if (there && octet(k) % of_block == 0) {
-            p.a.y_scale_inv[row(r) * blocks + octet(k) / of_block] = static_cast<char>(code);
+            store_at(p.a.y_scale_inv, row(r) * blocks + octet(k) / of_block, static_cast<uint8_t>(code));
           }
           scale_here = block_scale_of(code);
         } else {
@@ -218,7 +218,7 @@ class ForwardKernel {
       });
       if (pass == 0) scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
     }
-    if (by_row && live(0) && octets.first == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row(0)] = inverse_of(scale);
+    if (by_row && live(0) && octets.first == 0) store_at(p.a.y_scale_inv, row(0), inverse_of(scale));
     if (p.a.y_amax == nullptr) return;
     NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
     if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);

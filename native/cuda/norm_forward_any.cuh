@@ -168,7 +168,7 @@ class AnyForwardKernel {
   }
 
   NC_DEVICE void write_by_tensor(const Statistics& s) const {
-    const float scale = *reinterpret_cast<const float*>(p.a.y_scale);
+    const float scale = load_at<float>(p.a.y_scale, 0);
     Largest<C> amax{0};
     if (live) {
       for_each_octet(p.shape, place, [&](int octet, int count) {
@@ -196,7 +196,7 @@ class AnyForwardKernel {
     });
     if (!live) return;
     const float scale = scale_of(static_cast<float>(amax.value), p.spec.quantized, 0, p.spec.power_of_two);
-    if (place.lane == 0) reinterpret_cast<float*>(p.a.y_scale_inv)[row] = inverse_of(scale);
+    if (place.lane == 0) store_at(p.a.y_scale_inv, row, inverse_of(scale));
     for_each_octet(p.shape, place, [&](int octet, int count) {
       const Octet<C> x = input(octet, count);
       keep_sum(octet, count, x);
@@ -222,7 +222,7 @@ class AnyForwardKernel {
         amax = larger_magnitude(amax, largest_magnitude(where_present(count, t[i])));
       }
       const uint32_t code = e8m0_of(static_cast<float>(amax), p.spec.quantized);
-      p.a.y_scale_inv[row * blocks + block] = static_cast<char>(code);
+      store_at(p.a.y_scale_inv, row * blocks + block, static_cast<uint8_t>(code));
       NC_UNROLL for (int i = 0; i < of_block; ++i) {
         if (i < octets) store_scaled(first + i, elements_of(p.shape, first + i), t[i], block_scale_of(code));
       }

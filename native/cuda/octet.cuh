@@ -148,6 +148,16 @@ NC_DEVICE Packed<T> packed(Octet<float> v) {
   return p;
 }
 
+// Element `index` of an array in global memory that is aligned for it.
+template <class T>
+NC_DEVICE T load_at(const char* array, int64_t index) {
+  return simt::load_value<T>(array + index * static_cast<int64_t>(sizeof(T)));
+}
+template <class T>
+NC_DEVICE void store_at(char* array, int64_t index, T v) {
+  simt::store_value(array + index * static_cast<int64_t>(sizeof(T)), v);
+}
+
 // Octet number `octet` of a row in global memory, of which every octet is full and 16-byte aligned.
 template <DType T>
 NC_DEVICE const char* address_of(const char* row, int octet) {

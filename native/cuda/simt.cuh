@@ -1,4 +1,5 @@
-// Everything that kernels ask of the machine they run on: the only file that names CUDA intrinsics. Kernels are written
+// Everything that kernels ask of the machine they run on, accesses of global memory included: the only file that names
+// CUDA intrinsics. Kernels are written
 // against this interface alone, so that another implementation, with fibres for threads, runs them on any host
 // (tests/native/simt_host); a compiler that is not nvcc takes that one.
 //
@@ -95,6 +96,27 @@ NC_DEVICE Word16 load16_once(const void* p) {
 NC_DEVICE Word16 load16_constant(const void* p) {
   const uint4 v = __ldg(reinterpret_cast<const uint4*>(p));
   return {{v.x, v.y, v.z, v.w}};
+}
+
+// One value of global memory; the address is a multiple of its size.
+template <class T>
+NC_DEVICE T load_value(const void* p) {
+  return *reinterpret_cast<const T*>(p);
+}
+template <class T>
+NC_DEVICE void store_value(void* p, T v) {
+  *reinterpret_cast<T*>(p) = v;
+}
+// The same at any address.
+template <class T>
+NC_DEVICE T load_anywhere(const void* p) {
+  T v;
+  memcpy(&v, p, sizeof(v));
+  return v;
+}
+template <class T>
+NC_DEVICE void store_anywhere(void* p, T v) {
+  memcpy(p, &v, sizeof(v));
 }
 
 // Asynchronous copies of 16 bytes from global to this block's shared memory, both 16-byte aligned. The copies that a

@@ -39,8 +39,8 @@ constexpr int kLoadedWords = 4;
 constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 8; }
 
 // Rows of a row lane that the backward may have on their way at once, the most that fit first: see lay_out in
-// plugin.cu. unmeasured
-constexpr int kStages[] = {8, 4, 3, 2, 1};
+// plugin.cu. 16 for the shortest rows, of which 8 would be 28 KB on a multiprocessor. unmeasured
+constexpr int kStages[] = {16, 8, 4, 3, 2, 1};
 
 // The second step of the backward: columns of a block, and the most threads to a column. unmeasured
 constexpr int kColumnsPerBlock = 32;

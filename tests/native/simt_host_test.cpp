@@ -298,6 +298,60 @@ TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
             }));
 }
 
+// Whole sectors for whole warps, a sector for each of a warp's distant elements, and shared memory for nothing.
+TEST_F(Simulator, TrafficIsCounted) {
+  alignas(32) static float from[32 * 64], to[64];
+  Control& c = simt::control();
+  const auto address = [](const float* p) { return reinterpret_cast<int64_t>(p); };
+  c.records = c.counts = true;
+  c.regions = {{address(from), sizeof(from)}, {address(to), sizeof(to)}};
+  const auto traffic = [&](int region, simt::AccessKind kind) {
+    return c.launches.back().traffic.at(static_cast<size_t>(region)).of[kind];
+  };
+  const auto expect = [](int64_t requests, int64_t sectors, int64_t bytes, const simt::Traffic& t) {
+    EXPECT_EQ(requests, t.requests);
+    EXPECT_EQ(sectors, t.sectors);
+    EXPECT_EQ(bytes, t.bytes);
+  };
+  EXPECT_EQ(0, run(1, 64, 1, 4096, [] {
+              const int i = simt::thread_index();
+              simt::store_value(to + i, simt::load_value<float>(from + i));
+              *shared<float>(i) = 0;
+              simt::store16(shared<char>(1024 + 16 * i), simt::load16(shared<char>(1024 + 16 * i)));
+            }));
+  expect(2, 8, 256, traffic(0, simt::kLoads));
+  expect(2, 8, 256, traffic(1, simt::kStores));
+  expect(0, 0, 0, traffic(0, simt::kStores));
+  expect(0, 0, 0, traffic(2, simt::kLoads));
+  expect(0, 0, 0, traffic(2, simt::kStores));
+  // Far apart; the same element for all; across a sector's end; 16 bytes each, half of them before the warp meets.
+  EXPECT_EQ(0, run(1, 64, 1, 4096, [] {
+              const int i = simt::thread_index();
+              simt::load_value<float>(from + 8 * i);
+              simt::load_value<float>(from);
+              if (i == 5) simt::load_anywhere<float>(reinterpret_cast<const char*>(from) + 30);
+              if (i < 16) simt::load16(from + 4 * i);
+              simt::warp_barrier();
+              if (i >= 16 && i < 32) simt::load16(from + 4 * i);
+              simt::copy_async16(shared<char>(16 * i), from + 4 * i);
+              simt::copy_async_wait<0>();
+            }));
+  // Thread 5's access across the end makes its 16 bytes, which come later than the others', a request of their own.
+  expect(2 + 2 + 1 + 1 + 1, 2 * 32 + 2 + 8 + 1 + 8, 64 * 8 + 4 + 32 * 16, traffic(0, simt::kLoads));
+  expect(2, 32, 64 * 16, traffic(0, simt::kCopies));
+  // One element outside every region.
+  EXPECT_EQ(0, run(1, 32, 1, 0, [] {
+              if (simt::thread_index() == 0) simt::load16(reinterpret_cast<const char*>(to) + sizeof(to) - 16);
+            }));
+  expect(1, 1, 16, traffic(1, simt::kLoads));
+  c.regions[1].bytes -= 4;
+  EXPECT_EQ(0, run(1, 32, 1, 0, [] {
+              if (simt::thread_index() == 0) simt::load16(reinterpret_cast<const char*>(to) + sizeof(to) - 16);
+            }));
+  expect(0, 0, 0, traffic(1, simt::kLoads));
+  expect(1, 1, 16, traffic(2, simt::kLoads));
+}
+
 TEST_F(Simulator, SharedMemoryBeginsUnwritten) {
   int nan = 0;
   EXPECT_EQ(0, run(3, 32, 1, 128, [&] {

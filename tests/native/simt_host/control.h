@@ -18,13 +18,33 @@ struct Site {
   int line;
 };
 
+// Accesses of global memory as the machine would make them. What the threads of a warp access together is a request;
+// memory moves in sectors of 32 bytes, and of every sector that a request touches the whole. Together are, between two
+// meetings of the warp, the first accesses of each thread of a kind to a region, the second ones, and so on.
+struct Traffic {
+  int64_t requests, sectors, bytes;  // bytes: that threads asked for, repeatedly asked ones repeatedly
+};
+enum AccessKind { kLoads, kStores, kCopies };
+constexpr int kAccessKinds = 3;
+constexpr int64_t kSectorBytes = 32;
+
+// Memory whose accesses are counted by themselves: a tensor, usually.
+struct Region {
+  int64_t address, bytes;
+};
+struct RegionTraffic {
+  Traffic of[kAccessKinds];
+};
+
 struct LaunchRecord {
   const void* kernel;
   int32_t device;
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
-  int64_t calls[kBarriers];  // the most that one thread made
-  std::vector<Site> sites;   // that were reached
+  int64_t calls[kBarriers];            // the most that one thread made
+  std::vector<Site> sites;             // that were reached
+  std::vector<RegionTraffic> traffic;  // of each of Control::regions, then of what lies in none of them, if counted
+  std::vector<char> parameters;
 };
 
 struct Control {
@@ -45,6 +65,16 @@ struct Control {
 
   bool records = false;
   std::vector<LaunchRecord> launches;
+  // Else launches are checked and recorded, and nothing more.
+  bool runs = true;
+
+  // What the compiler is to have made of a kernel. Null: as many registers as let two blocks of 128 threads, and not of
+  // 256, run together.
+  int (*registers_of)(const void* kernel) = nullptr;
+
+  // With records and counts: the traffic of each launch. An access lies in a region if its first and last byte do.
+  bool counts = false;
+  std::vector<Region> regions;
 
   std::string failure;  // what the last failing launch did wrong
 };

@@ -93,8 +93,15 @@ struct Thread {
   bool arrived = false;  // at the cluster's barrier, and has not waited yet
   int64_t phase = 0;     // how often it has arrived there
   int64_t calls[kBarriers] = {};
-  std::vector<Copy> copies;  // on their way
-  int64_t group = 0;         // of copies that are not committed yet
+  std::vector<Copy> copies;      // on their way
+  int64_t group = 0;             // of copies that are not committed yet
+  std::vector<size_t> accesses;  // since its warp last met: by region and kind
+};
+
+// What the threads of a warp access together, as the numbers of sectors.
+struct Request {
+  std::vector<int64_t> sectors;
+  int64_t bytes = 0;
 };
 
 // Threads of a warp meet at shuffles and warp barriers, all 32.
@@ -106,6 +113,8 @@ struct Warp {
   Block* block;
   int arrived;
   int bytes, mask;  // of the shuffle; 0 bytes: a barrier
+  // Since the warp last met: by region and kind, and which of a thread's accesses they are.
+  std::vector<std::vector<Request>> requests;
   // What is given at a shuffle is taken after all have met, while some already give at the next.
   int turn;
   alignas(16) char given[2][kWarp][16];
@@ -162,7 +171,10 @@ class Machine {
     t.state = State::at_block_barrier;
     if (++block.at_barrier == shape_.threads) {
       block.at_barrier = 0;
-      for (Warp* warp : block.warps) wake_all(*warp);
+      for (Warp* warp : block.warps) {
+        make_requests(*warp);
+        wake_all(*warp);
+      }
     }
     give_way(t);
   }
@@ -187,6 +199,7 @@ class Machine {
     if (++warp.arrived == kWarp) {
       warp.arrived = 0;
       warp.turn ^= 1;
+      make_requests(warp);
       wake_all(warp);
     }
     give_way(t);
@@ -253,6 +266,7 @@ class Machine {
     if (offset < 0 || offset + 16 > shape_.shared_bytes) {
       fail("copy_async16: address %p, which is not in the block's shared memory", shared);
     }
+    if (t.at.counted) count(kCopy, global, 16);
     std::memset(target, kUnwritten, 16);
     t.copies.push_back({target, static_cast<const char*>(global), copy, t.group});
   }
@@ -270,6 +284,30 @@ class Machine {
       }
       if (due_.empty()) return;
       arrive(t, due_[random_.below(static_cast<uint32_t>(due_.size()))]);
+    }
+  }
+
+  void count(Access kind, const void* p, unsigned bytes) {
+    Thread& t = here();
+    for (const Block& block : blocks_) {
+      if (p >= block.shared.get() && p < block.shared.get() + shape_.shared_bytes) return;
+    }
+    const auto first = reinterpret_cast<int64_t>(p), last = first + bytes - 1;
+    const std::vector<Region>& regions = control().regions;
+    size_t region = 0;
+    while (region < regions.size() &&
+           (first < regions[region].address || last >= regions[region].address + regions[region].bytes)) {
+      ++region;
+    }
+    const size_t list = region * kAccessKinds + kind;
+    t.accesses.resize(record_->traffic.size() * kAccessKinds);
+    t.warp->requests.resize(t.accesses.size());
+    std::vector<Request>& requests = t.warp->requests[list];
+    const size_t number = t.accesses[list]++;
+    if (number >= requests.size()) requests.resize(number + 1);
+    requests[number].bytes += bytes;
+    for (int64_t sector = first / kSectorBytes; sector <= last / kSectorBytes; ++sector) {
+      requests[number].sectors.push_back(sector);
     }
   }
 
@@ -311,6 +349,23 @@ class Machine {
 
   Thread& here() { return *running_; }
 
+  // All threads of the warp have come as far: what each has accessed meanwhile makes requests.
+  void make_requests(Warp& warp) {
+    for (size_t list = 0; list < warp.requests.size(); ++list) {
+      Traffic& traffic = record_->traffic[list / kAccessKinds].of[list % kAccessKinds];
+      for (Request& request : warp.requests[list]) {
+        std::vector<int64_t>& sectors = request.sectors;
+        std::sort(sectors.begin(), sectors.end());
+        traffic.requests += 1;
+        traffic.sectors += std::unique(sectors.begin(), sectors.end()) - sectors.begin();
+        traffic.bytes += request.bytes;
+      }
+      warp.requests[list].clear();
+    }
+    if (warp.requests.empty()) return;
+    for (Thread* t : warp.threads) std::fill(t->accesses.begin(), t->accesses.end(), 0);
+  }
+
   void require_cluster(const char* what) {
     if (shape_.cluster == 1) fail("%s: the launch has no clusters", what);
   }
@@ -345,17 +400,24 @@ class Machine {
         if (i % kWarp == 0) {
           Warp* warp = warps_[static_cast<size_t>((b * threads + i) / kWarp)].get();
           warp->ready_count = warp->arrived = warp->turn = 0;
+          warp->requests.clear();
           warp->block = &block;
           block.warps.push_back(warp);
         }
-        t.at = {i, threads,           cluster % per_row * shape_.cluster + b, static_cast<int>(cluster / per_row),
-                b, block.shared.get()};
+        t.at = {i,
+                threads,
+                cluster % per_row * shape_.cluster + b,
+                static_cast<int>(cluster / per_row),
+                b,
+                block.shared.get(),
+                !record_->traffic.empty()};
         t.warp = block.warps.back();
         t.warp->threads[i % kWarp] = &t;
         t.block = &block;
         t.started = t.arrived = false;
         t.phase = t.group = 0;
         t.copies.clear();
+        t.accesses.clear();
         std::fill(t.calls, t.calls + kBarriers, 0);
         t.fibre.start(enter, static_cast<size_t>(i % 16) * 256);
         wake(t);
@@ -366,6 +428,9 @@ class Machine {
     main_.switch_to(running_->fibre);
     running_ = nullptr;
     position = nullptr;
+    for (Block& block : blocks_) {
+      for (Warp* warp : block.warps) make_requests(*warp);
+    }
   }
 
   // Fibres and warps for as many threads.
@@ -573,6 +638,7 @@ ptrdiff_t to_cluster_block(const void* p, int rank) { return machine().to_cluste
 void copy_async16(void* shared, const void* global, void (*copy)(void*, const void*)) {
   machine().copy_async16(shared, global, copy);
 }
+void count(Access kind, const void* p, unsigned bytes) { machine().count(kind, p, bytes); }
 void copy_async_commit() { machine().copy_async_commit(); }
 void copy_async_wait(int pending, const char* file, int line) { machine().copy_async_wait(pending, file, line); }
 
@@ -586,7 +652,7 @@ void fail(const char* format, ...) {
 }
 
 int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void*, const void*), const void* parameters,
-               int64_t stream) {
+               size_t parameters_size, int64_t stream) {
   Control& c = control();
   c.failure.clear();
   if (c.next_launch_error != 0) {
@@ -622,10 +688,20 @@ int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void
   if (s.cluster > cluster) return refuse(kInvalidClusterSize, "cluster: more blocks than was asked for on this device");
   if (!is_stream(stream)) return refuse(kInvalidResourceHandle, "stream: there is no such stream");
   const bool skips = c.skips && c.records && c.skipped_launch == static_cast<int64_t>(c.launches.size());
-  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}};
-  const bool done = machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
+  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}, {}, {}};
+  if (c.records && c.counts) record.traffic.resize(c.regions.size() + 1);
+  if (c.records) {
+    const char* const bytes = static_cast<const char*>(parameters);
+    record.parameters.assign(bytes, bytes + parameters_size);
+  }
+  const bool done = !c.runs || machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
   if (c.records) c.launches.push_back(record);
   return done ? kSuccess : kLaunchFailure;
+}
+
+int registers_of(const void* kernel) {
+  constexpr int kTwoBlocks = 168;
+  return control().registers_of != nullptr ? control().registers_of(kernel) : kTwoBlocks;
 }
 
 int32_t ready(const void* kernel, int shared_bytes, int cluster) {

@@ -30,6 +30,7 @@ struct Position {
   int block_row;
   int cluster_rank;
   char* shared_memory;
+  bool counted;  // are its accesses of global memory
 };
 extern thread_local const Position* position __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -44,6 +45,8 @@ ptrdiff_t to_cluster_block(const void* p, int rank);
 void copy_async16(void* shared, const void* global, void (*copy)(void* to, const void* from));
 void copy_async_commit();
 void copy_async_wait(int pending, const char* file, int line);
+enum Access { kLoad, kStore, kCopy };
+void count(Access kind, const void* p, unsigned bytes);
 // Ends the launch.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -51,12 +54,27 @@ inline void require_aligned(const char* what, const void* p, unsigned to = 16) {
   if (reinterpret_cast<uintptr_t>(p) % to != 0) fail("%s: address %p, expected a multiple of %u", what, p, to);
 }
 
+// What every access of a kernel goes through that may be of global memory.
+template <class T>
+T load(const void* p) {
+  if (position->counted) count(kLoad, p, sizeof(T));
+  T v;
+  std::memcpy(&v, p, sizeof(v));
+  return v;
+}
+template <class T>
+void store(void* p, T v) {
+  if (position->counted) count(kStore, p, sizeof(T));
+  std::memcpy(p, &v, sizeof(v));
+}
+
 struct LaunchShape {
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
 };
 int32_t launch(const void* kernel, const LaunchShape& shape, void (*call)(const void* kernel, const void* parameters),
-               const void* parameters, int64_t stream);
+               const void* parameters, size_t parameters_size, int64_t stream);
+int registers_of(const void* kernel);
 int32_t ready(const void* kernel, int shared_bytes, int cluster);
 int32_t clusters_at_once(const LaunchShape& shape, int* count);
 
@@ -97,16 +115,33 @@ struct alignas(16) Word16 {
 };
 NC_DEVICE Word16 load16(const void* p) {
   host::require_aligned("load16", p);
-  Word16 v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
+  return host::load<Word16>(p);
 }
 NC_DEVICE void store16(void* p, Word16 v) {
   host::require_aligned("store16", p);
-  std::memcpy(p, &v, sizeof(v));
+  host::store(p, v);
 }
 NC_DEVICE Word16 load16_once(const void* p) { return load16(p); }
 NC_DEVICE Word16 load16_constant(const void* p) { return load16(p); }
+
+template <class T>
+NC_DEVICE T load_value(const void* p) {
+  host::require_aligned("load_value", p, sizeof(T));
+  return host::load<T>(p);
+}
+template <class T>
+NC_DEVICE void store_value(void* p, T v) {
+  host::require_aligned("store_value", p, sizeof(T));
+  host::store(p, v);
+}
+template <class T>
+NC_DEVICE T load_anywhere(const void* p) {
+  return host::load<T>(p);
+}
+template <class T>
+NC_DEVICE void store_anywhere(void* p, T v) {
+  host::store(p, v);
+}
 
 NC_DEVICE void copy_async16(void* shared, const void* global) {
   host::copy_async16(shared, global, [](void* to, const void* from) { std::memcpy(to, from, 16); });
@@ -145,13 +180,11 @@ struct alignas(8) Word8 {
 };
 NC_DEVICE Word8 load8(const void* p) {
   host::require_aligned("load8", p, 8);
-  Word8 v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
+  return host::load<Word8>(p);
 }
 NC_DEVICE void store8(void* p, Word8 v) {
   host::require_aligned("store8", p, 8);
-  std::memcpy(p, &v, sizeof(v));
+  host::store(p, v);
 }
 
 NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) {
@@ -181,7 +214,8 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
     reinterpret_cast<void (*)(Parameters)>(const_cast<void*>(kernel))(*static_cast<const Parameters*>(p));
   };
   return simt::host::launch(reinterpret_cast<const void*>(l.kernel),
-                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters, stream);
+                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters,
+                            sizeof(parameters), stream);
 }
 
 template <class Parameters>
@@ -192,10 +226,9 @@ int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
 struct KernelFacts {
   int registers, compute_capability;
 };
-// As many registers as let two blocks of 128 threads, and not of 256, run together.
 template <class Parameters>
-int32_t facts_of(void (*)(Parameters), KernelFacts* facts) {
-  *facts = {168, 90};
+int32_t facts_of(void (*kernel)(Parameters), KernelFacts* facts) {
+  *facts = {simt::host::registers_of(reinterpret_cast<const void*>(kernel)), 90};
   return 0;
 }
 
