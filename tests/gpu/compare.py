@@ -52,6 +52,7 @@ class Comparison:
         self.clock, self.pools, self.ours, self.peers = clock, pools, ours, peers
         self.budget, self.report, self.path = budget, report, path
         self.bytes_per_second = bytes_per_second
+        self.free_at_first = self.free_bytes()
         self.empty = None
 
     def group(self, asked):
@@ -148,6 +149,8 @@ class Comparison:
             with self.clock.current():
                 work = Held(self.peers[name].prepare(group, kind, inputs), inputs.sets)
                 results = self.checked(work, inputs)
+                self.budget.prepared(name, time.monotonic() - begun)
+                begun = None
                 away = expected.differences(results)
                 other = expected.other_types(results)
                 del results
@@ -159,7 +162,7 @@ class Comparison:
             if wrong:
                 case["reasons"][name] = f"beyond the tolerance: {', '.join(wrong)}"
                 return None
-            # Any further compilation, of all sets, is over before the clock starts.
+            # Whatever else a set asks for, compilation or memory, it has before the clock starts.
             with self.clock.current():
                 for i in range(inputs.sets):
                     work(i)
@@ -173,7 +176,8 @@ class Comparison:
             self.survived()
             return None
         finally:
-            self.budget.prepared(name, time.monotonic() - begun)
+            if begun is not None:
+                self.budget.prepared(name, time.monotonic() - begun)
 
     def checked(self, work, inputs):
         """The results on the first set, computed into memory that held something else before."""
@@ -210,9 +214,12 @@ class Comparison:
         held["low"], held["high"] = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
 
     def forget(self, group):
-        """The next case's results must find the memory that this one's had. What little is left of small ones may wait
-        for the collector, which is slow."""
-        if self.pools.device.type == "cuda" and group.tensor_bytes > 1 << 28:
+        """The next results must find the memory that these had. The collector is slow, and asked only if something is
+        missing."""
+        if self.pools.device.type != "cuda" or group.tensor_bytes < 1 << 27:
+            return
+        torch.cuda.empty_cache()
+        if self.free_bytes() < 0.9 * self.free_at_first:
             gc.collect()
             torch.cuda.empty_cache()
 
@@ -241,7 +248,8 @@ class Comparison:
         self.report["preparation_seconds"] = {name: round(self.budget.spent(name), 1) for name in self.peers}
         unfinished = self.path + ".json.part"
         with open(unfinished, "w") as file:
-            json.dump({**self.report, "cases": [without_samples(case) for case in self.report["cases"]]}, file, indent=1)
+            measured = [without_samples(case) for case in self.report["cases"]]
+            json.dump({**self.report, "cases": measured}, file, indent=1, allow_nan=False)
         os.replace(unfinished, self.path + ".json")
 
 

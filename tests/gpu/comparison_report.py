@@ -18,7 +18,9 @@ def number(value, form):
 
 def microseconds(value):
     """Three or four figures."""
-    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.1f}" if value < 1000 else f"{value:.0f}"
+    if value is None:
+        return ""
+    return format(value, ".2f" if value < 100 else ".1f" if value < 1000 else ".0f")
 
 
 def name_of(case):
@@ -103,6 +105,18 @@ def reasons(report):
         yield f"- {peer}: {why} ({where})"
 
 
+def starved(report):
+    """Of cases in which that is a tenth of a candidate's samples or more: such a time is the host's."""
+    found = {}
+    for case in report["cases"]:
+        for name, candidate in case["candidates"].items():
+            if candidate.get("starved", 0) >= 0.1 * report["samples"]:
+                found.setdefault(name, []).append(case)
+    for name, held in found.items():
+        shown = "; ".join(name_of(case) for case in held[:5])
+        yield f"- {name}: {len(held)} cases: {shown}" + ("; ..." if len(held) > 5 else "")
+
+
 def left_out(report):
     """What was not measured, with one line for all forms and norms of a reason and shape."""
     found = {}
@@ -128,8 +142,8 @@ def markdown(report):
         f"Time by {report['clock']}, medians of {report['samples']} samples; all candidates of a case take turns on the"
         " same tensors, with the copy between them. GB/s counts every input read and every output written once; the"
         " copy is device to device and moves as many bytes in the same run. Inputs go round over more memory than the"
-        f" second-level cache of {report['cache_bytes'] / 2**20:.3g} MB holds, except for few rows, whose time is that of a"
-        " launch in a replayed graph. Times are microseconds. x/weight: the types of x, y and dx, and of weight, bias"
+        f" second-level cache of {report['cache_bytes'] / 2**20:.3g} MB holds, except for few rows, whose time is that"
+        " of a launch in a replayed graph. Times are microseconds. x/weight: the types of x, y and dx, and of weight, bias"
         " and their gradients. Backward: dx and dweight, for LayerNorm dbias. Residual forms: the sum is an input of"
         " the norm and an output too; backward adds its gradient.",
         "",
@@ -140,14 +154,12 @@ def markdown(report):
     for title, found in (
         ("Peers that are not in a table", reasons(report)),
         ("Left out", left_out(report)),
+        ("Samples in which the device may have waited for the host", starved(report)),
         ("Wrong", (f"- {line}" for line in report["wrong"])),
     ):
         found = list(found)
         if found:
             lines += ["", f"## {title}", "", *found]
-    starved = sum(c["candidates"][OURS].get("starved", 0) for c in report["cases"] if OURS in c["candidates"])
-    if starved:
-        lines += ["", f"In {starved} samples of {OURS} the device may have waited for the host."]
     return "\n".join(lines) + "\n"
 
 

@@ -33,8 +33,8 @@ def peers_of(device, multiprocessors):
 
 
 class Autograd:
-    """A peer that is a differentiable function. norm_of gives it: of x, residual, weight and bias, with y as its result,
-    or, with a residual, y and the sum."""
+    """A peer that is a differentiable function. norm_of gives it: of x, residual, weight and bias. Its result is y or,
+    with a residual, y and the sum."""
 
     # Whether the function wants a residual of the size of x even if it is zero.
     wants_whole_residual = False
@@ -455,7 +455,8 @@ class _CudnnNorm:
     def backward(self, built, x, dy, saved):
         graph, given, outputs = built
         results = [torch.empty_like(x), *(torch.empty_like(self._weight) for _ in outputs[1:])]
-        tensors = {given["x"]: x.view(self._x.shape), given["dy"]: dy.view(self._x.shape), given["weight"]: self._weight}
+        tensors = {given["x"]: x.view(self._x.shape), given["dy"]: dy.view(self._x.shape)}
+        tensors[given["weight"]] = self._weight
         tensors[given["rstd"]] = saved[-1]
         if self._is_layer_norm:
             tensors[given["mean"]] = saved[0]

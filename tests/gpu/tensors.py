@@ -12,6 +12,8 @@ TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 # with it, do so three times, of which 2^-7 leaves a third. float32: the order of sums differs, of up to 2^18 terms
 # in chains of perhaps a thousand: 2^-24 times the root of their length, with room for approximate reciprocal roots.
 TOLERANCES = {"bfloat16": 2.0**-7, "float32": 2.0**-16}
+# More tolerances than anything is away.
+WRONG = 1e9
 # Rows whose y and dx are checked: of these many at the beginning, in the middle and at the end.
 CHECKED_ROWS = 64
 # Elements that are held in float64 at a time.
@@ -133,14 +135,14 @@ class Expected:
         ]
 
     def differences(self, results):
-        """The largest error of each result, in tolerances: at most 1 is right. A NaN, a result that is not there, or
-        one of another shape, is infinitely wrong."""
+        """The largest error of each result, in tolerances: at most 1 is right. A NaN, a result that is not there, and
+        one of another shape, are as wrong as can be."""
         away = {}
         for name, value in self.values.items():
             result = results.get(name)
             is_of_rows = name in ("y", "sum", "dx")
             if result is None or result.numel() != (self.rows if is_of_rows else 1) * value.shape[-1]:
-                away[name] = float("inf")
+                away[name] = WRONG
                 continue
             if is_of_rows:
                 result = result.reshape(self.rows, -1)[torch.tensor(self._sample, device=result.device)]
@@ -151,7 +153,7 @@ class Expected:
                 tolerance, scale = max(TOLERANCES[self.dtype], TOLERANCES[self.weight_dtype]), self.rows**0.5
             error = (result.reshape(value.shape).double() - value).abs() / value.abs().clamp(min=scale)
             worst = (error / tolerance).max().item()
-            away[name] = worst if worst == worst else float("inf")
+            away[name] = min(worst, WRONG) if worst == worst else WRONG
         return away
 
 

@@ -162,8 +162,9 @@ class Report(unittest.TestCase):
         # cuDNN is in no table: it was measured nowhere.
         self.assertEqual(
             head,
-            ["x/weight", "rows x N", "us", "GB/s", "of the copy", "PyTorch", "Triton", "best peer", "times best", "verdict"],
-        )
+            ["x/weight", "rows x N", "us", "GB/s", "of the copy", "PyTorch", "Triton", "best peer", "times best",
+             "verdict"],
+        )  # fmt: skip
         at = rows.index(head)
         # By hidden size; what was not measured is empty.
         self.assertEqual(
@@ -181,7 +182,8 @@ class Report(unittest.TestCase):
             self.assertIn(len(row), (len(head), 9), row)
 
     def test_reasons_and_what_was_left_out(self):
-        item = {"op": "rms_norm", "kind": "backward", "x_dtype": "float32", "weight_dtype": "float32", "rows": 64, "n": 8}
+        item = {"op": "rms_norm", "kind": "backward", "x_dtype": "float32", "weight_dtype": "float32"}
+        item |= {"rows": 64, "n": 8}
         other = {**item, "op": "layer_norm", "kind": "forward"}
         text = comparison_report.markdown(
             self.report(left_out=[{**item, "why": "no time was left"}, {**other, "why": "no time was left"}])
@@ -191,6 +193,14 @@ class Report(unittest.TestCase):
         self.assertIn("- 64 x 8, f32/f32: forward, backward: no time was left", text)
         self.assertNotIn("## Wrong", text)
         self.assertIn("## Wrong\n\n- y", comparison_report.markdown(self.report(wrong=["y"])))
+
+    def test_the_hosts_times_are_told(self):
+        hosts = case({"Normcore": 100, "copy": 96, "QuACK": 300})
+        hosts["candidates"]["QuACK"]["starved"] = 5
+        text = comparison_report.markdown(self.report(cases=[hosts]))
+        self.assertIn("waited for the host\n\n- QuACK: 1 cases: RMSNorm bf16/bf16 32768 x 4096 forward\n", text)
+        hosts["candidates"]["QuACK"]["starved"] = 4
+        self.assertNotIn("waited for the host", comparison_report.markdown(self.report(cases=[hosts])))
 
     def test_a_trial_is_called_one(self):
         self.assertNotIn("TRIAL", comparison_report.markdown(self.report()))
