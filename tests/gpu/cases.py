@@ -110,7 +110,7 @@ def _tier(tier, shapes, dtypes, kinds):
 class Budget:
     """Seconds, of which each peer's preparation (its compiler, mostly) may use a share and no more."""
 
-    SHARES = {"PyTorch": 1.0, "torch.compile": 0.25, "HF compiled": 0.15}
+    SHARES = {"PyTorch": 1.0, "torch.compile": 0.35, "HF compiled": 0.2}
     SHARE = 0.12
 
     def __init__(self, seconds, now):

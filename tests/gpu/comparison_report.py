@@ -114,7 +114,7 @@ def starved(report):
                 found.setdefault(name, []).append(case)
     for name, held in found.items():
         shown = "; ".join(name_of(case) for case in held[:5])
-        yield f"- {name}: {len(held)} cases: {shown}" + ("; ..." if len(held) > 5 else "")
+        yield f"- {name}: {len(held)} of {len(report['cases'])} cases: {shown}" + ("; ..." if len(held) > 5 else "")
 
 
 def left_out(report):
@@ -143,9 +143,9 @@ def markdown(report):
         " same tensors, with the copy between them. GB/s counts every input read and every output written once; the"
         " copy is device to device and moves as many bytes in the same run. Inputs go round over more memory than the"
         f" second-level cache of {report['cache_bytes'] / 2**20:.3g} MB holds, except for few rows, whose time is that"
-        " of a launch in a replayed graph. Times are microseconds. x/weight: the types of x, y and dx, and of weight, bias"
-        " and their gradients. Backward: dx and dweight, for LayerNorm dbias. Residual forms: the sum is an input of"
-        " the norm and an output too; backward adds its gradient.",
+        " of a launch in a replayed graph. Times are microseconds. x/weight: the types of x, y and dx, and of weight,"
+        " bias and their gradients. Backward: dx and dweight, for LayerNorm dbias. Residual forms: the sum is an input"
+        " of the norm and an output too; backward adds its gradient.",
         "",
     ]
     if report.get("empty_kernel"):

@@ -79,7 +79,7 @@ class Budgets(unittest.TestCase):
         self.assertFalse(self.budget.may_prepare("Liger"))
         self.budget.prepared("torch.compile", 6.1)
         self.assertTrue(self.budget.may_prepare("torch.compile"))
-        self.budget.prepared("torch.compile", 6.5)
+        self.budget.prepared("torch.compile", 11.5)
         self.assertFalse(self.budget.may_prepare("torch.compile"))
 
     def test_what_does_not_fit_is_not_begun(self):
@@ -198,7 +198,7 @@ class Report(unittest.TestCase):
         hosts = case({"Normcore": 100, "copy": 96, "QuACK": 300})
         hosts["candidates"]["QuACK"]["starved"] = 5
         text = comparison_report.markdown(self.report(cases=[hosts]))
-        self.assertIn("waited for the host\n\n- QuACK: 1 cases: RMSNorm bf16/bf16 32768 x 4096 forward\n", text)
+        self.assertIn("waited for the host\n\n- QuACK: 1 of 1 cases: RMSNorm bf16/bf16 32768 x 4096 forward\n", text)
         hosts["candidates"]["QuACK"]["starved"] = 4
         self.assertNotIn("waited for the host", comparison_report.markdown(self.report(cases=[hosts])))
 

@@ -83,6 +83,18 @@ assert "beyond the tolerance: y" in forward["reasons"]["Wrong"], forward["reason
 assert "no more" in forward["reasons"]["Raising"], forward["reasons"]
 assert set(forward["candidates"]) == {"Normcore", "copy", "PyTorch"}, forward["candidates"]
 assert set(backward["candidates"]) == {"Normcore", "copy", "PyTorch"}, backward["candidates"]
+
+class Narrow(compare.Comparison):
+    def free_bytes(self):
+        return 12 * group.tensor_bytes
+c.peers = {"A": peers.PyTorch(), "Wrong": Wrong(), "B": peers.PyTorch(), "C": peers.PyTorch()}
+c.__class__ = Narrow
+c.group(group)
+for case in report["cases"][2:]:
+    assert set(case["candidates"]) == {"Normcore", "copy", "A", "B", "C"}, case["candidates"]
+    # Two rounds: two peers fit, and one that is wrong takes no room.
+    counts = {name: len(candidate["samples"]) for name, candidate in case["candidates"].items()}
+    assert counts == {"Normcore": 6, "copy": 6, "A": 3, "B": 3, "C": 3}, counts
 """
         with tempfile.TemporaryDirectory() as out:
             command = [sys.executable, "-c", program, SCRIPTS, LIBRARY, os.path.join(out, "result")]
