@@ -46,63 +46,65 @@ class DeviceClock:
         self.stream.synchronize()
 
     def interleaved(self, works, sets=1, samples=SAMPLES):
-        """Samples of each candidate of the dictionary, which take turns; a turn is a sample of each.
+        """Samples of each candidate of the dictionary, which take turns; a turn is a sample of each. A candidate that
+        fails has the reason in the place of its samples.
 
         Before a turn the device is given as long to sleep as the host took to enqueue the last one, so that the
         candidates' time on the host stays out of their samples.
         """
+        reasons = {}
         with self.current():
-            launches = {}
-            for name, work in works.items():
-                launches[name] = _launches(self._estimate(work, sets), LEAST_MICROSECONDS, MOST_LAUNCHES)
-            marks = {name: [] for name in works}
-            starved = dict.fromkeys(works, 0)
+            launches = _launches(self._estimates(works, sets, reasons), LEAST_MICROSECONDS, MOST_LAUNCHES)
             host_seconds = 0.0
-            for turn in range(samples + 1):
-                torch.cuda._sleep(int(min(host_seconds, 0.05) * 2.5e9) + 1000)
-                begun = time.perf_counter()
-                for name in _rotated(list(works), turn):
-                    begin, end = _event(), _event()
-                    begin.record()
-                    for launch in range(launches[name]):
-                        works[name]((turn * launches[name] + launch) % sets)
-                    starved[name] += begin.query()
-                    end.record()
-                    marks[name].append((begin, end))
-                host_seconds = time.perf_counter() - begun
-                if turn == 0:
-                    # The first turn is a warm-up, and tells how long the host takes.
+            # The first turn is a warm-up, and tells how long the host takes.
+            for turn in range(-1, samples):
+                if turn <= 0:
                     self.synchronize()
                     marks = {name: [] for name in works}
                     starved = dict.fromkeys(works, 0)
+                torch.cuda._sleep(int(min(host_seconds, 0.05) * 2.5e9) + 1000)
+                begun = time.perf_counter()
+                for name in _rotated([name for name in works if name not in reasons], turn):
+                    begin, end = _event(), _event()
+                    try:
+                        begin.record()
+                        for launch in range(launches):
+                            works[name](((turn + 1) * launches + launch) % sets)
+                        starved[name] += begin.query()
+                        end.record()
+                    except Exception as e:
+                        reasons[name] = reason_of(e)
+                        continue
+                    marks[name].append((begin, end))
+                host_seconds = time.perf_counter() - begun
             self.synchronize()
         return {
-            name: Samples([b.elapsed_time(e) * 1000 / launches[name] for b, e in marks[name]], launches[name],
-                          starved[name])
-            for name in works
-        }  # fmt: skip
+            name: reasons[name] if name in reasons else _samples(marks[name], launches, starved[name]) for name in works
+        }
 
     def replayed(self, works, sets=1, samples=SAMPLES):
-        """The same with launches in a graph, whose replay is one sample: what is left of the time of a launch. A
-        candidate that can't be captured has the reason in the place of its samples."""
-        graphs, launches, kept, reasons = {}, {}, [], {}
+        """The same with launches in a graph, whose replay is one sample: what is left of the time of a launch."""
+        graphs, kept, reasons = {}, [], {}
         with self.current():
+            estimate = self._estimates(works, sets, reasons)
+            launches = max(sets, _launches(estimate, GRAPH_MICROSECONDS, MOST_GRAPH_LAUNCHES))
             for name, work in works.items():
-                estimate = self._estimate(work, sets)
-                launches[name] = max(sets, _launches(estimate, GRAPH_MICROSECONDS, MOST_GRAPH_LAUNCHES))
+                if name in reasons:
+                    continue
                 self.synchronize()
                 try:
                     graph = torch.cuda.CUDAGraph()
-                    with torch.cuda.graph(graph, stream=self.stream):
+                    graph.capture_begin(capture_error_mode="thread_local")
+                    try:
                         # What the work allocates must not be used again within the replay.
-                        kept.append([work(i % sets) for i in range(launches[name])])
+                        kept.append([work(i % sets) for i in range(launches)])
+                    finally:
+                        graph.capture_end()
                     graph.replay()
                     self.synchronize()
+                    graphs[name] = graph
                 except Exception as e:
                     reasons[name] = reason_of(e)
-                    self.synchronize()
-                    continue
-                graphs[name] = graph
             marks = {name: [] for name in graphs}
             for turn in range(samples):
                 for name in _rotated(list(graphs), turn):
@@ -112,14 +114,22 @@ class DeviceClock:
                     end.record()
                     marks[name].append((begin, end))
             self.synchronize()
-            times = {
-                name: Samples([b.elapsed_time(e) * 1000 / launches[name] for b, e in marks[name]], launches[name])
-                for name in graphs
-            }
-            del kept
+            times = {name: _samples(marks[name], launches) for name in graphs}
+            kept.clear()
             for graph in graphs.values():
                 graph.reset()
         return {**times, **reasons}
+
+    def _estimates(self, works, sets, reasons):
+        """Microseconds of a launch of the fastest candidate, all of them warm: every candidate is timed by as many
+        launches, so that an event's cost is the same part of all."""
+        times = []
+        for name, work in works.items():
+            try:
+                times.append(self._estimate(work, sets))
+            except Exception as e:
+                reasons[name] = reason_of(e)
+        return min(times, default=1.0)
 
     def _estimate(self, work, sets):
         """Microseconds of a launch, after a warm-up."""
@@ -150,15 +160,24 @@ class HostClock:
 
     def interleaved(self, works, sets=1, samples=SAMPLES):
         times = {name: [] for name in works}
+        reasons = {}
         for turn in range(samples):
-            for name in _rotated(list(works), turn):
+            for name in _rotated([name for name in works if name not in reasons], turn):
                 begun = time.perf_counter()
-                works[name](turn % sets)
+                try:
+                    works[name](turn % sets)
+                except Exception as e:
+                    reasons[name] = reason_of(e)
+                    continue
                 times[name].append((time.perf_counter() - begun) * 1e6)
-        return {name: Samples(samples_of, 1) for name, samples_of in times.items()}
+        return {name: reasons[name] if name in reasons else Samples(times[name], 1) for name in works}
 
     def replayed(self, works, sets=1, samples=SAMPLES):
         return self.interleaved(works, sets, samples)
+
+
+def _samples(marks, launches, starved=0):
+    return Samples([begin.elapsed_time(end) * 1000 / launches for begin, end in marks], launches, starved)
 
 
 def reason_of(error):

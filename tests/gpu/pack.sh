@@ -29,7 +29,7 @@ built=target/native-build
 # All of the library, natives and plugin included, is in the command line's jar.
 cp target/normcore-cli.jar "$kit/jars"
 cp target/normcore-[0-9]*-tests.jar "$kit/jars/normcore-tests.jar"
-cp tests/gpu/{run.sh,report.py,speed.py} "$kit"
+cp tests/gpu/run.sh tests/gpu/*.py "$kit"
 cp "$(find $built -name gpu_norm_test -type f)" "$kit/bin"
 cp $built/lib/libnormcore.so $built/lib-gpu/libnormcore_cuda.so "$kit/lib"
 cp $built/lib-test/libnormcore_cuda_simt_plain.so "$kit/simulator/libnormcore_cuda.so"

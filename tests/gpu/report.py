@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """report.py WORK ABOUT OUT: gathers what the stages of run.sh have left in WORK into OUT/gpu.json and
-OUT/results/<date>-<device>.md."""
+OUT/results/<date>-<device>-checks.md."""
 
 import datetime
 import glob
@@ -9,6 +9,8 @@ import os
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+
+import comparison_report
 
 
 def read_json(path):
@@ -84,35 +86,10 @@ def counts(result):
     return text
 
 
-def figure(value, form):
-    return "" if value is None else format(value, form)
-
-
-def speed_lines(speed):
-    yield f"PyTorch {speed['torch']}, CUDA {speed['cuda']}. One launch of a replayed graph; inputs go round over more"
-    yield "than the second-level cache; medians. A copy moves as many bytes, device to device, in the same run."
-    yield f"An empty kernel takes {speed['empty_kernel_microseconds']:.2f} us."
-    for direction in ("forward", "backward"):
-        yield ""
-        yield f"## {direction.capitalize()}"
-        yield ""
-        yield "| norm | dtype | rows x N | us | GB/s | of the copy | PyTorch us | times PyTorch |"
-        yield "|---|---|---|---|---|---|---|---|"
-        for case in speed["cases"]:
-            size = f"{case['rows']} x {case['n']}"
-            if "skipped" in case:
-                if direction == "forward":
-                    yield f"| {case['op']} | {case['dtype']} | {size} | {case['skipped']} | | | | |"
-            elif case["direction"] == direction:
-                yield (
-                    f"| {case['op']} | {case['dtype']} | {size} | {case['microseconds']:.2f}"
-                    f" | {case['gigabytes_per_second']:.0f} | {case['of_copy']:.3f}"
-                    f" | {figure(case['torch_microseconds'], '.2f')} | {figure(case['times_torch'], '.2f')} |"
-                )
-    for name in speed["left_out"]:
-        yield f"\nLeft out for lack of time: {name}."
-    for line in speed.get("wrong", []):
-        yield f"\nWrong: {line}."
+def speed(work):
+    """What compare.py has measured."""
+    paths = glob.glob(os.path.join(work, "speed", "results", "*.json"))
+    return read_json(paths[0]) if paths else None
 
 
 def main():
@@ -126,7 +103,7 @@ def main():
         "stages": stages(work),
         "bits": native_tests(work, "bits"),
         "java": java_tests(work),
-        "speed": read_json(os.path.join(work, "speed.json")),
+        "speed": speed(work),
     }
     for tool in ("memcheck", "racecheck", "synccheck"):
         result = native_tests(work, tool)
@@ -136,8 +113,8 @@ def main():
     with open(os.path.join(out, "gpu.json"), "w") as file:
         json.dump(report, file, indent=1)
 
-    speed = report["speed"]
-    device = "simulator" if report["simulated"] else speed["device"] if speed else "unknown device"
+    measured = report["speed"]
+    device = "simulator" if report["simulated"] else measured["device"] if measured else "unknown device"
     lines = [f"# {device}, {report['date']}", "", f"Kit: {', '.join(f'{k} {v}' for k, v in kit.items())}.", ""]
     lines += ["| stage | verdict | seconds | |", "|---|---|---|---|"]
     for stage in report["stages"]:
@@ -149,13 +126,13 @@ def main():
     for name in ("bits", "java", "memcheck", "racecheck", "synccheck"):
         for failure in (report[name] or {}).get("failures", []):
             lines.append("\n    " + failure.replace("\n", "\n    "))
-    if speed:
-        lines.append("")
-        lines += speed_lines(speed)
+    if measured:
+        # A heading below this one's.
+        lines += ["", "#" + comparison_report.markdown(measured).replace("\n#", "\n##")]
     slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     folder = os.path.join(out, "results")
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f"{report['date']}-{slug}.md")
+    path = os.path.join(folder, f"{report['date']}-{slug}-checks.md")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")
     print(path)

@@ -1,30 +1,37 @@
 #!/usr/bin/env bash
-# run.sh [--simulate] [--out DIRECTORY]: on a machine with a GPU, checks and times the packed kit that this script is
-# part of. It needs a driver, the CUDA 13 toolkit (compute-sanitizer, libcudart) and a Python with PyTorch; no JDK, no
-# Maven, no network. At most 6 minutes; each stage has a limit of its own, and one that fails does not stop the next.
+# run.sh [compare] [--simulate] [--out DIRECTORY]: on a machine with a GPU, checks and times the packed kit that this
+# script is part of. It needs a driver, the CUDA 13 toolkit (compute-sanitizer, libcudart) and a Python with PyTorch; no
+# JDK, no Maven, no network. At most 6 minutes; each stage has a limit of its own, and one that fails does not stop the
+# next.
 #
 #   bits        every kernel against the CPU's, bit for bit: formats, policies, sizes, strides, many rows
 #   java        the Java API on device memory: forward, backward, errors, streams, graphs captured and replayed
 #   command     the command line on the device
-#   speed       both norms, forward and backward, beside PyTorch and a device-to-device copy
+#   speed       both norms at the most important shapes, beside PyTorch, Triton and a device-to-device copy
 #   memcheck, racecheck, synccheck   compute-sanitizer on a reduced sweep
 #
-# Writes DIRECTORY/gpu.json, DIRECTORY/results/<date>-<device>.md and DIRECTORY/log.txt (DIRECTORY: out, in the kit).
-# Exit status: 0 if all is well; 1 if a bit differs or another stage failed; 2 if there is no GPU that the kit is for.
+# Writes DIRECTORY/gpu.json, DIRECTORY/results/<date>-<device>-checks.md and DIRECTORY/log.txt (DIRECTORY: out, in the
+# kit). Exit status: 0 if all is well; 1 if a bit differs or another stage failed; 2 if there is no GPU that the kit is
+# for.
+#
+# compare runs nothing but the whole comparison of speeds, beside every other implementation that the Python has, in at
+# most 9 minutes, and writes DIRECTORY/results/<date>-<device>.json, .md and .svg.
 # --simulate runs what makes sense on a host without a GPU, on the simulator: a trial of the kit itself.
 set -uo pipefail
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=$kit/out
 simulate=false
+compare=false
 while (($# > 0)); do
   case "$1" in
+    compare) compare=true ;;
     --simulate) simulate=true ;;
     --out)
       out=${2:?--out needs a directory}
       shift
       ;;
     *)
-      echo "run.sh: unknown argument $1; expected --simulate or --out DIRECTORY" >&2
+      echo "run.sh: unknown argument $1; expected compare, --simulate or --out DIRECTORY" >&2
       exit 2
       ;;
   esac
@@ -34,6 +41,7 @@ mkdir -p "$out" && out=$(cd "$out" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 deadline=$((SECONDS + 355))
+! $compare || deadline=$((SECONDS + 535))
 : > "$work/stages.tsv"
 exec > >(tee "$out/log.txt") 2>&1
 echo "$(date -u '+%F %T UTC'), $(nproc) processors, kit: $(tr '\n' ' ' < "$kit/about.txt")"
@@ -146,6 +154,17 @@ processes=$(nproc)
 export kit work java jars simulate processes
 export -f norm_test java_tests command_line sanitizer
 
+if $compare; then
+  arguments=()
+  ! $simulate || arguments=(--stand-in)
+  if ! command -v python3 > /dev/null; then
+    echo 'run.sh: compare needs a python3 with PyTorch' >&2
+    exit 2
+  fi
+  timeout -k 10 $((deadline - SECONDS)) python3 "$kit/compare.py" --out "$out" "${arguments[@]}"
+  exit
+fi
+
 if $simulate; then
   export NORMCORE_SIMULATED=1
   stage bits 240 norm_test bits "$processes" '*CudaHot.ShortRows*:*CudaHot.InPlace*:*CudaAny.Sizes*:*CudaRotary.Forms*:*CudaFp8Matrices*'
@@ -158,7 +177,7 @@ else
   stage java 45 java_tests
   stage command 20 command_line
   export NORMCORE_CUDA_LIBRARY=$kit/lib/libnormcore_cuda.so
-  stage speed 110 python3 "$kit/speed.py" "$kit/lib/libnormcore.so" "$work/speed.json" --budget 90
+  stage speed 110 python3 "$kit/compare.py" --out "$work/speed" --budget 85 --most-tier 1 --peers PyTorch,Triton
   stage memcheck 45 sanitizer memcheck \
     '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*:*CudaRotary.Forms*:*CudaFp8Matrices*'
   stage racecheck 40 sanitizer racecheck \

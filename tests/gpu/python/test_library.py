@@ -76,8 +76,8 @@ def run(library, op, device=None):
         size = plan.workspace_bytes(ROWS)
         workspace = t.allocate(size)
         plan.forward(ROWS, a["x"], a["weight"], bias, a["y"], mean, a["rstd"])
-        plan.backward(ROWS, a["x"], a["weight"], a["dy"], mean, a["rstd"], a["dx"], a["dweight"], dbias, workspace, size,
-                      a["dresidual"])  # fmt: skip
+        plan.backward(ROWS, a["x"], a["weight"], a["dy"], mean, a["rstd"], a["dx"], a["dweight"], dbias, workspace,
+                      size, a["dresidual"])  # fmt: skip
         t.fetch([workspace, *a.values()])
     return t
 

@@ -1,0 +1,140 @@
+"""What is compared, in the order of its weight: shapes, types, forms. Standard library only."""
+
+import dataclasses
+
+OPS = ("rms_norm", "layer_norm")
+# Of x (and y, dx, residual), and of weight and bias.
+DTYPES = (("bfloat16", "bfloat16"), ("float32", "float32"), ("bfloat16", "float32"))
+ITEM_BYTES = {"bfloat16": 2, "float32": 4}
+FORWARD, INFERENCE, BACKWARD = "forward", "inference", "backward"
+RESIDUAL_FORWARD, RESIDUAL_BACKWARD = "residual forward", "residual backward"
+KINDS = (FORWARD, BACKWARD, INFERENCE, RESIDUAL_FORWARD, RESIDUAL_BACKWARD)
+BACKWARD_KINDS = (BACKWARD, RESIDUAL_BACKWARD)
+RESIDUAL_KINDS = (RESIDUAL_FORWARD, RESIDUAL_BACKWARD)
+
+HOT = [(32768, n) for n in (4096, 8192, 2048, 1024, 16384)]
+FEW_ROWS = [(rows, n) for rows in (1, 8, 64) for n in (4096, 8192, 16384)]
+SHORT_AND_LONG = (
+    [(32768, n) for n in (256, 512, 32768, 65536)]
+    + [(131072, 128), (1048576, 64)]
+    + [(16384, 131072), (8192, 262144)]
+)
+ODD = [(32768, n) for n in (769, 5120, 6144, 7168, 12288)]
+MOST_FEW_ROWS = 64
+
+# For a trial without a GPU: one of each kind of shape.
+TRIAL = [(96, 256), (66, 1024), (1, 512), (65, 769), (128, 64)]
+
+# Of what a case may leave in a cache until its inputs are used again, and of what is worth holding for that.
+CACHES = 3
+MOST_SETS = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Forms of one norm on the same tensors: they are measured together, since a peer compiles for all of them."""
+
+    tier: int
+    op: str
+    x_dtype: str
+    weight_dtype: str
+    rows: int
+    n: int
+    kinds: tuple
+    asked_rows: int = 0  # where memory has made rows fewer
+
+    def __str__(self):
+        return f"{self.op} {self.x_dtype}/{self.weight_dtype} {self.rows}x{self.n}"
+
+    @property
+    def tensor_bytes(self):
+        """Of one tensor of the size of x."""
+        return self.rows * self.n * ITEM_BYTES[self.x_dtype]
+
+    @property
+    def is_few_rows(self):
+        return self.rows <= MOST_FEW_ROWS
+
+    def moved_bytes(self, kind):
+        """Every input read once, every output written once: what a copy as fast as this would move."""
+        tensors = {FORWARD: 2, INFERENCE: 2, BACKWARD: 3, RESIDUAL_FORWARD: 4, RESIDUAL_BACKWARD: 4}[kind]
+        vectors = 2 if self.op == "layer_norm" else 1  # weight and bias, rstd and mean
+        statistics = 0 if kind == INFERENCE else 4 * vectors * self.rows
+        gradients = vectors if kind in BACKWARD_KINDS else 0
+        read = 1 if kind in BACKWARD_KINDS else vectors  # the backward needs no bias
+        return tensors * self.tensor_bytes + statistics + (read + gradients) * self.n * ITEM_BYTES[self.weight_dtype]
+
+    def sets(self, cache_bytes, pool_bytes):
+        """How many sets of tensors take turns, so that what is read has left the cache since it was used last; few rows
+        are too little for that with any reasonable number."""
+        wanted = max(1, min(MOST_SETS, -(-CACHES * cache_bytes // self.tensor_bytes)))
+        return max(1, min(wanted, pool_bytes // self.tensor_bytes))
+
+    def fitted(self, pool_bytes):
+        """The same, rows halved until a tensor fits; None if none does."""
+        rows = self.rows
+        while rows > 1 and rows * self.n * ITEM_BYTES[self.x_dtype] > pool_bytes:
+            rows //= 2
+        if rows * self.n * ITEM_BYTES[self.x_dtype] > pool_bytes:
+            return None
+        return dataclasses.replace(self, rows=rows, asked_rows=self.rows if rows != self.rows else 0)
+
+
+def groups():
+    """All of the comparison, what matters most first."""
+    main, residual = (FORWARD, BACKWARD), (INFERENCE, RESIDUAL_FORWARD, RESIDUAL_BACKWARD)
+    both, mixed = DTYPES[:2], DTYPES[2:]
+    yield from _tier(0, HOT[:2] + FEW_ROWS[3:4], both, main)
+    yield from _tier(1, HOT[2:] + SHORT_AND_LONG + FEW_ROWS[:3] + FEW_ROWS[4:], both, main)
+    yield from _tier(2, HOT[:2], both, residual)
+    yield from _tier(3, HOT + ODD, mixed, main)
+    yield from _tier(4, ODD, both, main)
+    yield from _tier(5, HOT[2:] + FEW_ROWS, both, residual)
+    yield from _tier(6, FEW_ROWS + SHORT_AND_LONG, mixed, main)
+    yield from _tier(7, HOT + ODD + FEW_ROWS, mixed, residual)
+    yield from _tier(8, ODD, both, residual)
+    yield from _tier(9, SHORT_AND_LONG, DTYPES, residual)
+
+
+def trial_groups():
+    yield from _tier(0, TRIAL, DTYPES, KINDS)
+
+
+def _tier(tier, shapes, dtypes, kinds):
+    for rows, n in shapes:
+        for x_dtype, weight_dtype in dtypes:
+            for op in OPS:
+                yield Group(tier, op, x_dtype, weight_dtype, rows, n, kinds)
+
+
+class Budget:
+    """Seconds, of which each peer's preparation (its compiler, mostly) may use a share and no more."""
+
+    SHARES = {"PyTorch": 1.0, "torch.compile": 0.35, "HF compiled": 0.2}
+    SHARE = 0.12
+
+    def __init__(self, seconds, now):
+        self.seconds, self._now = seconds, now
+        self._begun = now()
+        self._prepared = {}
+
+    def elapsed(self):
+        return self._now() - self._begun
+
+    def remaining(self):
+        return self.seconds - self.elapsed()
+
+    def prepared(self, peer, seconds):
+        self._prepared[peer] = self._prepared.get(peer, 0.0) + seconds
+
+    def spent(self, peer):
+        return self._prepared.get(peer, 0.0)
+
+    def may_prepare(self, peer):
+        return self.spent(peer) < self.SHARES.get(peer, self.SHARE) * self.seconds
+
+    def allows(self, group, kind, candidates, samples, bytes_per_second):
+        """Whether the kind can be expected to end in time. Peers move more bytes,
+        or slower, and are checked before."""
+        seconds = 1.5 * (candidates + 1) * samples * group.moved_bytes(kind) / bytes_per_second
+        return seconds < self.remaining()

@@ -1,0 +1,114 @@
+"""What the norms are to reach on a GPU, and whether a case of a comparison does. Standard library only."""
+
+import dataclasses
+
+import cases
+
+OURS, COPY, EMPTY = "Normcore", "copy", "empty kernel"
+LARGEST = 1 << 20
+
+# Direction, hidden sizes from and to, least fraction of the speed of a copy that moves as many bytes. The first that
+# fits holds.
+OF_THE_COPY = (
+    ("forward", 1024, 262144, 0.95),
+    ("forward", 1, LARGEST, 0.85),
+    ("backward", 1024, 65536, 0.90),
+    ("backward", 1, LARGEST, 0.80),
+)
+# Of the best peer's speed, everywhere.
+OF_THE_BEST_PEER = 1.0
+# Few rows are a matter of latency: microseconds over an empty kernel, both in a graph.
+OVER_AN_EMPTY_KERNEL = 1.0
+
+
+@dataclasses.dataclass
+class Judgement:
+    """One of a case's figures against its target."""
+
+    what: str
+    value: float
+    target: float
+    met: bool
+
+    def __str__(self):
+        return f"{self.value:.2f} {self.what} (target {self.target:.2f})"
+
+
+def direction(kind):
+    return "backward" if kind in cases.BACKWARD_KINDS else "forward"
+
+
+def fraction_of_copy_target(kind, n):
+    for way, least, most, fraction in OF_THE_COPY:
+        if way == direction(kind) and least <= n <= most:
+            return fraction
+    raise ValueError(f"no target for hidden size {n}")
+
+
+def is_few_rows(case):
+    return case["rows"] <= cases.MOST_FEW_ROWS
+
+
+def times(case):
+    """Microseconds by candidate: for few rows those in a graph, where there are any, otherwise those of launches."""
+    if is_few_rows(case) and OURS in case.get("replayed", {}):
+        source = case["replayed"]
+    else:
+        source = case["candidates"]
+    return {name: candidate["microseconds"] for name, candidate in source.items()}
+
+
+def best_peer(case):
+    """The fastest peer and its microseconds, or None."""
+    peers = {name: t for name, t in times(case).items() if name not in (OURS, COPY, EMPTY)}
+    if not peers:
+        return None
+    name = min(peers, key=peers.get)
+    return name, peers[name]
+
+
+def of_copy(case):
+    """The copy's time over ours."""
+    measured = times(case)
+    return measured[COPY] / measured[OURS] if COPY in measured and OURS in measured else None
+
+
+def times_best(case):
+    """The best peer's time over ours."""
+    best = best_peer(case)
+    return None if best is None or OURS not in times(case) else best[1] / times(case)[OURS]
+
+
+def over_empty(case):
+    measured = times(case)
+    return measured[OURS] - measured[EMPTY] if EMPTY in measured and OURS in measured else None
+
+
+def judge(case):
+    """The case's figures against their targets; what was not measured is not judged."""
+    judgements = []
+    if is_few_rows(case):
+        over = over_empty(case)
+        if over is not None:
+            judgements.append(
+                Judgement("us over an empty kernel", over, OVER_AN_EMPTY_KERNEL, over <= OVER_AN_EMPTY_KERNEL)
+            )
+    else:
+        fraction, target = of_copy(case), fraction_of_copy_target(case["kind"], case["n"])
+        if fraction is not None:
+            judgements.append(Judgement("of the copy", fraction, target, fraction >= target))
+    ratio = times_best(case)
+    if ratio is not None:
+        judgements.append(
+            Judgement(f"times {best_peer(case)[0]}", ratio, OF_THE_BEST_PEER, ratio >= OF_THE_BEST_PEER)
+        )
+    return judgements
+
+
+def verdict(case):
+    """In words."""
+    judgements = judge(case)
+    if not judgements:
+        return "not judged"
+    missed = [str(j) for j in judgements if not j.met]
+    return "missed: " + ", ".join(missed) if missed else "met"
