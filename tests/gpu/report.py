@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """report.py WORK ABOUT OUT: gathers what the stages of run.sh have left in WORK into OUT/gpu.json and
-OUT/results/<date>-<device>-checks.md."""
+OUT/results/<date>-<device>-checks.md, and the table of machine code beside it."""
 
 import datetime
 import glob
 import json
 import os
 import re
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 
@@ -132,6 +133,9 @@ def main():
     slug = re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
     folder = os.path.join(out, "results")
     os.makedirs(folder, exist_ok=True)
+    machine_code = os.path.join(work, "machine-code.md")
+    if os.path.exists(machine_code):
+        shutil.copyfile(machine_code, os.path.join(folder, f"{report['date']}-{slug}-machine-code.md"))
     path = os.path.join(folder, f"{report['date']}-{slug}-checks.md")
     with open(path, "w") as file:
         file.write("\n".join(lines) + "\n")

@@ -8,11 +8,12 @@
 #   java        the Java API on device memory: forward, backward, errors, streams, graphs captured and replayed
 #   command     the command line on the device
 #   speed       both norms at the most important shapes, beside PyTorch, Triton and a device-to-device copy
+#   code        what the hot kernels' machine code does with memory
 #   memcheck, racecheck, synccheck   compute-sanitizer on a reduced sweep
 #
-# Writes DIRECTORY/gpu.json, DIRECTORY/results/<date>-<device>-checks.md and DIRECTORY/log.txt (DIRECTORY: out, in the
-# kit). Exit status: 0 if all is well; 1 if a bit differs or another stage failed; 2 if there is no GPU that the kit is
-# for.
+# Writes DIRECTORY/gpu.json, DIRECTORY/results/<date>-<device>-checks.md, another that ends in -machine-code.md, and
+# DIRECTORY/log.txt (DIRECTORY: out, in the kit). Exit status: 0 if all is well; 1 if a bit differs or another stage
+# failed; 2 if there is no GPU that the kit is for.
 #
 # compare runs nothing but the whole comparison of speeds, beside every other implementation that the Python has, in at
 # most 9 minutes, and writes DIRECTORY/results/<date>-<device>.json, .md and .svg.
@@ -178,6 +179,7 @@ else
   stage command 20 command_line
   export NORMCORE_CUDA_LIBRARY=$kit/lib/libnormcore_cuda.so
   stage speed 110 python3 "$kit/compare.py" --out "$work/speed" --budget 85 --most-tier 1 --peers PyTorch,Triton
+  stage code 30 python3 "$kit/machine_code.py" "$kit/lib/libnormcore_cuda.so" "$work/machine-code.md"
   stage memcheck 45 sanitizer memcheck \
     '*CudaHot.ShortRows*:*CudaHot.LongerRows*:*CudaHot.RowsOfSeveralSegments*:*CudaHot.Alignment*:*CudaAny.RowsStridesAndAlignment*:*CudaRotary.Forms*:*CudaFp8Matrices*'
   stage racecheck 40 sanitizer racecheck \
