@@ -161,7 +161,8 @@ class Worker:
             times, launches = case.times(works)
         result = {"case": name_of(job), "doing": "done", "key": key_of(job)}
         result |= {key: value for key, value in job.items() if key != "variants"}
-        result |= {"bytes": case.moved, "sets": case.sets, "launches": launches, "microseconds": times, "wrong": verdicts}
+        result |= {"bytes": case.moved, "sets": case.sets, "launches": launches, "microseconds": times}
+        result["wrong"] = {name: why for name, why in verdicts.items() if why}
         self.put(result)
 
 
@@ -203,8 +204,8 @@ class Case:
         return self.worker.library(name).plan(self.job["op"], self.n, x=self.job["dtype"], device=0, epsilon=EPSILON)
 
     def launch_forward(self, plan, i):
-        plan.forward(self.rows, self.x[i].data_ptr(), self.weight.data_ptr(), address(self.bias), self.out[i].data_ptr(),
-                     self.mean.data_ptr() if self.has_bias else 0, self.rstd.data_ptr(),
+        plan.forward(self.rows, self.x[i].data_ptr(), self.weight.data_ptr(), address(self.bias),
+                     self.out[i].data_ptr(), self.mean.data_ptr() if self.has_bias else 0, self.rstd.data_ptr(),
                      stream=self.worker.clock.handle())  # fmt: skip
 
     def work(self, name, plans):
@@ -279,7 +280,8 @@ class Case:
         c1, c2 = (h * xhat).mean(1, keepdim=True), h.mean(1, keepdim=True) if self.has_bias else 0.0
         dx = rstd * (h - xhat * c1 - c2)
         magnitude = (x.abs() + mean.abs()) * rstd
-        size = rstd * (h.abs() + magnitude * (h * magnitude).abs().mean(1, keepdim=True) + h.abs().mean(1, keepdim=True))
+        sizes = (h * magnitude).abs().mean(1, keepdim=True), h.abs().mean(1, keepdim=True)
+        size = rstd * (h.abs() + magnitude * sizes[0] + sizes[1])
         of_columns = (max(-(-rows // 128), min(rows, 64)) + 48) * unit
         sums = torch.zeros(4, n, dtype=torch.float64, device=x.device)
         step = max(1, (1 << 26) // n)
@@ -474,10 +476,10 @@ def merged(cases):
     for case in cases:
         if "failed" in case:
             continue
-        known = by_name.setdefault(case["case"], {"case": case["case"], "bytes": case["bytes"], "noise": 0.0,
-                                                  "product": case["microseconds"][PRODUCT][0], "change": {}, "wrong": {}})  # fmt: skip
+        new = {"case": case["case"], "bytes": case["bytes"], "noise": 0.0, "change": {}, "wrong": {}}
+        known = by_name.setdefault(case["case"], {**new, "product": case["microseconds"][PRODUCT][0]})
         known["noise"] = max(known["noise"], noise_of(case))
-        known["wrong"] |= {name: why for name, why in case["wrong"].items() if why}
+        known["wrong"] |= case["wrong"]
         for name in case["microseconds"]:
             if name not in (PRODUCT, AGAIN):
                 known["change"][name] = change_of(case, name)
@@ -514,10 +516,7 @@ def markdown(table, built, report):
             yield f"| case | product us | GB/s | noise | {' | '.join(names)} |"
             yield f"|---|---|---|---|{'---|' * len(names)}"
             for case in rows:
-                cells = [
-                    "wrong" if name in case["wrong"] else percent(case["change"][name]) if name in case["change"] else ""
-                    for name in names
-                ]
+                cells = [cell(case, name) for name in names]
                 rate = case["bytes"] / case["product"] / 1e3
                 yield (f"| {case['case']} | {case['product']:.1f} | {rate:.0f} | {100 * case['noise']:.1f} |"
                        f" {' | '.join(cells)} |")  # fmt: skip
@@ -535,6 +534,12 @@ def markdown(table, built, report):
         yield "Left out for lack of time:\n"
         for line in report["left_out"]:
             yield f"- {line}"
+
+
+def cell(case, name):
+    if name in case["wrong"]:
+        return "wrong"
+    return percent(case["change"][name]) if name in case["change"] else ""
 
 
 def outcome(name, rows, report, built):
@@ -561,8 +566,8 @@ def price(table, cases):
     """What an order of sums for this device alone would gain over the best with the product's bits."""
     bits = {v["name"]: v["bits"] for v in table_of_variants.variants_of(table)}
     yield "## The price of the same bits\n"
-    yield "The product's time over that of the fastest variant of another order of sums; and the same for the fastest of"
-    yield "the product's bits, itself included: what is left is the price, none where it is within the noise.\n"
+    yield "The product's time over that of the fastest variant of another order of sums; and the same for the fastest"
+    yield "of the product's bits, itself included: what is left is the price, none where it is within the noise.\n"
     yield "| case | product us | fastest other order | over it | fastest same bits | over it | price % | noise % |"
     yield "|---|---|---|---|---|---|---|---|"
     for case in cases:
@@ -574,8 +579,8 @@ def price(table, cases):
         over, own_over = 1 / (1 + other[fastest]), 1 / (1 + same[own])
         gain = over / own_over - 1
         priced = percent(gain) if gain > max(case["noise"], 0.005) else "none"
-        yield (f"| {case['case']} | {case['product']:.1f} | {fastest} | {over:.3f} | {own} | {own_over:.3f} | {priced} |"
-               f" {100 * case['noise']:.1f} |")  # fmt: skip
+        yield (f"| {case['case']} | {case['product']:.1f} | {fastest} | {over:.3f} | {own} | {own_over:.3f} |"
+               f" {priced} | {100 * case['noise']:.1f} |")  # fmt: skip
     yield ""
 
 

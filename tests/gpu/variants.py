@@ -207,13 +207,14 @@ class Builder:
         sources = sources_of(self.table, variant, self.root)
         common = sources_of(self.table, {"name": UNCHANGED}, self.root) if variant["bits"] == "same" else sources
         commands = {}
+        number = variant["architecture"]
 
         def add(source, path, *flags):
             device = path.endswith(".cu")
             if device and not self.simulator:
                 # As in native/cuda/CMakeLists.txt.
-                how = ["nvcc", "-std=c++17", "-O3", "-DNDEBUG", *self.device_flags, "-Xcompiler=-fPIC,-fvisibility=hidden",
-                       f"-gencode=arch=compute_{variant['architecture']},code=sm_{variant['architecture']}",
+                how = ["nvcc", "-std=c++17", "-O3", "-DNDEBUG", *self.device_flags,
+                       "-Xcompiler=-fPIC,-fvisibility=hidden", f"-gencode=arch=compute_{number},code=sm_{number}",
                        "-Xptxas=-v", "--compress-mode=size"]  # fmt: skip
             else:
                 how = ["c++", "-std=c++17", "-O1" if self.simulator else "-O2", "-DNDEBUG", *self.host_flags, "-fPIC",
@@ -244,7 +245,8 @@ class Builder:
                 tree = self.tree(sources_of(self.table, {"name": UNCHANGED}, self.root))
                 commands[target] = ["c++", "-std=c++17", "-O2", "-DNDEBUG", *self.host_flags, "-fPIC", "-w",
                                     "-fvisibility=hidden", "-ftls-model=initial-exec", "-I", os.path.dirname(source),
-                                    "-I", tree, "-I", os.path.join(tree, "include"), "-c", source, "-o", target]  # fmt: skip
+                                    "-I", tree, "-I", os.path.join(tree, "include"), "-c", source,
+                                    "-o", target]  # fmt: skip
         else:
             add(common, "cuda/runtime.cu")
         plugin = os.path.join(self.out, "plugins", variant["name"] + ".so")
@@ -358,8 +360,8 @@ def pack(directory):
             os.remove(path)
     for name in ("tune.py", "variants.py", "variants.toml", "library.py", "clock.py"):
         shutil.copy(os.path.join(HERE, name), directory)
-    bytes_of = [os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(directory) for name in names]
-    size = -(-sum(bytes_of) // 1000000)
+    files = [os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names]
+    size = -(-sum(map(os.path.getsize, files)) // 1000000)
     print(f"{directory}: {size} MB; on the GPU machine: {os.path.basename(os.path.normpath(directory))}/tune.py"
           f" {os.path.basename(os.path.normpath(directory))} out")  # fmt: skip
     if size > MOST_MEGABYTES:
