@@ -216,7 +216,7 @@ class BackwardKernel {
     Octet<float> dy, h, xhat;
   };
   NC_DEVICE Gradients gradients(const ThreadWords& words, int k, Statistics s) const {
-    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+    const auto scale = F::scale(p.spec, p.by_product);
     const Octet<float> one = Octet<float>::all(1.0f);
     const Octet<float> x = read<F::x>(words, k * p.staged_words);
     const Octet<float> dy = read<F::y>(words, k * p.staged_words + kXWords);
@@ -251,7 +251,7 @@ class BackwardKernel {
       c1 = sums.of[0] / n;
       if constexpr (LayerNorm) c2 = sums.of[1] / n;
     }
-    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+    const auto scale = F::scale(p.spec, p.by_product);
     const int64_t later = row + static_cast<int64_t>(p.stages) * p.row_lanes;
     const Sources later_sources = sources_of(later);
     char* const dx_row = p.a.dx + row * p.a.dx_stride;

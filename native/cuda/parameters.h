@@ -24,6 +24,13 @@ enum class Access {
   octets     // rows begin on 16-byte boundaries and have whole octets
 };
 
+// A forward block's shared memory behind where sums meet, if its rows begin anywhere: offsets of weight, bias, and of
+// as many rows as the block takes, one after the other, twice where there is a residual.
+struct ForwardWindows {
+  int weight, bias, rows, residuals;
+  int row_bytes;
+};
+
 struct ForwardParameters {
   NormSpec spec;
   RowShape shape;
@@ -31,6 +38,7 @@ struct ForwardParameters {
   Access access;  // of all but a quantised y
   bool y_words;   // rows of a quantised y begin on 8-byte boundaries
   int rows_per_block;
+  ForwardWindows windows;  // of rows that begin anywhere
 };
 
 struct BackwardParameters {

@@ -7,6 +7,7 @@
 #include "launching.h"
 #include "norm_backward_layout.h"
 #include "plugin.h"
+#include "row_window.cuh"
 #include "runtime.h"
 #include "simt.cuh"
 #include "tuning.h"
@@ -22,7 +23,7 @@ struct NormKernels {
   int shared_bytes;     // the most of a block
   bool two_blocks;      // of the backward fit the registers of a multiprocessor
   bool by_product;
-  ForwardFunction hot_forward, any_forward;  // hot: or null
+  ForwardFunction hot_forward, shifted_forward, any_forward;  // hot, shifted: or null
   BackwardFunction hot_backward, any_backward;
   ColumnsFunction columns;
 };
@@ -59,25 +60,28 @@ Access access_of(const NormSpec& s, const BackwardArguments& a) {
   return elements ? Access::elements : Access::bytes;
 }
 
-int kept_for(int octets_per_lane) {
-  for (const int kept : kKeptOctets) {
+template <int Count>
+int least_kept(const int (&kernels)[Count], int octets_per_lane) {
+  for (const int kept : kernels) {
     if (octets_per_lane <= kept) return kept;
   }
   return 0;
 }
+int kept_for(int octets_per_lane) { return least_kept(kKeptOctets, octets_per_lane); }
+int shifted_kept_for(int octets_per_lane) { return least_kept(kShiftedKeptOctets, octets_per_lane); }
 
 struct Triple {
   DType x, weight, y;
   CommonKernels kernels;
 };
 #if !defined(NC_RUNTIME_KERNELS_ONLY)
-#define NC_ENTRY(x, weight, y)                                                      \
-  {DType::x,                                                                        \
-   DType::weight,                                                                   \
-   DType::y,                                                                        \
-   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,    \
-    NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::any_forward, \
-    NC_TRIPLE(x, weight, y)::any_backward}},
+#define NC_ENTRY(x, weight, y)                                                          \
+  {DType::x,                                                                            \
+   DType::weight,                                                                       \
+   DType::y,                                                                            \
+   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,        \
+    NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::shifted_forward, \
+    NC_TRIPLE(x, weight, y)::any_forward, NC_TRIPLE(x, weight, y)::any_backward}},
 const Triple kTriples[] = {NC_COMMON_FORMATS(NC_ENTRY)};
 #undef NC_ENTRY
 const CommonKernels* common_kernels(const NormSpec& s, DType y) {
@@ -122,7 +126,11 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
     k.any_backward = common->any_backward();
     if (takes_rows) k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
     if (!quantized) k.any_forward = common->any_forward();
-    if (!quantized && takes_statistics) k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+    if (!quantized && takes_statistics) {
+      k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+      if (k.shape.lanes >= kShiftedLanes)
+        k.shifted_forward = common->shifted_forward(shifted_kept_for(octets_per_lane));
+    }
   }
   const CommonKernels* const common_fp8 = quantized ? common_kernels(spec, spec.x) : nullptr;
   if (common_fp8 != nullptr && takes_statistics && (spec.scaling != Scaling::block || has_whole_blocks(k.shape))) {
@@ -163,6 +171,9 @@ int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threa
 int hot_forward_rows(const NormKernels& k, const NormSpec& spec) {
   return spec.scaling != Scaling::none ? 1 : forward_rows(words_of_octet(spec.x), kept_for(k.octets_per_lane));
 }
+int shifted_forward_rows(const NormKernels& k, const NormSpec& spec) {
+  return forward_rows(words_of_octet(spec.x), shifted_kept_for(k.octets_per_lane));
+}
 int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThreads ? shape.lanes : kForwardThreads; }
 int backward_threads(const RowShape& shape) {
   return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
@@ -173,6 +184,23 @@ int forward_shared_bytes(const NormSpec& spec) {
                           (spec.scaling == Scaling::row ? sizeof(Meeting<Largest<float>>) : 0));
 }
 static_assert(sizeof(Meeting<Sums<float, 1>>) == sizeof(Meeting<Largest<float>>));
+
+// What a block with as many rows has in shared memory, where they begin anywhere; `bytes`: all of it.
+ForwardWindows forward_windows(const NormKernels& k, const NormSpec& spec, bool weight, bool bias, bool residual,
+                               int* bytes) {
+  const int rows = forward_threads(k.shape) / k.shape.lanes * shifted_forward_rows(k, spec);
+  const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
+  int end = static_cast<int>(sizeof(Meeting<Sums<float, 1>>)) * shifted_forward_rows(k, spec);
+  const auto add = [&end](int size) { return (end += size) - size; };
+  ForwardWindows w{};
+  w.row_bytes = window_bytes(bytes_of(spec.y) > bytes_of(spec.x) ? spec.y : spec.x);
+  w.weight = add(weight ? window_bytes(spec.weight) : 0);
+  w.bias = add(bias ? window_bytes(spec.weight) : 0);
+  w.rows = add(rows * w.row_bytes);
+  w.residuals = add(residual ? rows * w.row_bytes : 0);
+  *bytes = end;
+  return w;
+}
 
 int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   CudaDevice device{};
@@ -188,6 +216,14 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   if (const int32_t error =
           made_ready(k.hot_forward, k.shape, forward_threads(k.shape), forward_shared_bytes(spec), &facts)) {
     return error;
+  }
+  if (k.shifted_forward != nullptr) {
+    int bytes = 0;
+    forward_windows(k, spec, true, true, true, &bytes);
+    bytes = bytes < k.shared_bytes ? bytes : k.shared_bytes;
+    if (const int32_t error = made_ready(k.shifted_forward, k.shape, forward_threads(k.shape), bytes, &facts)) {
+      return error;
+    }
   }
   const int threads = backward_threads(k.shape);
   if (const int32_t error = made_ready(k.hot_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
@@ -212,16 +248,33 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   p.y_words = all_multiples(kPacket, at(a.y), a.y_stride);
   const bool sum_is_rounded =
       a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
-  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded &&
-                   (spec.scaling == Scaling::none || p.y_words) && all_multiples(4, at(a.mean), at(a.rstd));
+  const bool takes_sums = sum_is_rounded && all_multiples(4, at(a.mean), at(a.rstd));
+  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && takes_sums &&
+                   (spec.scaling == Scaling::none || p.y_words);
   Launch<ForwardParameters> l{};
-  l.kernel = hot ? k.hot_forward : k.any_forward;
+  l.kernel = k.any_forward;
   l.threads = forward_threads(k.shape);
-  p.rows_per_block = l.threads / k.shape.lanes * (hot ? hot_forward_rows(k, spec) : 1);
-  l.cluster = hot ? k.shape.segments : 1;
-  l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;
-  l.shared_bytes = hot ? forward_shared_bytes(spec) : kAnySharedBytes;
+  l.cluster = 1;
+  l.shared_bytes = kAnySharedBytes;
+  int rows = 1;  // of a thread
+  if (hot) {
+    l.kernel = k.hot_forward;
+    l.cluster = k.shape.segments;
+    l.shared_bytes = forward_shared_bytes(spec);
+    rows = hot_forward_rows(k, spec);
+  } else if (k.shifted_forward != nullptr && p.access != Access::bytes && takes_sums) {
+    int bytes = 0;
+    p.windows = forward_windows(k, spec, a.weight != nullptr, a.bias != nullptr, a.residual != nullptr, &bytes);
+    if (bytes <= k.shared_bytes) {
+      l.kernel = k.shifted_forward;
+      l.cluster = k.shape.segments;
+      l.shared_bytes = bytes;
+      rows = shifted_forward_rows(k, spec);
+    }
+  }
+  p.rows_per_block = l.threads / k.shape.lanes * rows;
+  l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   return launch_on(norm.device, l, p, stream);
 }
 

@@ -27,6 +27,15 @@ constexpr int forward_rows(int words_of_octet, int kept) {
 // registers, or, where a wider weight would make these spill, 768 of 80, which have 48 KB on their way. unmeasured
 constexpr int forward_blocks(int rows, bool wide_weight) { return rows == 1 ? 1 : wide_weight ? 3 : 4; }
 
+// The same of the kernels for rows that begin at any element or end within an octet. Fewer than of aligned rows,
+// because what has no octet in a lane costs instructions, not memory, and these are not to take long to compile.
+// unmeasured
+constexpr int kShiftedKeptOctets[] = {1, 4, 8, 16};
+
+// The fewest lanes of a row that these kernels take. With fewer, the ends of a row, up to 24 elements that its threads
+// share, would take longer than all of it does element by element. unmeasured
+constexpr int kShiftedLanes = 16;
+
 // The most words of weight that a lane loads along with x. More wait for the statistics, when x alone is in registers:
 // with 2, LayerNorm's kernels of several rows would spill. unmeasured
 constexpr int kEarlyWords = 1;
