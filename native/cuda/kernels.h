@@ -19,6 +19,7 @@ struct CommonKernels {
   ForwardFunction (*hot_forward_fp8)(bool rounds_first, int kept);
   // For rows at any address of their elements, under any policy. kept: one of kShiftedKeptOctets.
   ForwardFunction (*shifted_forward)(int kept);
+  BackwardFunction (*shifted_backward)(bool layer_norm, int kept);
   // For any shape, policy and address.
   ForwardFunction (*any_forward)();
   BackwardFunction (*any_backward)();
@@ -46,6 +47,7 @@ ColumnsFunction columns_kernel(Compute compute);
     BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept); \
     ForwardFunction hot_forward_fp8(bool rounds_first, int kept);                \
     ForwardFunction shifted_forward(int kept);                                   \
+    BackwardFunction shifted_backward(bool layer_norm, int kept);                \
     ForwardFunction any_forward();                                               \
     BackwardFunction any_backward();                                             \
   }

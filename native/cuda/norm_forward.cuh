@@ -138,15 +138,27 @@ class ForwardKernel {
   NC_DEVICE void fetch_rows() const {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
-      x_window(r).template fetch<false>(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
+      x_window(r).template start<false>(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
       if (p.a.residual == nullptr) continue;
-      residual_window(r).template fetch<false>(of_row(p.windows.residuals, r), place.lane, p.shape.lanes);
+      residual_window(r).template start<false>(of_row(p.windows.residuals, r), place.lane, p.shape.lanes);
     }
     NC_UNROLL for (int i = 0; i < 2; ++i) {
       const char* const parameter = i == 0 ? p.a.weight : p.a.bias;
       if (parameter == nullptr) continue;
       char* const to = simt::shared_memory() + (i == 0 ? p.windows.weight : p.windows.bias);
-      window<F::weight>(parameter).template fetch<true>(to, simt::thread_index(), simt::thread_count());
+      const Window<F::weight> from = window<F::weight>(parameter);
+      from.template start<true>(to, simt::thread_index(), simt::thread_count());
+      from.set_end(to, simt::thread_index(), from.load_end(simt::thread_index()));
+    }
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      const Window<F::x> x = x_window(r);
+      x.set_end(of_row(p.windows.rows, r), place.lane, x.load_end(place.lane));
+      x.clear_rest(of_row(p.windows.rows, r), place.lane);
+      if (p.a.residual == nullptr) continue;
+      const Window<F::x> residual = residual_window(r);
+      residual.set_end(of_row(p.windows.residuals, r), place.lane, residual.load_end(place.lane));
+      residual.clear_rest(of_row(p.windows.residuals, r), place.lane);
     }
     simt::copy_async_commit();
     simt::copy_async_wait<0>();

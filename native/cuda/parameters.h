@@ -41,6 +41,15 @@ struct ForwardParameters {
   ForwardWindows windows;  // of rows that begin anywhere
 };
 
+// A backward block's shared memory, if its rows begin anywhere: offsets of the weight, of the sums of dbias where
+// registers would not do, of one row of dx for each row lane, and of the stages. A stage has of each row lane a row of
+// x, of dy and of dresidual.
+struct BackwardWindows {
+  int weight, bias_sums, dx, stages;
+  int dx_bytes, stage_bytes;  // of a row lane
+  int dy, dresidual;          // from a row lane's x on
+};
+
 struct BackwardParameters {
   NormSpec spec;
   RowShape shape;
@@ -53,6 +62,7 @@ struct BackwardParameters {
   int staged_words;    // 16-byte words of an octet of x, dy and dresidual together
   bool weight_staged;  // the weight is copied to shared memory once per block
   bool by_product;     // see HotPolicy
+  BackwardWindows windows;
 };
 
 struct ColumnsParameters {

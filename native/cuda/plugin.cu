@@ -22,9 +22,10 @@ struct NormKernels {
   int octets_per_lane;  // at most
   int shared_bytes;     // the most of a block
   bool two_blocks;      // of the backward fit the registers of a multiprocessor
+  bool two_shifted_blocks;
   bool by_product;
   ForwardFunction hot_forward, shifted_forward, any_forward;  // hot, shifted: or null
-  BackwardFunction hot_backward, any_backward;
+  BackwardFunction hot_backward, shifted_backward, any_backward;
   ColumnsFunction columns;
 };
 static_assert(sizeof(NormKernels) <= sizeof(CudaNorm::kernels));
@@ -81,7 +82,8 @@ struct Triple {
    DType::y,                                                                            \
    {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,        \
     NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::shifted_forward, \
-    NC_TRIPLE(x, weight, y)::any_forward, NC_TRIPLE(x, weight, y)::any_backward}},
+    NC_TRIPLE(x, weight, y)::shifted_backward, NC_TRIPLE(x, weight, y)::any_forward,    \
+    NC_TRIPLE(x, weight, y)::any_backward}},
 const Triple kTriples[] = {NC_COMMON_FORMATS(NC_ENTRY)};
 #undef NC_ENTRY
 const CommonKernels* common_kernels(const NormSpec& s, DType y) {
@@ -125,6 +127,9 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   if (const CommonKernels* common = common_kernels(spec, spec.y)) {
     k.any_backward = common->any_backward();
     if (takes_rows) k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
+    if (takes_rows && k.shape.lanes >= kShiftedLanes) {
+      k.shifted_backward = common->shifted_backward(layer_norm, shifted_kept_for(octets_per_lane));
+    }
     if (!quantized) k.any_forward = common->any_forward();
     if (!quantized && takes_statistics) {
       k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
@@ -226,6 +231,8 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
     }
   }
   const int threads = backward_threads(k.shape);
+  if (const int32_t error = made_ready(k.shifted_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
+  k.two_shifted_blocks = 2 * threads * facts.registers <= kRegisters;
   if (const int32_t error = made_ready(k.hot_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
   k.two_blocks = 2 * threads * facts.registers <= kRegisters;
   norm->device = index;
@@ -306,6 +313,41 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
   return fits(1, true, k.shared_bytes) || fits(1, false, k.shared_bytes);
 }
 
+// The same for rows that begin anywhere, whose weight is always staged.
+bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane,
+                     BackwardParameters& p, int& shared_bytes) {
+  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, shifted_kept_for(k.octets_per_lane)) &&
+                           p.a.dbias_parts != nullptr;
+  const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
+  BackwardWindows& w = p.windows;
+  w.weight = backward_weights_offset();
+  w.bias_sums = w.weight + (p.a.weight != nullptr ? window_bytes(spec.weight) : 0);
+  w.dx = w.bias_sums + backward_bias_bytes(p, shared_sums, threads);
+  w.dx_bytes = p.a.dx != nullptr ? window_bytes(spec.x) : 0;
+  w.stages = w.dx + p.row_lanes * w.dx_bytes;
+  w.dy = window_bytes(spec.x);
+  w.dresidual = w.dy + window_bytes(spec.y);
+  w.stage_bytes = w.dresidual + (p.a.dresidual != nullptr ? window_bytes(spec.x) : 0);
+  p.weight_staged = p.a.weight != nullptr;
+  // Where the row lanes' sums meet, and the group's share leaves from.
+  const int sums = backward_bias_bytes(p, p.row_lanes > 1, threads), share = window_bytes(DType::float32);
+  const auto fits = [&](int stages, int limit) {
+    p.stages = stages;
+    const int rows = w.stages + stages * p.row_lanes * w.stage_bytes, most = sums > share ? sums : share;
+    shared_bytes = rows > w.dx + most ? rows : w.dx + most;
+    return shared_bytes <= limit && stages < 2 * rows_per_lane;
+  };
+  if (k.two_shifted_blocks) {
+    for (const int stages : kStages) {
+      if (fits(stages, k.shared_bytes / 2 - 1024)) return true;
+    }
+  }
+  for (const int stages : kStages) {
+    if (fits(stages, k.shared_bytes)) return true;
+  }
+  return false;
+}
+
 int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {
   const NormKernels k = kernels_of(norm);
   const NormSpec& spec = norm.spec;
@@ -323,16 +365,24 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   Launch<BackwardParameters> l{};
   l.threads = backward_threads(k.shape);
   const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
-  const bool takes_sums = all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
-                          all_multiples(4, at(a.mean), at(a.rstd)) &&
+  const bool takes_sums = all_multiples(4, at(a.mean), at(a.rstd), at(a.dweight_parts), at(a.dbias_parts)) &&
                           (a.dbias_parts == nullptr || spec.op == Op::layer_norm);
-  const bool hot = k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
-                   lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes);
-  l.kernel = hot ? k.hot_backward : k.any_backward;
-  l.cluster = hot ? k.shape.segments : 1;
+  if (k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
+      all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
+      lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes)) {
+    l.kernel = k.hot_backward;
+    l.cluster = k.shape.segments;
+  } else if (k.shifted_backward != nullptr && p.access != Access::bytes && takes_sums &&
+             lay_out_windows(k, spec, l.threads, rows_per_lane, p, l.shared_bytes)) {
+    l.kernel = k.shifted_backward;
+    l.cluster = k.shape.segments;
+  } else {
+    l.kernel = k.any_backward;
+    l.cluster = 1;
+    l.shared_bytes = kAnySharedBytes;
+  }
   l.blocks = p.groups * l.cluster;
   l.block_rows = 1;
-  if (!hot) l.shared_bytes = kAnySharedBytes;
   return launch_on(norm.device, l, p, stream);
 }
 

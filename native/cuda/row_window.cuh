@@ -5,6 +5,7 @@
 #pragma once
 
 #include "octet.cuh"
+#include "tuning.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -44,11 +45,13 @@ struct Joined {
   }
 };
 
-// A segment of a row in global memory: `bytes` from `address` on, a multiple of T's size.
+// A segment of a row in global memory: `bytes` from `address` on, a multiple of T's size. Its ends, before the first
+// and after the last boundary, have less than 16 bytes each, and the row has at least as many lanes as both elements.
 template <DType T>
 struct Window {
   static constexpr int kElement = bytes_of(T), kMost = 16 / kElement;
   using Raw = typename RawElement<kElement>::Type;
+  static_assert(2 * kMost <= kShiftedLanes && kPacket <= kShiftedLanes);
 
   int64_t address;
   int bytes;
@@ -63,30 +66,35 @@ struct Window {
   NC_DEVICE int shift() const { return static_cast<int>(address & 15); }
   NC_DEVICE char* at(int byte) const { return reinterpret_cast<char*>(address) + byte; }
 
-  // Starts to bring it to `to`, with elements of +0 up to the end of its last octet. The lanes of a row share the work;
-  // what they copy asynchronously they have to wait for, and then for each other.
+  // To `to` in three parts. Its whole words, which each thread that starts some waits for; the row's lanes share them.
   template <bool Cached>
-  NC_DEVICE void fetch(char* to, int lane, int lanes) const {
-    char* const first = to + shift();
+  NC_DEVICE void start(char* to, int lane, int lanes) const {
+    char* const first = to + shift() + head;
     for (int w = lane; w < words; w += lanes) {
       if constexpr (Cached) {
-        simt::copy_async16_part(first + head + 16 * w, at(head + 16 * w));
+        simt::copy_async16_part(first + 16 * w, at(head + 16 * w));
       } else {
-        simt::copy_async16(first + head + 16 * w, at(head + 16 * w));
+        simt::copy_async16(first + 16 * w, at(head + 16 * w));
       }
     }
-    const int end = ceil_div_octets() * kPacket * kElement;
-    NC_ROLLED for (int i = lane; i < 2 * kMost + kPacket; i += lanes) {
-      const int byte = i < kMost       ? i * kElement
-                       : i < 2 * kMost ? head + 16 * words + (i - kMost) * kElement
-                                       : bytes + (i - 2 * kMost) * kElement;
-      if (byte >= (i < kMost ? head : i < 2 * kMost ? bytes : end)) continue;
-      simt::store_value(first + byte, byte < bytes ? simt::load_value<Raw>(at(byte)) : Raw(0));
-    }
   }
-  NC_DEVICE int ceil_div_octets() const { return (bytes + kPacket * kElement - 1) / (kPacket * kElement); }
+  // The elements at its ends, one for each of the first lanes, which may hold it for a while.
+  NC_DEVICE Raw load_end(int lane) const {
+    const int byte = byte_of_end(lane);
+    return byte >= 0 ? simt::load_value<Raw>(at(byte)) : Raw(0);
+  }
+  NC_DEVICE void set_end(char* to, int lane, Raw element) const {
+    const int byte = byte_of_end(lane);
+    if (byte >= 0) simt::store_value(to + shift() + byte, element);
+  }
+  // And +0 for the elements that its last octet lacks.
+  NC_DEVICE void clear_rest(char* to, int lane) const {
+    constexpr int octet = kPacket * kElement;
+    const int byte = bytes + lane * kElement;
+    if (byte < (bytes + octet - 1) / octet * octet) simt::store_value(to + shift() + byte, Raw(0));
+  }
 
-  // Octet number `octet` of the segment, of what fetch brought to `from`.
+  // Octet number `octet` of the segment, of what was brought to `from`.
   NC_DEVICE Packed<T> octet(const char* from, int octet) const {
     constexpr int count = Packed<T>::words;
     const Joined<kElement, count> joined(from + 16 * count * octet, shift());
@@ -101,10 +109,16 @@ struct Window {
     for (int w = lane; w < words; w += lanes) {
       simt::store16(at(head + 16 * w), Joined<kElement, 1>(from + 16 * w, head).w[0]);
     }
-    NC_ROLLED for (int i = lane; i < 2 * kMost; i += lanes) {
-      const int byte = i < kMost ? i * kElement : head + 16 * words + (i - kMost) * kElement;
-      if (byte < (i < kMost ? head : bytes)) simt::store_value(at(byte), simt::load_value<Raw>(from + byte));
-    }
+    const int byte = byte_of_end(lane);
+    if (byte >= 0) simt::store_value(at(byte), simt::load_value<Raw>(from + byte));
+  }
+
+ private:
+  // Where the element of that number among those at the ends lies; -1 if there are fewer.
+  NC_DEVICE int byte_of_end(int lane) const {
+    const bool first = lane < kMost;
+    const int byte = first ? lane * kElement : head + 16 * words + (lane - kMost) * kElement;
+    return byte < (first ? head : bytes) ? byte : -1;
   }
 };
 

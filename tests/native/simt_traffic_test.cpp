@@ -246,6 +246,31 @@ TEST_P(SimulatedTraffic, ForwardOfRowsAnywhere) {
   }
 }
 
+TEST_P(SimulatedTraffic, BackwardOfRowsAnywhere) {
+  for (const int64_t n : kOddSizes) {
+    for (const bool residual : {false, true}) {
+      const Case c = make(n > 10000 ? 2 : 21, n, residual);
+      // As for aligned rows, with a row of dx as well.
+      if (c.spec.x_dtype == NC_FLOAT32 && n > 10000 && (c.isLayerNorm() || residual)) continue;
+      SCOPED_TRACE(c.describe());
+      Form form;
+      form.offset = 4;
+      const ByName t = Calls(c, form).backward(0);
+      expectOnceAnywhere(c, c.spec.x_dtype, t.at("x"), kCopies, kLoads, "x");
+      expectOnceAnywhere(c, c.spec.y_dtype, t.at("dy"), kCopies, kLoads, "dy");
+      expectOnceAnywhere(c, c.spec.x_dtype, t.at("dx"), kStores, kStores, "dx");
+      if (residual) expectOnceAnywhere(c, c.spec.x_dtype, t.at("dresidual"), kCopies, kLoads, "dresidual");
+      const int64_t groups = nc::groups(c.rows, n);
+      const RegionTraffic& weight = t.at("weight");
+      EXPECT_EQ(groups * bytesOf(c.spec.weight_dtype, n), weight.of[kCopies].bytes + weight.of[kLoads].bytes);
+      EXPECT_EQ((c.isLayerNorm() ? 2 : 1) * groups * n * 4, t.at("shares").of[kStores].bytes);
+      expectNoOther(t, kLoads, {"x", "dy", "dresidual", "weight", "mean", "rstd"});
+      expectNoOther(t, kStores, {"dx", "shares"});
+      expectNoOther(t, kCopies, {"x", "dy", "dresidual", "weight"});
+    }
+  }
+}
+
 TEST_P(SimulatedTraffic, BackwardOfAlignedRows) {
   for (const int64_t n : kAlignedSizes) {
     for (const bool residual : {false, true}) {
