@@ -54,6 +54,12 @@ class MachineCode(unittest.TestCase):
             ["1 loads of 2 bytes", "1 local of 4 bytes", "1 local of 8 bytes", "1 stores of 8 bytes"],
         )
 
+    def test_rows_that_begin_anywhere_have_elements_at_their_ends(self):
+        loads = ("LDG.E.U16 R4, desc[UR6][R2.64]", "STG.E.U16 desc[UR6][R2.64], R4", "LDG.E.U8 R4, desc[UR6][R2.64]")
+        shifted = one(*loads, symbol=HOT.replace("12norm_forwardI", "20norm_forward_shiftedI"))
+        self.assertEqual(list(shifted.faults()), ["1 loads of 1 bytes"])
+        self.assertTrue(machine_code.HOT.search(shifted.symbol))
+
     def test_quantized_output_is_narrow(self):
         stores = ("STG.E.64 desc[UR6][R2.64], R4", "STG.E.U8 desc[UR6][R2.64], R4")
         self.assertEqual(list(one(*stores, symbol=QUANTIZED).faults()), [])
