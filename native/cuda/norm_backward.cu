@@ -12,7 +12,8 @@ BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept) {
   return hot_kernel<BackwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
       rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> BackwardFunction {
         using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
-        return norm_backward<F, decltype(layer)::value, decltype(octets)::value>;
+        constexpr int kept = decltype(octets)::value;
+        return norm_backward<F, decltype(layer)::value, kept, backward_rows(kept)>;
       });
 }
 

@@ -8,9 +8,10 @@
 //
 // A block, or a cluster of blocks where a row has several segments, works down the rows of one group: row lane r of the
 // block takes rows r, r + row_lanes, ... Each thread has its own octets of x, dy and dresidual brought to shared memory
-// by asynchronous copies, `stages` rows ahead; what it reads there it has copied itself, so no barrier is needed for
-// that. A stage is refilled octet by octet as soon as its row has been read for the second and last time. The sums of
-// dweight and dbias stay in registers, in float32, until the group is done; then the row lanes are added by halving.
+// by asynchronous copies, `stages` rows, or with short rows as many times several, ahead; what it reads there it has
+// copied itself, so no barrier is needed for that. A stage is refilled octet by octet as soon as its row has been read
+// for the second and last time. The sums of dweight and dbias stay in registers, in float32, until the group is done;
+// then the row lanes are added by halving.
 #pragma once
 
 #include <type_traits>
@@ -76,11 +77,14 @@ class SharedSums {
 
 // Shifted: rows begin at any element's address and may end within an octet. Threads then copy words that are others' to
 // read, dx leaves by shared memory, and the row's threads wait for each other before and after; the weight is staged.
-template <class F, bool LayerNorm, int Kept, bool Shifted>
+// Rows: of a row lane that are worked on at once, so that their sums are waited for once.
+template <class F, bool LayerNorm, int Kept, int Rows, bool Shifted>
 class BackwardKernel {
  public:
+  static_assert(Rows == 1 || !Shifted);
   static constexpr int kSumCount = LayerNorm ? 2 : 1;
-  using RowSums = Sums<float, kSumCount>;
+  // Lanes of several rows are never spread over warps: their sums need no shared memory.
+  using RowSums = Sums<float, kSumCount * Rows>;
   static constexpr bool kSharedBiasSums = bias_sums_are_shared(LayerNorm, Kept);
 
   static NC_DEVICE void run(const BackwardParameters& p) { BackwardKernel(p).group(); }
@@ -110,13 +114,15 @@ class BackwardKernel {
     // Threads that only fill up the last warp have no rows.
     const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
     for (int s = 0; s < p.stages; ++s) {
-      const int64_t row = first_row + static_cast<int64_t>(s) * p.row_lanes;
-      const Staged staged = staged_row(s, row);
-      if constexpr (Shifted) {
-        if (row < end) start_row(staged);
-      } else {
-        NC_UNROLL for (int k = 0; k < Kept; ++k) {
-          if (row < end && exists(k)) start_copies(staged, k);
+      NC_UNROLL for (int r = 0; r < Rows; ++r) {
+        const int64_t row = first_row + static_cast<int64_t>(s * Rows + r) * p.row_lanes;
+        const Staged staged = staged_row(s, r, row);
+        if constexpr (Shifted) {
+          if (row < end) start_row(staged);
+        } else {
+          NC_UNROLL for (int k = 0; k < Kept; ++k) {
+            if (row < end && exists(k)) start_copies(staged, k);
+          }
         }
       }
       simt::copy_async_commit();
@@ -132,17 +138,17 @@ class BackwardKernel {
     Statistics next = statistics_of(first_row, end);
     Ends next_ends = ends_of(first_row, end);
     int stage = 0;
-    for (int64_t base = begin; base < end; base += p.row_lanes) {
+    for (int64_t base = begin; base < end; base += Rows * p.row_lanes) {
       const int64_t row = first_row + (base - begin);
       const Statistics now = next;
-      next = statistics_of(row + p.row_lanes, end);
+      next = statistics_of(row + Rows * p.row_lanes, end);
       wait_for_stage();
       if constexpr (Shifted) {
-        set_ends(staged_row(stage, row), next_ends);
+        set_ends(staged_row(stage, 0, row), next_ends);
         next_ends = ends_of(row + p.row_lanes, end);
         row_barrier();
       }
-      one_row(row, end, stage, now, reduce, dweight, dbias);
+      some_rows(row, end, stage, now, reduce, dweight, dbias);
       simt::copy_async_commit();
       stage = stage + 1 == p.stages ? 0 : stage + 1;
     }
@@ -152,12 +158,18 @@ class BackwardKernel {
   }
 
   struct Statistics {
-    float mean, rstd;
+    float mean[Rows], rstd[Rows];
   };
-  NC_DEVICE Statistics statistics_of(int64_t row, int64_t end) const {
-    if (row >= end) return {0, 0};
-    // Aligned, or these kernels would not have been chosen.
-    return {LayerNorm ? load_at<float>(p.a.mean, row) : 0.0f, load_at<float>(p.a.rstd, row)};
+  NC_DEVICE Statistics statistics_of(int64_t first_row, int64_t end) const {
+    Statistics s{};
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      const int64_t row = first_row + r * p.row_lanes;
+      if (row >= end) break;
+      // Aligned, or these kernels would not have been chosen.
+      if constexpr (LayerNorm) s.mean[r] = load_at<float>(p.a.mean, row);
+      s.rstd[r] = load_at<float>(p.a.rstd, row);
+    }
+    return s;
   }
 
   static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
@@ -174,8 +186,8 @@ class BackwardKernel {
     char* windows;
     Sources row;
   };
-  NC_DEVICE Staged staged_row(int stage, int64_t row) const {
-    char* const own = stages + stage * p.octets_per_lane * p.staged_words * 16 * simt::thread_count();
+  NC_DEVICE Staged staged_row(int stage, int r, int64_t row) const {
+    char* const own = stages + (stage * Rows + r) * p.octets_per_lane * p.staged_words * 16 * simt::thread_count();
     char* const lane = stages + (stage * p.row_lanes + place.slot) * p.windows.stage_bytes;
     return {ThreadWords(own), lane, sources_of(row)};
   }
@@ -261,10 +273,8 @@ class BackwardKernel {
         return simt::copy_async_wait<2>();
       case 4:
         return simt::copy_async_wait<3>();
-      case 8:
-        return simt::copy_async_wait<7>();
       default:
-        return simt::copy_async_wait<15>();
+        return simt::copy_async_wait<7>();
     }
   }
 
@@ -306,77 +316,85 @@ class BackwardKernel {
   struct Gradients {
     Octet<float> dy, h, xhat;
   };
-  NC_DEVICE Gradients gradients(const Staged& from, int k, Statistics s) const {
+  NC_DEVICE Gradients gradients(const Staged& from, int k, float row_mean, float rstd) const {
     const auto scale = F::scale(p.spec, p.by_product);
     const Octet<float> one = Octet<float>::all(1.0f);
     const Octet<float> x = this->x(from, k);
     const Octet<float> dy = this->dy(from, k);
     const Octet<float> g = p.a.weight != nullptr ? scale.gamma(weight(k), one) : one;
-    const Octet<float> mean = LayerNorm ? Octet<float>::all(s.mean) : Octet<float>::zero();
-    return {dy, scale.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(s.rstd))};
+    const Octet<float> mean = LayerNorm ? Octet<float>::all(row_mean) : Octet<float>::zero();
+    return {dy, scale.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(rstd))};
   }
 
   using Weights = RegisterSums<Kept>;
   using Biases = std::conditional_t<kSharedBiasSums, SharedSums, RegisterSums<LayerNorm ? Kept : 1>>;
 
   template <class Reduce>
-  NC_DEVICE void one_row(int64_t row, int64_t end, int stage, Statistics s, Reduce& reduce, Weights& dweight,
-                         Biases& dbias) const {
-    const bool live = row < end;
-    const Staged staged = staged_row(stage, row);
-    float c1 = 0, c2 = 0;
+  NC_DEVICE void some_rows(int64_t first_row, int64_t end, int stage, const Statistics& s, Reduce& reduce,
+                           Weights& dweight, Biases& dbias) const {
+    // A row's c1 and, by LayerNorm, c2.
+    RowSums c{};
     if (p.a.dx != nullptr) {
-      Octet<float> sum1 = Octet<float>::zero(), sum2 = Octet<float>::zero();
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        if (live && exists(k)) {
-          Gradients g = gradients(staged, k, s);
-          if constexpr (Shifted) {
-            const int count = elements_of(p.shape, octet(k));
-            g.h = where_present(count, g.h);
-            g.xhat = where_present(count, g.xhat);
+      NC_UNROLL for (int r = 0; r < Rows; ++r) {
+        const int64_t row = first_row + r * p.row_lanes;
+        const Staged staged = staged_row(stage, r, row);
+        Octet<float> sum1 = Octet<float>::zero(), sum2 = Octet<float>::zero();
+        NC_UNROLL for (int k = 0; k < Kept; ++k) {
+          if (row < end && exists(k)) {
+            Gradients g = gradients(staged, k, s.mean[r], s.rstd[r]);
+            if constexpr (Shifted) {
+              const int count = elements_of(p.shape, octet(k));
+              g.h = where_present(count, g.h);
+              g.xhat = where_present(count, g.xhat);
+            }
+            sum1 = fma(g.h, g.xhat, sum1);
+            if constexpr (LayerNorm) sum2 = sum2 + g.h;
           }
-          sum1 = fma(g.h, g.xhat, sum1);
-          if constexpr (LayerNorm) sum2 = sum2 + g.h;
         }
+        c.of[r * kSumCount] = sum_of_positions(sum1);
+        if constexpr (LayerNorm) c.of[r * kSumCount + 1] = sum_of_positions(sum2);
       }
-      RowSums sums;
-      sums.of[0] = sum_of_positions(sum1);
-      if constexpr (LayerNorm) sums.of[1] = sum_of_positions(sum2);
-      sums = reduce(sums);
+      c = reduce(c);
       const float n = static_cast<float>(p.shape.n);
-      c1 = sums.of[0] / n;
-      if constexpr (LayerNorm) c2 = sums.of[1] / n;
+      NC_UNROLL for (int i = 0; i < Rows * kSumCount; ++i) c.of[i] = c.of[i] / n;
     }
     const auto scale = F::scale(p.spec, p.by_product);
-    const int64_t later = row + static_cast<int64_t>(p.stages) * p.row_lanes;
-    const Staged later_staged = staged_row(stage, later);
-    char* const dx_row = p.a.dx + row * p.a.dx_stride;
-    char* const dx_window = memory + p.windows.dx + place.slot * p.windows.dx_bytes;
-    NC_UNROLL for (int k = 0; k < Kept; ++k) {
-      if (live && exists(k)) {
-        const Gradients g = gradients(staged, k, s);
-        if (p.a.dx != nullptr) {
-          Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd), Octet<float>::all(c1),
-                                           LayerNorm ? Octet<float>::all(c2) : Octet<float>::zero());
-          if (p.a.dresidual != nullptr) dx = dx + dresidual(staged, k);
-          if constexpr (Shifted) {
-            leave<F::x>(dx_window, octet(k) - first_octet, packed<F::x>(dx));
-          } else {
-            store<F::x>(dx_row, octet(k), packed<F::x>(dx));
+    // In the order of the rows, as the sums of dweight and dbias are.
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      const int64_t row = first_row + r * p.row_lanes;
+      const bool live = row < end;
+      const Staged staged = staged_row(stage, r, row);
+      const Octet<float> c1 = Octet<float>::all(c.of[r * kSumCount]);
+      const Octet<float> c2 = LayerNorm ? Octet<float>::all(c.of[r * kSumCount + kSumCount - 1]) : Octet<float>::zero();
+      const int64_t later = row + static_cast<int64_t>(p.stages * Rows) * p.row_lanes;
+      const Staged later_staged = staged_row(stage, r, later);
+      char* const dx_row = p.a.dx + row * p.a.dx_stride;
+      char* const dx_window = memory + p.windows.dx + place.slot * p.windows.dx_bytes;
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (live && exists(k)) {
+          const Gradients g = gradients(staged, k, s.mean[r], s.rstd[r]);
+          if (p.a.dx != nullptr) {
+            Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd[r]), c1, c2);
+            if (p.a.dresidual != nullptr) dx = dx + dresidual(staged, k);
+            if constexpr (Shifted) {
+              leave<F::x>(dx_window, octet(k) - first_octet, packed<F::x>(dx));
+            } else {
+              store<F::x>(dx_row, octet(k), packed<F::x>(dx));
+            }
           }
+          if (p.a.dweight_parts != nullptr)
+            dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
+          if constexpr (LayerNorm) {
+            if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
+          }
+          if (!Shifted && later < end) start_copies(later_staged, k);
         }
-        if (p.a.dweight_parts != nullptr)
-          dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
-        if constexpr (LayerNorm) {
-          if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
-        }
-        if (!Shifted && later < end) start_copies(later_staged, k);
       }
-    }
-    if constexpr (Shifted) {
-      row_barrier();
-      if (live && p.a.dx != nullptr) window<F::x>(dx_row).put(dx_window, place.lane, p.shape.lanes);
-      if (later < end) start_row(later_staged);
+      if constexpr (Shifted) {
+        row_barrier();
+        if (live && p.a.dx != nullptr) window<F::x>(dx_row).put(dx_window, place.lane, p.shape.lanes);
+        if (later < end) start_row(later_staged);
+      }
     }
   }
 
@@ -429,16 +447,16 @@ class BackwardKernel {
   char* const stages;
 };
 
-template <class F, bool LayerNorm, int Kept>
+template <class F, bool LayerNorm, int Kept, int Rows>
 NC_KERNEL(kMaxLanes, 1)
 void norm_backward(const BackwardParameters p) {
-  BackwardKernel<F, LayerNorm, Kept, false>::run(p);
+  BackwardKernel<F, LayerNorm, Kept, Rows, false>::run(p);
 }
 
 template <class F, bool LayerNorm, int Kept>
 NC_KERNEL(kMaxLanes, 1)
 void norm_backward_shifted(const BackwardParameters p) {
-  BackwardKernel<F, LayerNorm, Kept, true>::run(p);
+  BackwardKernel<F, LayerNorm, Kept, 1, true>::run(p);
 }
 
 }  // namespace NC_LEVEL

@@ -18,7 +18,7 @@ NC_INLINE int backward_bias_bytes(const BackwardParameters& p, bool shared, int 
   return shared ? p.octets_per_lane * threads * words_of_octet(DType::float32) * 16 : 0;
 }
 NC_INLINE int backward_stage_bytes(const BackwardParameters& p, int threads) {
-  return p.octets_per_lane * p.staged_words * 16 * threads;
+  return p.rows_at_once * p.octets_per_lane * p.staged_words * 16 * threads;
 }
 
 }  // namespace NC_LEVEL

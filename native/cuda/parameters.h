@@ -58,7 +58,8 @@ struct BackwardParameters {
   int64_t groups;
   int row_lanes;
   int octets_per_lane;
-  int stages;          // rows of a row lane that are on their way at once
+  int rows_at_once;    // of a row lane that are worked on at once
+  int stages;          // how often as many are on their way at once
   int staged_words;    // 16-byte words of an octet of x, dy and dresidual together
   bool weight_staged;  // the weight is copied to shared memory once per block
   bool by_product;     // see HotPolicy

@@ -291,6 +291,7 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
 bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane, BackwardParameters& p,
              int& shared_bytes) {
   const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, kept_for(k.octets_per_lane));
+  p.rows_at_once = backward_rows(kept_for(k.octets_per_lane));
   const int stage = backward_stage_bytes(p, threads);
   const auto fits = [&](int stages, bool weight_staged, int limit) {
     p.weight_staged = weight_staged && p.a.weight != nullptr;
@@ -298,7 +299,7 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
     shared_bytes = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
                    backward_bias_bytes(p, shared_sums, threads) + stages * stage;
     // Stages for rows that there are not would only take memory.
-    return shared_bytes <= limit && stages < 2 * rows_per_lane;
+    return shared_bytes <= limit && (stages == 1 || stages * p.rows_at_once < 2 * rows_per_lane);
   };
   if (k.two_blocks) {
     for (const int stages : kStages) {
@@ -329,6 +330,7 @@ bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, in
   w.dresidual = w.dy + window_bytes(spec.y);
   w.stage_bytes = w.dresidual + (p.a.dresidual != nullptr ? window_bytes(spec.x) : 0);
   p.weight_staged = p.a.weight != nullptr;
+  p.rows_at_once = 1;
   // Where the row lanes' sums meet, and the group's share leaves from.
   const int sums = backward_bias_bytes(p, p.row_lanes > 1, threads), share = window_bytes(DType::float32);
   const auto fits = [&](int stages, int limit) {

@@ -49,9 +49,14 @@ constexpr int kLoadedWords = 4;
 // would not fit the 255 registers of a thread, with 12 two of 96 do so for some formats only. unmeasured
 constexpr bool bias_sums_are_shared(bool layer_norm, int kept) { return layer_norm && kept > 8; }
 
-// Rows of a row lane that the backward may have on their way at once, the most that fit first: see lay_out in
-// plugin.cu. 16 for the shortest rows, of which 8 would be 28 KB on a multiprocessor. unmeasured
-constexpr int kStages[] = {16, 8, 4, 3, 2, 1};
+// Rows of a row lane that the backward works on at once. A warp waits some 400 cycles for the sums of a row, and short
+// rows give it little else to do: with 200 instructions an octet some 600 cycles, where memory needs 850 for the eight
+// warps of N = 256 and 425 for the four of N = 64, at 3.35 TB/s. unmeasured
+constexpr int backward_rows(int kept) { return kept == 1 ? 4 : kept == 2 ? 2 : 1; }
+
+// How often as many rows of a row lane may be on their way at once, the most that fit first: see lay_out in plugin.cu.
+// unmeasured
+constexpr int kStages[] = {8, 4, 3, 2, 1};
 
 // The second step of the backward: columns of a block, and the most threads to a column. unmeasured
 constexpr int kColumnsPerBlock = 32;

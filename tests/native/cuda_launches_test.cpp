@@ -196,10 +196,10 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
       << "# CUDA launches, on 132 multiprocessors of compute capability 9.0\n\n"
          "Reckoned, not measured: registers as ptxas gave them, launches as the plugin makes them. Blocks are those\n"
          "that one multiprocessor holds at once, and what limits them; a cluster's are counted one by one. Occupancy\n"
-         "is of 64 warps. A stage is a row of each of the block's row lanes that is on its way while another is\n"
-         "worked on. KB on their way: of x, and in the backward of dy, per multiprocessor, when all its threads have\n"
-         "asked for theirs, in the backward without the rows that are being worked on; 18 KB are needed at 3.35 TB/s\n"
-         "and 700 ns, 25 KB at 4.8 TB/s.\n\n"
+         "is of 64 warps. A stage is a row of each of the block's row lanes, of short rows several, that is on its\n"
+         "way while another is worked on. KB on their way: of x, and in the backward of dy, per multiprocessor, when\n"
+         "all its threads have asked for theirs, in the backward without the rows that are being worked on; 18 KB are\n"
+         "needed at 3.35 TB/s and 700 ns, 25 KB at 4.8 TB/s.\n\n"
          "| norm | direction | x, weight | rows x N | kernel | threads | cluster | grid | blocks | limited by | "
          "occupancy | shared KB | stages | KB on their way |\n"
          "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
@@ -220,7 +220,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
           } else {
             const auto p = parameters_of<nc::BackwardParameters>(l);
             stages = p.stages;
-            of_block = 2 * row_bytes * p.row_lanes * (stages > 1 ? stages - 1 : 1);
+            of_block = 2 * row_bytes * p.row_lanes * p.rows_at_once * (stages > 1 ? stages - 1 : 1);
           }
           const double bytes = of_block * held.blocks;
           std::ostringstream line;
