@@ -112,7 +112,7 @@ awk -F '\t' '
   exit 1
 }
 
-# 4 bytes are a statistic of a row or a scale. An FP8 y is stored 8 bytes at a time, a block of its scales by the byte.
+# 4 bytes are a statistic of a row or a scale. Rows that begin anywhere have single elements at their ends. An FP8 y is stored 8 bytes at a time, a block of its scales by the byte.
 awk -F '\t' '
   function narrow(accesses, allowed,   i, n, of, count_width) {
     n = split(accesses, of, " ")
@@ -125,6 +125,12 @@ awk -F '\t' '
   $1 ~ /^norm_(forward|backward)<HotFormats</ {
     quantized = $1 ~ /, \(DType\)[45], (true|false)>/
     if (narrow($10, " 16 4 ") || narrow($11, " 16 ") || narrow($12, quantized ? " 8 4 1 16 " : " 16 4 ") || $13 != "-") {
+      printf "%s on %s: loads %s, copies %s, stores %s, local %s\n", $1, $4, $10, $11, $12, $13
+      found = 1
+    }
+  }
+  $1 ~ /^norm_(forward|backward)_shifted</ {
+    if (narrow($10, " 16 4 2 ") || narrow($11, " 16 ") || narrow($12, " 16 4 2 ") || $13 != "-") {
       printf "%s on %s: loads %s, copies %s, stores %s, local %s\n", $1, $4, $10, $11, $12, $13
       found = 1
     }

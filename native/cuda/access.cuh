@@ -108,12 +108,5 @@ NC_DEVICE_CALLED void store(RuntimeFormat format, Access access, char* row, int 
   }
 }
 
-// v where elements exist, 0 where they do not.
-template <class C>
-NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) v.v[i] = i < count ? v.v[i] : C(0);
-  return v;
-}
-
 }  // namespace NC_LEVEL
 }  // namespace nc

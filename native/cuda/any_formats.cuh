@@ -40,12 +40,6 @@ struct FormatsOf<CommonFormats<X, W, Y>> {
   }
 };
 
-// Elements of an octet that exist.
-NC_DEVICE int elements_of(const RowShape& shape, int octet) {
-  const int left = shape.n - octet * kPacket;
-  return left < kPacket ? left : kPacket;
-}
-
 // The row's value from its lanes': of_lane(octets) makes a lane's value of a segment. All threads of the block call it;
 // rows that do not exist have no octets.
 template <class Value, class OfLane>

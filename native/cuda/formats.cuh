@@ -32,8 +32,17 @@ template <DType X, DType W, DType Y, bool RoundsFirst>
 struct HotFormats {
   static constexpr DType x = X, weight = W, y = Y;
   using Policy = HotPolicy<RoundsFirst, W == DType::float32>;
-  static NC_DEVICE Scale<Policy, StaticFormat<X>, StaticFormat<W>> scale(GammaOffset offset, bool by_product) {
-    return {Policy{offset, by_product}, {}, {}};
+  static NC_DEVICE Scale<Policy, StaticFormat<X>, StaticFormat<W>> scale(const NormSpec& spec, bool by_product) {
+    return {Policy{spec.gamma_offset, by_product}, {}, {}};
+  }
+};
+
+// The same formats under any policy, for kernels of which there are to be few.
+template <DType X, DType W, DType Y>
+struct AnyPolicyFormats {
+  static constexpr DType x = X, weight = W, y = Y;
+  static NC_DEVICE Scale<RuntimePolicy, StaticFormat<X>, StaticFormat<W>> scale(const NormSpec& spec, bool) {
+    return {RuntimePolicy{spec.scale_rounding, spec.gamma_offset}, {}, {}};
   }
 };
 
@@ -65,6 +74,12 @@ struct LaneOctets {
     first = begin + lane;
   }
 };
+
+// Elements of an octet that exist.
+NC_DEVICE int elements_of(const RowShape& shape, int octet) {
+  const int left = shape.n - octet * kPacket;
+  return left < kPacket ? left : kPacket;
+}
 
 // A statistic of a row, at an address that need not be aligned.
 template <class C>

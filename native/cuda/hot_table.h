@@ -26,6 +26,17 @@ Function with_kept(int kept, F f) {
   return nullptr;
 }
 
+// The same of the kernels for rows that begin anywhere.
+template <class Function, class F>
+Function with_shifted_kept(int kept, F f) {
+  static_assert(sizeof(kShiftedKeptOctets) / sizeof(kShiftedKeptOctets[0]) == 4);
+  if (kept == kShiftedKeptOctets[0]) return f(std::integral_constant<int, kShiftedKeptOctets[0]>{});
+  if (kept == kShiftedKeptOctets[1]) return f(std::integral_constant<int, kShiftedKeptOctets[1]>{});
+  if (kept == kShiftedKeptOctets[2]) return f(std::integral_constant<int, kShiftedKeptOctets[2]>{});
+  if (kept == kShiftedKeptOctets[3]) return f(std::integral_constant<int, kShiftedKeptOctets[3]>{});
+  return nullptr;
+}
+
 // f(rounds_first, layer_norm, kept)
 template <class Function, DType X, DType W, DType Y, class F>
 Function hot_kernel(bool rounds_first, bool layer_norm, int kept, F f) {

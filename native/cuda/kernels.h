@@ -17,6 +17,9 @@ struct CommonKernels {
   BackwardFunction (*hot_backward)(bool rounds_first, bool layer_norm, int kept);
   // Of a y in FP8: the triples whose y has the type of x have them.
   ForwardFunction (*hot_forward_fp8)(bool rounds_first, int kept);
+  // For rows at any address of their elements, under any policy. kept: one of kShiftedKeptOctets.
+  ForwardFunction (*shifted_forward)(int kept);
+  BackwardFunction (*shifted_backward)(bool layer_norm, int kept);
   // For any shape, policy and address.
   ForwardFunction (*any_forward)();
   BackwardFunction (*any_backward)();
@@ -43,6 +46,8 @@ ColumnsFunction columns_kernel(Compute compute);
     ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept);   \
     BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept); \
     ForwardFunction hot_forward_fp8(bool rounds_first, int kept);                \
+    ForwardFunction shifted_forward(int kept);                                   \
+    BackwardFunction shifted_backward(bool layer_norm, int kept);                \
     ForwardFunction any_forward();                                               \
     BackwardFunction any_backward();                                             \
   }

@@ -16,6 +16,18 @@ BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept) {
       });
 }
 
+// Under any policy, so that there are few of them.
+template <bool LayerNorm>
+BackwardFunction shifted_backward_of(int kept) {
+  return with_shifted_kept<BackwardFunction>(kept, [](auto octets) -> BackwardFunction {
+    using F = AnyPolicyFormats<DType::NC_X, DType::NC_W, DType::NC_Y>;
+    return norm_backward_shifted<F, LayerNorm, decltype(octets)::value>;
+  });
+}
+BackwardFunction shifted_backward(bool layer_norm, int kept) {
+  return layer_norm ? shifted_backward_of<true>(kept) : shifted_backward_of<false>(kept);
+}
+
 BackwardFunction any_backward() { return norm_backward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>; }
 
 }  // namespace NC_THIS_TRIPLE

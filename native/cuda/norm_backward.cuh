@@ -19,6 +19,7 @@
 #include "norm_backward_layout.h"
 #include "parameters.h"
 #include "row_reduce.cuh"
+#include "row_window.cuh"
 #include "tuning.h"
 
 namespace nc {
@@ -73,7 +74,9 @@ class SharedSums {
   ThreadWords words_;
 };
 
-template <class F, bool LayerNorm, int Kept>
+// Shifted: rows begin at any element's address and may end within an octet. Threads then copy words that are others' to
+// read, dx leaves by shared memory, and the row's threads wait for each other before and after; the weight is staged.
+template <class F, bool LayerNorm, int Kept, bool Shifted>
 class BackwardKernel {
  public:
   static constexpr int kSumCount = LayerNorm ? 2 : 1;
@@ -88,10 +91,12 @@ class BackwardKernel {
         place(p.shape),
         segment(p.shape.segments > 1 ? simt::cluster_rank() : 0),
         octets(p.shape, segment, place.lane),
+        first_octet(octets.first - place.lane),
         memory(simt::shared_memory()),
-        weights(memory + backward_weights_offset()),
-        bias_words(weights + backward_weights_bytes(p, F::weight)),
-        stages(bias_words + backward_bias_bytes(p, kSharedBiasSums, simt::thread_count())) {}
+        weights(memory + (Shifted ? p.windows.weight : backward_weights_offset())),
+        bias_words(Shifted ? memory + p.windows.bias_sums : weights + backward_weights_bytes(p, F::weight)),
+        stages(Shifted ? memory + p.windows.stages
+                       : bias_words + backward_bias_bytes(p, kSharedBiasSums, simt::thread_count())) {}
 
   NC_DEVICE bool exists(int k) const { return octets.first + k * p.shape.lanes < octets.end; }
   NC_DEVICE int octet(int k) const { return octets.first + k * p.shape.lanes; }
@@ -106,10 +111,13 @@ class BackwardKernel {
     const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
     for (int s = 0; s < p.stages; ++s) {
       const int64_t row = first_row + static_cast<int64_t>(s) * p.row_lanes;
-      const Sources sources = sources_of(row);
-      const ThreadWords words = words_of(s);
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        if (row < end && exists(k)) start_copies(sources, words, k);
+      const Staged staged = staged_row(s, row);
+      if constexpr (Shifted) {
+        if (row < end) start_row(staged);
+      } else {
+        NC_UNROLL for (int k = 0; k < Kept; ++k) {
+          if (row < end && exists(k)) start_copies(staged, k);
+        }
       }
       simt::copy_async_commit();
     }
@@ -122,12 +130,18 @@ class BackwardKernel {
     RowReducer<RowSums> reduce(reinterpret_cast<Meeting<RowSums>*>(memory), p.shape.lanes, place.slot, place.lane,
                                p.shape.segments);
     Statistics next = statistics_of(first_row, end);
+    Ends next_ends = ends_of(first_row, end);
     int stage = 0;
     for (int64_t base = begin; base < end; base += p.row_lanes) {
       const int64_t row = first_row + (base - begin);
       const Statistics now = next;
       next = statistics_of(row + p.row_lanes, end);
       wait_for_stage();
+      if constexpr (Shifted) {
+        set_ends(staged_row(stage, row), next_ends);
+        next_ends = ends_of(row + p.row_lanes, end);
+        row_barrier();
+      }
       one_row(row, end, stage, now, reduce, dweight, dbias);
       simt::copy_async_commit();
       stage = stage + 1 == p.stages ? 0 : stage + 1;
@@ -147,9 +161,6 @@ class BackwardKernel {
   }
 
   static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
-  NC_DEVICE ThreadWords words_of(int stage) const {
-    return ThreadWords(stages + stage * p.octets_per_lane * p.staged_words * 16 * simt::thread_count());
-  }
   // Where a row's tensors begin.
   struct Sources {
     const char *x, *dy, *dresidual;
@@ -157,11 +168,79 @@ class BackwardKernel {
   NC_DEVICE Sources sources_of(int64_t row) const {
     return {p.a.x + row * p.a.x_stride, p.a.dy + row * p.a.dy_stride, p.a.dresidual + row * p.a.dresidual_stride};
   }
-  NC_DEVICE void start_copies(const Sources& row, const ThreadWords& words, int k) const {
+  // A row and its place in a stage: each thread's words, or where the row lane has its windows.
+  struct Staged {
+    ThreadWords words;
+    char* windows;
+    Sources row;
+  };
+  NC_DEVICE Staged staged_row(int stage, int64_t row) const {
+    char* const own = stages + stage * p.octets_per_lane * p.staged_words * 16 * simt::thread_count();
+    char* const lane = stages + (stage * p.row_lanes + place.slot) * p.windows.stage_bytes;
+    return {ThreadWords(own), lane, sources_of(row)};
+  }
+  NC_DEVICE void start_copies(const Staged& to, int k) const {
     const int first = k * p.staged_words;
-    start_copy<F::x>(words, first, row.x, k);
-    start_copy<F::y>(words, first + kXWords, row.dy, k);
-    if (p.a.dresidual != nullptr) start_copy<F::x>(words, first + kXWords + kDyWords, row.dresidual, k);
+    start_copy<F::x>(to.words, first, to.row.x, k);
+    start_copy<F::y>(to.words, first + kXWords, to.row.dy, k);
+    if (p.a.dresidual != nullptr) start_copy<F::x>(to.words, first + kXWords + kDyWords, to.row.dresidual, k);
+  }
+
+  template <DType T>
+  NC_DEVICE Window<T> window(const char* row) const {
+    const int last = octets.end * kPacket < p.shape.n ? octets.end * kPacket : p.shape.n;
+    return {row + first_octet * (kPacket * bytes_of(T)), (last - first_octet * kPacket) * bytes_of(T)};
+  }
+  NC_DEVICE void start_row(const Staged& to) const {
+    window<F::x>(to.row.x).template start<false>(to.windows, place.lane, p.shape.lanes);
+    window<F::y>(to.row.dy).template start<false>(to.windows + p.windows.dy, place.lane, p.shape.lanes);
+    if (p.a.dresidual == nullptr) return;
+    window<F::x>(to.row.dresidual).template start<false>(to.windows + p.windows.dresidual, place.lane, p.shape.lanes);
+  }
+  // What a row has beside whole words, loaded a row ahead like the statistics.
+  struct Ends {
+    typename Window<F::x>::Raw x, dresidual;
+    typename Window<F::y>::Raw dy;
+  };
+  NC_DEVICE Ends ends_of(int64_t row, int64_t end) const {
+    Ends ends{};
+    if (!Shifted || row >= end) return ends;
+    const Sources from = sources_of(row);
+    ends.x = window<F::x>(from.x).load_end(place.lane);
+    ends.dy = window<F::y>(from.dy).load_end(place.lane);
+    if (p.a.dresidual != nullptr) ends.dresidual = window<F::x>(from.dresidual).load_end(place.lane);
+    return ends;
+  }
+  NC_DEVICE void set_ends(const Staged& to, const Ends& ends) const {
+    window<F::x>(to.row.x).set_end(to.windows, place.lane, ends.x);
+    window<F::y>(to.row.dy).set_end(to.windows + p.windows.dy, place.lane, ends.dy);
+    if (p.a.dresidual == nullptr) return;
+    window<F::x>(to.row.dresidual).set_end(to.windows + p.windows.dresidual, place.lane, ends.dresidual);
+  }
+  NC_DEVICE void row_barrier() const {
+    if (p.shape.lanes <= kWarp) {
+      simt::warp_barrier();
+    } else {
+      simt::block_barrier();
+    }
+  }
+
+  NC_DEVICE Octet<float> x(const Staged& from, int k) const {
+    if constexpr (Shifted) return unpacked(window<F::x>(from.row.x).octet(from.windows, octet(k) - first_octet));
+    return read<F::x>(from.words, k * p.staged_words);
+  }
+  NC_DEVICE Octet<float> dy(const Staged& from, int k) const {
+    if constexpr (Shifted) {
+      return unpacked(window<F::y>(from.row.dy).octet(from.windows + p.windows.dy, octet(k) - first_octet));
+    }
+    return read<F::y>(from.words, k * p.staged_words + kXWords);
+  }
+  NC_DEVICE Octet<float> dresidual(const Staged& from, int k) const {
+    if constexpr (Shifted) {
+      const char* const words = from.windows + p.windows.dresidual;
+      return unpacked(window<F::x>(from.row.dresidual).octet(words, octet(k) - first_octet));
+    }
+    return read<F::x>(from.words, k * p.staged_words + kXWords + kDyWords);
   }
   template <DType T>
   NC_DEVICE void start_copy(const ThreadWords& words, int first, const char* row, int k) const {
@@ -193,6 +272,15 @@ class BackwardKernel {
   NC_DEVICE int staged_octets() const { return p.octets_per_lane * p.shape.lanes; }
   NC_DEVICE void stage_weight() const {
     if (!p.weight_staged) return;
+    if constexpr (Shifted) {
+      const Window<F::weight> from = window<F::weight>(p.a.weight);
+      from.template start<true>(weights, simt::thread_index(), simt::thread_count());
+      from.set_end(weights, simt::thread_index(), from.load_end(simt::thread_index()));
+      simt::copy_async_commit();
+      simt::copy_async_wait<0>();
+      simt::block_barrier();
+      return;
+    }
     const int begin = octets.first - place.lane;
     for (int j = simt::thread_index(); j < staged_octets(); j += simt::thread_count()) {
       if (begin + j >= octets.end) break;
@@ -204,6 +292,9 @@ class BackwardKernel {
     simt::block_barrier();
   }
   NC_DEVICE Octet<float> weight(int k) const {
+    if constexpr (Shifted) {
+      return unpacked(window<F::weight>(p.a.weight).octet(weights, octet(k) - first_octet));
+    }
     if (!p.weight_staged) return unpacked(load_parameter<F::weight>(p.a.weight, octet(k)));
     Packed<F::weight> w;
     NC_UNROLL for (int i = 0; i < Packed<F::weight>::words; ++i) {
@@ -215,11 +306,11 @@ class BackwardKernel {
   struct Gradients {
     Octet<float> dy, h, xhat;
   };
-  NC_DEVICE Gradients gradients(const ThreadWords& words, int k, Statistics s) const {
-    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+  NC_DEVICE Gradients gradients(const Staged& from, int k, Statistics s) const {
+    const auto scale = F::scale(p.spec, p.by_product);
     const Octet<float> one = Octet<float>::all(1.0f);
-    const Octet<float> x = read<F::x>(words, k * p.staged_words);
-    const Octet<float> dy = read<F::y>(words, k * p.staged_words + kXWords);
+    const Octet<float> x = this->x(from, k);
+    const Octet<float> dy = this->dy(from, k);
     const Octet<float> g = p.a.weight != nullptr ? scale.gamma(weight(k), one) : one;
     const Octet<float> mean = LayerNorm ? Octet<float>::all(s.mean) : Octet<float>::zero();
     return {dy, scale.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(s.rstd))};
@@ -232,13 +323,18 @@ class BackwardKernel {
   NC_DEVICE void one_row(int64_t row, int64_t end, int stage, Statistics s, Reduce& reduce, Weights& dweight,
                          Biases& dbias) const {
     const bool live = row < end;
-    const ThreadWords words = words_of(stage);
+    const Staged staged = staged_row(stage, row);
     float c1 = 0, c2 = 0;
     if (p.a.dx != nullptr) {
       Octet<float> sum1 = Octet<float>::zero(), sum2 = Octet<float>::zero();
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
         if (live && exists(k)) {
-          const Gradients g = gradients(words, k, s);
+          Gradients g = gradients(staged, k, s);
+          if constexpr (Shifted) {
+            const int count = elements_of(p.shape, octet(k));
+            g.h = where_present(count, g.h);
+            g.xhat = where_present(count, g.xhat);
+          }
           sum1 = fma(g.h, g.xhat, sum1);
           if constexpr (LayerNorm) sum2 = sum2 + g.h;
         }
@@ -251,52 +347,74 @@ class BackwardKernel {
       c1 = sums.of[0] / n;
       if constexpr (LayerNorm) c2 = sums.of[1] / n;
     }
-    const auto scale = F::scale(p.spec.gamma_offset, p.by_product);
+    const auto scale = F::scale(p.spec, p.by_product);
     const int64_t later = row + static_cast<int64_t>(p.stages) * p.row_lanes;
-    const Sources later_sources = sources_of(later);
+    const Staged later_staged = staged_row(stage, later);
     char* const dx_row = p.a.dx + row * p.a.dx_stride;
+    char* const dx_window = memory + p.windows.dx + place.slot * p.windows.dx_bytes;
     NC_UNROLL for (int k = 0; k < Kept; ++k) {
       if (live && exists(k)) {
-        const Gradients g = gradients(words, k, s);
+        const Gradients g = gradients(staged, k, s);
         if (p.a.dx != nullptr) {
           Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd), Octet<float>::all(c1),
                                            LayerNorm ? Octet<float>::all(c2) : Octet<float>::zero());
-          if (p.a.dresidual != nullptr) dx = dx + read<F::x>(words, k * p.staged_words + kXWords + kDyWords);
-          store<F::x>(dx_row, octet(k), packed<F::x>(dx));
+          if (p.a.dresidual != nullptr) dx = dx + dresidual(staged, k);
+          if constexpr (Shifted) {
+            leave<F::x>(dx_window, octet(k) - first_octet, packed<F::x>(dx));
+          } else {
+            store<F::x>(dx_row, octet(k), packed<F::x>(dx));
+          }
         }
         if (p.a.dweight_parts != nullptr)
           dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
         if constexpr (LayerNorm) {
           if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
         }
-        if (later < end) start_copies(later_sources, words, k);
+        if (!Shifted && later < end) start_copies(later_staged, k);
       }
+    }
+    if constexpr (Shifted) {
+      row_barrier();
+      if (live && p.a.dx != nullptr) window<F::x>(dx_row).put(dx_window, place.lane, p.shape.lanes);
+      if (later < end) start_row(later_staged);
     }
   }
 
   // The group's share, the sum over its row lanes by halving, to where its first row lane has its place.
   template <class RowLaneSums>
   NC_DEVICE void write_share(char* parts, int64_t group, RowLaneSums& sums) const {
+    // Where rows begin anywhere, the memory of dx and of the stages together.
+    char* const words = Shifted ? memory + p.windows.dx : stages;
     for (int step = p.row_lanes / 2; step > 0; step /= 2) {
       simt::block_barrier();
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
         if (place.slot >= step && place.slot < 2 * step && exists(k)) {
-          write<DType::float32>(ThreadWords(stages), k * kSumWords, sums.get(k));
+          write<DType::float32>(ThreadWords(words), k * kSumWords, sums.get(k));
         }
       }
       simt::block_barrier();
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
         if (place.slot < step && exists(k)) {
-          const ThreadWords upper(stages + 16 * step * p.shape.lanes);
+          const ThreadWords upper(words + 16 * step * p.shape.lanes);
           sums.set(k, sums.get(k) + read<DType::float32>(upper, k * kSumWords));
         }
       }
     }
     char* share = parts + group * p.row_lanes * p.shape.n * static_cast<int64_t>(sizeof(float));
+    if constexpr (Shifted) simt::block_barrier();
     NC_UNROLL for (int k = 0; k < Kept; ++k) {
       if (place.slot == 0 && exists(k)) {
-        store<DType::float32>(share, octet(k), packed<DType::float32>(sums.get(k)));
+        const Packed<DType::float32> sum = packed<DType::float32>(sums.get(k));
+        if constexpr (Shifted) {
+          leave<DType::float32>(words, octet(k) - first_octet, sum);
+        } else {
+          store<DType::float32>(share, octet(k), sum);
+        }
       }
+    }
+    if constexpr (Shifted) {
+      simt::block_barrier();
+      if (place.slot == 0) window<DType::float32>(share).put(words, place.lane, p.shape.lanes);
     }
   }
 
@@ -304,6 +422,7 @@ class BackwardKernel {
   const Place place;
   const int segment;
   const LaneOctets octets;
+  const int first_octet;  // of the segment
   char* const memory;
   char* const weights;
   char* const bias_words;
@@ -313,7 +432,13 @@ class BackwardKernel {
 template <class F, bool LayerNorm, int Kept>
 NC_KERNEL(kMaxLanes, 1)
 void norm_backward(const BackwardParameters p) {
-  BackwardKernel<F, LayerNorm, Kept>::run(p);
+  BackwardKernel<F, LayerNorm, Kept, false>::run(p);
+}
+
+template <class F, bool LayerNorm, int Kept>
+NC_KERNEL(kMaxLanes, 1)
+void norm_backward_shifted(const BackwardParameters p) {
+  BackwardKernel<F, LayerNorm, Kept, true>::run(p);
 }
 
 }  // namespace NC_LEVEL

@@ -26,6 +26,14 @@ ForwardFunction hot_forward_fp8(bool rounds_first, int kept) {
       });
 }
 
+// Under any policy, and for either norm, for the same reason.
+ForwardFunction shifted_forward(int kept) {
+  return with_shifted_kept<ForwardFunction>(kept, [](auto octets) -> ForwardFunction {
+    constexpr int rows = forward_rows(words_of_octet(DType::NC_X), decltype(octets)::value);
+    return norm_forward_shifted<AnyPolicyFormats<DType::NC_X, DType::NC_W, DType::NC_Y>, decltype(octets)::value, rows>;
+  });
+}
+
 ForwardFunction any_forward() { return norm_forward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>, false>; }
 
 }  // namespace NC_THIS_TRIPLE

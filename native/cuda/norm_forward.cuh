@@ -13,6 +13,7 @@
 #include "formats.cuh"
 #include "parameters.h"
 #include "row_reduce.cuh"
+#include "row_window.cuh"
 #include "tuning.h"
 
 namespace nc {
@@ -28,7 +29,9 @@ struct RuntimeNorm {
 };
 
 // Kept: the most octets of a lane. Rows: of a thread, so that short rows keep as much on its way as longer ones.
-template <class F, class Norm, int Kept, int Rows>
+// Shifted: rows begin at any element's address and may end within an octet. They come and go by shared memory, and so
+// does the weight; the arithmetic in between is the same.
+template <class F, class Norm, int Kept, int Rows, bool Shifted>
 class ForwardKernel {
  public:
   static constexpr bool quantized = bytes_of(F::y) == 1;
@@ -45,6 +48,7 @@ class ForwardKernel {
         place(p.shape),
         segment(p.shape.segments > 1 ? simt::cluster_rank() : 0),
         octets(p.shape, segment, place.lane),
+        begin(octets.first - place.lane),
         slots(simt::thread_count() >> p.shape.lanes_log2),
         first_row(p.shape.segments > 1 ? simt::block_index() >> p.shape.segments_log2
                                        : simt::block_index() * slots * Rows + place.slot) {}
@@ -58,16 +62,15 @@ class ForwardKernel {
     const bool clustered = p.shape.segments > 1;
     if (clustered) simt::cluster_arrive();
     Values x = {};
-    NC_UNROLL for (int r = 0; r < Rows; ++r) {
-      if (!live(r)) continue;
-      const char* const x_row = p.a.x + row(r) * p.a.x_stride;
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        if (exists(k)) x[r][k] = load_once<F::x>(x_row, octet(k));
-      }
-    }
     Parameters parameters;
-    if constexpr (kEarlyParameters) parameters = load_parameters(0);
-    if (p.a.residual != nullptr) add_residual(x);
+    if constexpr (Shifted) {
+      fetch_rows();
+      take_rows(x);
+    } else {
+      load_rows(x);
+      if constexpr (kEarlyParameters) parameters = load_parameters(0);
+      if (p.a.residual != nullptr) add_residual(x);
+    }
     if (clustered) simt::cluster_wait();
 
     const Statistics s = statistics_of(x);
@@ -80,10 +83,110 @@ class ForwardKernel {
 
     if constexpr (quantized) {
       write_quantized(x, s, parameters);
+    } else if constexpr (Shifted) {
+      // All have taken their octets: where a row has more than a warp, their sums have met since.
+      if (p.shape.lanes <= kWarp) simt::warp_barrier();
+      if (p.a.residual != nullptr) {
+        each_octet([&](int r, int k) { leave<F::x>(of_row(p.windows.rows, r), octet(k) - begin, x[r][k]); });
+      }
+      const int to = p.a.residual != nullptr ? p.windows.residuals : p.windows.rows;
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
+        if (there) leave<F::y>(of_row(to, r), octet(k) - begin, packed<F::y>(t));
+      });
+      put_rows();
     } else {
       each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
         if (there) store<F::y>(p.a.y + row(r) * p.a.y_stride, octet(k), packed<F::y>(t));
       });
+    }
+  }
+
+  NC_DEVICE void load_rows(Values& x) const {
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      const char* const x_row = p.a.x + row(r) * p.a.x_stride;
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (exists(k)) x[r][k] = load_once<F::x>(x_row, octet(k));
+      }
+    }
+  }
+
+  template <class Body>
+  NC_DEVICE void each_octet(Body f) const {
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        if (live(r) && exists(k)) f(r, k);
+      }
+    }
+  }
+
+  // The segment's part of a row, and where row r of this thread has its place in shared memory.
+  template <DType T>
+  NC_DEVICE Window<T> window(const char* row) const {
+    const int last = octets.end * kPacket < p.shape.n ? octets.end * kPacket : p.shape.n;
+    return {row + begin * (kPacket * bytes_of(T)), (last - begin * kPacket) * bytes_of(T)};
+  }
+  NC_DEVICE char* of_row(int offset, int r) const {
+    return simt::shared_memory() + offset + (r * slots + place.slot) * p.windows.row_bytes;
+  }
+  NC_DEVICE Window<F::x> x_window(int r) const { return window<F::x>(p.a.x + row(r) * p.a.x_stride); }
+  NC_DEVICE Window<F::x> residual_window(int r) const {
+    return window<F::x>(p.a.residual + row(r) * p.a.residual_stride);
+  }
+
+  // Rows, weight and bias to shared memory.
+  NC_DEVICE void fetch_rows() const {
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      x_window(r).template start<false>(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
+      if (p.a.residual == nullptr) continue;
+      residual_window(r).template start<false>(of_row(p.windows.residuals, r), place.lane, p.shape.lanes);
+    }
+    NC_UNROLL for (int i = 0; i < 2; ++i) {
+      const char* const parameter = i == 0 ? p.a.weight : p.a.bias;
+      if (parameter == nullptr) continue;
+      char* const to = simt::shared_memory() + (i == 0 ? p.windows.weight : p.windows.bias);
+      const Window<F::weight> from = window<F::weight>(parameter);
+      from.template start<true>(to, simt::thread_index(), simt::thread_count());
+      from.set_end(to, simt::thread_index(), from.load_end(simt::thread_index()));
+    }
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      const Window<F::x> x = x_window(r);
+      x.set_end(of_row(p.windows.rows, r), place.lane, x.load_end(place.lane));
+      x.clear_rest(of_row(p.windows.rows, r), place.lane);
+      if (p.a.residual == nullptr) continue;
+      const Window<F::x> residual = residual_window(r);
+      residual.set_end(of_row(p.windows.residuals, r), place.lane, residual.load_end(place.lane));
+      residual.clear_rest(of_row(p.windows.residuals, r), place.lane);
+    }
+    simt::copy_async_commit();
+    simt::copy_async_wait<0>();
+    simt::block_barrier();
+  }
+  NC_DEVICE void take_rows(Values& x) const {
+    each_octet([&](int r, int k) {
+      const int o = octet(k) - begin;
+      x[r][k] = x_window(r).octet(of_row(p.windows.rows, r), o);
+      if (p.a.residual == nullptr) return;
+      const Packed<F::x> added = residual_window(r).octet(of_row(p.windows.residuals, r), o);
+      x[r][k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[r][k]), unpacked(added)));
+    });
+  }
+  NC_DEVICE void put_rows() const {
+    if (p.shape.lanes <= kWarp) {
+      simt::warp_barrier();
+    } else {
+      simt::block_barrier();
+    }
+    const bool residual = p.a.residual != nullptr;
+    NC_UNROLL for (int r = 0; r < Rows; ++r) {
+      if (!live(r)) continue;
+      window<F::y>(p.a.y + row(r) * p.a.y_stride)
+          .put(of_row(residual ? p.windows.residuals : p.windows.rows, r), place.lane, p.shape.lanes);
+      if (!residual) continue;
+      window<F::x>(p.a.residual_out + row(r) * p.a.residual_out_stride)
+          .put(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
     }
   }
 
@@ -109,7 +212,8 @@ class ForwardKernel {
         Octet<float> sum = Octet<float>::zero();
         NC_UNROLL for (int k = 0; k < Kept; ++k) {
           if (!exists(k)) continue;
-          const Octet<float> xc = unpacked(x[r][k]) - Octet<float>::all(s.mean[r]);
+          Octet<float> xc = unpacked(x[r][k]) - Octet<float>::all(s.mean[r]);
+          if constexpr (Shifted) xc = where_present(elements_of(p.shape, octet(k)), xc);
           sum = fma(xc, xc, sum);
         }
         sums.of[r] = sum_of_positions(sum);
@@ -141,23 +245,27 @@ class ForwardKernel {
   struct Parameters {
     Packed<F::weight> weight[kTogether], bias[kTogether];
   };
-  static constexpr bool kEarlyParameters = Kept * Packed<F::weight>::words <= kEarlyWords;
+  static constexpr bool kEarlyParameters = !Shifted && Kept * Packed<F::weight>::words <= kEarlyWords;
   static_assert(!kEarlyParameters || kTogether == Kept);
   NC_DEVICE Parameters load_parameters(int first) const {
     Parameters of{};
     NC_UNROLL for (int i = 0; i < kTogether; ++i) {
       if (!exists(first + i)) continue;
-      if (p.a.weight != nullptr) of.weight[i] = load_parameter<F::weight>(p.a.weight, octet(first + i));
-      if (p.a.bias != nullptr) of.bias[i] = load_parameter<F::weight>(p.a.bias, octet(first + i));
+      if (p.a.weight != nullptr) of.weight[i] = parameter(p.a.weight, p.windows.weight, octet(first + i));
+      if (p.a.bias != nullptr) of.bias[i] = parameter(p.a.bias, p.windows.bias, octet(first + i));
     }
     return of;
+  }
+  NC_DEVICE Packed<F::weight> parameter(const char* of, int place_of_window, int octet) const {
+    if constexpr (Shifted) return window<F::weight>(of).octet(simt::shared_memory() + place_of_window, octet - begin);
+    return load_parameter<F::weight>(of, octet);
   }
 
   // f(r, k, there, values) with the policy's values, not yet rounded to y's type, of a lane's octets: those that exist,
   // or, where y is quantised and threads have to meet, as many for all threads.
   template <class Body>
   NC_DEVICE void each_value(const Values& x, const Statistics& s, const Parameters& early, Body f) const {
-    const auto scale = F::scale(p.spec.gamma_offset, false);
+    const auto scale = F::scale(p.spec, false);
     const Octet<float> one = Octet<float>::all(1.0f);
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
       Parameters parameters;
@@ -249,6 +357,7 @@ class ForwardKernel {
   const Place place;
   const int segment;
   const LaneOctets octets;
+  const int begin;  // the segment's first octet
   const int slots;  // rows that the block's threads take at a time
   const int64_t first_row;
 };
@@ -256,7 +365,13 @@ class ForwardKernel {
 template <class F, class Norm, int Kept, int Rows>
 NC_KERNEL(kMaxLanes, forward_blocks(Rows, bytes_of(F::weight) > bytes_of(F::x)))
 void norm_forward(const ForwardParameters p) {
-  ForwardKernel<F, Norm, Kept, Rows>::run(p);
+  ForwardKernel<F, Norm, Kept, Rows, false>::run(p);
+}
+
+template <class F, int Kept, int Rows>
+NC_KERNEL(kMaxLanes, 1)
+void norm_forward_shifted(const ForwardParameters p) {
+  ForwardKernel<F, RuntimeNorm, Kept, Rows, true>::run(p);
 }
 
 }  // namespace NC_LEVEL

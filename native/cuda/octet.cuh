@@ -93,6 +93,13 @@ struct Rounding<Octet<double>> {
   }
 };
 
+// v where elements exist, 0 where they do not.
+template <class C>
+NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
+  NC_UNROLL for (int i = 0; i < kPacket; ++i) v.v[i] = i < count ? v.v[i] : C(0);
+  return v;
+}
+
 NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
 
 // As they are in memory.

@@ -24,6 +24,13 @@ enum class Access {
   octets     // rows begin on 16-byte boundaries and have whole octets
 };
 
+// A forward block's shared memory behind where sums meet, if its rows begin anywhere: offsets of weight, bias, and of
+// as many rows as the block takes, one after the other, twice where there is a residual.
+struct ForwardWindows {
+  int weight, bias, rows, residuals;
+  int row_bytes;
+};
+
 struct ForwardParameters {
   NormSpec spec;
   RowShape shape;
@@ -31,6 +38,16 @@ struct ForwardParameters {
   Access access;  // of all but a quantised y
   bool y_words;   // rows of a quantised y begin on 8-byte boundaries
   int rows_per_block;
+  ForwardWindows windows;  // of rows that begin anywhere
+};
+
+// A backward block's shared memory, if its rows begin anywhere: offsets of the weight, of the sums of dbias where
+// registers would not do, of one row of dx for each row lane, and of the stages. A stage has of each row lane a row of
+// x, of dy and of dresidual.
+struct BackwardWindows {
+  int weight, bias_sums, dx, stages;
+  int dx_bytes, stage_bytes;  // of a row lane
+  int dy, dresidual;          // from a row lane's x on
 };
 
 struct BackwardParameters {
@@ -45,6 +62,7 @@ struct BackwardParameters {
   int staged_words;    // 16-byte words of an octet of x, dy and dresidual together
   bool weight_staged;  // the weight is copied to shared memory once per block
   bool by_product;     // see HotPolicy
+  BackwardWindows windows;
 };
 
 struct ColumnsParameters {

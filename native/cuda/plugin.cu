@@ -7,6 +7,7 @@
 #include "launching.h"
 #include "norm_backward_layout.h"
 #include "plugin.h"
+#include "row_window.cuh"
 #include "runtime.h"
 #include "simt.cuh"
 #include "tuning.h"
@@ -21,9 +22,10 @@ struct NormKernels {
   int octets_per_lane;  // at most
   int shared_bytes;     // the most of a block
   bool two_blocks;      // of the backward fit the registers of a multiprocessor
+  bool two_shifted_blocks;
   bool by_product;
-  ForwardFunction hot_forward, any_forward;  // hot: or null
-  BackwardFunction hot_backward, any_backward;
+  ForwardFunction hot_forward, shifted_forward, any_forward;  // hot, shifted: or null
+  BackwardFunction hot_backward, shifted_backward, any_backward;
   ColumnsFunction columns;
 };
 static_assert(sizeof(NormKernels) <= sizeof(CudaNorm::kernels));
@@ -59,24 +61,28 @@ Access access_of(const NormSpec& s, const BackwardArguments& a) {
   return elements ? Access::elements : Access::bytes;
 }
 
-int kept_for(int octets_per_lane) {
-  for (const int kept : kKeptOctets) {
+template <int Count>
+int least_kept(const int (&kernels)[Count], int octets_per_lane) {
+  for (const int kept : kernels) {
     if (octets_per_lane <= kept) return kept;
   }
   return 0;
 }
+int kept_for(int octets_per_lane) { return least_kept(kKeptOctets, octets_per_lane); }
+int shifted_kept_for(int octets_per_lane) { return least_kept(kShiftedKeptOctets, octets_per_lane); }
 
 struct Triple {
   DType x, weight, y;
   CommonKernels kernels;
 };
 #if !defined(NC_RUNTIME_KERNELS_ONLY)
-#define NC_ENTRY(x, weight, y)                                                      \
-  {DType::x,                                                                        \
-   DType::weight,                                                                   \
-   DType::y,                                                                        \
-   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,    \
-    NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::any_forward, \
+#define NC_ENTRY(x, weight, y)                                                          \
+  {DType::x,                                                                            \
+   DType::weight,                                                                       \
+   DType::y,                                                                            \
+   {NC_TRIPLE(x, weight, y)::hot_forward, NC_TRIPLE(x, weight, y)::hot_backward,        \
+    NC_TRIPLE(x, weight, y)::hot_forward_fp8, NC_TRIPLE(x, weight, y)::shifted_forward, \
+    NC_TRIPLE(x, weight, y)::shifted_backward, NC_TRIPLE(x, weight, y)::any_forward,    \
     NC_TRIPLE(x, weight, y)::any_backward}},
 const Triple kTriples[] = {NC_COMMON_FORMATS(NC_ENTRY)};
 #undef NC_ENTRY
@@ -121,8 +127,15 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   if (const CommonKernels* common = common_kernels(spec, spec.y)) {
     k.any_backward = common->any_backward();
     if (takes_rows) k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
+    if (takes_rows && k.shape.lanes >= kShiftedLanes) {
+      k.shifted_backward = common->shifted_backward(layer_norm, shifted_kept_for(octets_per_lane));
+    }
     if (!quantized) k.any_forward = common->any_forward();
-    if (!quantized && takes_statistics) k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+    if (!quantized && takes_statistics) {
+      k.hot_forward = common->hot_forward(rounds_first(spec), layer_norm, kept);
+      if (k.shape.lanes >= kShiftedLanes)
+        k.shifted_forward = common->shifted_forward(shifted_kept_for(octets_per_lane));
+    }
   }
   const CommonKernels* const common_fp8 = quantized ? common_kernels(spec, spec.x) : nullptr;
   if (common_fp8 != nullptr && takes_statistics && (spec.scaling != Scaling::block || has_whole_blocks(k.shape))) {
@@ -163,6 +176,9 @@ int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threa
 int hot_forward_rows(const NormKernels& k, const NormSpec& spec) {
   return spec.scaling != Scaling::none ? 1 : forward_rows(words_of_octet(spec.x), kept_for(k.octets_per_lane));
 }
+int shifted_forward_rows(const NormKernels& k, const NormSpec& spec) {
+  return forward_rows(words_of_octet(spec.x), shifted_kept_for(k.octets_per_lane));
+}
 int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThreads ? shape.lanes : kForwardThreads; }
 int backward_threads(const RowShape& shape) {
   return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
@@ -173,6 +189,23 @@ int forward_shared_bytes(const NormSpec& spec) {
                           (spec.scaling == Scaling::row ? sizeof(Meeting<Largest<float>>) : 0));
 }
 static_assert(sizeof(Meeting<Sums<float, 1>>) == sizeof(Meeting<Largest<float>>));
+
+// What a block with as many rows has in shared memory, where they begin anywhere; `bytes`: all of it.
+ForwardWindows forward_windows(const NormKernels& k, const NormSpec& spec, bool weight, bool bias, bool residual,
+                               int* bytes) {
+  const int rows = forward_threads(k.shape) / k.shape.lanes * shifted_forward_rows(k, spec);
+  const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
+  int end = static_cast<int>(sizeof(Meeting<Sums<float, 1>>)) * shifted_forward_rows(k, spec);
+  const auto add = [&end](int size) { return (end += size) - size; };
+  ForwardWindows w{};
+  w.row_bytes = window_bytes(bytes_of(spec.y) > bytes_of(spec.x) ? spec.y : spec.x);
+  w.weight = add(weight ? window_bytes(spec.weight) : 0);
+  w.bias = add(bias ? window_bytes(spec.weight) : 0);
+  w.rows = add(rows * w.row_bytes);
+  w.residuals = add(residual ? rows * w.row_bytes : 0);
+  *bytes = end;
+  return w;
+}
 
 int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   CudaDevice device{};
@@ -189,7 +222,17 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
           made_ready(k.hot_forward, k.shape, forward_threads(k.shape), forward_shared_bytes(spec), &facts)) {
     return error;
   }
+  if (k.shifted_forward != nullptr) {
+    int bytes = 0;
+    forward_windows(k, spec, true, true, true, &bytes);
+    bytes = bytes < k.shared_bytes ? bytes : k.shared_bytes;
+    if (const int32_t error = made_ready(k.shifted_forward, k.shape, forward_threads(k.shape), bytes, &facts)) {
+      return error;
+    }
+  }
   const int threads = backward_threads(k.shape);
+  if (const int32_t error = made_ready(k.shifted_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
+  k.two_shifted_blocks = 2 * threads * facts.registers <= kRegisters;
   if (const int32_t error = made_ready(k.hot_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
   k.two_blocks = 2 * threads * facts.registers <= kRegisters;
   norm->device = index;
@@ -212,16 +255,33 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   p.y_words = all_multiples(kPacket, at(a.y), a.y_stride);
   const bool sum_is_rounded =
       a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
-  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && sum_is_rounded &&
-                   (spec.scaling == Scaling::none || p.y_words) && all_multiples(4, at(a.mean), at(a.rstd));
+  const bool takes_sums = sum_is_rounded && all_multiples(4, at(a.mean), at(a.rstd));
+  const bool hot = k.hot_forward != nullptr && p.access == Access::octets && takes_sums &&
+                   (spec.scaling == Scaling::none || p.y_words);
   Launch<ForwardParameters> l{};
-  l.kernel = hot ? k.hot_forward : k.any_forward;
+  l.kernel = k.any_forward;
   l.threads = forward_threads(k.shape);
-  p.rows_per_block = l.threads / k.shape.lanes * (hot ? hot_forward_rows(k, spec) : 1);
-  l.cluster = hot ? k.shape.segments : 1;
-  l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   l.block_rows = 1;
-  l.shared_bytes = hot ? forward_shared_bytes(spec) : kAnySharedBytes;
+  l.cluster = 1;
+  l.shared_bytes = kAnySharedBytes;
+  int rows = 1;  // of a thread
+  if (hot) {
+    l.kernel = k.hot_forward;
+    l.cluster = k.shape.segments;
+    l.shared_bytes = forward_shared_bytes(spec);
+    rows = hot_forward_rows(k, spec);
+  } else if (k.shifted_forward != nullptr && p.access != Access::bytes && takes_sums) {
+    int bytes = 0;
+    p.windows = forward_windows(k, spec, a.weight != nullptr, a.bias != nullptr, a.residual != nullptr, &bytes);
+    if (bytes <= k.shared_bytes) {
+      l.kernel = k.shifted_forward;
+      l.cluster = k.shape.segments;
+      l.shared_bytes = bytes;
+      rows = shifted_forward_rows(k, spec);
+    }
+  }
+  p.rows_per_block = l.threads / k.shape.lanes * rows;
+  l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
   return launch_on(norm.device, l, p, stream);
 }
 
@@ -253,6 +313,41 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
   return fits(1, true, k.shared_bytes) || fits(1, false, k.shared_bytes);
 }
 
+// The same for rows that begin anywhere, whose weight is always staged.
+bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane,
+                     BackwardParameters& p, int& shared_bytes) {
+  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, shifted_kept_for(k.octets_per_lane)) &&
+                           p.a.dbias_parts != nullptr;
+  const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
+  BackwardWindows& w = p.windows;
+  w.weight = backward_weights_offset();
+  w.bias_sums = w.weight + (p.a.weight != nullptr ? window_bytes(spec.weight) : 0);
+  w.dx = w.bias_sums + backward_bias_bytes(p, shared_sums, threads);
+  w.dx_bytes = p.a.dx != nullptr ? window_bytes(spec.x) : 0;
+  w.stages = w.dx + p.row_lanes * w.dx_bytes;
+  w.dy = window_bytes(spec.x);
+  w.dresidual = w.dy + window_bytes(spec.y);
+  w.stage_bytes = w.dresidual + (p.a.dresidual != nullptr ? window_bytes(spec.x) : 0);
+  p.weight_staged = p.a.weight != nullptr;
+  // Where the row lanes' sums meet, and the group's share leaves from.
+  const int sums = backward_bias_bytes(p, p.row_lanes > 1, threads), share = window_bytes(DType::float32);
+  const auto fits = [&](int stages, int limit) {
+    p.stages = stages;
+    const int rows = w.stages + stages * p.row_lanes * w.stage_bytes, most = sums > share ? sums : share;
+    shared_bytes = rows > w.dx + most ? rows : w.dx + most;
+    return shared_bytes <= limit && stages < 2 * rows_per_lane;
+  };
+  if (k.two_shifted_blocks) {
+    for (const int stages : kStages) {
+      if (fits(stages, k.shared_bytes / 2 - 1024)) return true;
+    }
+  }
+  for (const int stages : kStages) {
+    if (fits(stages, k.shared_bytes)) return true;
+  }
+  return false;
+}
+
 int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {
   const NormKernels k = kernels_of(norm);
   const NormSpec& spec = norm.spec;
@@ -270,16 +365,24 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   Launch<BackwardParameters> l{};
   l.threads = backward_threads(k.shape);
   const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
-  const bool takes_sums = all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
-                          all_multiples(4, at(a.mean), at(a.rstd)) &&
+  const bool takes_sums = all_multiples(4, at(a.mean), at(a.rstd), at(a.dweight_parts), at(a.dbias_parts)) &&
                           (a.dbias_parts == nullptr || spec.op == Op::layer_norm);
-  const bool hot = k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
-                   lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes);
-  l.kernel = hot ? k.hot_backward : k.any_backward;
-  l.cluster = hot ? k.shape.segments : 1;
+  if (k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
+      all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
+      lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes)) {
+    l.kernel = k.hot_backward;
+    l.cluster = k.shape.segments;
+  } else if (k.shifted_backward != nullptr && p.access != Access::bytes && takes_sums &&
+             lay_out_windows(k, spec, l.threads, rows_per_lane, p, l.shared_bytes)) {
+    l.kernel = k.shifted_backward;
+    l.cluster = k.shape.segments;
+  } else {
+    l.kernel = k.any_backward;
+    l.cluster = 1;
+    l.shared_bytes = kAnySharedBytes;
+  }
   l.blocks = p.groups * l.cluster;
   l.block_rows = 1;
-  if (!hot) l.shared_bytes = kAnySharedBytes;
   return launch_on(norm.device, l, p, stream);
 }
 

@@ -119,6 +119,11 @@ NC_DEVICE void store_anywhere(void* p, T v) {
   memcpy(p, &v, sizeof(v));
 }
 
+// The low half of a pair of words, shifted to the right by less than 32 bits.
+NC_DEVICE uint32_t funnel_right(uint32_t low, uint32_t high, int bits) {
+  return __funnelshift_r(low, high, static_cast<uint32_t>(bits));
+}
+
 // Asynchronous copies of 16 bytes from global to this block's shared memory, both 16-byte aligned. The copies that a
 // thread has started since its last commit form a group; a wait returns when all but the thread's latest `Pending`
 // groups have arrived, and only then may that thread, and after a barrier others, read them.

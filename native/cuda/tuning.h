@@ -27,6 +27,17 @@ constexpr int forward_rows(int words_of_octet, int kept) {
 // registers, or, where a wider weight would make these spill, 768 of 80, which have 48 KB on their way. unmeasured
 constexpr int forward_blocks(int rows, bool wide_weight) { return rows == 1 ? 1 : wide_weight ? 3 : 4; }
 
+// The octets of a lane in the kernels for rows that begin at any element or end within an octet. Fewer kernels than for
+// aligned rows: what is on its way is in shared memory, so octets that a lane lacks cost it registers and branches
+// alone, and each kernel takes as long to compile. At N = 769 in bfloat16 the forward's 80 registers let 6 blocks of 4
+// rows run on a multiprocessor, with 37 KB on their way; at 16383 the shared memory of 64 KB lets 3, with 96 KB.
+// unmeasured
+constexpr int kShiftedKeptOctets[] = {1, 4, 8, 16};
+
+// The fewest lanes of a row that these kernels take: one for each of the elements before the row's first 16-byte
+// boundary and after its last one. Rows of up to 64 elements have fewer, and go element by element. unmeasured
+constexpr int kShiftedLanes = 16;
+
 // The most words of weight that a lane loads along with x. More wait for the statistics, when x alone is in registers:
 // with 2, LayerNorm's kernels of several rows would spill. unmeasured
 constexpr int kEarlyWords = 1;

@@ -151,6 +151,23 @@ TEST_P(CudaHot, Alignment) {
   }
 }
 
+// Every tensor at a boundary of its own, rows of whole octets and others, of one warp, of several, of several blocks.
+TEST_P(CudaHot, EveryShift) {
+  for (const int64_t n : {65, 128, 229, 769, 1023, 3079, 4104, 6151, 16391}) {
+    for (const size_t spread : {2u, 4u, 6u, 10u, 14u}) {
+      if (n > 4000 && spread % 4 != 2) continue;
+      const Comparison comparison = varied(make(n > 2000 ? 3 : 10, n));
+      for (const size_t offset : {0u, 4u, 10u}) {
+        Form form = onDevice(cudaDevices().back());
+        form.offset = offset;
+        form.spread = spread;
+        form.extra_stride = static_cast<int64_t>(spread + offset) % 3;
+        EXPECT_TRUE(comparison.holds(form)) << "offset " << offset << ", spread " << spread;
+      }
+    }
+  }
+}
+
 TEST_P(CudaHot, Strides) {
   for (const int64_t n : {40, 229, 1024}) {
     const Comparison comparison = varied(make(7, n));
@@ -171,7 +188,7 @@ TEST_P(CudaHot, Strides) {
 TEST_P(CudaHot, InPlace) {
   const auto& [op, triple] = GetParam();
   const bool same_size = reference::format(triple.x).bytes == reference::format(triple.y).bytes;
-  for (const int64_t n : {40, 229, 3072}) {
+  for (const int64_t n : {40, 229, 3072, 3077}) {
     for (const bool residual : {false, true}) {
       Case c = make(9, n);
       c.residual = c.dresidual = residual;

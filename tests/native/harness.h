@@ -53,6 +53,7 @@ struct Form {
   int32_t cuda_device = -1;  // on this device, whole: levels and cuts are the CPU's
   int64_t extra_stride = 0;  // the rows lie this many elements further apart than they must
   size_t offset = 0;         // bytes after a 64-byte boundary; the workspace and the statistics stay aligned
+  size_t spread = 0;         // if not 0: the i-th tensor lies that many bytes times i further on, at whole elements
   int64_t row_cut = 0, group_cut = 0, column_cut = 0;  // the most that one call takes; 0: all. Later ranges come first.
   enum Place { kOwn, kX, kResidual, kDy } y = kOwn, residual_out = kOwn, dx = kOwn;
   bool saves = true;  // mean and rstd; without them there is no backward
@@ -229,16 +230,32 @@ inline void expectUntouched(const Tensor& tensor, const std::vector<uint8_t>& be
   EXPECT_TRUE(tensor.memory() == before) << name << " is an input and was changed";
 }
 
+// Where the tensors of a call begin, one after the other.
+class Offsets {
+ public:
+  explicit Offsets(const Form& form) : next_(form.offset), spread_(form.spread) {}
+  size_t operator()(int32_t dtype) {
+    const size_t offset = next_;
+    next_ += spread_;
+    const auto bytes = static_cast<size_t>(reference::format(dtype).bytes);
+    return spread_ == 0 ? offset : offset / bytes * bytes;
+  }
+
+ private:
+  size_t next_, spread_;
+};
+
 inline void runForward(const Case& c, const Data& d, const Form& form, int64_t plan, Result& result) {
   const int64_t n = c.spec.hidden_size, stride = n + form.extra_stride;
+  Offsets offset(form);
   const auto tensor = [&](int32_t dtype, const Bits& bits) {
-    Tensor t(dtype, c.rows, n, stride, form.offset);
+    Tensor t(dtype, c.rows, n, stride, offset(dtype));
     t.fill(bits);
     return t;
   };
   const auto row = [&](bool present, const Bits& bits) {
     if (!present) return Tensor();
-    Tensor t(c.spec.weight_dtype, 1, n, n, form.offset);
+    Tensor t(c.spec.weight_dtype, 1, n, n, offset(c.spec.weight_dtype));
     t.fill(bits);
     return t;
   };
@@ -248,7 +265,7 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
   const auto place = [&](Form::Place where, int32_t dtype, Tensor& own) -> Tensor& {
     if (where == Form::kX) return x;
     if (where == Form::kResidual) return residual;
-    own = Tensor(dtype, c.rows, n, stride, form.offset);
+    own = Tensor(dtype, c.rows, n, stride, offset(dtype));
     return own;
   };
   Tensor& y = place(form.y, c.spec.y_dtype, own_y);
@@ -319,14 +336,15 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
 
 inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t plan, Result& result) {
   const int64_t n = c.spec.hidden_size, stride = n + form.extra_stride;
+  Offsets offset(form);
   const auto tensor = [&](int32_t dtype, const Bits& bits) {
-    Tensor t(dtype, c.rows, n, stride, form.offset);
+    Tensor t(dtype, c.rows, n, stride, offset(dtype));
     t.fill(bits);
     return t;
   };
-  const auto row = [&](int32_t dtype, bool present, int64_t length, const Bits& bits, size_t offset) {
+  const auto row = [&](int32_t dtype, bool present, int64_t length, const Bits& bits, size_t at) {
     if (!present) return Tensor();
-    Tensor t(dtype, 1, length, length, offset);
+    Tensor t(dtype, 1, length, length, at);
     t.fill(bits);
     return t;
   };
@@ -334,9 +352,9 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
   Tensor x = tensor(c.spec.x_dtype, c.residual ? result.residual_out : d.x), dy = tensor(c.dyFormat(), d.dy);
   Tensor dresidual, own_dx;
   if (c.dresidual) dresidual = tensor(c.spec.x_dtype, d.dresidual);
-  if (c.dx && form.dx == Form::kOwn) own_dx = Tensor(c.spec.x_dtype, c.rows, n, stride, form.offset);
+  if (c.dx && form.dx == Form::kOwn) own_dx = Tensor(c.spec.x_dtype, c.rows, n, stride, offset(c.spec.x_dtype));
   Tensor& dx = form.dx == Form::kX ? x : form.dx == Form::kDy ? dy : form.dx == Form::kResidual ? dresidual : own_dx;
-  Tensor weight = row(c.spec.weight_dtype, c.hasWeight(), n, d.weight, form.offset);
+  Tensor weight = row(c.spec.weight_dtype, c.hasWeight(), n, d.weight, offset(c.spec.weight_dtype));
   Tensor mean = row(c.computeFormat(), c.isLayerNorm(), c.rows, result.mean, 0);
   Tensor rstd = row(c.computeFormat(), true, c.rows, result.rstd, 0);
   const bool wants_dweight = dweight_mode != NC_GRADIENT_ABSENT, wants_dbias = dbias_mode != NC_GRADIENT_ABSENT;

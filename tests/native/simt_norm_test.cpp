@@ -70,7 +70,7 @@ std::vector<Case> allCases(int64_t rows, int64_t n) {
 
 TEST_F(SimulatedNorm, NoSeedChangesABit) {
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
-           {37, 24}, {33, 229}, {9, 1024}, {9, 4096}, {9, 8192}, {5, 16392}, {1, 140000}}) {
+           {37, 24}, {33, 229}, {9, 1024}, {9, 4096}, {9, 4099}, {9, 8192}, {5, 16392}, {3, 16393}, {1, 140000}}) {
     for (const Case& c : allCases(rows, n)) {
       const Data data = draw(c, 1);
       const Result expected = run(c, data);
@@ -87,7 +87,7 @@ TEST_F(SimulatedNorm, NoSeedChangesABit) {
 TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   std::map<std::string, bool> noticed;
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
-           {1, 1024}, {2, 8192}, {9, 16392}, {17, 229}, {17, 1024}, {9, 4096}, {40, 24}, {9001, 8}}) {
+           {1, 1024}, {2, 8192}, {9, 16392}, {17, 229}, {17, 1024}, {9, 4096}, {9, 4099}, {40, 24}, {9001, 8}}) {
     for (const Case& c : allCases(rows, n)) {
       const Data data = draw(c, 2);
       const Result expected = run(c, data);

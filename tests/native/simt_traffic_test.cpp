@@ -142,6 +142,20 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     EXPECT_EQ(bytes, t.bytes) << name;
     EXPECT_EQ(halves(dtype) * bytes / kSectorBytes, t.sectors) << name;
   }
+  // In words and, where a row begins and ends, in elements, with hardly more sectors than the rows have.
+  static void expectOnceAnywhere(const Case& c, int32_t dtype, const RegionTraffic& t, nc::simt::AccessKind words,
+                                 nc::simt::AccessKind elements, const char* name) {
+    const int64_t row = bytesOf(dtype, c.spec.hidden_size);
+    Traffic all = t.of[words];
+    if (elements != words) {
+      all.bytes += t.of[elements].bytes;
+      all.sectors += t.of[elements].sectors;
+    }
+    EXPECT_EQ(c.rows * row, all.bytes) << name;
+    const int64_t sectors = c.rows * nc::ceil_div(row, kSectorBytes);
+    // The ends of a row are its only requests that are not as long as they could be.
+    EXPECT_LE(static_cast<double>(all.sectors), (row < 512 ? 1.2 : 1.15) * static_cast<double>(sectors)) << name;
+  }
   static void expectNone(const Traffic& t, const std::string& name) { EXPECT_EQ(0, t.requests) << name; }
   // But for what is named, nothing is accessed that way.
   static void expectNoOther(ByName all, nc::simt::AccessKind kind, const std::vector<std::string>& named) {
@@ -179,14 +193,16 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
         expectOnce(c, c.spec.x_dtype, t.at("residual").of[kLoads], "residual");
         expectOnce(c, c.spec.x_dtype, t.at("residual_out").of[kStores], "residual_out");
       }
-      // For every row at most; rows of one warp, or of one thread, share them.
+      // For every row at most that a block has room for; rows of one warp, or of one thread, share them.
+      const int64_t slots = std::max<int64_t>(1, 128 / nc::lanes(n));
+      const int64_t rows = nc::ceil_div(c.rows, slots) * slots;
       for (const char* name : {"weight", "bias"}) {
         if (t.count(name) == 0) continue;
         const Traffic& parameter = t.at(name).of[kLoads];
         const int64_t bytes = bytesOf(c.spec.weight_dtype, n);
         EXPECT_GE(parameter.bytes, bytes) << name;
-        EXPECT_LE(parameter.bytes, c.rows * bytes) << name;
-        EXPECT_LE(parameter.sectors, halves(c.spec.weight_dtype) * c.rows * bytes / kSectorBytes) << name;
+        EXPECT_LE(parameter.bytes, rows * bytes) << name;
+        EXPECT_LE(parameter.sectors, halves(c.spec.weight_dtype) * rows * bytes / kSectorBytes) << name;
       }
       for (const char* name : {"mean", "rstd"}) {
         if (t.count(name) == 0) continue;
@@ -196,6 +212,61 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
       expectNoOther(t, kLoads, {"x", "residual", "weight", "bias"});
       expectNoOther(t, kStores, {"y", "residual_out", "mean", "rstd"});
       expectNoOther(t, kCopies, {});
+    }
+  }
+}
+
+// Rows of which hardly one begins on a boundary, and none ends with an octet.
+const int64_t kOddSizes[] = {229, 769, 1025, 3079, 4099, 12289, 20001};
+
+TEST_P(SimulatedTraffic, ForwardOfRowsAnywhere) {
+  for (const int64_t n : kOddSizes) {
+    for (const bool residual : {false, true}) {
+      const Case c = make(n > 10000 ? 2 : 21, n, residual);
+      SCOPED_TRACE(c.describe());
+      Form form;
+      form.offset = 4;
+      const ByName t = Calls(c, form).forward();
+      expectOnceAnywhere(c, c.spec.x_dtype, t.at("x"), kCopies, kLoads, "x");
+      expectOnceAnywhere(c, c.spec.y_dtype, t.at("y"), kStores, kStores, "y");
+      if (residual) {
+        expectOnceAnywhere(c, c.spec.x_dtype, t.at("residual"), kCopies, kLoads, "residual");
+        expectOnceAnywhere(c, c.spec.x_dtype, t.at("residual_out"), kStores, kStores, "residual_out");
+      }
+      for (const char* name : {"weight", "bias"}) {
+        if (t.count(name) == 0) continue;
+        const int64_t bytes = t.at(name).of[kCopies].bytes + t.at(name).of[kLoads].bytes;
+        EXPECT_EQ(0, bytes % bytesOf(c.spec.weight_dtype, n)) << name;
+        EXPECT_LE(bytes, c.rows * bytesOf(c.spec.weight_dtype, n)) << name;
+      }
+      expectNoOther(t, kLoads, {"x", "residual", "weight", "bias"});
+      expectNoOther(t, kStores, {"y", "residual_out", "mean", "rstd"});
+      expectNoOther(t, kCopies, {"x", "residual", "weight", "bias"});
+    }
+  }
+}
+
+TEST_P(SimulatedTraffic, BackwardOfRowsAnywhere) {
+  for (const int64_t n : kOddSizes) {
+    for (const bool residual : {false, true}) {
+      const Case c = make(n > 10000 ? 2 : 21, n, residual);
+      // As for aligned rows, with a row of dx as well.
+      if (c.spec.x_dtype == NC_FLOAT32 && n > 10000 && (c.isLayerNorm() || residual)) continue;
+      SCOPED_TRACE(c.describe());
+      Form form;
+      form.offset = 4;
+      const ByName t = Calls(c, form).backward(0);
+      expectOnceAnywhere(c, c.spec.x_dtype, t.at("x"), kCopies, kLoads, "x");
+      expectOnceAnywhere(c, c.spec.y_dtype, t.at("dy"), kCopies, kLoads, "dy");
+      expectOnceAnywhere(c, c.spec.x_dtype, t.at("dx"), kStores, kStores, "dx");
+      if (residual) expectOnceAnywhere(c, c.spec.x_dtype, t.at("dresidual"), kCopies, kLoads, "dresidual");
+      const int64_t groups = nc::groups(c.rows, n);
+      const RegionTraffic& weight = t.at("weight");
+      EXPECT_EQ(groups * bytesOf(c.spec.weight_dtype, n), weight.of[kCopies].bytes + weight.of[kLoads].bytes);
+      EXPECT_EQ((c.isLayerNorm() ? 2 : 1) * groups * n * 4, t.at("shares").of[kStores].bytes);
+      expectNoOther(t, kLoads, {"x", "dy", "dresidual", "weight", "mean", "rstd"});
+      expectNoOther(t, kStores, {"dx", "shares"});
+      expectNoOther(t, kCopies, {"x", "dy", "dresidual", "weight"});
     }
   }
 }

@@ -143,6 +143,10 @@ NC_DEVICE void store_anywhere(void* p, T v) {
   host::store(p, v);
 }
 
+NC_DEVICE uint32_t funnel_right(uint32_t low, uint32_t high, int bits) {
+  return static_cast<uint32_t>(((static_cast<uint64_t>(high) << 32) | low) >> (bits & 31));
+}
+
 NC_DEVICE void copy_async16(void* shared, const void* global) {
   host::copy_async16(shared, global, [](void* to, const void* from) { std::memcpy(to, from, 16); });
 }
