@@ -186,8 +186,9 @@ def numeric_flags(root):
 
 
 class Builder:
-    def __init__(self, table, root, out, simulator):
-        self.table, self.root, self.out, self.simulator = table, root, out, simulator
+    def __init__(self, table, root, out, architecture, simulator):
+        self.table, self.root, self.out = table, root, out
+        self.architecture, self.simulator = architecture, simulator
         self.host_flags, self.device_flags = numeric_flags(root)
         self.objects = os.path.normpath(out) + "-objects"
         for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
@@ -207,7 +208,7 @@ class Builder:
         sources = sources_of(self.table, variant, self.root)
         common = sources_of(self.table, {"name": UNCHANGED}, self.root) if variant["bits"] == "same" else sources
         commands = {}
-        number = variant["architecture"]
+        number = self.architecture
 
         def add(source, path, *flags):
             device = path.endswith(".cu")
@@ -375,7 +376,7 @@ def main():
     parser.add_argument("--root", default=ROOT, help="the repository")
     parser.add_argument("--only", help="names, with commas between them, or parts of names")
     parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
-    parser.add_argument("--architecture", type=int, default=90, help="those for this compute capability")
+    parser.add_argument("--architecture", type=int, default=90, help="the compute capability, and none that needs a later one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--simulator", action="store_true", help="for the host, as fibres")
     arguments = parser.parse_args()
@@ -399,13 +400,10 @@ def main():
         if v["name"] == UNCHANGED
         or any(part in v["name"] for part in wanted)
         and v["priority"] <= arguments.most_priority
-        and v["architecture"] == arguments.architecture
+        and v["architecture"] <= arguments.architecture
         and not (arguments.simulator and is_for_device_only(v))
     ]
-    for variant in chosen:
-        if variant["name"] == UNCHANGED:
-            variant["architecture"] = arguments.architecture
-    builder = Builder(table, arguments.root, arguments.directory, arguments.simulator)
+    builder = Builder(table, arguments.root, arguments.directory, arguments.architecture, arguments.simulator)
     results = builder.build(chosen, arguments.jobs)
     record = {"simulator": arguments.simulator, "architecture": arguments.architecture, "variants": results}
     with open(os.path.join(arguments.directory, "built.json"), "w") as file:
