@@ -119,7 +119,7 @@ TEST_P(CudaHot, LongestRows) {
 }
 
 TEST_P(CudaHot, NumbersOfRows) {
-  for (const int64_t n : {24, 256, 512, 1024}) {
+  for (const int64_t n : {24, 256, 512, 769, 1024}) {
     for (const int64_t rows : {0, 1, 2, 3, 5, 33, 130}) {
       if (rows * n > 100000) continue;
       varied(make(rows, n)).expectOnEveryDevice();

@@ -162,6 +162,43 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   EXPECT_EQ(expected_kernels, backward.size());
 }
 
+// Every kernel for rows that begin anywhere, and no other for a row that is long enough and begins at an element.
+TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
+  control().records = true;
+  const int64_t sizes[] = {229, 769, 1501, 3071};
+  static_assert(std::size(nc::kShiftedKeptOctets) == std::size(sizes));
+  std::set<const void*> forward, backward, others;
+  for (const Triple& t : hotTriples()) {
+    for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+      for (int32_t rounding = 0; rounding < 3; ++rounding) {
+        for (const int64_t n : sizes) {
+          Case c;
+          c.spec = makeSpec(op, t.x, t.weight, t.y, n);
+          c.spec.scale_rounding = rounding;
+          c.rows = 5;
+          const Data data = draw(c, 6);
+          const Result expected = run(c, data);
+          control().launches.clear();
+          ASSERT_TRUE(same(c, expected, run(c, data, onDevice(0))));
+          ASSERT_EQ(3u, control().launches.size());
+          forward.insert(control().launches[0].kernel);
+          backward.insert(control().launches[1].kernel);
+          Form anywhere = onDevice(0);
+          anywhere.offset = 1;
+          control().launches.clear();
+          if (rounding > 0 || n > 229) continue;
+          ASSERT_TRUE(same(c, expected, run(c, data, anywhere)));
+          others.insert(control().launches[0].kernel);
+          others.insert(control().launches[1].kernel);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(std::size(sizes) * hotTriples().size(), forward.size());
+  EXPECT_EQ(2 * std::size(sizes) * hotTriples().size(), backward.size());
+  for (const void* kernel : others) EXPECT_EQ(0u, forward.count(kernel) + backward.count(kernel));
+}
+
 TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
   control().records = true;
   std::set<const void*> kernels;
