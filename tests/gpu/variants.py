@@ -393,6 +393,9 @@ def main():
         if not os.path.exists(os.path.join(arguments.directory, "built.json")):
             raise Wrong(f"{arguments.directory} is there and has no variants; expected a directory that has, or none")
         shutil.rmtree(arguments.directory)
+    for compiler in ("c++",) if arguments.simulator else ("c++", "nvcc"):
+        if shutil.which(compiler) is None:
+            raise Wrong(f"{compiler} is not on the PATH; --simulator needs no nvcc")
     wanted = arguments.only.split(",") if arguments.only else [""]
     chosen = [
         v
