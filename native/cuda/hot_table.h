@@ -26,15 +26,26 @@ Function with_kept(int kept, F f) {
   return nullptr;
 }
 
+// f(kept) for the one of Kept, with a static value; null if there is none.
+template <class Function, int... Kept, class F>
+Function with_one_of(int kept, F f) {
+  Function function = nullptr;
+  ((kept == Kept ? void(function = f(std::integral_constant<int, Kept>{})) : void()), ...);
+  return function;
+}
+
 // The same of the kernels for rows that begin anywhere.
 template <class Function, class F>
 Function with_shifted_kept(int kept, F f) {
-  static_assert(sizeof(kShiftedKeptOctets) / sizeof(kShiftedKeptOctets[0]) == 4);
-  if (kept == kShiftedKeptOctets[0]) return f(std::integral_constant<int, kShiftedKeptOctets[0]>{});
-  if (kept == kShiftedKeptOctets[1]) return f(std::integral_constant<int, kShiftedKeptOctets[1]>{});
-  if (kept == kShiftedKeptOctets[2]) return f(std::integral_constant<int, kShiftedKeptOctets[2]>{});
-  if (kept == kShiftedKeptOctets[3]) return f(std::integral_constant<int, kShiftedKeptOctets[3]>{});
-  return nullptr;
+  constexpr auto& of = kShiftedKeptOctets;
+  static_assert(sizeof(of) / sizeof(of[0]) == 4);
+  return with_one_of<Function, of[0], of[1], of[2], of[3]>(kept, f);
+}
+template <class Function, class F>
+Function with_shifted_backward_kept(int kept, F f) {
+  constexpr auto& of = kShiftedBackwardOctets;
+  static_assert(sizeof(of) / sizeof(of[0]) == 2);
+  return with_one_of<Function, of[0], of[1]>(kept, f);
 }
 
 // f(rounds_first, layer_norm, kept)

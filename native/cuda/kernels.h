@@ -19,7 +19,7 @@ struct CommonKernels {
   ForwardFunction (*hot_forward_fp8)(bool rounds_first, int kept);
   // For rows at any address of their elements, under any policy. kept: one of kShiftedKeptOctets.
   ForwardFunction (*shifted_forward)(int kept);
-  BackwardFunction (*shifted_backward)(bool layer_norm, int kept);
+  BackwardFunction (*shifted_backward)(bool layer_norm, int kept);  // kept: one of kShiftedBackwardOctets
   // For any shape, policy and address.
   ForwardFunction (*any_forward)();
   BackwardFunction (*any_backward)();

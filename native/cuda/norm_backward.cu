@@ -20,7 +20,7 @@ BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept) {
 // Under any policy, so that there are few of them.
 template <bool LayerNorm>
 BackwardFunction shifted_backward_of(int kept) {
-  return with_shifted_kept<BackwardFunction>(kept, [](auto octets) -> BackwardFunction {
+  return with_shifted_backward_kept<BackwardFunction>(kept, [](auto octets) -> BackwardFunction {
     using F = AnyPolicyFormats<DType::NC_X, DType::NC_W, DType::NC_Y>;
     return norm_backward_shifted<F, LayerNorm, decltype(octets)::value>;
   });

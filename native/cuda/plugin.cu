@@ -70,6 +70,7 @@ int least_kept(const int (&kernels)[Count], int octets_per_lane) {
 }
 int kept_for(int octets_per_lane) { return least_kept(kKeptOctets, octets_per_lane); }
 int shifted_kept_for(int octets_per_lane) { return least_kept(kShiftedKeptOctets, octets_per_lane); }
+int shifted_backward_kept_for(int octets_per_lane) { return least_kept(kShiftedBackwardOctets, octets_per_lane); }
 
 struct Triple {
   DType x, weight, y;
@@ -128,7 +129,7 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
     k.any_backward = common->any_backward();
     if (takes_rows) k.hot_backward = common->hot_backward(rounds_first(spec), layer_norm, kept);
     if (takes_rows && k.shape.lanes >= kShiftedLanes) {
-      k.shifted_backward = common->shifted_backward(layer_norm, shifted_kept_for(octets_per_lane));
+      k.shifted_backward = common->shifted_backward(layer_norm, shifted_backward_kept_for(octets_per_lane));
     }
     if (!quantized) k.any_forward = common->any_forward();
     if (!quantized && takes_statistics) {
@@ -317,8 +318,9 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
 // The same for rows that begin anywhere, whose weight is always staged.
 bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane,
                      BackwardParameters& p, int& shared_bytes) {
-  const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, shifted_kept_for(k.octets_per_lane)) &&
-                           p.a.dbias_parts != nullptr;
+  const bool shared_sums =
+      bias_sums_are_shared(spec.op == Op::layer_norm, shifted_backward_kept_for(k.octets_per_lane)) &&
+      p.a.dbias_parts != nullptr;
   const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
   BackwardWindows& w = p.windows;
   w.weight = backward_weights_offset();

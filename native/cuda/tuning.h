@@ -33,6 +33,8 @@ constexpr int forward_blocks(int rows, bool wide_weight) { return rows == 1 ? 1 
 // rows run on a multiprocessor, with 37 KB on their way; at 16383 the shared memory of 64 KB lets 3, with 96 KB.
 // unmeasured
 constexpr int kShiftedKeptOctets[] = {1, 4, 8, 16};
+// Of the backward, whose shared memory lets two blocks run anyway and whose kernels take longer to compile. unmeasured
+constexpr int kShiftedBackwardOctets[] = {4, 16};
 
 // The fewest lanes of a row that these kernels take: one for each of the elements before the row's first 16-byte
 // boundary and after its last one. Rows of up to 64 elements have fewer, and go element by element. unmeasured

@@ -195,7 +195,7 @@ TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
     }
   }
   EXPECT_EQ(std::size(sizes) * hotTriples().size(), forward.size());
-  EXPECT_EQ(2 * std::size(sizes) * hotTriples().size(), backward.size());
+  EXPECT_EQ(2 * std::size(nc::kShiftedBackwardOctets) * hotTriples().size(), backward.size());
   for (const void* kernel : others) EXPECT_EQ(0u, forward.count(kernel) + backward.count(kernel));
 }
 
