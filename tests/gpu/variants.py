@@ -359,7 +359,8 @@ def pack(directory):
             with open(path, "rb") as file, lzma.open(path + ".xz", "wb") as packed:
                 shutil.copyfileobj(file, packed)
             os.remove(path)
-    for name in ("tune.py", "variants.py", "variants.toml", "library.py", "clock.py"):
+    scripts = ("tune", "tune_jobs", "tune_worker", "tune_report", "variants", "library", "clock")
+    for name in (*(f"{script}.py" for script in scripts), "variants.toml"):
         shutil.copy(os.path.join(HERE, name), directory)
     files = [os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names]
     size = -(-sum(map(os.path.getsize, files)) // 1000000)

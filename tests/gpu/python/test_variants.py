@@ -11,7 +11,8 @@ if sys.version_info < (3, 11):
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.dirname(HERE))
 
-import tune
+import tune_jobs
+import tune_report
 import variants
 
 
@@ -82,7 +83,7 @@ class Tuning(unittest.TestCase):
         table = variants.read_table()
         built = {variant["name"]: {"kernels": {}} for variant in variants.variants_of(table)}
         built["words-1"] = {"failed": "on purpose"}
-        jobs = tune.jobs_of(table, built, [], False)
+        jobs = tune_jobs.jobs_of(table, built, [], False)
         names = {name for each in jobs for name in each["variants"]}
         self.assertEqual(names, set(built) - {"words-1", "unchanged"})
         self.assertEqual([each["priority"] for each in jobs], sorted(each["priority"] for each in jobs))
@@ -90,34 +91,34 @@ class Tuning(unittest.TestCase):
     def test_what_ends_the_process_loses_only_its_own_results(self):
         left = [job("a", "b"), job("a", rows=64)]
         excluded = {}
-        mark = {"case": tune.name_of(left[0]), "doing": "check", "variant": "a"}
-        after = tune.without_culprit(left, mark, "exit status 1", excluded)
+        mark = {"case": tune_jobs.name_of(left[0]), "doing": "check", "variant": "a"}
+        after = tune_jobs.without_culprit(left, mark, "exit status 1", excluded)
         self.assertEqual([each["variants"] for each in after], [["b"]])
         self.assertIn("a", excluded)
 
     def test_one_of_several_that_were_timed_is_found_one_by_one(self):
         left, excluded = [job("a", "b"), job("c", rows=64)], {}
-        mark = {"case": tune.name_of(left[0]), "doing": "time", "variant": "product,a,b"}
-        after = tune.without_culprit(left, mark, "exit status 1", excluded)
+        mark = {"case": tune_jobs.name_of(left[0]), "doing": "time", "variant": "product,a,b"}
+        after = tune_jobs.without_culprit(left, mark, "exit status 1", excluded)
         self.assertEqual([each["variants"] for each in after], [["a"], ["b"], ["c"]])
         self.assertEqual(excluded, {})
-        again = tune.without_culprit(after, mark, "exit status 1", excluded)
+        again = tune_jobs.without_culprit(after, mark, "exit status 1", excluded)
         self.assertEqual([each["variants"] for each in again], [["b"], ["c"]])
         self.assertEqual(list(excluded), ["a"])
 
     def test_a_process_that_cannot_begin_is_not_begun_for_ever(self):
         excluded = {}
-        self.assertEqual(tune.without_culprit([job("a")], None, "exit status 1", excluded), [])
+        self.assertEqual(tune_jobs.without_culprit([job("a")], None, "exit status 1", excluded), [])
         self.assertEqual(excluded, {"all": "exit status 1"})
 
     def test_the_price_is_what_the_same_bits_cannot_have(self):
         table = variants.read_table()
-        cases = tune.merged([measured({"product": 100, "product again": 100, "stages-4": 98, "groups-264": 90})])
-        (line,) = [line for line in tune.price(table, cases) if line.startswith("| backward")]
+        cases = tune_report.merged([measured({"product": 100, "product again": 100, "stages-4": 98, "groups-264": 90})])
+        (line,) = [line for line in tune_report.price(table, cases) if line.startswith("| backward")]
         # 98 / 90 is 1.089.
         self.assertIn("| groups-264 | 1.111 | stages-4 | 1.020 | +8.9 |", line)
-        cases = tune.merged([measured({"product": 100, "product again": 104, "groups-264": 99})])
-        (line,) = [line for line in tune.price(table, cases) if line.startswith("| backward")]
+        cases = tune_report.merged([measured({"product": 100, "product again": 104, "groups-264": 99})])
+        (line,) = [line for line in tune_report.price(table, cases) if line.startswith("| backward")]
         self.assertIn("| none |", line)
 
     def test_the_report_has_predictions_outcomes_and_what_went_wrong(self):
@@ -126,7 +127,7 @@ class Tuning(unittest.TestCase):
         report = {"date": "2000-01-01", "means_nothing": True, "about": None, "cases": [case],
                   "excluded": {"bias-4": "exit status 1"}, "left_out": ["a case"]}  # fmt: skip
         built = {"stages-4": {"kernels": {"spills": {"a kernel": 8}}}, "bias-12": {"failed": "no"}}
-        text = "\n".join(tune.markdown(table, built, report))
+        text = "\n".join(tune_report.markdown(table, built, report))
         for expected in ("MEANS ANYTHING", "worst +10.0 %", "a kernel: 8", "dx: 7 elements", "not built: no",
                          "ended the process: exit status 1", "- a case"):  # fmt: skip
             self.assertIn(expected, text)

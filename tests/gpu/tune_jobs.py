@@ -1,0 +1,64 @@
+"""What tune.py times, and in what order: cases, each with the variants that take turns in it. Standard library only."""
+
+import variants as table_of_variants
+from variants import UNCHANGED
+
+PRODUCT, AGAIN, SHIPPED = "product", "product again", "as shipped"
+STAND_IN_SHAPES = {"tiny": ["40x64"], "short": ["24x256"], "middle": ["12x1024", "6x4096"], "long": ["5x16384"],
+                   "longest": ["3x32768"], "few": ["2x4096"]}  # fmt: skip
+
+
+def jobs_of(table, built, only, stand_in):
+    """The cases in the order in which they are timed, each with the variants that are timed together."""
+    shapes = STAND_IN_SHAPES if stand_in else table["shapes"]
+    groups = {}
+    for variant in table_of_variants.variants_of(table):
+        if "kernels" not in built.get(variant["name"], {}) or variant["name"] == UNCHANGED:
+            continue
+        if only and not any(part in variant["name"] for part in only):
+            continue
+        for kind in variant["shapes"]:
+            for shape in shapes[kind]:
+                rows, n = map(int, shape.split("x"))
+                for dtype in variant["dtypes"]:
+                    for op in variant["ops"]:
+                        for direction in variant["directions"]:
+                            key = (variant["priority"], dtype != "bfloat16", op, kind, rows, n, direction)
+                            groups.setdefault(key, []).append(variant["name"])
+    order = ["middle", "short", "long", "tiny", "few", "longest"]
+    jobs = []
+    for key in sorted(groups, key=lambda k: (k[0], k[1], order.index(k[3]), k[2] != "rms_norm", k[5], k[6])):
+        priority, is_float32, op, kind, rows, n, direction = key
+        jobs.append({"priority": priority, "dtype": "float32" if is_float32 else "bfloat16", "op": op, "kind": kind,
+                     "rows": rows, "n": n, "direction": direction, "variants": groups[key]})  # fmt: skip
+    return jobs
+
+
+def name_of(job):
+    return f"{job['direction']} {job['op']} {job['dtype']} {job['rows']}x{job['n']}"
+
+
+def key_of(job):
+    return [name_of(job), *job["variants"]]
+
+
+def without_culprit(left, last, reason, excluded):
+    """The jobs once more, less whatever was under way when the process ended."""
+    if last is None or last.get("doing") == "done":
+        excluded["all"] = reason
+        return []
+    case = next((job for job in left if name_of(job) == last["case"]), None)
+    if case is None:
+        excluded["all"] = reason
+        return []
+    if last["doing"] == "time" and len(case["variants"]) > 1:
+        # Nobody knows whose kernel it was: one by one they tell.
+        at = left.index(case)
+        return left[:at] + [{**case, "variants": [name]} for name in case["variants"]] + left[at + 1 :]
+    culprit = case["variants"][0] if last["doing"] == "time" else last["variant"]
+    if culprit == PRODUCT:
+        excluded[f"product, {last['case']}"] = reason
+        return [job for job in left if job is not case]
+    excluded[culprit] = f"{last['case']}: {reason}"
+    kept = [{**job, "variants": [v for v in job["variants"] if v != culprit]} for job in left]
+    return [job for job in kept if job["variants"]]
