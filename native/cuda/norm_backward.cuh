@@ -130,7 +130,10 @@ class BackwardKernel {
     stage_weight();
     Weights dweight(nullptr);
     Biases dbias(bias_words);
-    if constexpr (kSharedBiasSums) dbias.clear(p.octets_per_lane);
+    if constexpr (kSharedBiasSums) {
+      // Without dbias its sums have no memory where rows begin anywhere.
+      if (p.a.dbias_parts != nullptr) dbias.clear(p.octets_per_lane);
+    }
     if (clustered) simt::cluster_wait();
 
     RowReducer<RowSums> reduce(reinterpret_cast<Meeting<RowSums>*>(memory), p.shape.lanes, place.slot, place.lane,

@@ -237,7 +237,7 @@ TEST_P(CudaHot, Gradients) {
 
 TEST_P(CudaHot, Affine) {
   uint64_t turn = 9;
-  for (const int64_t n : {229, 1024, 16392}) {
+  for (const int64_t n : {229, 1024, 4097, 16392}) {
     for (int32_t affine = 0; affine < 4; ++affine) {
       Case c = vary(make(2, n), ++turn);
       c.spec.affine = affine;
