@@ -114,7 +114,8 @@ java_tests() {
     'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2> /dev/null)/nvidia" -name 'libcudart.so.13' \
     -print -quit 2> /dev/null)
   if [[ -n "$runtime" ]]; then
-    export LD_LIBRARY_PATH=$(dirname "$runtime")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    runtime=$(dirname "$runtime")
+    export LD_LIBRARY_PATH=$runtime${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
   fi
   "$java" "-Dorg.bytedeco.javacpp.cachedir=$work/cache" -cp "$jars" org.junit.platform.console.ConsoleLauncher execute \
     --disable-banner --disable-ansi-colors --include-engine junit-jupiter --details=tree --fail-if-no-tests "${tags[@]}" \
