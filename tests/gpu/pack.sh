@@ -48,6 +48,9 @@ modules=java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsup
 "${java_bin}jlink" --add-modules $modules --strip-debug --no-header-files --no-man-pages --compress=2 \
   --output "$kit/java"
 strip "$kit/java/lib/server/libjvm.so"
+# Half its size; run.sh unpacks it.
+tar -C "$kit" -czf "$kit/java.tar.gz" java
+rm -r "$kit/java"
 {
   echo "version $(basename target/normcore-[0-9]*-tests.jar -tests.jar)"
   echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"

@@ -47,7 +47,11 @@ deadline=$((SECONDS + 355))
 exec > >(tee "$out/log.txt") 2>&1
 echo "$(date -u '+%F %T UTC'), $(nproc) processors, kit: $(tr '\n' ' ' < "$kit/about.txt")"
 
-java=$kit/java/bin/java
+if ! tar -C "$work" -xzf "$kit/java.tar.gz"; then
+  echo "run.sh: the kit's Java cannot be unpacked into $work" >&2
+  exit 2
+fi
+java=$work/java/bin/java
 jars=$(printf '%s:' "$kit"/jars/*.jar)
 if $simulate; then
   export NORMCORE_CUDA_LIBRARY=$kit/simulator/libnormcore_cuda.so
