@@ -120,13 +120,26 @@ TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   EXPECT_GE(noticed.size(), 10u);
 }
 
+struct Launched {
+  std::set<const void*> forward, backward;
+};
+
+// Runs a case, which must give the expected bits, and notes its kernels.
+void launch(const Case& c, const Data& data, const Result& expected, const Form& form, Launched& launched) {
+  control().launches.clear();
+  ASSERT_TRUE(same(c, expected, run(c, data, form)));
+  ASSERT_EQ(3u, control().launches.size());
+  launched.forward.insert(control().launches[0].kernel);
+  launched.backward.insert(control().launches[1].kernel);
+}
+
 // Every hot kernel that is compiled, forward and backward, is launched and gives the CPU's bits.
 TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   control().records = true;
   // A size for each number of octets that a lane may hold, and whose backward has rows in several stages.
   const int64_t sizes[] = {256, 512, 1024, 2048, 3072, 16384};
   static_assert(std::size(nc::kKeptOctets) == std::size(sizes));
-  std::set<const void*> forward, backward;
+  Launched hot, others;
   size_t expected_kernels = 0;
   for (const Triple& t : hotTriples()) {
     for (const bool rounds_first : {false, true}) {
@@ -140,26 +153,21 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
           c.rows = 5;
           const Data data = draw(c, 6);
           const Result expected = run(c, data);
-          control().launches.clear();
-          ASSERT_TRUE(same(c, expected, run(c, data, onDevice(0))));
-          ASSERT_EQ(3u, control().launches.size());
-          forward.insert(control().launches[0].kernel);
-          backward.insert(control().launches[1].kernel);
+          launch(c, data, expected, onDevice(0), hot);
           ++expected_kernels;
           if (n == 256) {  // other kernels take what is not aligned
             Form unaligned = onDevice(0);
             unaligned.offset = 1;
-            control().launches.clear();
-            ASSERT_TRUE(same(c, expected, run(c, data, unaligned)));
-            EXPECT_EQ(0u, forward.count(control().launches[0].kernel));
-            EXPECT_EQ(0u, backward.count(control().launches[1].kernel));
+            launch(c, data, expected, unaligned, others);
           }
         }
       }
     }
   }
-  EXPECT_EQ(expected_kernels, forward.size());
-  EXPECT_EQ(expected_kernels, backward.size());
+  EXPECT_EQ(expected_kernels, hot.forward.size());
+  EXPECT_EQ(expected_kernels, hot.backward.size());
+  for (const void* kernel : others.forward) EXPECT_EQ(0u, hot.forward.count(kernel));
+  for (const void* kernel : others.backward) EXPECT_EQ(0u, hot.backward.count(kernel));
 }
 
 // Every kernel for rows that begin anywhere, and no other for a row that is long enough and begins at an element.
@@ -167,7 +175,7 @@ TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
   control().records = true;
   const int64_t sizes[] = {229, 769, 1501, 3071};
   static_assert(std::size(nc::kShiftedKeptOctets) == std::size(sizes));
-  std::set<const void*> forward, backward, others;
+  Launched shifted, others;
   for (const Triple& t : hotTriples()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       for (int32_t rounding = 0; rounding < 3; ++rounding) {
@@ -178,25 +186,19 @@ TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
           c.rows = 5;
           const Data data = draw(c, 6);
           const Result expected = run(c, data);
-          control().launches.clear();
-          ASSERT_TRUE(same(c, expected, run(c, data, onDevice(0))));
-          ASSERT_EQ(3u, control().launches.size());
-          forward.insert(control().launches[0].kernel);
-          backward.insert(control().launches[1].kernel);
+          launch(c, data, expected, onDevice(0), shifted);
+          if (rounding > 0 || n > 229) continue;
           Form anywhere = onDevice(0);
           anywhere.offset = 1;
-          control().launches.clear();
-          if (rounding > 0 || n > 229) continue;
-          ASSERT_TRUE(same(c, expected, run(c, data, anywhere)));
-          others.insert(control().launches[0].kernel);
-          others.insert(control().launches[1].kernel);
+          launch(c, data, expected, anywhere, others);
         }
       }
     }
   }
-  EXPECT_EQ(std::size(sizes) * hotTriples().size(), forward.size());
-  EXPECT_EQ(2 * std::size(nc::kShiftedBackwardOctets) * hotTriples().size(), backward.size());
-  for (const void* kernel : others) EXPECT_EQ(0u, forward.count(kernel) + backward.count(kernel));
+  EXPECT_EQ(std::size(sizes) * hotTriples().size(), shifted.forward.size());
+  EXPECT_EQ(2 * std::size(nc::kShiftedBackwardOctets) * hotTriples().size(), shifted.backward.size());
+  for (const void* kernel : others.forward) EXPECT_EQ(0u, shifted.forward.count(kernel));
+  for (const void* kernel : others.backward) EXPECT_EQ(0u, shifted.backward.count(kernel));
 }
 
 TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
