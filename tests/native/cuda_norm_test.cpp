@@ -130,6 +130,16 @@ TEST_P(CudaHot, NumbersOfRows) {
   varied(make(5, 16392)).expectOnEveryDevice();
 }
 
+// So many that the backward's blocks, which work on four short rows of a row lane at once, or on two, go round all of
+// their stages more than once: 256 groups of 8 and of 4 row lanes have 41 and 13 rows in each. The latter take the
+// simulator ten seconds, so two formats stand for all.
+TEST_P(CudaHot, ManyShortRows) {
+  EXPECT_TRUE(varied(make(256 * 8 * 41 - 3, 8)).holds(onDevice(0)));
+  const Triple& formats = std::get<1>(GetParam());
+  if (formats.x != formats.weight || formats.x == NC_FLOAT16) return;
+  EXPECT_TRUE(varied(make(256 * 4 * 13 - 3, 264)).holds(onDevice(0)));
+}
+
 TEST_P(CudaHot, Alignment) {
   for (const int64_t n : {40, 768, 1024}) {
     const Comparison comparison = varied(make(5, n));
