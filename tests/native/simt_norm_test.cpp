@@ -136,7 +136,7 @@ void launch(const Case& c, const Data& data, const Result& expected, const Form&
 // Every hot kernel that is compiled, forward and backward, is launched and gives the CPU's bits.
 TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   control().records = true;
-  // A size for each number of octets that a lane may hold, and whose backward has rows in several stages.
+  // A size for each number of octets that a lane may hold.
   const int64_t sizes[] = {256, 512, 1024, 2048, 3072, 16384};
   static_assert(std::size(nc::kKeptOctets) == std::size(sizes));
   Launched hot, others;
