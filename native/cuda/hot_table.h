@@ -9,29 +9,21 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// f(.., kept) as types with a static value; returns what f does, or null if there is none.
-template <class Function, bool... Choices, class F>
-Function with_kept(int kept, F f) {
-  const auto at = [&](auto index) {
-    return f(std::integral_constant<bool, Choices>{}...,
-             std::integral_constant<int, kKeptOctets[decltype(index)::value]>{});
-  };
-  static_assert(sizeof(kKeptOctets) / sizeof(kKeptOctets[0]) == 6);
-  if (kept == kKeptOctets[0]) return at(std::integral_constant<int, 0>{});
-  if (kept == kKeptOctets[1]) return at(std::integral_constant<int, 1>{});
-  if (kept == kKeptOctets[2]) return at(std::integral_constant<int, 2>{});
-  if (kept == kKeptOctets[3]) return at(std::integral_constant<int, 3>{});
-  if (kept == kKeptOctets[4]) return at(std::integral_constant<int, 4>{});
-  if (kept == kKeptOctets[5]) return at(std::integral_constant<int, 5>{});
-  return nullptr;
-}
-
 // f(kept) for the one of Kept, with a static value; null if there is none.
 template <class Function, int... Kept, class F>
 Function with_one_of(int kept, F f) {
   Function function = nullptr;
   ((kept == Kept ? void(function = f(std::integral_constant<int, Kept>{})) : void()), ...);
   return function;
+}
+
+// f(.., kept) as types with a static value; returns what f does, or null if there is none.
+template <class Function, bool... Choices, class F>
+Function with_kept(int kept, F f) {
+  constexpr auto& of = kKeptOctets;
+  static_assert(sizeof(of) / sizeof(of[0]) == 6);
+  return with_one_of<Function, of[0], of[1], of[2], of[3], of[4], of[5]>(
+      kept, [&](auto octets) { return f(std::integral_constant<bool, Choices>{}..., octets); });
 }
 
 // The same of the kernels for rows that begin anywhere.

@@ -380,7 +380,7 @@ class BackwardKernel {
             Octet<float> dx = input_gradient(g.h, g.xhat, Octet<float>::all(s.rstd[r]), c1, c2);
             if (p.a.dresidual != nullptr) dx = dx + dresidual(staged, k);
             if constexpr (Shifted) {
-              leave<F::x>(dx_window, octet(k) - first_octet, packed<F::x>(dx));
+              store<F::x>(dx_window, octet(k) - first_octet, packed<F::x>(dx));
             } else {
               store<F::x>(dx_row, octet(k), packed<F::x>(dx));
             }
@@ -427,7 +427,7 @@ class BackwardKernel {
       if (place.slot == 0 && exists(k)) {
         const Packed<DType::float32> sum = packed<DType::float32>(sums.get(k));
         if constexpr (Shifted) {
-          leave<DType::float32>(words, octet(k) - first_octet, sum);
+          store<DType::float32>(words, octet(k) - first_octet, sum);
         } else {
           store<DType::float32>(share, octet(k), sum);
         }

@@ -87,11 +87,11 @@ class ForwardKernel {
       // All have taken their octets: where a row has more than a warp, their sums have met since.
       if (p.shape.lanes <= kWarp) simt::warp_barrier();
       if (p.a.residual != nullptr) {
-        each_octet([&](int r, int k) { leave<F::x>(of_row(p.windows.rows, r), octet(k) - begin, x[r][k]); });
+        each_octet([&](int r, int k) { store<F::x>(of_row(p.windows.rows, r), octet(k) - begin, x[r][k]); });
       }
       const int to = p.a.residual != nullptr ? p.windows.residuals : p.windows.rows;
       each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
-        if (there) leave<F::y>(of_row(to, r), octet(k) - begin, packed<F::y>(t));
+        if (there) store<F::y>(of_row(to, r), octet(k) - begin, packed<F::y>(t));
       });
       put_rows();
     } else {

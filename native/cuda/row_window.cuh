@@ -103,8 +103,8 @@ struct Window {
     return p;
   }
 
-  // From shared memory, where its octets lie one after the other from `from` on, to its place. The lanes of a row share
-  // the work, after they have waited for each other.
+  // From shared memory, where its octets have been stored one after the other from `from` on, to its place. The lanes
+  // of a row share the work, after they have waited for each other.
   NC_DEVICE void put(const char* from, int lane, int lanes) const {
     for (int w = lane; w < words; w += lanes) {
       simt::store16(at(head + 16 * w), Joined<kElement, 1>(from + 16 * w, head).w[0]);
@@ -121,12 +121,6 @@ struct Window {
     return byte < (first ? head : bytes) ? byte : -1;
   }
 };
-
-// An octet to where put finds it.
-template <DType T>
-NC_DEVICE void leave(char* to, int octet, const Packed<T>& p) {
-  store<T>(to, octet, p);
-}
 
 }  // namespace NC_LEVEL
 }  // namespace nc
