@@ -119,10 +119,13 @@ def main():
         return tune_worker.work_through(arguments)
     begun = time.monotonic()
     deadline = begun + min(arguments.budget, 540)
+    try:
+        with open(os.path.join(arguments.directory, "built.json")) as file:
+            built = json.load(file)
+    except FileNotFoundError as e:
+        sys.exit(f"tune.py: {e.filename} is not there; variants.py build {arguments.directory} makes it")
     os.makedirs(arguments.out, exist_ok=True)
     table = table_of_variants.read_table()
-    with open(os.path.join(arguments.directory, "built.json")) as file:
-        built = json.load(file)
     if built["simulator"] != arguments.stand_in:
         sys.exit("tune.py: plugins of the simulator are for --stand-in, and only they")
     built = built["variants"]

@@ -390,6 +390,10 @@ def main():
         return
     if arguments.directory is None:
         raise Wrong(f"{arguments.command} needs a directory")
+    wanted = arguments.only.split(",") if arguments.only else [""]
+    for part in wanted:
+        if not any(part in variant["name"] for variant in variants):
+            raise Wrong(f"no variant is called {part}; expected some of {', '.join(v['name'] for v in variants)}")
     if arguments.command == "pack" and os.path.exists(arguments.directory):
         if not os.path.exists(os.path.join(arguments.directory, "built.json")):
             raise Wrong(f"{arguments.directory} is there and has no variants; expected a directory that has, or none")
@@ -397,7 +401,6 @@ def main():
     for compiler in ("c++",) if arguments.simulator else ("c++", "nvcc"):
         if shutil.which(compiler) is None:
             raise Wrong(f"{compiler} is not on the PATH; --simulator needs no nvcc")
-    wanted = arguments.only.split(",") if arguments.only else [""]
     chosen = [
         v
         for v in variants
