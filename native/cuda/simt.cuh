@@ -1,6 +1,7 @@
 // Everything that kernels ask of the machine they run on, accesses of global memory included: the only file that names
-// CUDA intrinsics. How kernels are launched is launch.h. Kernels are written against this interface alone, so that another implementation, with fibres for
-// threads, runs them on any host (tests/native/simt_host); a compiler that is not nvcc takes that one.
+// CUDA intrinsics. How kernels are launched is launch.h. Kernels are written against this interface alone, so that
+// another implementation, with fibres for threads, runs them on any host (tests/native/simt_host); a compiler that is
+// not nvcc takes that one.
 //
 // Warps have 32 threads. Blocks have a multiple of 32 threads, in one dimension. Shuffles, warp and block barriers are
 // reached by all threads of the warp or block, or by none.
