@@ -62,7 +62,8 @@ const Kernels<DequantizeParameters> kDequantize = NC_KERNELS(fp8_dequantize_kern
 template <class Parameters>
 int32_t load_all(const Kernels<Parameters>& kernels) {
   KernelFacts facts{};
-  for (const Kernel<Parameters> kernel : {kernels.float32, kernels.bfloat16, kernels.float16, kernels.any}) {
+  const Kernel<Parameters> all[] = {kernels.float32, kernels.bfloat16, kernels.float16, kernels.any};
+  for (const Kernel<Parameters> kernel : all) {
     if (const int32_t error = load_kernel(kernel, &facts)) return error;
   }
   return 0;
@@ -77,10 +78,11 @@ int32_t loaded_on(int32_t device) {
   const cuda_runtime::CurrentDevice current(device);
   if (current.error() != 0) return current.error();
   KernelFacts facts{};
-  for (const int32_t error : {load_all(kAmax), load_all(kQuantize), load_all(kQuantizeBlocks), load_all(kDequantize),
-                              load_kernel(fp8_scale_kernel, &facts)}) {
-    if (error != 0) return error;
-  }
+  if (const int32_t error = load_all(kAmax)) return error;
+  if (const int32_t error = load_all(kQuantize)) return error;
+  if (const int32_t error = load_all(kQuantizeBlocks)) return error;
+  if (const int32_t error = load_all(kDequantize)) return error;
+  if (const int32_t error = load_kernel(fp8_scale_kernel, &facts)) return error;
   loaded.fetch_or(bit, std::memory_order_release);
   return 0;
 }
