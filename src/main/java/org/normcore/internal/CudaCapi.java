@@ -60,7 +60,7 @@ public final class CudaCapi {
   public static List<String> normKernels(long plan) {
     try (BytePointer text = new BytePointer(KERNELS_TEXT_BYTES)) {
       Capi.check(normcore.nc_cuda_norm_kernels(plan, text.address(), text.capacity()));
-      return text.getString().lines().toList();
+      return text.limit(BytePointer.strlen(text)).getString().lines().toList();
     }
   }
 
