@@ -3,7 +3,7 @@
 
 variants.py check             is the table complete, and does every substitution match the sources once?
 variants.py build DIRECTORY   builds them into DIRECTORY, for tune.py
-variants.py pack DIRECTORY    the same, compressed and with the scripts, to be taken to a machine with a GPU
+variants.py pack DIRECTORY    the same, compressed, to be taken to a machine with a GPU beside the kit
 
 The product has no switch for any of this: a variant is a copy of native/ in which pieces of text have been replaced,
 compiled for two triples of formats and one policy, without FP8. It gets a library of its own, too, where its order of
@@ -34,7 +34,6 @@ OPS = ("rms_norm", "layer_norm")
 DTYPES = ("bfloat16", "float32")
 BITS = ("same", "other")
 UNCHANGED = "unchanged"
-MOST_MEGABYTES = 60
 
 FORMATS = ("bfloat16", "float32")
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
@@ -77,6 +76,8 @@ def read_table(path=TABLE):
             if variant["name"] in names:
                 raise Wrong(f"{variant['name']}: this name is there twice")
             names.add(variant["name"])
+    if unknown := set(table["first"]["variants"]) - names:
+        raise Wrong(f"first: no variant is called {', '.join(sorted(unknown))}")
     return table
 
 
@@ -170,9 +171,11 @@ def sources_of(table, variant, root=ROOT):
 
 
 def is_for_device_only(variant):
-    """simt.cuh is what the simulator has another of."""
+    """simt.cuh is what the simulator has another of; instructions of the device, unless another text stands for them."""
     return any(path == "cuda/simt.cuh" for path, _, _ in variant.get("substitutions", [])) or any(
-        word in new for _, _, new in variant.get("substitutions", []) for word in ("__stc", "asm volatile", "uint4")
+        word in new and "defined(__CUDA_ARCH__)" not in new
+        for _, _, new in variant.get("substitutions", [])
+        for word in ("__stc", "asm volatile", "uint4")
     )
 
 
@@ -352,22 +355,13 @@ def short_name(mangled):
 
 
 def pack(directory):
-    """Compresses what was built, halving it, and adds the scripts."""
+    """Compresses what was built, halving it. run.sh tune, in the kit, has the scripts."""
     for folder in ("plugins", "libraries"):
         for name in os.listdir(os.path.join(directory, folder)):
             path = os.path.join(directory, folder, name)
             with open(path, "rb") as file, lzma.open(path + ".xz", "wb") as packed:
                 shutil.copyfileobj(file, packed)
             os.remove(path)
-    scripts = ("tune", "tune_jobs", "tune_worker", "tune_report", "variants", "library", "clock")
-    for name in (*(f"{script}.py" for script in scripts), "variants.toml"):
-        shutil.copy(os.path.join(HERE, name), directory)
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names]
-    size = -(-sum(map(os.path.getsize, files)) // 1000000)
-    print(f"{directory}: {size} MB; on the GPU machine: {os.path.basename(os.path.normpath(directory))}/tune.py"
-          f" {os.path.basename(os.path.normpath(directory))} out")  # fmt: skip
-    if size > MOST_MEGABYTES:
-        raise Wrong(f"{directory} is larger than {MOST_MEGABYTES} MB; pack fewer with --only or --most-priority")
 
 
 def main():
@@ -376,6 +370,7 @@ def main():
     parser.add_argument("directory", nargs="?", help="where to build")
     parser.add_argument("--root", default=ROOT, help="the repository")
     parser.add_argument("--only", help="names, with commas between them, or parts of names")
+    parser.add_argument("--first", action="store_true", help="those that run.sh tune measures")
     parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
     parser.add_argument("--architecture", type=int, default=90, help="the compute capability, and none that needs a later one")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -409,6 +404,7 @@ def main():
         and v["priority"] <= arguments.most_priority
         and v["architecture"] <= arguments.architecture
         and not (arguments.simulator and is_for_device_only(v))
+        and not (arguments.first and v["name"] not in table["first"]["variants"])
     ]
     builder = Builder(table, arguments.root, arguments.directory, arguments.architecture, arguments.simulator)
     results = builder.build(chosen, arguments.jobs)
