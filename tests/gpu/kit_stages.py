@@ -1,0 +1,228 @@
+"""The stages of the kit as data, in the order of their worth: what each runs, how long it may take, what reads it.
+Standard library only."""
+
+import dataclasses
+import importlib.util
+import os
+import sys
+
+import kit_readers
+import kit_tools
+from kit_run import Call
+
+# What ncu reads: the launches that say most, those of which least is known first.
+COUNTED = (
+    "backward bfloat16 32768x32768",
+    "backward bfloat16 32768x4096",
+    "forward bfloat16 32768x256",
+    "backward bfloat16 32768x256",
+    "forward float32 32768x4096",
+    "forward bfloat16 32768x4096",
+    "backward float32 32768x16384",
+    "forward bfloat16 32768x32768",
+)
+SECTIONS = ("SpeedOfLight", "MemoryWorkloadAnalysis", "SchedulerStats", "WarpStateStats", "Occupancy")
+METRICS = (
+    "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_ld.ratio",
+    "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_st.ratio",
+    "lts__t_sectors_op_write.avg.pct_of_peak_sustained_elapsed",
+)
+# The native sweep, hot kernels first. What fits none of these comes last, but for the gate's, which have been run.
+SUITES = ("CudaHot", "GpuManyRows", "GpuFp8", "CudaFp8", "GpuManyTokens", "CudaRotary", "CudaRows", "CudaAny", "GpuFar")
+GATE = "GpuGate"
+SWEPT_BY_SANITIZERS = (
+    *(f"*CudaHot.{name}/*_{triple}" for name in ("ShortRows", "LongerRows", "RowsOfSeveralSegments")
+      for triple in ("bf16_bf16_bf16", "f32_f32_f32")),
+    "*CudaFp8Amax*",
+)  # fmt: skip
+# More processes share one GPU by taking turns, which costs more than a small kernel.
+MOST_PROCESSES = 4
+
+
+class Missing(Exception):
+    """Why a stage cannot be run, in a sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """calls(kit, limit) gives what is run in at most limit seconds; it raises Missing. at_once: processes."""
+
+    name: str
+    limit: float
+    expected: float
+    calls: object
+    at_once: int = 1
+    # Whether a machine without what it needs is as good as any.
+    optional: bool = False
+
+
+class Kit:
+    """The folder of the kit, and what it runs with."""
+
+    def __init__(self, root, simulate, details):
+        self.root, self.simulate, self.details = root, simulate, details
+        plugin = "simulator" if simulate else "lib"
+        # The plugin that the native programs use; the scripts for a trial without a GPU use none.
+        self.environment = {"NORMCORE_CUDA_LIBRARY": self.path(plugin, "libnormcore_cuda.so")}
+        self.processes = min(MOST_PROCESSES, os.cpu_count() or 1)
+
+    def path(self, *parts):
+        return os.path.join(self.root, *parts)
+
+    def beside(self, name):
+        """Another package, beside the kit; None if it is not there."""
+        path = os.path.join(os.path.dirname(self.root), name)
+        return path if os.path.isdir(path) else None
+
+    def program(self, name):
+        return self.path("bin", name)
+
+    def tool(self, name):
+        """The toolkit's program; in a trial without a GPU the kit's stand-in for it."""
+        program = kit_tools.found(name, self.path("simulator") if self.simulate else "")
+        if program is None:
+            raise Missing(kit_tools.looked_for(name))
+        return program
+
+    def python(self, script, *arguments):
+        return [sys.executable, self.path(script), *arguments]
+
+    def torch_script(self, script, *arguments):
+        if importlib.util.find_spec("torch") is None:
+            raise Missing(f"{sys.executable} has no PyTorch")
+        return self.python(script, *arguments, *(["--stand-in"] if self.simulate else []))
+
+    def gtest(self, name, tests, reader, before=(), limit=None, **environment):
+        command = [*before, self.program("gpu_norm_test"), f"--gtest_filter={tests}", "--gtest_color=no"]
+        return Call(name, command, reader, {**self.environment, **environment}, limit)
+
+
+def probe(kit, limit):
+    """The library's answer first: without a device nothing else is worth its time."""
+    script = kit.python("probe.py", *(["--simulate"] if kit.simulate else []))
+    driver = kit.path("simulator" if kit.simulate else "bin", "gpu_probe")
+    return [
+        Call("device", script, kit_readers.JsonLines(), kit.environment, limit),
+        Call("driver", [driver], kit_readers.JsonLines(), limit=limit),
+    ]
+
+
+def gate(kit, limit):
+    return [kit.gtest("gate", f"*{GATE}*", kit_readers.Gtest())]
+
+
+def failed_gate(kit, tests):
+    """compute-sanitizer on a few of the tests that have failed: what they do wrong with memory, and races."""
+    program = kit.tool("compute-sanitizer")
+    tests = ":".join(tests[:4])
+    return [sanitized(kit, program, tool, "gate", tests, 35) for tool in ("memcheck", "racecheck")]
+
+
+def alone(kit, limit):
+    return [compared(kit, limit, "alone", "none")]
+
+
+def peers(kit, limit):
+    return [compared(kit, limit, "peers", "PyTorch,torch.compile,HF compiled,Triton,Liger")]
+
+
+def compared(kit, limit, selection, names):
+    script = kit.torch_script(
+        "compare.py", "--out", os.path.join(kit.details, selection), "--budget", f"{max(1.0, limit - 4):.0f}",
+        "--select", selection, "--peers", names, "--json-lines",
+    )  # fmt: skip
+    return Call(selection, script, kit_readers.JsonLines())
+
+
+def names(kit, limit):
+    return [Call("names", kit.torch_script("kernel_names.py"), kit_readers.JsonLines())]
+
+
+def counters(kit, limit):
+    """A call for each launch: what one has given is kept, whatever becomes of the next."""
+    ncu = kit.tool("ncu")
+    rows = 64 if kit.simulate else None
+
+    def call(case, metrics):
+        direction, dtype, shape = case.split()
+        shape = f"{rows}x{shape.split('x')[1]}" if rows else shape
+        command = [ncu, "--clock-control", "none", "--csv", "--page", "raw"]
+        for section in SECTIONS:
+            command += ["--section", section]
+        command += ["--metrics", ",".join(METRICS)] if metrics else []
+        command += ["--kernel-name", "regex:norm_(forward|backward)", "--launch-count", "1"]
+        command += [kit.program("gpu_counters"), direction, dtype, shape]
+        # A version of ncu that does not know one of the metrics gives nothing at all.
+        instead = call(case, False) if metrics else None
+        return Call(case, command, kit_readers.Counters(case), kit.environment, limit / 3, instead)
+
+    return [call(case, True) for case in COUNTED]
+
+
+def bits(kit, limit):
+    """A call for each suite, those of several minutes in parts; hot kernels first."""
+    if kit.simulate:
+        few = ("*CudaHot.ShortRows*", "*CudaHot.InPlace*", "*CudaAny.Sizes*", "*CudaRotary.Forms*", "*CudaFp8Matrices*")
+        return [kit.gtest(name.strip("*"), name, kit_readers.Gtest()) for name in few]
+    calls, before = [], []
+    for suite in SUITES:
+        tests = f"*{suite}*" + (f"-{':'.join(before)}" if before else "")
+        parts = kit.processes if suite in ("CudaHot", "CudaFp8") else 1
+        calls += sharded(kit, suite, tests, parts)
+        before.append(f"*{suite}*")
+    return calls + sharded(kit, "rest", f"*-*{GATE}*:{':'.join(before)}", kit.processes)
+
+
+def sharded(kit, name, tests, parts):
+    return [
+        kit.gtest(
+            f"{name}-{part}" if parts > 1 else name, tests, kit_readers.Gtest(),
+            GTEST_TOTAL_SHARDS=str(parts), GTEST_SHARD_INDEX=str(part),
+        )
+        for part in range(parts)
+    ]  # fmt: skip
+
+
+def sanitizers(kit, limit):
+    program = kit.tool("compute-sanitizer")
+    swept = SWEPT_BY_SANITIZERS[-1:] + SWEPT_BY_SANITIZERS[:1] if kit.simulate else SWEPT_BY_SANITIZERS
+    return [sanitized(kit, program, tool, tests.strip("*"), tests) for tool in ("memcheck", "racecheck") for tests in swept]
+
+
+def sanitized(kit, program, tool, name, tests, limit=None):
+    before = [program, "--tool", tool, "--error-exitcode", "9", "--print-limit", "20"]
+    return kit.gtest(f"{tool} {name}", tests, kit_readers.Sanitizer(tool, name), before, limit)
+
+
+def java(kit, limit):
+    package = kit.beside("gpu-kit-java")
+    if package is None:
+        raise Missing("the Java package is not beside the kit")
+    arguments = [*(["--simulate"] if kit.simulate else []), kit.root]
+    return [Call("java", [os.path.join(package, "java.sh"), *arguments], kit_readers.TestFeed())]
+
+
+def tune(kit, limit):
+    variants = kit.beside("gpu-variants-simulated" if kit.simulate else "gpu-variants")
+    if variants is None:
+        raise Missing("the variants are not beside the kit: pack.sh --variants makes them")
+    script = kit.torch_script(
+        "tune.py", variants, os.path.join(kit.details, "tune"), "--budget", f"{max(1.0, limit - 5):.0f}", "--first",
+        "--json-lines",
+    )  # fmt: skip
+    return [Call("tune", script, kit_readers.JsonLines())]
+
+
+PROBE = Stage("probe", 20, 6, probe)
+ALL = (
+    PROBE,
+    Stage("gate", 45, 15, gate),
+    Stage("alone", 70, 50, alone),
+    Stage("names", 25, 8, names),
+    Stage("counters", 60, 45, counters),
+    Stage("bits", 100, 80, bits, MOST_PROCESSES),
+    Stage("peers", 110, 100, peers),
+    Stage("sanitizers", 90, 50, sanitizers, MOST_PROCESSES),
+    Stage("java", 60, 30, java, optional=True),
+)
+TUNE = (PROBE, Stage("tune", 540, 230, tune))
