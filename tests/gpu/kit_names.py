@@ -4,6 +4,7 @@ import re
 
 OPS = {"rms_norm": "RMS", "layer_norm": "LN"}
 DTYPES = {"bfloat16": "bf16", "float32": "f32"}
+PEERS = {"PyTorch": "torch", "torch.compile": "compile", "HF compiled": "HF"}
 
 
 def case(op, dtype, rounding, rows, n):
@@ -23,7 +24,8 @@ def kernel(name):
     if name.startswith("_Z"):
         numbers = re.findall(r"Li(\d+)E", name[found.end() :])
     else:
-        numbers = re.findall(r"(?:\(int\))?\b(\d+)(?=[,>])", name[found.end() :].split("(nc::")[0])
+        # The template's arguments, without those of the call.
+        numbers = re.findall(r"\b(\d+)(?=[,>])", name[found.end() :].rsplit(">(", 1)[0] + ">")
     return found[0] + (f"<{', '.join(numbers[-2:])}>" if numbers else "")
 
 

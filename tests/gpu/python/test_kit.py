@@ -101,7 +101,7 @@ class Runs(unittest.TestCase):
         self.passed(run, STAGES[:-1])
         self.assertEqual(run.kit.stages()["java"], "not run: the Java package is not beside the kit")
         self.assertIn("RMS bf16 32768x4096: F 131.0 4000 .94(4250;.92-.97) | B 220.0 4000 .94(4250;.82-.92)+", summary)
-        self.assertIn("F 131.0 us: PyTorch 2.00", summary)
+        self.assertIn("RMS bf16 32768x4096: F torch 2.00 | B torch 2.00", summary)
         self.assertIn("membar 15(10-40)", summary)
         self.assertIn("clusters_of_16_with_227_kb 8 (expected 8: as expected)", summary)
         with tarfile.open(os.path.join(run.kit.out, "details.tar.gz")) as archive:
