@@ -315,7 +315,8 @@ def line_of(case):
     """A case's figures, flat."""
     measured = targets.times(case)
     return {
-        "result": "speed", **{key: case[key] for key in ("op", "kind", "x_dtype", "weight_dtype", "rounding", "rows", "n")},
+        "result": "speed",
+        **{key: case[key] for key in ("op", "kind", "x_dtype", "weight_dtype", "rounding", "rows", "n")},
         "asked_rows": case["asked_rows"], "us": round(measured[OURS], 3),
         "gbs": round(case["bytes"] / measured[OURS] / 1e3, 1),
         "copy_gbs": round(case["bytes"] / measured[COPY] / 1e3, 1) if COPY in measured else None,

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Which kernels a call of ours launches, as PyTorch's profiler sees them: names, times, launch numbers, and the gap between
-the two of a backward. A line of JSON for each.
+"""Which kernels a call of ours launches, as PyTorch's profiler sees them: names, times, launch numbers, and the gap
+between the two of a backward. A line of JSON for each.
 
 kernel_names.py [--library LIBRARY] [--stand-in]
 
---stand-in: without a GPU; what the profiler would see is made up.
+--stand-in: for a trial without a GPU. The trace is made up.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def kernels_of(events):
 
 
 def described(case, kernels):
-    """A result for each kernel by its name: how often a call launches it, and its median time."""
+    """A result for each kernel name: its launches in a call, its median time, its launch numbers."""
     by_name = {}
     for kernel in kernels:
         by_name.setdefault(kernel["name"], []).append(kernel)
@@ -65,7 +65,7 @@ def gaps_before(name, kernels):
 
 
 def pretended(direction):
-    """As much of a trace as is read, for a trial without a GPU."""
+    """A made-up trace with the entries that are read, for a trial without a GPU."""
     names = ["norm_forward<>"] if direction == "forward" else ["norm_backward<>", "norm_columns<float>"]
     return [
         {"cat": "kernel", "name": f"nc::{name}", "ts": 20.0 * (i * len(names) + j), "dur": 15.0,
@@ -101,11 +101,15 @@ def calls_of(torch, library, op, dtype, rows, n):
     plan = library.plan(op, n, x=dtype, device=0)
     size = plan.workspace_bytes(rows)
     workspace = torch.empty(max(8, size), dtype=torch.uint8, device="cuda")
-    of_bias, of_mean, of_dbias = (t.data_ptr() if bias is not None else 0 for t in (weight if bias is None else bias, mean, dbias))
+    of_bias, of_mean, of_dbias = (
+        t.data_ptr() if bias is not None else 0 for t in (weight if bias is None else bias, mean, dbias)
+    )
     stream = torch.cuda.current_stream().cuda_stream
 
     def forward():
-        plan.forward(rows, x.data_ptr(), weight.data_ptr(), of_bias, out.data_ptr(), of_mean, rstd.data_ptr(), stream=stream)
+        plan.forward(
+            rows, x.data_ptr(), weight.data_ptr(), of_bias, out.data_ptr(), of_mean, rstd.data_ptr(), stream=stream
+        )
 
     def backward():
         plan.backward(rows, x.data_ptr(), weight.data_ptr(), dy.data_ptr(), of_mean, rstd.data_ptr(), out.data_ptr(),

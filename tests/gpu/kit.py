@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The GPU kit: what run.sh starts. See there. Standard library only, Python 3.11."""
+"""The GPU kit. run.sh starts this program and describes it. Standard library only, Python 3.11."""
 
 import argparse
 import datetime
@@ -16,8 +16,10 @@ from kit_output import Output
 from kit_run import Runner
 from kit_stages import ALL, TUNE, Kit, Missing
 
+# Everything counts towards the budget.
+STARTED = time.monotonic()
 ROOT = os.path.dirname(os.path.abspath(__file__))
-# Kept back for what comes last: the summary and the archive.
+# Reserved for the last summary and archive.
 LAST_SECONDS = 3.0
 LEAST_SECONDS = 5.0
 SUMMARY_SECONDS = 0.5
@@ -26,12 +28,12 @@ DEVICE_SECONDS = 30.0
 
 
 class Stopped(BaseException):
-    """Whoever waits for this has had enough; what was learned is worth keeping."""
+    """A signal asks the run to end. Its results are kept."""
 
 
 class Run:
     def __init__(self, arguments):
-        self.begun = time.monotonic()
+        self.begun = STARTED
         self.deadline = self.begun + arguments.budget - LAST_SECONDS
         self.budget, self.simulate = arguments.budget, arguments.simulate
         self.output = Output(arguments.out)
@@ -55,12 +57,12 @@ class Run:
             self.output.say(f"[{self.elapsed():4.0f} s] {words}")
 
     def keep_summary(self):
-        """The summary has every result soon after it was had: this process may be killed at any time."""
+        """Rewrites the summary soon after each result, because this process may be killed at any time."""
         if len(self.results) > self.summarised_results and time.monotonic() - self.summarised > SUMMARY_SECONDS:
             self.summarise("not ended yet")
 
     def run(self, stage, calls=None):
-        """The stage, unless there is no time for it: its entry in the summary."""
+        """Runs the stage if there is time for it. Returns its entry in the summary."""
         self.stage = stage.name
         entry = {"name": stage.name, "verdict": "under way", "seconds": 0.0}
         self.stages.append(entry)
@@ -86,7 +88,7 @@ class Run:
         return entry
 
     def ran(self, calls, deadline, stage, first):
-        """Runs the calls; the verdict."""
+        """Runs the calls and returns the stage's verdict."""
         self.alone_in_stage = len(calls) == 1
         self.output.begin_stage()
         try:
@@ -105,7 +107,9 @@ class Run:
         lines = [f"Normcore's GPU kit, {about()}, {datetime.datetime.now(datetime.timezone.utc):%F %R} UTC: {state}"
                  f" after {self.elapsed():.0f} s of {self.budget:.0f} s"]  # fmt: skip
         if self.simulate:
-            lines.append("A TRIAL WITHOUT A GPU: NO TIME MEANS ANYTHING, COUNTERS AND KERNELS ARE MADE UP, AND NO BIT IS A GPU'S")
+            lines.append(
+                "A TRIAL WITHOUT A GPU: NO TIME MEANS ANYTHING, COUNTERS AND KERNELS ARE MADE UP, AND NO BIT IS A GPU'S"
+            )
         return lines
 
     def all_stages(self):
@@ -122,12 +126,12 @@ class Run:
         return 0 if all(is_well(entry) for entry in self.stages) else 1
 
     def gate_is_shut(self):
-        """Kernels that give other bits are not timed. What they do wrong is looked for, and that is all."""
+        """Kernels with wrong bits are not timed. compute-sanitizer runs on the tests that failed, then the run ends."""
         tests = [r["name"] for r in self.results if r["result"] == "test" and r["verdict"] not in ("passed", "skipped")]
         if tests:
             stage = kit_stages.Stage("gate-sanitizers", GATE_SECONDS, GATE_SECONDS, None)
             self.run(stage, lambda kit, limit: kit_stages.failed_gate(kit, tests))
-        self.output.say("== the gate has not been passed: nothing is timed")
+        self.output.say("== the gate has failed: nothing is timed")
         return 1
 
     def end(self, state):
@@ -138,11 +142,11 @@ class Run:
 
 
 def verdict_of(results, ended):
-    """What became of a stage, of what it gave and of how its calls have ended."""
+    """The verdict of a stage, from its results and from how its calls ended."""
     wrong = sum(map(kit_summary.is_wrong, results))
     if wrong:
         return f"FAILED: {wrong} results are wrong"
-    # A call that another one was run in place of, with results, has failed in vain.
+    # A call does not count as failed if the call that replaced it had results.
     good = [id(e.call) for e in ended if e.results]
     bad = [e for e in ended if e.why and id(e.call.instead) not in good]
     if bad:
@@ -162,22 +166,21 @@ def is_well(entry):
 
 
 def spoken(result):
-    """A result in a line, for whoever watches; the tests that pass are too many for that."""
+    """The line of the log for a result. Tests that pass have none: there are too many."""
     kind = result["result"]
-    if kind_is_wrong := kit_summary.is_wrong(result):
+    if kit_summary.is_wrong(result):
         return f"WRONG: {result.get('name', '')} {kit_summary.one_line(result.get('text', ''), 300)}"
-    if kind == "speed" and not kind_is_wrong:
+    if kind == "speed":
         return result.get("words", "")
     if kind == "tuned":
         return f"{result['case']}: {len(result.get('microseconds', {}))} candidates"
     if kind == "counter":
-        return f"{result['case']}: {', '.join(f'{k} {v}' for k, v in result.items() if k in ('us', 'dram', 'issue', 'stalls'))}"
+        return f"{result['case']}: " + ", ".join(f"{k} {result[k]}" for k in ("us", "dram", "issue") if k in result)
     return ""
 
 
 def no_device():
-    """Why there is no GPU that the kit is for; empty if there is one. Asked in another process: this one is to go on
-    where a driver hangs."""
+    """Why there is no GPU for this kit; empty if there is one. Another process asks the driver, which may hang."""
     try:
         answer = subprocess.run([sys.executable, os.path.join(ROOT, "probe.py"), "--device"], capture_output=True,
                                 text=True, timeout=DEVICE_SECONDS)  # fmt: skip
@@ -200,7 +203,7 @@ def main():
     parser = argparse.ArgumentParser(prog="run.sh")
     parser.add_argument("what", choices=("all", "tune"))
     parser.add_argument("--budget", type=float, help="seconds (all: 400, tune: 240)")
-    parser.add_argument("--out", default=os.path.join(ROOT, "out"), help="the folder for what is found (out)")
+    parser.add_argument("--out", default=os.path.join(ROOT, "out"), help="the output folder (out)")
     parser.add_argument("--simulate", action="store_true", help="a trial without a GPU")
     arguments = parser.parse_args()
     if arguments.budget is None:
@@ -222,7 +225,7 @@ def main():
     except Stopped:
         state = f"STOPPED in {run.stage}"
     except Exception:
-        # A fault of the kit's own: what was learned before it is worth as much as ever.
+        # A fault of the kit itself. The results before it are kept.
         state = f"BROKEN in {run.stage}"
         run.output.say(traceback.format_exc())
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -17,7 +17,7 @@ def microseconds(value):
 
 
 def kernel(name):
-    """norm_forward<8, 1> of a kernel's name, mangled or not: what it is, and its octets and rows."""
+    """norm_forward<8, 1>, with octets and rows, from a kernel's name, mangled or not."""
     found = re.search(r"norm_(?:forward|backward|columns)(?:_shifted|_any)?", name)
     if found is None:
         return name[:80]
@@ -30,7 +30,7 @@ def kernel(name):
 
 
 def tuning(tuned):
-    """What became of each variant, with what was predicted; variants' cases are lines of tune.py."""
+    """The outcome of each variant beside its prediction, from the cases of tune.py."""
     if not tuned:
         return []
     import tune_report

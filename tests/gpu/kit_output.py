@@ -1,6 +1,6 @@
-"""What a run of the kit leaves in its output folder, at any time: summary.txt, log.txt, results.jsonl (a line for each
-result), details.tar.gz (whatever else the ended stages have written) and, while a stage runs, stage.log. Few files and
-no folders, since little of what is written on a borrowed machine can be brought back. Standard library only."""
+"""The output folder of a run: summary.txt, log.txt, results.jsonl (a line for each result), details.tar.gz (all other
+output of the stages that have ended) and, while a stage runs, stage.log. All of them are up to date at any time. There
+are few files and no folders, because a borrowed machine may return only a few. Standard library only."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Output:
         for name in FILES:
             if os.path.exists(self.path(name)):
                 os.remove(self.path(name))
-        # Outside of the output folder, of which only so many files can be brought back: the archive has them.
+        # Outside of the output folder, which is to have few files. The archive has these.
         self.details = tempfile.mkdtemp(prefix="normcore-kit-")
         self.log = open(self.path("log.txt"), "a")
         self.results = open(self.path("results.jsonl"), "a")
@@ -30,7 +30,7 @@ class Output:
         return os.path.join(self.directory, name)
 
     def say(self, text):
-        """To whoever watches, and to the log."""
+        """Prints the text, and writes it to the log."""
         print(text, flush=True)
         print(text, file=self.log, flush=True)
 
@@ -41,7 +41,7 @@ class Output:
         self.stage_log, self.stage_bytes = open(self.path("stage.log"), "w"), 0
 
     def line(self, text):
-        """What a stage's process has printed."""
+        """Writes a line of a stage's process to the stage's log."""
         if self.stage_bytes > MOST_LOG_BYTES:
             return
         self.stage_bytes += len(text) + 1
@@ -55,7 +55,7 @@ class Output:
         self.archive()
 
     def archive(self):
-        """Anew after each stage, and renamed into place: there is always a whole one."""
+        """Replaces the archive. The rename makes sure that there is always a whole one."""
         unfinished = os.path.join(self.directory, ".details.tar.gz")
         with tarfile.open(unfinished, "w:gz", compresslevel=6) as archive:
             archive.add(self.details, arcname="details")

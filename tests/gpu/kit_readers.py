@@ -1,5 +1,5 @@
-"""Readers of what the kit's processes print: line(text) and end(why) give results as dictionaries, whose entry "result"
-says of what kind. why is empty where the process ended well. What cannot be read is passed over: the log has it.
+"""Readers of the output of the kit's processes. line(text) and end(why) return results: dictionaries whose entry
+"result" is their kind. why is empty if the process ended well. A line that cannot be read is ignored; the log has it.
 Standard library only."""
 
 import csv
@@ -10,7 +10,7 @@ MOST_TEXT = 700
 
 
 class JsonLines:
-    """A line for each result, as the kit's own programs print them."""
+    """The kit's own programs print each result as a line of JSON."""
 
     def line(self, text):
         if not text.startswith("{"):
@@ -26,7 +26,7 @@ class JsonLines:
 
 
 class Gtest:
-    """One result for each test, as soon as it has ended; one that ended the process has failed."""
+    """A result for each test as soon as it ends. A test that ends the process has crashed."""
 
     BEGUN = re.compile(r"^\[ RUN      \] (\S+)$")
     ENDED = re.compile(r"^\[ +(OK|FAILED|SKIPPED) +\] (\S+?)(?:, where .*)? \((\d+) ms\)$")
@@ -61,12 +61,14 @@ class Gtest:
         if self.tool:
             result["tool"] = self.tool
         if verdict != "passed":
-            result["text"] = "\n".join(self.said)[-MOST_TEXT:] if verdict == "crashed" else "\n".join(self.said)[:MOST_TEXT]
+            result["text"] = (
+                "\n".join(self.said)[-MOST_TEXT:] if verdict == "crashed" else "\n".join(self.said)[:MOST_TEXT]
+            )
         return result
 
 
 class Sanitizer(Gtest):
-    """The tests that ran under a tool of compute-sanitizer, what it found, and its own count of errors."""
+    """The tests that ran under a tool of compute-sanitizer, its findings, and its own count of errors."""
 
     COUNT = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: (\d+)")
     FOUND = re.compile(r"^=+ +((?:Invalid|Misaligned|Error|Race|Potential|Barrier|Uninitialized|Program hit) .*)")
@@ -95,7 +97,7 @@ class Sanitizer(Gtest):
 
 
 class TestFeed:
-    """Tests as JUnit's console feeds them: a line when each begins and when it ends."""
+    """JUnit's console with --details=testfeed prints a line when a test begins and when it ends."""
 
     LINE = re.compile(r"^(?:JUnit Jupiter > )?(\S.*) :: (STARTED|SUCCESSFUL|FAILED|ABORTED|SKIPPED)$")
     VERDICTS = {"SUCCESSFUL": "passed", "FAILED": "failed", "ABORTED": "skipped", "SKIPPED": "skipped"}
@@ -106,7 +108,7 @@ class TestFeed:
     def line(self, text):
         match = self.LINE.match(text)
         if match is None:
-            # What follows a failure is its reason.
+            # The lines after a failure are its reason.
             if self.failed is not None and text.strip() and len(self.failed["text"]) < MOST_TEXT:
                 self.failed["text"] += text.strip()[:200] + "\n"
             return []
@@ -131,7 +133,7 @@ class TestFeed:
         results = self._failure()
         if why:
             verdict = "stopped" if why.startswith("stopped") else "crashed"
-            # A class's own line never ends where its last test ended the process.
+            # The test that began last was under way.
             results += [
                 {"result": "test", "name": name, "verdict": verdict, "ms": None, "text": why}
                 for name in self.under_way[-1:]
@@ -141,14 +143,15 @@ class TestFeed:
 
 
 class Counters:
-    """The kernels of ncu --csv --page raw: a line of names, one of units, and one for each kernel."""
+    """ncu --csv --page raw prints a line of metric names, one of units, and one for each kernel."""
 
-    # Our name, ncu's names of which the first that is there holds, and by what to multiply.
+    # Our name, ncu's names (the first one present is used), and a factor.
     METRICS = (
         ("dram", ("gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed",
                   "dram__throughput.avg.pct_of_peak_sustained_elapsed"), 1),
         ("l2", ("lts__throughput.avg.pct_of_peak_sustained_elapsed",), 1),
-        ("issue", ("smsp__issue_active.avg.pct_of_peak_sustained_active", "sm__inst_issued.avg.pct_of_peak_sustained_active"), 1),
+        ("issue", ("smsp__issue_active.avg.pct_of_peak_sustained_active",
+                   "sm__inst_issued.avg.pct_of_peak_sustained_active"), 1),
         ("issue", ("smsp__issue_active.avg.per_cycle_active", "smsp__issue_active.avg"), 100),
         ("occupancy", ("sm__warps_active.avg.pct_of_peak_sustained_active",), 1),
         ("load_sectors", ("l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_ld.ratio",), 1),
@@ -205,7 +208,7 @@ class Counters:
 
 
 def number(text):
-    """ncu writes thousands with commas, and n/a."""
+    """ncu writes thousands with commas, and n/a for a missing value."""
     try:
         return float((text or "").replace(",", ""))
     except ValueError:

@@ -1,5 +1,5 @@
-"""Runs the calls of a stage: each a process in a group of its own, with a limit, some of them at a time. What they print
-is read line by line, as it comes. Standard library only."""
+"""Runs the calls of a stage: each a process in a group of its own, with a limit, some of them at a time. What they
+print is read line by line, as it comes. Standard library only."""
 
 import ctypes
 import dataclasses
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-# Between the request to end and the kill.
+# Between SIGTERM and SIGKILL.
 GRACE_SECONDS = 3.0
 LONGEST_LINE = 20000
 KEPT_LINES = 40
@@ -17,14 +17,14 @@ KEPT_LINES = 40
 
 @dataclasses.dataclass
 class Call:
-    """A process, and what reads its lines."""
+    """A process to run, and the reader of its output."""
 
     name: str
     command: list
     reader: object
     environment: dict = dataclasses.field(default_factory=dict)
     limit: float | None = None
-    # Another call, for when this one ends without a result.
+    # Runs if this call ends without a result.
     instead: "Call | None" = None
 
 
@@ -51,8 +51,8 @@ class _Running:
 
 
 class Runner:
-    """on_line(call, text) has every line, on_result(call, result) what the call's reader makes of it; on_wait() is called
-    several times a second."""
+    """Calls on_line(call, text) for every line, on_result(call, result) for every result of the call's reader, and
+    on_wait() several times a second."""
 
     def __init__(self, on_line, on_result, on_wait=lambda: None):
         self.on_line, self.on_result, self.on_wait = on_line, on_result, on_wait
@@ -60,7 +60,7 @@ class Runner:
         self.running = []
 
     def run(self, calls, deadline, at_once=1):
-        """Until all calls have ended or the deadline has come. How each ended, in that order."""
+        """Runs until all calls have ended or the deadline has come. Returns how each ended, in that order."""
         waiting, ended = list(calls), []
         try:
             while waiting or self.running:
@@ -86,7 +86,7 @@ class Runner:
         return ended
 
     def _begin(self, call, deadline):
-        """Starts the call; how it ended if it could not be started."""
+        """Starts the call. Returns an Ended if it could not be started."""
         try:
             process = subprocess.Popen(
                 call.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -103,7 +103,7 @@ class Runner:
         return None
 
     def _wait(self):
-        """Reads what there is; the calls that have ended or are to be ended."""
+        """Reads available output. Returns the calls that have ended or are past their limit."""
         next_deadline = min(of_call.deadline for of_call in self.running)
         timeout = max(0.01, min(0.1, next_deadline - time.monotonic()))
         for key, _ in self.selector.select(timeout):
@@ -144,7 +144,7 @@ class Runner:
             self.on_result(of_call.call, result)
 
     def _finish(self, of_call):
-        """Ends the call if it has not ended, and reads the rest."""
+        """Ends the call if it still runs, and reads the rest of its output."""
         process, stopped = of_call.process, of_call.process.poll() is None
         if stopped:
             _kill(process, signal.SIGTERM)
@@ -152,7 +152,7 @@ class Runner:
             while process.poll() is None and time.monotonic() < until:
                 if of_call.at_end_of_output or not self._read(of_call):
                     time.sleep(0.02)
-        # What it has left running holds its output open.
+        # Processes that it left behind would hold its output open.
         _kill(process, signal.SIGKILL)
         try:
             status = process.wait(GRACE_SECONDS)
@@ -182,7 +182,7 @@ class Runner:
 
 
 def _kill(process, number):
-    """The signal to the whole group; a group that is gone is no failure."""
+    """Sends the signal to the whole group. A group that has ended is no failure."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
@@ -194,5 +194,5 @@ _libc = ctypes.CDLL(None)
 
 
 def _end_with_the_parent():
-    """In the child: nothing that was begun outlives this process, however it ends."""
+    """Runs in the child: the kernel kills the child when this process ends, however it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

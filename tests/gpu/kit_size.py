@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""kit_size.py [KIT]: how large the packages in target and the files of the repository are, which a borrowed machine may have
-to be sent all together. Exit status 1 if that is too much. Standard library only."""
+"""kit_size.py [KIT]: prints the sizes of the packages in target and of the repository's files, which are sent to a
+borrowed machine together. Exit status 1 if they are too large. Standard library only."""
 
 import os
 import subprocess
@@ -9,18 +9,18 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 MOST_OF_KIT = 20_000_000
-# Of the 64 MiB that such a machine takes, with room for a few files.
+# Such a machine takes 64 MiB. The difference is room for a few more files.
 MOST = 60 << 20
 
 
 def size_of(path):
-    """Of a folder's files, in bytes; 0 where there is none."""
+    """Bytes of a folder's files; 0 if there is no such folder."""
     files = (os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
     return sum(os.path.getsize(file) for file in files if not os.path.islink(file))
 
 
 def tree_size(root):
-    """Of the files that git knows or does not ignore."""
+    """Bytes of the files that git tracks or does not ignore."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root,
                             capture_output=True, check=True).stdout.decode().split("\0")  # fmt: skip
     paths = [os.path.join(root, name) for name in set(listed) if name]
@@ -28,7 +28,7 @@ def tree_size(root):
 
 
 def judged(tree, kit, variants, java):
-    """A line on the sizes, and what is wrong with them. Java's package travels without the variants."""
+    """A line with the sizes, and the limits that they exceed. Java's package is never sent with the variants."""
     text = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in
                      (("tree", tree), ("kit", kit), ("variants", variants), ("Java", java)) if size)  # fmt: skip
     together = max(tree + kit + variants, tree + kit + java)
@@ -38,7 +38,7 @@ def judged(tree, kit, variants, java):
                      " pack it for fewer architectures")  # fmt: skip
     if together > MOST:
         wrong.append(f"together they have {together / 2**20:.1f} MiB, at most {MOST >> 20} are allowed")
-    return f"{text}; at most {together / 2**20:.1f} MiB travel together", wrong
+    return f"{text}; at most {together / 2**20:.1f} MiB are sent together", wrong
 
 
 def main():

@@ -1,4 +1,4 @@
-"""The stages of the kit as data, in the order of their worth: what each runs, how long it may take, what reads it.
+"""The stages of the kit as data, the most valuable ones first: the calls of each, its limit, the readers of its output.
 Standard library only."""
 
 import dataclasses
@@ -10,7 +10,7 @@ import kit_readers
 import kit_tools
 from kit_run import Call
 
-# What ncu reads: the launches that say most, those of which least is known first.
+# The launches that ncu counts, the most uncertain predictions first.
 COUNTED = (
     "backward bfloat16 32768x32768",
     "backward bfloat16 32768x4096",
@@ -27,7 +27,7 @@ METRICS = (
     "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_st.ratio",
     "lts__t_sectors_op_write.avg.pct_of_peak_sustained_elapsed",
 )
-# The native sweep, hot kernels first. What fits none of these comes last, but for the gate's, which have been run.
+# Suites of the native tests, hot kernels first. All others but the gate's come last.
 SUITES = ("CudaHot", "GpuManyRows", "GpuFp8", "CudaFp8", "GpuManyTokens", "CudaRotary", "CudaRows", "CudaAny", "GpuFar")
 GATE = "GpuGate"
 SWEPT_BY_SANITIZERS = (
@@ -35,7 +35,7 @@ SWEPT_BY_SANITIZERS = (
       for triple in ("bf16_bf16_bf16", "f32_f32_f32")),
     "*CudaFp8Amax*",
 )  # fmt: skip
-# More processes share one GPU by taking turns, which costs more than a small kernel.
+# More processes would only take turns on the GPU, and each switch takes longer than a small kernel.
 MOST_PROCESSES = 4
 
 
@@ -45,24 +45,24 @@ class Missing(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """calls(kit, limit) gives what is run in at most limit seconds; it raises Missing. at_once: processes."""
+    """calls(kit, limit) returns the calls for a limit in seconds, or raises Missing. at_once: the most processes."""
 
     name: str
     limit: float
     expected: float
     calls: object
     at_once: int = 1
-    # Whether a machine without what it needs is as good as any.
+    # Whether the run is successful without it.
     optional: bool = False
 
 
 class Kit:
-    """The folder of the kit, and what it runs with."""
+    """The folder of the kit, and how its programs are started."""
 
     def __init__(self, root, simulate, details):
         self.root, self.simulate, self.details = root, simulate, details
         plugin = "simulator" if simulate else "lib"
-        # The plugin that the native programs use; the scripts for a trial without a GPU use none.
+        # For native programs. In a trial without a GPU the scripts use the CPU backend instead.
         self.environment = {"NORMCORE_CUDA_LIBRARY": self.path(plugin, "libnormcore_cuda.so")}
         self.processes = min(MOST_PROCESSES, os.cpu_count() or 1)
 
@@ -98,7 +98,7 @@ class Kit:
 
 
 def probe(kit, limit):
-    """The library's answer first: without a device nothing else is worth its time."""
+    """The library and its plans, then the driver."""
     script = kit.python("probe.py", *(["--simulate"] if kit.simulate else []))
     driver = kit.path("simulator" if kit.simulate else "bin", "gpu_probe")
     return [
@@ -112,7 +112,7 @@ def gate(kit, limit):
 
 
 def failed_gate(kit, tests):
-    """compute-sanitizer on a few of the tests that have failed: what they do wrong with memory, and races."""
+    """memcheck and racecheck on the first tests that failed."""
     program = kit.tool("compute-sanitizer")
     tests = ":".join(tests[:4])
     return [sanitized(kit, program, tool, "gate", tests, 35) for tool in ("memcheck", "racecheck")]
@@ -139,7 +139,7 @@ def names(kit, limit):
 
 
 def counters(kit, limit):
-    """A call for each launch: what one has given is kept, whatever becomes of the next."""
+    """A call for each launch, so that a failure loses only its own counters."""
     ncu = kit.tool("ncu")
     rows = 64 if kit.simulate else None
 
@@ -152,7 +152,7 @@ def counters(kit, limit):
         command += ["--metrics", ",".join(METRICS)] if metrics else []
         command += ["--kernel-name", "regex:norm_(forward|backward)", "--launch-count", "1"]
         command += [kit.program("gpu_counters"), direction, dtype, shape]
-        # A version of ncu that does not know one of the metrics gives nothing at all.
+        # An ncu that does not know one of the metrics counts nothing, so it is asked again without them.
         instead = call(case, False) if metrics else None
         return Call(case, command, kit_readers.Counters(case), kit.environment, limit / 3, instead)
 
@@ -160,7 +160,7 @@ def counters(kit, limit):
 
 
 def bits(kit, limit):
-    """A call for each suite, those of several minutes in parts; hot kernels first."""
+    """A call for each suite, hot kernels first. Long suites are divided among several processes."""
     if kit.simulate:
         few = ("*CudaHot.ShortRows*", "*CudaHot.InPlace*", "*CudaAny.Sizes*", "*CudaRotary.Forms*", "*CudaFp8Matrices*")
         return [kit.gtest(name.strip("*"), name, kit_readers.Gtest()) for name in few]
@@ -186,7 +186,9 @@ def sharded(kit, name, tests, parts):
 def sanitizers(kit, limit):
     program = kit.tool("compute-sanitizer")
     swept = SWEPT_BY_SANITIZERS[-1:] + SWEPT_BY_SANITIZERS[:1] if kit.simulate else SWEPT_BY_SANITIZERS
-    return [sanitized(kit, program, tool, tests.strip("*"), tests) for tool in ("memcheck", "racecheck") for tests in swept]
+    return [
+        sanitized(kit, program, tool, tests.strip("*"), tests) for tool in ("memcheck", "racecheck") for tests in swept
+    ]
 
 
 def sanitized(kit, program, tool, name, tests, limit=None):

@@ -1,5 +1,5 @@
-"""The summary of a run: what was wrong first, then what was measured, with what was expected beside it, in at most 12,000
-characters, since no more of a borrowed machine's output may be seen. Standard library only."""
+"""The summary of a run: faults first, then measurements beside their predictions, in at most 12,000 characters,
+because a borrowed machine may return no more of the output. Standard library only."""
 
 import functools
 
@@ -9,7 +9,7 @@ import predictions
 import targets
 
 MOST_CHARACTERS = 11800
-# Of one part, so that no part takes the place of the others.
+# For each part, so that a long one leaves room for the others.
 MOST_OF_PART = {"wrong": 2600, "stages": 1600, "device": 900, "kernels": 1300, "counters": 1700, "speed": 6400,
                 "peers": 1700, "decisions": 1100, "tuning": 7000}  # fmt: skip
 
@@ -33,7 +33,7 @@ class Facts:
 
 
 def is_wrong(result):
-    """Whether a result alone is a fault of the product's, or of the run."""
+    """Whether the result is a fault."""
     kind = result["result"]
     if kind == "test":
         return result["verdict"] in ("failed", "crashed")
@@ -43,7 +43,7 @@ def is_wrong(result):
 
 
 def text(head, stages, results):
-    """head: lines on the kit and the run; stages: what became of each, as dictionaries."""
+    """head: lines about the kit and the run; stages: the entries of kit.py."""
     facts = Facts(results)
     table = expected()
     parts = [
@@ -64,7 +64,7 @@ def text(head, stages, results):
 
 
 def shortened(lines, most):
-    """As many of the lines as have room, and how many have not."""
+    """As many lines as fit, and the number of the others."""
     kept, size = [], 0
     for i, line in enumerate(lines):
         size += len(line) + 1
@@ -86,7 +86,9 @@ def wrong(facts):
         tool = f" under {result['tool']}" if "tool" in result else ""
         lines.append(f"{result['verdict'].upper()}: {result['name']}{tool}: {one_line(result.get('text', ''), 320)}")
     for result in filter(is_wrong, facts.all("sanitizer")):
-        lines.append(f"{result['tool'].upper()}: {result['name']}: {result['errors']} errors: {one_line(result['text'], 320)}")
+        lines.append(
+            f"{result['tool'].upper()}: {result['name']}: {result['errors']} errors: {one_line(result['text'], 320)}"
+        )
     for result in facts.all("test"):
         if result["verdict"] == "stopped":
             lines.append(f"not ended: {result['name']}")
@@ -122,7 +124,7 @@ def device(facts, table):
 
 
 def case_of(result):
-    """What predictions are looked up by."""
+    """The result with the entries that predictions are looked up by."""
     return {**result, "direction": targets.direction(result["kind"])}
 
 
@@ -137,7 +139,9 @@ def speed(facts, table):
         return []
     lines = ["-- us, GB/s, of the copy (its GB/s; expected). few rows: us in a graph, over its empty kernels"]
     fallen = {"as expected": 0, "above": 0, "below": 0}
-    for key in sorted(rows, key=lambda key: (key[3] <= cases.MOST_FEW_ROWS, key[0] != "rms_norm", key[1:3], key[4], key[3])):
+    for key in sorted(
+        rows, key=lambda key: (key[3] <= cases.MOST_FEW_ROWS, key[0] != "rms_norm", key[1:3], key[4], key[3])
+    ):
         cells = []
         for kind, short in ((cases.FORWARD, "F"), (cases.BACKWARD, "B")):
             if kind in rows[key]:
@@ -208,7 +212,11 @@ def counters(facts, table):
 
 
 def beside(expected, value):
-    return "" if expected is None else f"({expected[0]}-{expected[1]}{'' if expected[0] <= round(value) <= expected[1] else '!'})"
+    """The prediction, with a mark if the value is outside of it."""
+    if expected is None:
+        return ""
+    least, most = expected
+    return f"({least}-{most}{'' if least <= round(value) <= most else '!'})"
 
 
 def kernels(facts):
@@ -216,14 +224,15 @@ def kernels(facts):
     for result in facts.all("kernel"):
         gap = f", gap {result['gap_us']:.1f} us" if result.get("gap_us") is not None else ""
         lines.append(
-            f"{result['case']}: {kit_names.kernel(result['name'])} {result['us']:.1f} us, grid {result.get('grid', '?')},"
-            f" block {result.get('block', '?')}, {result.get('registers', '?')} registers{gap}"
+            f"{result['case']}: {kit_names.kernel(result['name'])} {result['us']:.1f} us, grid"
+            f" {result.get('grid', '?')}, block {result.get('block', '?')},"
+            f" {result.get('registers', '?')} registers{gap}"
         )
     return ["-- kernels of a call, by the profiler", *lines] if lines else []
 
 
 def decisions(facts):
-    """What the first run decides, of what has been measured."""
+    """The rules of NOTES.md, applied to the measurements."""
     lines = []
     clusters = facts.fact("clusters_of_16_with_227_kb")
     if clusters == 0:
@@ -236,7 +245,9 @@ def decisions(facts):
 
     def add(value, limit, above, below):
         if value is not None:
-            lines.append(f"{value:.0f} % ({'over' if value > limit else 'under'} {limit}): {above if value > limit else below}")
+            lines.append(
+                f"{value:.0f} % ({'over' if value > limit else 'under'} {limit}): {above if value > limit else below}"
+            )
 
     add(stall("backward bfloat16 32768x32768", "membar"), 15, "backward 32768 waits for memory barriers: mailbox first",
         "backward 32768 waits little for memory barriers")  # fmt: skip

@@ -1,10 +1,10 @@
-"""Where the toolkit's programs are: not all of them are on the PATH of every machine. Standard library only."""
+"""Finds the toolkit's programs, which may be missing from the PATH. Standard library only."""
 
 import glob
 import os
 import shutil
 
-# Below a folder such as /usr/local or /opt/nvidia; a later version comes last.
+# Relative to a folder such as /usr/local or /opt/nvidia. The last of several versions is used.
 PLACES = {
     "compute-sanitizer": ("cuda*/bin/{0}", "cuda*/compute-sanitizer/{0}", "cuda*/extras/compute-sanitizer/{0}",
                           "nsight-compute/*/host/target-linux-x64/{0}"),
@@ -14,7 +14,7 @@ ROOTS = ("/usr/local", "/opt/nvidia", "/opt")
 
 
 def found(name, first="", roots=ROOTS):
-    """The program: in the folder that is named first, on the PATH, in the toolkit, beside Nsight; None if nowhere."""
+    """The program's path, searched for in the folder `first`, on the PATH, in the toolkit, beside Nsight; or None."""
     if first and os.access(os.path.join(first, name), os.X_OK):
         return os.path.join(first, name)
     if program := shutil.which(name):
@@ -30,5 +30,5 @@ def found(name, first="", roots=ROOTS):
 
 
 def looked_for(name):
-    """In words, for a sentence that says that it was not found."""
+    """The sentence for a program that was not found."""
     return f"{name} was found neither on the PATH nor in CUDA_HOME, /usr/local/cuda* or /opt/nvidia"

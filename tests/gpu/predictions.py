@@ -1,4 +1,4 @@
-"""predictions.toml: what was expected before anything was measured. Standard library only."""
+"""Reads predictions.toml. Standard library only."""
 
 import os
 import tomllib
@@ -39,7 +39,7 @@ def counters(table, case):
 
 
 def outcome(expected, value, digits=2):
-    """Beside a value: as expected, or from what to what and on which side of it the value is."""
+    """Whether the value is below, within or above the prediction."""
     least, most = expected
     if round(value, digits) < least:
         return "below"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What machine the kit is on, as lines of JSON: the device, the kernels that plans of the most important shapes have, the
-programs and packages that the kit can use. Standard library only.
+"""Describes the machine in lines of JSON: the device, the kernels of plans for the most important shapes, the programs
+and packages that the kit can use. Standard library only.
 
---device: says in a sentence, with exit status 2, why there is no GPU that the kit is for; status 0 if there is one.
---simulate: on the simulator.
+--device: only checks for a GPU that the kit is built for. Without one it prints the reason and exits with status 2.
+--simulate: uses the simulator.
 """
 
 import importlib.metadata
@@ -38,7 +38,7 @@ def serves(architectures, capability):
 
 
 def architectures():
-    """Those that the kit was built for; nothing where that is not known."""
+    """The architectures that the kit was built for; empty if unknown."""
     try:
         with open(os.path.join(HERE, "about.txt")) as file:
             lines = dict(line.strip().split(" ", 1) for line in file if " " in line)
@@ -48,14 +48,14 @@ def architectures():
 
 
 def opened():
-    """The library with the kit's plugin, and why it has no device that the kit is for."""
+    """The library with the kit's plugin, and the reason if it has no device that the kit is built for."""
     os.environ.setdefault(library.VARIABLE, os.path.join(HERE, "lib", "libnormcore_cuda.so"))
     found = library.Library(os.path.join(HERE, "lib", "libnormcore.so"))
     try:
         found.device_count()
         name, capability = found.device(0)
     except RuntimeError as e:
-        # The library's own words, which say what is missing.
+        # The library's message says what is missing.
         return found, f"there is no CUDA device: {str(e).split(': ', 2)[-1].strip().rstrip('.')}"
     built = architectures()
     if built and "--simulate" not in sys.argv and not serves(built, capability):
@@ -65,7 +65,7 @@ def opened():
 
 
 def kernels(found):
-    """What the plans have, and what they lack."""
+    """Prints the kernels that plans use, and those that they leave out."""
     for n in SIZES:
         for op in library.OPS:
             for dtype in ("bfloat16", "float32"):
@@ -74,7 +74,10 @@ def kernels(found):
                     with found.plan(op, n, x=dtype, device=0, rounding=rounding) as plan:
                         all_kernels = plan.kernels()
                     if all_kernels is None:
-                        put("note", text="the library has no nc_cuda_norm_kernels: which kernels its plans have is not known")
+                        put(
+                            "note",
+                            text="the library has no nc_cuda_norm_kernels: which kernels its plans have is not known",
+                        )
                         return
                     for role, kernel in all_kernels:
                         if kernel.startswith("left out"):
@@ -84,7 +87,7 @@ def kernels(found):
 
 
 def clocks():
-    """What nvidia-smi says, which changes nothing."""
+    """Prints clocks and temperature from nvidia-smi, which only reads them."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return

@@ -17,8 +17,8 @@ OF_THE_COPY = (
 )
 # Of the best peer's speed, everywhere.
 OF_THE_BEST_PEER = 1.0
-# Few rows are a matter of latency: how many kernels a call launches, and microseconds over as many empty ones, both in a
-# graph.
+# Few rows are a matter of latency: how many kernels a call launches, and microseconds over as many empty ones, both in
+# a graph.
 EMPTY_KERNELS = {"forward": (1, 1.0), "backward": (2, 2.0)}
 
 

@@ -171,7 +171,7 @@ def sources_of(table, variant, root=ROOT):
 
 
 def is_for_device_only(variant):
-    """simt.cuh is what the simulator has another of; instructions of the device, unless another text stands for them."""
+    """simt.cuh is what the simulator has another of; so are the device's instructions, where nothing replaces them."""
     return any(path == "cuda/simt.cuh" for path, _, _ in variant.get("substitutions", [])) or any(
         word in new and "defined(__CUDA_ARCH__)" not in new
         for _, _, new in variant.get("substitutions", [])
@@ -372,7 +372,9 @@ def main():
     parser.add_argument("--only", help="names, with commas between them, or parts of names")
     parser.add_argument("--first", action="store_true", help="those that run.sh tune measures")
     parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
-    parser.add_argument("--architecture", type=int, default=90, help="the compute capability, and none that needs a later one")
+    parser.add_argument(
+        "--architecture", type=int, default=90, help="the compute capability, and none that needs a later one"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--simulator", action="store_true", help="for the host, as fibres")
     arguments = parser.parse_args()

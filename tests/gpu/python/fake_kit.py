@@ -1,5 +1,5 @@
-"""A kit whose programs are shell scripts that do as they are told by FAKE_... variables, so that every way in which a run can
-end is tried in seconds, without a GPU and without PyTorch."""
+"""A kit whose programs do as they are told by FAKE_... variables, so that every way in which a run can end is tried in
+seconds, without a GPU and without PyTorch."""
 
 import json
 import os
@@ -36,7 +36,7 @@ echo '{"result": 7}'
 echo '{"result": '
 """
 # compare.py --select alone: as FAKE_ALONE says, after two results.
-COMPARE = '''
+COMPARE = """
 import json, os, signal, sys, time
 stage = sys.argv[sys.argv.index("--select") + 1]
 how = os.environ.get("FAKE_" + stage.upper(), "")
@@ -45,8 +45,8 @@ with open(os.path.join(os.environ["FAKE_FOLDER"], f"{stage}.pid"), "w") as file:
 def put(kind, n, us):
     print(json.dumps({"result": "speed", "op": "rms_norm", "kind": kind, "x_dtype": "bfloat16",
         "weight_dtype": "bfloat16", "rounding": "compute", "rows": 32768, "n": n, "us": us, "gbs": 4000.0,
-        "copy_gbs": 4250.0, "of_copy": 0.94, "over_empty": None, "peers": {"PyTorch": 2 * us} if stage == "peers" else {},
-        "words": f"{kind} {n}"}), flush=True)
+        "copy_gbs": 4250.0, "of_copy": 0.94, "over_empty": None, "words": f"{kind} {n}",
+        "peers": {"PyTorch": 2 * us} if stage == "peers" else {}}), flush=True)
 put("forward", 4096, 131.0)
 put("backward", 4096, 220.0)
 if how == "crash":
@@ -60,8 +60,8 @@ if how == "wrong":
     print(json.dumps({"result": "wrong", "text": "our y is 3 tolerances from the formula"}), flush=True)
     sys.exit(1)
 put("forward", 256, 9.0)
-'''
-PROBE = '''
+"""
+PROBE = """
 import json, os, sys
 if "--device" in sys.argv:
     if os.environ.get("FAKE_DEVICE") == "none":
@@ -72,27 +72,27 @@ print(json.dumps({"result": "fact", "name": "device", "value": "a fake"}))
 if os.environ.get("FAKE_DEVICE") == "lacks":
     print(json.dumps({"result": "plan", "case": "rms_norm bfloat16 compute 262144", "role": "forward aligned",
                       "left_out": "no room for its clusters"}))
-'''
-TUNE = '''
+"""
+TUNE = """
 import json, os, sys
-case = {"result": "tuned", "doing": "done", "case": "backward rms_norm bfloat16 32768x256", "key": [], "bytes": 50331648,
+case = {"result": "tuned", "doing": "done", "case": "backward rms_norm bfloat16 32768x256", "key": [], "bytes": 5e7,
         "microseconds": {"product": [20.0, 19.9, 20.1], "product again": [20.0, 19.9, 20.1],
                          "whole-rows": [18.0, 17.9, 18.1]}, "wrong": {"blocks-4": "dx: 3 times the bound"}}
 print(json.dumps(case), flush=True)
 sys.exit(1 if os.environ.get("FAKE_TUNE") == "fails" else 0)
-'''
-# Runs the kit with fewer launches to count, and with short limits for the stages that FAKE_CUT names: those that hang.
-DRIVER = '''
+"""
+# Runs the kit with fewer launches to count, and short limits for the stages that FAKE_CUT names: those that hang.
+DRIVER = """
 import dataclasses, os, sys
 sys.path.insert(0, sys.argv.pop(1))
 import kit, kit_run, kit_stages
-kit_run.GRACE_SECONDS = 0.5
+kit_run.GRACE_SECONDS, kit.LEAST_SECONDS = 0.5, 1.0
 kit_stages.COUNTED = kit_stages.COUNTED[:2]
 cut = os.environ.get("FAKE_CUT", "").split(",")
 kit.GATE_SECONDS = 2.5 if "gate-sanitizers" in cut else kit.GATE_SECONDS
 kit.ALL = tuple(dataclasses.replace(stage, limit=2.5 if stage.name in cut else stage.limit) for stage in kit.ALL)
 kit.main()
-'''
+"""
 
 
 class FakeKit:
@@ -133,7 +133,13 @@ class FakeKit:
 
     def environment(self, **variables):
         path = os.pathsep.join((self.modules, os.environ.get("PYTHONPATH", "")))
-        return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "FAKE_FOLDER": self.folder, **variables}
+        return {
+            **os.environ,
+            "PYTHONPATH": path,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "FAKE_FOLDER": self.folder,
+            **variables,
+        }
 
     def command(self, what="all", budget=60.0, simulate=True):
         command = [sys.executable, "-c", DRIVER, self.root, what, "--budget", str(budget), "--out", self.out]

@@ -1,5 +1,5 @@
-"""Whole runs of the kit, with programs that fail in every way that is known: what is left afterwards. Standard library
-only."""
+"""Whole runs of the kit with programs that fail in every known way, and the files that each run leaves. Standard
+library only."""
 
 import concurrent.futures
 import os
@@ -44,14 +44,14 @@ SCENARIOS = {
     "gate hang": (None, {"FAKE_GATE": "hang", "FAKE_CUT": "gate,gate-sanitizers"}),
     "gate garbage": (lambda kit: kit.script("bin/gpu_norm_test", GARBAGE), {}),
     "gate missing": (lambda kit: kit.remove("bin/gpu_norm_test"), {}),
-    "crashes": (None, {"FAKE_ALONE": "crash", "FAKE_BITS": "crash", "FAKE_PEERS": "raise", "NORMCORE_STAND_IN_NCU": "refuses",
-                       "NORMCORE_STAND_IN_SANITIZER": "refuses"}),
+    "crashes": (None, {"FAKE_ALONE": "crash", "FAKE_BITS": "crash", "FAKE_PEERS": "raise",
+                       "NORMCORE_STAND_IN_NCU": "refuses", "NORMCORE_STAND_IN_SANITIZER": "refuses"}),
     "faults": (None, {"FAKE_ALONE": "hang", "FAKE_PEERS": "wrong", "FAKE_CUT": "alone", "NORMCORE_STAND_IN_NCU": "old",
                       "NORMCORE_STAND_IN_SANITIZER": "finds"}),
     "bits hang": (None, {"FAKE_BITS": "hang", "FAKE_CUT": "bits,sanitizers"}),
     "garbage": (lambda kit: kit.script("compare.py", "print('what is this')\n"), {"FAKE_DEVICE": "lacks"}),
     "missing": (without_tools_and_torch, {"PATH": "/usr/bin:/bin"}),
-    "little time": (None, {"budget": 9.0, "FAKE_ALONE": "hang"}),
+    "little time": (None, {"budget": 11.0, "FAKE_ALONE": "hang"}),
     "no device": (None, {"FAKE_DEVICE": "none", "simulate": False}),
     "tune": (lambda kit: os.mkdir(os.path.join(kit.folder, "gpu-variants-simulated")), {"what": "tune"}),
     "tune without variants": (None, {"what": "tune"}),
@@ -113,7 +113,7 @@ class Runs(unittest.TestCase):
         self.assertEqual(list(run.kit.stages()), ["probe", "gate", "gate-sanitizers"])
         self.assertIn("FAILED: Hot/GpuGate.IsTheCpus/Rms_bf16_4096: y: element 7 has other bits", summary)
         self.assertIn("MEMCHECK: gate: 1 errors: Invalid __global__ write of size 16 bytes", summary)
-        self.assertIn("the gate has not been passed: nothing is timed", run.output)
+        self.assertIn("the gate has failed: nothing is timed", run.output)
         with open(os.path.join(run.kit.folder, "tests.txt")) as file:
             asked = file.read().splitlines()
         # The sanitizers are run on what has failed, and on nothing else.
@@ -186,15 +186,15 @@ class Runs(unittest.TestCase):
 
     def test_the_budget_is_kept(self):
         run, _ = self.run_of("little time", 1)
-        self.assertLess(run.seconds, 9 + 6)
+        self.assertLess(run.seconds, 11 + 6)
         self.assertIn("stopped at its limit", run.kit.stages()["alone"])
         self.assertIn("no time was left", run.kit.stages()["sanitizers"])
 
     def test_without_a_device_there_is_one_sentence(self):
         run = self.runs["no device"]
         self.assertEqual(run.status, 2)
-        self.assertEqual(run.output, "run.sh: there is no CUDA device: the driver is missing; --simulate tries the kit on a"
-                                     " machine without one\n")  # fmt: skip
+        sentence = "there is no CUDA device: the driver is missing; --simulate tries the kit on a machine without one"
+        self.assertEqual(run.output, f"run.sh: {sentence}\n")
         self.assertFalse(os.path.exists(run.kit.out))
 
     def test_tuning(self):

@@ -1,4 +1,5 @@
-"""The kit's smaller parts: processes with limits, tools and sizes, the probe, the profiler's trace. Standard library only."""
+"""The kit's smaller parts: processes with limits, tools, sizes, the probe, the profiler's trace. Standard library
+only."""
 
 import os
 import shutil
@@ -30,7 +31,9 @@ from kit_run import Call, Runner
 class Processes(unittest.TestCase):
     def run_of(self, *scripts, seconds=20.0, at_once=1, instead=None):
         self.lines, self.results = [], []
-        calls = [Call(f"call-{i}", ["sh", "-c", script], JsonLines(), instead=instead) for i, script in enumerate(scripts)]
+        calls = [
+            Call(f"call-{i}", ["sh", "-c", script], JsonLines(), instead=instead) for i, script in enumerate(scripts)
+        ]
         runner = Runner(lambda call, text: self.lines.append(text), lambda call, result: self.results.append(result))
         return runner.run(calls, time.monotonic() + seconds, at_once)
 
@@ -49,7 +52,7 @@ class Processes(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, "pid")
             begun = time.monotonic()
-            (ended,) = self.run_of(f"sleep 50 & echo $! > {file}; echo '{{\"result\": \"x\"}}'; wait", seconds=1.0)
+            (ended,) = self.run_of(f'sleep 50 & echo $! > {file}; echo \'{{"result": "x"}}\'; wait', seconds=1.0)
             self.assertTrue(ended.stopped)
             self.assertEqual(ended.results, 1)
             self.assertLess(time.monotonic() - begun, 10)
@@ -79,7 +82,7 @@ class Processes(unittest.TestCase):
         instead = Call("instead", ["echo", '{"result": "y"}'], JsonLines())
         ended = self.run_of("exit 1", instead=instead)
         self.assertEqual([(e.call.name, e.results) for e in ended], [("call-0", 0), ("instead", 1)])
-        self.assertEqual(len(self.run_of("echo '{\"result\": \"x\"}'; exit 1", instead=instead)), 1)
+        self.assertEqual(len(self.run_of('echo \'{"result": "x"}\'; exit 1', instead=instead)), 1)
 
     def test_endless_lines_are_cut(self):
         (ended,) = self.run_of("head -c 100000 /dev/zero | tr '\\0' a")
@@ -162,7 +165,12 @@ class Probe(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             program = os.path.join(folder, "gpu_probe")
             source = os.path.join(SCRIPTS, "gpu_probe.cu")
-            flags = ["-std=c++17", "-cudart=static", "-gencode=arch=compute_90,code=sm_90", "-Xcompiler=-Wall,-Wextra,-Werror"]
+            flags = [
+                "-std=c++17",
+                "-cudart=static",
+                "-gencode=arch=compute_90,code=sm_90",
+                "-Xcompiler=-Wall,-Wextra,-Werror",
+            ]
             subprocess.run(["nvcc", *flags, source, "-o", program], check=True)
             run = subprocess.run([program], capture_output=True, text=True)
         if run.returncode != 0:
@@ -196,13 +204,19 @@ class KernelNames(unittest.TestCase):
     def test_a_backward_of_two_kernels(self):
         events = kernel_names.pretended("backward") + [{"cat": "cpu_op", "name": "x", "ts": 1, "dur": 2}, {"ph": "M"}]
         first, second = kernel_names.described("case", kernel_names.kernels_of(events))
-        self.assertEqual((first["name"], first["launches"], first["us"], first["block"]), ("nc::norm_backward<>", 1, 15, "128"))
+        self.assertEqual(
+            (first["name"], first["launches"], first["us"], first["block"]), ("nc::norm_backward<>", 1, 15, "128")
+        )
         self.assertNotIn("gap_us", first)
         # One ends 15 us after it began, the next begins 20 us after it.
         self.assertEqual((second["gap_us"], second["hot"]), (5.0, True))
 
     def test_a_kernel_that_is_not_hot(self):
-        for name, hot in (("nc::norm_forward<X>", True), ("nc::norm_forward_any<X>", False), ("nc::norm_backward_shifted<X>", False)):
+        for name, hot in (
+            ("nc::norm_forward<X>", True),
+            ("nc::norm_forward_any<X>", False),
+            ("nc::norm_backward_shifted<X>", False),
+        ):
             event = {"cat": "kernel", "name": name, "ts": 0, "dur": 1}
             (found,) = kernel_names.described("case", [event])
             self.assertEqual(found["hot"], hot, name)
@@ -213,7 +227,9 @@ class First(unittest.TestCase):
         table = variants.read_table()
         built = {variant["name"]: {"kernels": {}} for variant in variants.variants_of(table)}
         jobs = tune_jobs.jobs_of(table, built, [], False, tune_jobs.first_of(table))
-        self.assertEqual({name for job in jobs for name in job["variants"]}, set(table["first"]["variants"]) - {"unchanged"})
+        self.assertEqual(
+            {name for job in jobs for name in job["variants"]}, set(table["first"]["variants"]) - {"unchanged"}
+        )
         self.assertEqual({job["op"] for job in jobs}, {"rms_norm"})
         for dtype in variants.DTYPES:
             shapes = {f"{job['rows']}x{job['n']}" for job in jobs if job["dtype"] == dtype}
@@ -224,7 +240,9 @@ class First(unittest.TestCase):
         built = {variant["name"]: {"kernels": {}} for variant in variants.variants_of(table)}
         wanted = tune_jobs.Wanted(None, dict.fromkeys(variants.DTYPES, ["8x4096"]), ["layer_norm"], ["float32"])
         jobs = tune_jobs.jobs_of(table, built, [], False, wanted)
-        self.assertEqual({(job["op"], job["dtype"], job["rows"], job["n"]) for job in jobs}, {("layer_norm", "float32", 8, 4096)})
+        self.assertEqual(
+            {(job["op"], job["dtype"], job["rows"], job["n"]) for job in jobs}, {("layer_norm", "float32", 8, 4096)}
+        )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,8 @@ terminate called after throwing an instance of 'std::runtime_error'
 
     def test_gtest_repeats_its_failures_at_the_end(self):
         text = self.TEXT.split("[ RUN      ] Hot/GpuGate.IsTheCpus/Layer")[0]
-        text += "[  FAILED  ] 1 test, listed below:\n[  FAILED  ] Hot/GpuGate.IsTheCpus/Rms_f32_64, where GetParam() = (3)\n"
+        text += "[  FAILED  ] 1 test, listed below:\n"
+        text += "[  FAILED  ] Hot/GpuGate.IsTheCpus/Rms_f32_64, where GetParam() = (3)\n"
         self.assertEqual(len(read(kit_readers.Gtest(), text)), 3)
 
     def test_one_that_was_stopped(self):
@@ -91,7 +92,9 @@ class Counters(unittest.TestCase):
         self.assertEqual((found["us"], found["dram"], found["l2"], found["issue"]), (1234.56, 71.2, 48.0, 41.0))
         self.assertEqual((found["occupancy"], found["load_sectors"], found["store_sectors"]), (12.4, 16.0, 15.5))
         # Of 20 cycles from one instruction of a warp to the next; those not issued are counted twice otherwise.
-        self.assertEqual(found["stalls"], {"membar": 15.0, "barrier": 10.0, "short_scoreboard": 5.0, "long_scoreboard": 40.0})
+        self.assertEqual(
+            found["stalls"], {"membar": 15.0, "barrier": 10.0, "short_scoreboard": 5.0, "long_scoreboard": 40.0}
+        )
         self.assertEqual(found["other_stall"], ["wait", 20.0])
 
     def test_what_is_no_table_gives_nothing(self):
@@ -99,7 +102,8 @@ class Counters(unittest.TestCase):
             self.assertEqual(read(kit_readers.Counters("c"), text), [], text)
 
     def test_a_number_that_is_not_there(self):
-        text = '"ID","gpu__dram_throughput.avg.pct_of_peak_sustained_elapsed","lts__throughput.avg.pct_of_peak_sustained_elapsed"\n"","%","%"\n"0","n/a","55"\n'
+        names = (f"{unit}.avg.pct_of_peak_sustained_elapsed" for unit in ("gpu__dram_throughput", "lts__throughput"))
+        text = '"ID","{}","{}"\n"","%","%"\n"0","n/a","55"\n'.format(*names)
         (found,) = read(kit_readers.Counters("c"), text)
         self.assertNotIn("dram", found)
         self.assertEqual(found["l2"], 55)

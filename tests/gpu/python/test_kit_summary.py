@@ -63,8 +63,8 @@ class Summary(unittest.TestCase):
     def test_predictions_stand_beside_outcomes(self):
         hot = cases.Group(0, "rms_norm", "bfloat16", "bfloat16", 32768, 4096, cases.KINDS)
         few = cases.Group(0, "rms_norm", "bfloat16", "bfloat16", 8, 4096, cases.KINDS)
-        text = self.text([speed(hot, "forward", 131, 0.95), speed(hot, "backward", 230, 0.70), speed(few, "forward", 2.5),
-                          speed(few, "backward", 9.6)])  # fmt: skip
+        many = [speed(hot, "forward", 131, 0.95), speed(hot, "backward", 230, 0.70)]
+        text = self.text([*many, speed(few, "forward", 2.5), speed(few, "backward", 9.6)])
         self.assertIn("F 131.0 3900 .95(4250;.92-.97) | B 230.0 3900 .70(4250;.82-.92)-", text)
         self.assertIn("F 2.50 (+0.90)2.2-2.8 us | B 9.60 (+0.90)7-9 us+", text)
         self.assertIn("2 as expected, 1 above, 1 below", text)
@@ -83,8 +83,8 @@ class Summary(unittest.TestCase):
             self.assertIn(expected, text)
 
     def test_a_kernel_that_is_not_a_hot_one_is_named(self):
-        result = {"result": "kernel", "case": "forward rms_norm bfloat16 8192x262144", "name": "norm_forward_any<>", "us": 1.0,
-                  "hot": False}  # fmt: skip
+        case = "forward rms_norm bfloat16 8192x262144"
+        result = {"result": "kernel", "case": case, "name": "norm_forward_any<>", "us": 1.0, "hot": False}
         self.assertIn("NOT A HOT KERNEL: forward rms_norm bfloat16 8192x262144: norm_forward_any", self.text([result]))
 
     def test_nothing_at_all(self):
@@ -118,7 +118,7 @@ class Predictions(unittest.TestCase):
 
 class Names(unittest.TestCase):
     def test_kernels(self):
-        plain = "void nc::baseline::norm_backward<nc::HotFormats<(nc::DType)2>, (bool)0, (int)8, (int)1>(nc::BackwardParameters)"
+        plain = "void nc::norm_backward<nc::HotFormats<(nc::DType)2>, (bool)0, (int)8, (int)1>(nc::BackwardParameters)"
         self.assertEqual(kit_names.kernel(plain), "norm_backward<8, 1>")
         mangled = "_ZN2nc8baseline12norm_forwardINS0_10HotFormatsILNS_5DTypeE2EEELi2ELi4EEEvNS0_17ForwardParametersE"
         self.assertEqual(kit_names.kernel(mangled), "norm_forward<2, 4>")
