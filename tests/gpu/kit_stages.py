@@ -64,6 +64,7 @@ class Kit:
         plugin = "simulator" if simulate else "lib"
         # For native programs. In a trial without a GPU the scripts use the CPU backend instead.
         self.environment = {"NORMCORE_CUDA_LIBRARY": self.path(plugin, "libnormcore_cuda.so")}
+        self.script_environment = {} if simulate else self.environment
         self.processes = min(MOST_PROCESSES, os.cpu_count() or 1)
 
     def path(self, *parts):
@@ -131,11 +132,11 @@ def compared(kit, limit, selection, names):
         "compare.py", "--out", os.path.join(kit.details, selection), "--budget", f"{max(1.0, limit - 4):.0f}",
         "--select", selection, "--peers", names, "--json-lines",
     )  # fmt: skip
-    return Call(selection, script, kit_readers.JsonLines())
+    return Call(selection, script, kit_readers.JsonLines(), kit.script_environment)
 
 
 def names(kit, limit):
-    return [Call("names", kit.torch_script("kernel_names.py"), kit_readers.JsonLines())]
+    return [Call("names", kit.torch_script("kernel_names.py"), kit_readers.JsonLines(), kit.script_environment)]
 
 
 def counters(kit, limit):
@@ -205,9 +206,11 @@ def java(kit, limit):
 
 
 def tune(kit, limit):
-    variants = kit.beside("gpu-variants-simulated" if kit.simulate else "gpu-variants")
+    name = "gpu-variants-simulated" if kit.simulate else "gpu-variants"
+    variants = kit.beside(name)
     if variants is None:
-        raise Missing("the variants are not beside the kit: pack.sh --variants makes them")
+        maker = f"variants.py build {name} --simulator --first" if kit.simulate else "pack.sh --variants"
+        raise Missing(f"{name} is not beside the kit: {maker} makes it")
     script = kit.torch_script(
         "tune.py", variants, os.path.join(kit.details, "tune"), "--budget", f"{max(1.0, limit - 5):.0f}", "--first",
         "--json-lines",

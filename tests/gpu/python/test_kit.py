@@ -202,7 +202,7 @@ class Runs(unittest.TestCase):
         self.assertIn("whole-rows (same bits): beyond the noise in 1 of 1 cases, best -10.0 %", summary)
         self.assertIn("WRONG: blocks-4, backward rms_norm bfloat16 32768x256: dx: 3 times the bound", summary)
         run, _ = self.run_of("tune without variants", 1)
-        self.assertIn("pack.sh --variants makes them", run.kit.stages()["tune"])
+        self.assertIn("gpu-variants-simulated is not beside the kit", run.kit.stages()["tune"])
 
 
 class Killed(unittest.TestCase):
