@@ -86,7 +86,7 @@ DRIVER = """
 import dataclasses, os, sys
 sys.path.insert(0, sys.argv.pop(1))
 import kit, kit_run, kit_stages
-kit_run.GRACE_SECONDS, kit.LEAST_SECONDS = 0.5, 1.0
+kit_run.GRACE_SECONDS, kit.LEAST_SECONDS, kit.LAST_SECONDS = 0.5, 1.0, 3.0
 kit_stages.COUNTED = kit_stages.COUNTED[:2]
 cut = os.environ.get("FAKE_CUT", "").split(",")
 kit.GATE_SECONDS = 2.5 if "gate-sanitizers" in cut else kit.GATE_SECONDS
