@@ -1,5 +1,6 @@
 // The norm calls of plans of a CUDA device: everything is checked before anything is launched.
 #include <algorithm>
+#include <cinttypes>
 
 #include "norm_arguments.h"
 #include "plan.h"
@@ -78,6 +79,14 @@ int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int64_t x_s
                  {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx, dx_stride,
                   workspace, workspace_bytes, dweight_mode != NC_GRADIENT_ABSENT, dbias_mode != NC_GRADIENT_ABSENT},
                  {dweight, dweight_dtype, dweight_mode}, {dbias, dbias_dtype, dbias_mode}, stream);
+  });
+}
+
+int32_t nc_cuda_norm_kernels(int64_t plan, int64_t text, int64_t capacity) NC_NOEXCEPT {
+  return nc::guarded([&] {
+    if (text == 0) nc::fail(NC_INVALID_ARGUMENT, "text: 0, expected the address of %" PRId64 " bytes", capacity);
+    if (capacity < 1) nc::fail(NC_INVALID_ARGUMENT, "capacity: %" PRId64 ", expected at least 1", capacity);
+    nc::cuda_plan_of(plan, "nc_norm_forward and nc_norm_backward").describe(reinterpret_cast<char*>(text), capacity);
   });
 }
 

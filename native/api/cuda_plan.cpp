@@ -29,4 +29,8 @@ void CudaPlan::columns(const ColumnArguments* gradients, int32_t count, int64_t 
                   device());
 }
 
+void CudaPlan::describe(char* text, int64_t capacity) const {
+  require_success(plugin_, plugin_.describe(norm_, text, capacity), "naming the kernels", device());
+}
+
 }  // namespace nc

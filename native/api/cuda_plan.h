@@ -17,6 +17,8 @@ class CudaPlan {
 
   void forward(const ForwardArguments& a, int64_t stream) const;
   void backward(const BackwardArguments& a, int64_t stream) const;
+  // Which kernels are launched, as text.
+  void describe(char* text, int64_t capacity) const;
   void columns(const ColumnArguments* gradients, int32_t count, int64_t stream) const;
 
  private:

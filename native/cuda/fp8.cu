@@ -1,4 +1,5 @@
 // Which FP8 kernel a matrix gets, and how it is launched.
+#include <atomic>
 #include <initializer_list>
 #include <utility>
 
@@ -58,6 +59,40 @@ const Kernels<QuantizeParameters> kQuantizeBlocks = NC_KERNELS(fp8_quantize_bloc
 const Kernels<DequantizeParameters> kDequantize = NC_KERNELS(fp8_dequantize_kernel);
 #undef NC_KERNELS
 
+template <class Parameters>
+int32_t load_all(const Kernels<Parameters>& kernels) {
+  KernelFacts facts{};
+  const Kernel<Parameters> all[] = {kernels.float32, kernels.bfloat16, kernels.float16, kernels.any};
+  for (const Kernel<Parameters> kernel : all) {
+    if (const int32_t error = load_kernel(kernel, &facts)) return error;
+  }
+  return 0;
+}
+
+// FP8 calls have no plan that loads their kernels. So the first of them on a device loads all: a launch that loads its
+// kernel is refused while its stream is captured.
+int32_t loaded_on(int32_t device) {
+  static std::atomic<uint64_t> loaded{0};
+  const uint64_t bit = device < 64 ? uint64_t{1} << device : 0;
+  if ((loaded.load(std::memory_order_acquire) & bit) != 0) return 0;
+  const cuda_runtime::CurrentDevice current(device);
+  if (current.error() != 0) return current.error();
+  KernelFacts facts{};
+  if (const int32_t error = load_all(kAmax)) return error;
+  if (const int32_t error = load_all(kQuantize)) return error;
+  if (const int32_t error = load_all(kQuantizeBlocks)) return error;
+  if (const int32_t error = load_all(kDequantize)) return error;
+  if (const int32_t error = load_kernel(fp8_scale_kernel, &facts)) return error;
+  loaded.fetch_or(bit, std::memory_order_release);
+  return 0;
+}
+
+template <class Parameters>
+int32_t launch_loaded(int32_t device, const Launch<Parameters>& l, const Parameters& p, int64_t stream) {
+  const int32_t error = loaded_on(device);
+  return error != 0 ? error : launch_on(device, l, p, stream);
+}
+
 // wide: the format that is not FP8, and its address; in_words: whether all octets are on their boundaries.
 template <class Parameters>
 int32_t start(int32_t device, const Kernels<Parameters>& kernels, Parameters& p, DType wide, const char* address,
@@ -72,7 +107,7 @@ int32_t start(int32_t device, const Kernels<Parameters>& kernels, Parameters& p,
   l.shared_bytes = shared_bytes;
   p.octets = octets_of(p.a.rows, p.a.columns, l.blocks);
   p.access = all_multiples(bytes_of(wide), at(address)) ? Access::elements : Access::bytes;
-  return launch_on(device, l, p, stream);
+  return launch_loaded(device, l, p, stream);
 }
 
 // A stride matters only where there is a second row.
@@ -100,7 +135,7 @@ int32_t fp8_scale(int32_t device, const Fp8ScaleArguments& a, int64_t stream) {
   l.block_rows = 1;
   l.threads = kFp8Threads;
   l.cluster = 1;
-  return launch_on(device, l, p, stream);
+  return launch_loaded(device, l, p, stream);
 }
 
 int32_t fp8_quantize(int32_t device, const Fp8QuantizeArguments& a, int64_t stream) {

@@ -168,7 +168,7 @@ template <class A>
 NC_KERNEL(kFp8Threads, 2)
 void fp8_quantize_kernel(const QuantizeParameters p) {
   const A access(p.a.x, p.access);
-  const Octet<float> scale = Octet<float>::all(*reinterpret_cast<const float*>(p.a.scale));
+  const Octet<float> scale = Octet<float>::all(simt::load_value<float>(p.a.scale));
   float largest = 0;
   for_each_octet<A::rounds_together, typename A::Loaded>(
       p.octets,
@@ -205,7 +205,8 @@ void fp8_quantize_blocks_kernel(const QuantizeParameters p) {
         if (count == 0) return;
         const uint32_t code = e8m0_of(largest, p.a.format);
         if (place.octet % kBlockOctets == 0) {
-          p.a.block_scales[place.row * blocks + place.octet / kBlockOctets] = static_cast<char>(code);
+          simt::store_value(p.a.block_scales + place.row * blocks + place.octet / kBlockOctets,
+                            static_cast<uint8_t>(code));
         }
         access.store_float8(p.a.to + place.row * p.a.to_stride, place.octet, count,
                             packed_float8(p.a.format, v * Octet<float>::all(block_scale_of(code))));
@@ -221,9 +222,9 @@ NC_DEVICE float scale_inv_at(const DequantizeParameters& p, const OctetPlace& pl
   if (p.a.scaling == Scaling::block) {
     const int64_t blocks = p.octets.per_row / kBlockOctets;
     const char* const code = p.a.scale_inv + place.row * blocks + place.octet / kBlockOctets;
-    return decode_e8m0(static_cast<uint8_t>(*code));
+    return decode_e8m0(simt::load_value<uint8_t>(code));
   }
-  return reinterpret_cast<const float*>(p.a.scale_inv)[p.a.scaling == Scaling::row ? place.row : 0];
+  return simt::load_value<float>(p.a.scale_inv + (p.a.scaling == Scaling::row ? place.row : 0) * sizeof(float));
 }
 template <class A>
 NC_KERNEL(kFp8Threads, 2)
@@ -252,10 +253,11 @@ NC_KERNEL(kFp8Threads, 1)
 void fp8_scale_kernel(const ScaleParameters p) {
   const int64_t i = simt::block_index() * kFp8Threads + simt::thread_index();
   if (i >= p.a.count) return;
-  const float amax = reinterpret_cast<const float*>(p.a.amax)[i];
+  const int64_t at = i * static_cast<int64_t>(sizeof(float));
+  const float amax = simt::load_value<float>(p.a.amax + at);
   const float scale = scale_of(amax, p.a.format, p.a.margin, p.a.power_of_two);
-  if (p.a.scale != nullptr) reinterpret_cast<float*>(p.a.scale)[i] = scale;
-  if (p.a.scale_inv != nullptr) reinterpret_cast<float*>(p.a.scale_inv)[i] = inverse_of(scale);
+  if (p.a.scale != nullptr) simt::store_value(p.a.scale + at, scale);
+  if (p.a.scale_inv != nullptr) simt::store_value(p.a.scale_inv + at, inverse_of(scale));
 }
 
 }  // namespace NC_LEVEL

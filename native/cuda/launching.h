@@ -3,8 +3,8 @@
 
 #include <initializer_list>
 
+#include "launch.h"
 #include "runtime.h"
-#include "simt.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {

@@ -1,4 +1,6 @@
 // The plugin's table: which kernels a norm gets, and how they are launched.
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 
 #include "../core/scale.h"
@@ -9,12 +11,20 @@
 #include "plugin.h"
 #include "row_window.cuh"
 #include "runtime.h"
-#include "simt.cuh"
 #include "tuning.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 namespace {
+
+// Why a norm does without a kernel.
+enum class Absence : uint8_t {
+  none,                 // it has the kernel
+  not_compiled,         // there is none for these formats, this policy and this hidden size: by design
+  no_clusters,          // the device has no clusters
+  code_lacks_clusters,  // the code was written for an older device, without clusters
+  cluster_does_not_fit  // the device cannot hold one cluster of as many blocks
+};
 
 // What prepare leaves in CudaNorm::kernels.
 struct NormKernels {
@@ -27,6 +37,8 @@ struct NormKernels {
   ForwardFunction hot_forward, shifted_forward, any_forward;  // hot, shifted: or null
   BackwardFunction hot_backward, shifted_backward, any_backward;
   ColumnsFunction columns;
+  // Of a null pointer above, why it is null.
+  Absence no_hot_forward, no_shifted_forward, no_hot_backward, no_shifted_backward;
 };
 static_assert(sizeof(NormKernels) <= sizeof(CudaNorm::kernels));
 
@@ -123,7 +135,7 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   k.columns = columns_kernel(spec.compute);
   const int kept = kept_for(octets_per_lane);
   const bool layer_norm = spec.op == Op::layer_norm;
-  const bool takes_rows = kept != 0 && (k.shape.segments == 1 || device.clusters != 0);
+  const bool takes_rows = kept != 0;
   const bool takes_statistics = takes_rows && (!layer_norm || spec.variance == Variance::two_pass);
   if (const CommonKernels* common = common_kernels(spec, spec.y)) {
     k.any_backward = common->any_backward();
@@ -148,19 +160,26 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
 constexpr int kRegisters = 65536;  // of a multiprocessor, on every device so far
 constexpr int kClusterCapability = 90;
 
-// Readies a hot kernel with as much shared memory, or leaves it out where the device has no room for its clusters.
+// Loads a kernel and permits what its launches ask for, or leaves it out, with the reason, where the device has no room
+// for its clusters. shared_bytes: of a launch of this norm.
 template <class Parameters>
-int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threads, int shared_bytes,
-                   KernelFacts* facts) {
-  if (kernel == nullptr) return 0;
-  if (const int32_t error = facts_of(kernel, facts)) return error;
-  if (const int32_t error = ready(kernel, shared_bytes, shape.segments)) return error;
+int32_t ready(void (*&kernel)(Parameters), Absence& absence, const RowShape& shape, const CudaDevice& device,
+              int threads, int shared_bytes, KernelFacts* facts) {
+  const auto leave_out = [&](Absence why) {
+    kernel = nullptr;
+    absence = why;
+    return 0;
+  };
+  if (kernel == nullptr) return leave_out(Absence::not_compiled);
+  absence = Absence::none;
+  if (shape.segments > 1 && device.clusters == 0) return leave_out(Absence::no_clusters);
+  if (const int32_t error = load_kernel(kernel, facts)) return error;
+  // Of all that this kernel serves: never what this norm alone needs.
+  const int permitted = static_cast<int>(device.shared_bytes) - facts->shared_bytes;
+  if (const int32_t error = permit(kernel, permitted, device.clusters != 0)) return error;
   if (shape.segments == 1) return 0;
   // Code for older devices, which a newer one can run, knows nothing of clusters.
-  if (facts->compute_capability < kClusterCapability) {
-    kernel = nullptr;
-    return 0;
-  }
+  if (facts->compute_capability < kClusterCapability) return leave_out(Absence::code_lacks_clusters);
   Launch<Parameters> l{};
   l.kernel = kernel;
   l.blocks = l.cluster = shape.segments;
@@ -169,8 +188,7 @@ int32_t made_ready(void (*&kernel)(Parameters), const RowShape& shape, int threa
   l.shared_bytes = shared_bytes;
   int count = 0;
   if (const int32_t error = clusters_at_once(l, &count)) return error;
-  if (count == 0) kernel = nullptr;
-  return 0;
+  return count == 0 ? leave_out(Absence::cluster_does_not_fit) : 0;
 }
 
 // Rows of a thread of the kernel that has been chosen.
@@ -215,27 +233,32 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   const cuda_runtime::CurrentDevice current(index);
   if (current.error() != 0) return current.error();
   KernelFacts facts{};
-  // Those that need no preparing are asked for their facts all the same: it loads them.
-  if (const int32_t error = facts_of(k.any_forward, &facts)) return error;
-  if (const int32_t error = facts_of(k.any_backward, &facts)) return error;
-  if (const int32_t error = facts_of(k.columns, &facts)) return error;
+  if (const int32_t error = load_kernel(k.any_forward, &facts)) return error;
+  if (const int32_t error = load_kernel(k.any_backward, &facts)) return error;
+  if (const int32_t error = load_kernel(k.columns, &facts)) return error;
+  const int of_forward = forward_threads(k.shape), of_backward = backward_threads(k.shape);
   if (const int32_t error =
-          made_ready(k.hot_forward, k.shape, forward_threads(k.shape), forward_shared_bytes(spec), &facts)) {
+          ready(k.hot_forward, k.no_hot_forward, k.shape, device, of_forward, forward_shared_bytes(spec), &facts)) {
     return error;
   }
-  if (k.shifted_forward != nullptr) {
-    int bytes = 0;
-    forward_windows(k, spec, true, true, true, &bytes);
-    bytes = bytes < k.shared_bytes ? bytes : k.shared_bytes;
-    if (const int32_t error = made_ready(k.shifted_forward, k.shape, forward_threads(k.shape), bytes, &facts)) {
+  int window_bytes = 0;
+  if (k.shifted_forward != nullptr) forward_windows(k, spec, true, true, true, &window_bytes);
+  if (const int32_t error = ready(k.shifted_forward, k.no_shifted_forward, k.shape, device, of_forward,
+                                  window_bytes < k.shared_bytes ? window_bytes : k.shared_bytes, &facts)) {
+    return error;
+  }
+  // The backward fills a block's shared memory, or half of it where two blocks' registers fit a multiprocessor.
+  const auto ready_backward = [&](BackwardFunction& kernel, Absence& absence, bool& two_blocks) -> int32_t {
+    if (const int32_t error = ready(kernel, absence, k.shape, device, of_backward, k.shared_bytes, &facts)) {
       return error;
     }
+    two_blocks = kernel != nullptr && 2 * of_backward * facts.registers <= kRegisters;
+    return kernel != nullptr ? prefer_shared_memory(kernel) : 0;
+  };
+  if (const int32_t error = ready_backward(k.shifted_backward, k.no_shifted_backward, k.two_shifted_blocks)) {
+    return error;
   }
-  const int threads = backward_threads(k.shape);
-  if (const int32_t error = made_ready(k.shifted_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
-  k.two_shifted_blocks = 2 * threads * facts.registers <= kRegisters;
-  if (const int32_t error = made_ready(k.hot_backward, k.shape, threads, k.shared_bytes, &facts)) return error;
-  k.two_blocks = 2 * threads * facts.registers <= kRegisters;
+  if (const int32_t error = ready_backward(k.hot_backward, k.no_hot_backward, k.two_blocks)) return error;
   norm->device = index;
   norm->spec = spec;
   memcpy(norm->kernels, &k, sizeof(k));
@@ -245,10 +268,15 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
 // Kernels that take everything meet here, whatever they sum.
 constexpr int kAnySharedBytes = static_cast<int>(sizeof(Meeting<CountedMoments<double>>));
 
-int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream) {
-  const NormKernels k = kernels_of(norm);
-  const NormSpec& spec = norm.spec;
-  ForwardParameters p{};
+template <class Parameters>
+struct Chosen {
+  Launch<Parameters> launch;
+  Parameters parameters;
+};
+
+Chosen<ForwardParameters> forward_launch(const NormKernels& k, const NormSpec& spec, const ForwardArguments& a) {
+  Chosen<ForwardParameters> chosen{};
+  ForwardParameters& p = chosen.parameters;
   p.spec = spec;
   p.shape = k.shape;
   p.a = a;
@@ -259,7 +287,7 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   const bool takes_sums = sum_is_rounded && all_multiples(4, at(a.mean), at(a.rstd));
   const bool hot = k.hot_forward != nullptr && p.access == Access::octets && takes_sums &&
                    (spec.scaling == Scaling::none || p.y_words);
-  Launch<ForwardParameters> l{};
+  Launch<ForwardParameters>& l = chosen.launch;
   l.kernel = k.any_forward;
   l.threads = forward_threads(k.shape);
   l.block_rows = 1;
@@ -283,7 +311,12 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   }
   p.rows_per_block = l.threads / k.shape.lanes * rows;
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
-  return launch_on(norm.device, l, p, stream);
+  return chosen;
+}
+
+int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream) {
+  const Chosen<ForwardParameters> chosen = forward_launch(kernels_of(norm), norm.spec, a);
+  return launch_on(norm.device, chosen.launch, chosen.parameters, stream);
 }
 
 // How much of a backward block's work lies in shared memory; false if not even one row per row lane does. Two blocks to
@@ -352,11 +385,10 @@ bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, in
   return false;
 }
 
-int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {
-  const NormKernels k = kernels_of(norm);
-  const NormSpec& spec = norm.spec;
+Chosen<BackwardParameters> backward_launch(const NormKernels& k, const NormSpec& spec, const BackwardArguments& a) {
   const int64_t n = spec.hidden_size;
-  BackwardParameters p{};
+  Chosen<BackwardParameters> chosen{};
+  BackwardParameters& p = chosen.parameters;
   p.spec = spec;
   p.shape = k.shape;
   p.a = a;
@@ -366,7 +398,7 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   p.by_product = k.by_product;
   p.octets_per_lane = k.octets_per_lane;
   p.staged_words = kPacket * (bytes_of(spec.x) * (a.dresidual != nullptr ? 2 : 1) + bytes_of(spec.y)) / 16;
-  Launch<BackwardParameters> l{};
+  Launch<BackwardParameters>& l = chosen.launch;
   l.threads = backward_threads(k.shape);
   const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
   const bool takes_sums = all_multiples(4, at(a.mean), at(a.rstd), at(a.dweight_parts), at(a.dbias_parts)) &&
@@ -387,7 +419,12 @@ int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t strea
   }
   l.blocks = p.groups * l.cluster;
   l.block_rows = 1;
-  return launch_on(norm.device, l, p, stream);
+  return chosen;
+}
+
+int32_t backward(const CudaNorm& norm, const BackwardArguments& a, int64_t stream) {
+  const Chosen<BackwardParameters> chosen = backward_launch(kernels_of(norm), norm.spec, a);
+  return launch_on(norm.device, chosen.launch, chosen.parameters, stream);
 }
 
 int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream) {
@@ -410,6 +447,138 @@ int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t 
   return launch_on(norm.device, l, p, stream);
 }
 
+// Text of a limited length: what does not fit is dropped.
+class Text {
+ public:
+  Text(char* to, int64_t capacity) : next_(to), left_(capacity) {
+    if (left_ > 0) *next_ = '\0';
+  }
+  __attribute__((format(printf, 2, 3))) void add(const char* format, ...) {
+    if (left_ <= 1) return;
+    va_list arguments;
+    va_start(arguments, format);
+    const int wanted = std::vsnprintf(next_, static_cast<size_t>(left_), format, arguments);
+    va_end(arguments);
+    const int64_t added = wanted < 0 ? 0 : wanted < left_ ? wanted : left_ - 1;
+    next_ += added;
+    left_ -= added;
+  }
+
+ private:
+  char* next_;
+  int64_t left_;
+};
+
+// Names a kernel with the octets that one of its threads holds or, where it is the one for any shape, says why.
+template <class Function>
+void describe_choice(Text& text, const NormKernels& k, Function launched, const char* family, Function hot,
+                     int hot_kept, Function shifted, int shifted_kept, Absence absence) {
+  if (launched == hot) {
+    text.add("norm_%s, %d octets a thread\n", family, hot_kept);
+    return;
+  }
+  if (launched == shifted) {
+    text.add("norm_%s_shifted, %d octets a thread\n", family, shifted_kept);
+    return;
+  }
+  text.add("norm_%s_any; ", family);
+  switch (absence) {
+    case Absence::none:
+      text.add("the faster kernel is left out: its part of a row does not fit a block's shared memory, %d bytes\n",
+               k.shared_bytes);
+      break;
+    case Absence::not_compiled:
+      text.add("no faster kernel is compiled for these dtypes, this policy and this hidden size\n");
+      break;
+    case Absence::no_clusters:
+      text.add("the faster kernel is left out: a row takes clusters of %d blocks, the device has no clusters\n",
+               k.shape.segments);
+      break;
+    case Absence::code_lacks_clusters:
+      text.add(
+          "the faster kernel is left out: a row takes clusters of %d blocks, the code is for compute capabilities"
+          " below 9.0\n",
+          k.shape.segments);
+      break;
+    case Absence::cluster_does_not_fit:
+      text.add("the faster kernel is left out: the device does not hold a cluster of %d blocks\n", k.shape.segments);
+      break;
+  }
+}
+
+// The tensors of a call that is only described: addresses on a 256-byte boundary, or one element after it.
+struct DescribedTensors {
+  const NormSpec& spec;
+  bool aligned;
+
+  char* vector() const { return reinterpret_cast<char*>(int64_t{1} << 40); }
+  char* rows(DType type) const { return vector() + (aligned ? 0 : bytes_of(type)); }
+  int64_t stride(DType type) const { return (spec.hidden_size + (aligned ? 0 : 1)) * bytes_of(type); }
+  // Which kernel is the fast one of such a call, or why there is none.
+  Absence absence(Absence no_hot, Absence no_shifted) const {
+    return aligned && spec.hidden_size % kPacket == 0 ? no_hot : no_shifted;
+  }
+};
+
+constexpr int64_t kDescribedRows = 4096;
+
+void describe_forward(Text& text, const NormKernels& k, const DescribedTensors& t, bool residual) {
+  const NormSpec& spec = t.spec;
+  ForwardArguments a{};
+  a.row_end = kDescribedRows;
+  a.x = t.rows(spec.x);
+  a.x_stride = t.stride(spec.x);
+  a.y = t.rows(spec.y);
+  a.y_stride = t.stride(spec.y);
+  a.weight = spec.has_weight ? t.vector() : nullptr;
+  a.bias = spec.has_bias ? t.vector() : nullptr;
+  if (residual) {
+    a.residual = a.residual_out = t.rows(spec.x);
+    a.residual_stride = a.residual_out_stride = a.x_stride;
+  }
+  text.add("forward %s%s: ", t.aligned ? "aligned" : "unaligned", residual ? " residual" : "");
+  describe_choice(text, k, forward_launch(k, spec, a).launch.kernel, "forward", k.hot_forward,
+                  kept_for(k.octets_per_lane), k.shifted_forward, shifted_kept_for(k.octets_per_lane),
+                  t.absence(k.no_hot_forward, k.no_shifted_forward));
+}
+
+void describe_backward(Text& text, const NormKernels& k, const DescribedTensors& t, bool residual) {
+  const NormSpec& spec = t.spec;
+  BackwardArguments a{};
+  a.rows = kDescribedRows;
+  a.group_end = groups(kDescribedRows, spec.hidden_size);
+  a.x = t.rows(spec.x);
+  a.dx = t.rows(spec.x);
+  a.x_stride = a.dx_stride = t.stride(spec.x);
+  a.dy = t.rows(spec.y);
+  a.dy_stride = t.stride(spec.y);
+  a.weight = spec.has_weight ? t.vector() : nullptr;
+  a.dweight_parts = t.vector();
+  a.dbias_parts = spec.op == Op::layer_norm ? t.vector() : nullptr;
+  if (residual) {
+    a.dresidual = t.rows(spec.x);
+    a.dresidual_stride = a.x_stride;
+  }
+  text.add("backward %s%s: ", t.aligned ? "aligned" : "unaligned", residual ? " residual" : "");
+  describe_choice(text, k, backward_launch(k, spec, a).launch.kernel, "backward", k.hot_backward,
+                  kept_for(k.octets_per_lane), k.shifted_backward, shifted_backward_kept_for(k.octets_per_lane),
+                  t.absence(k.no_hot_backward, k.no_shifted_backward));
+}
+
+// Calls with many rows, aligned and not, without and with a residual.
+int32_t describe(const CudaNorm& norm, char* to, int64_t capacity) {
+  const NormKernels k = kernels_of(norm);
+  Text text(to, capacity);
+  for (const bool forward : {true, false}) {
+    for (const bool aligned : {true, false}) {
+      for (const bool residual : {false, true}) {
+        (forward ? describe_forward : describe_backward)(text, k, {norm.spec, aligned}, residual);
+      }
+    }
+  }
+  return 0;
+}
+
 const CudaPlugin kPlugin = {
     kCudaPluginVersion,
     cuda_runtime::device_count,
@@ -430,6 +599,7 @@ const CudaPlugin kPlugin = {
     forward,
     backward,
     columns,
+    describe,
     rotary_prepare,
     rotary,
     fp8_amax,

@@ -14,7 +14,7 @@
 namespace nc {
 
 // Grows with every change of the table or of what it takes, so that library and plugin of different builds part.
-constexpr int32_t kCudaPluginVersion = 2;
+constexpr int32_t kCudaPluginVersion = 3;
 
 struct CudaDevice {
   int32_t compute_capability;  // major * 10 + minor
@@ -64,6 +64,9 @@ struct CudaPlugin {
   int32_t (*backward)(const CudaNorm& norm, const BackwardArguments& a, int64_t stream);
   // One or two gradients, all columns: column_begin is 0.
   int32_t (*columns)(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream);
+  // Writes which kernels the calls of a norm launch, a line for each kind of call, and at the end a zero; cut off at
+  // `capacity` bytes.
+  int32_t (*describe)(const CudaNorm& norm, char* text, int64_t capacity);
 
   // Readies the kernels of a valid spec on the device.
   int32_t (*rotary_prepare)(int32_t device, const RotarySpec& spec);

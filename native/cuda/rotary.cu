@@ -55,9 +55,9 @@ int32_t rotary_prepare(int32_t device, const RotarySpec& spec) {
   KernelFacts facts{};
   const RotaryFunction kernel = octets_kernel(spec);
   if (kernel != nullptr) {
-    if (const int32_t error = facts_of(kernel, &facts)) return error;
+    if (const int32_t error = load_kernel(kernel, &facts)) return error;
   }
-  return facts_of(rotary_any, &facts);
+  return load_kernel(rotary_any, &facts);
 }
 
 int32_t rotary(int32_t device, const RotarySpec& spec, const RotaryArguments& a, int64_t stream) {

@@ -1,7 +1,11 @@
-#include <cstring>
+#include <cuda_runtime.h>
 
+#include <cstring>
+#include <map>
+#include <mutex>
+
+#include "launch.h"
 #include "runtime.h"
-#include "simt.cuh"
 
 namespace nc {
 namespace cuda_runtime {
@@ -13,6 +17,36 @@ template <class Call>
 int32_t on_device(int32_t device, Call call) {
   const CurrentDevice current(device);
   return current.error() != 0 ? current.error() : returned(call());
+}
+
+int32_t query(int32_t index, CudaDevice* answer) {
+  cudaDeviceProp properties;
+  if (const int32_t error = returned(cudaGetDeviceProperties(&properties, index))) return error;
+  const auto attribute = [index](cudaDeviceAttr of, int* value) {
+    return returned(cudaDeviceGetAttribute(value, of, index));
+  };
+  int major = 0, minor = 0, multiprocessors = 0, shared_bytes = 0, clusters = 0, host_memory_visible = 0;
+  const struct {
+    cudaDeviceAttr of;
+    int* value;
+  } wanted[] = {{cudaDevAttrComputeCapabilityMajor, &major},
+                {cudaDevAttrComputeCapabilityMinor, &minor},
+                {cudaDevAttrMultiProcessorCount, &multiprocessors},
+                {cudaDevAttrMaxSharedMemoryPerBlockOptin, &shared_bytes},
+                {cudaDevAttrClusterLaunch, &clusters},
+                {cudaDevAttrPageableMemoryAccess, &host_memory_visible}};
+  for (const auto& w : wanted) {
+    if (const int32_t error = attribute(w.of, w.value)) return error;
+  }
+  answer->compute_capability = major * 10 + minor;
+  answer->multiprocessors = multiprocessors;
+  answer->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
+  answer->shared_bytes = shared_bytes;
+  answer->clusters = clusters != 0 ? 1 : 0;
+  answer->host_memory_visible = host_memory_visible != 0 ? 1 : 0;
+  static_assert(sizeof(answer->name) == sizeof(properties.name));
+  std::memcpy(answer->name, properties.name, sizeof(answer->name));
+  return 0;
 }
 
 }  // namespace
@@ -32,19 +66,18 @@ CurrentDevice::~CurrentDevice() {
 int32_t device_count(int32_t* count) { return returned(cudaGetDeviceCount(count)); }
 
 int32_t device(int32_t index, CudaDevice* answer) {
-  cudaDeviceProp properties;
-  int clusters = 0;
-  cudaError_t error = cudaGetDeviceProperties(&properties, index);
-  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&clusters, cudaDevAttrClusterLaunch, index);
-  if (error != cudaSuccess) return returned(error);
-  answer->compute_capability = properties.major * 10 + properties.minor;
-  answer->multiprocessors = properties.multiProcessorCount;
-  answer->memory_bytes = static_cast<int64_t>(properties.totalGlobalMem);
-  answer->shared_bytes = static_cast<int64_t>(properties.sharedMemPerBlockOptin);
-  answer->clusters = clusters != 0 ? 1 : 0;
-  answer->host_memory_visible = properties.pageableMemoryAccess != 0 ? 1 : 0;
-  static_assert(sizeof(answer->name) == sizeof(properties.name));
-  std::memcpy(answer->name, properties.name, sizeof(answer->name));
+  // Kept for as long as the process lives, after the last of its threads: asking for all properties takes milliseconds.
+  static auto* const lock = new std::mutex;
+  static auto* const known = new std::map<int32_t, CudaDevice>;
+  const std::lock_guard<std::mutex> hold(*lock);
+  const auto found = known->find(index);
+  if (found != known->end()) {
+    *answer = found->second;
+    return 0;
+  }
+  CudaDevice d{};
+  if (const int32_t error = query(index, &d)) return error;
+  *answer = (*known)[index] = d;
   return 0;
 }
 

@@ -1,6 +1,7 @@
 // Everything that kernels ask of the machine they run on, accesses of global memory included: the only file that names
-// CUDA intrinsics. Kernels are written against this interface alone, so that another implementation, with fibres for
-// threads, runs them on any host (tests/native/simt_host); a compiler that is not nvcc takes that one.
+// CUDA intrinsics. How kernels are launched is launch.h. Kernels are written against this interface alone, so that
+// another implementation, with fibres for threads, runs them on any host (tests/native/simt_host); a compiler that is
+// not nvcc takes that one.
 //
 // Warps have 32 threads. Blocks have a multiple of 32 threads, in one dimension. Shuffles, warp and block barriers are
 // reached by all threads of the warp or block, or by none.
@@ -194,92 +195,13 @@ NC_DEVICE void store8(void* p, Word8 v) { *reinterpret_cast<uint2*>(p) = make_ui
 // Raises a number in global memory, that any thread may raise, to at least `value`.
 NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) { atomicMax(p, value); }
 
+// The kernel as the runtime's functions take it. On the host.
+template <class Parameters>
+const void* function_of(void (*kernel)(Parameters)) {
+  return reinterpret_cast<const void*>(kernel);
+}
+
 }  // namespace simt
-
-// How a kernel is launched. Kernels take one structure by value.
-template <class Parameters>
-struct Launch {
-  void (*kernel)(Parameters);
-  int64_t blocks;
-  int block_rows;  // the grid's second dimension
-  int threads;
-  int cluster;  // blocks that form a cluster; 1: none
-  int shared_bytes;
-};
-
-// An error that is reported here must not be found again by whoever asks the runtime for its last one.
-inline int32_t returned(cudaError_t error) {
-  if (error != cudaSuccess) cudaGetLastError();
-  return error;
-}
-
-// The CUDA runtime's form of a launch. Its attribute lies in itself, so it is not copied.
-template <class Parameters>
-struct LaunchConfig {
-  cudaLaunchConfig_t config{};
-  cudaLaunchAttribute attribute{};
-  LaunchConfig(const Launch<Parameters>& l, int64_t stream) {
-    config.gridDim = dim3(static_cast<unsigned>(l.blocks), static_cast<unsigned>(l.block_rows));
-    config.blockDim = dim3(static_cast<unsigned>(l.threads));
-    config.dynamicSmemBytes = static_cast<size_t>(l.shared_bytes);
-    config.stream = reinterpret_cast<cudaStream_t>(stream);
-    if (l.cluster == 1) return;
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = static_cast<unsigned>(l.cluster);
-    attribute.val.clusterDim.y = 1;
-    attribute.val.clusterDim.z = 1;
-    config.attrs = &attribute;
-    config.numAttrs = 1;
-  }
-  LaunchConfig(const LaunchConfig&) = delete;
-  LaunchConfig& operator=(const LaunchConfig&) = delete;
-};
-
-// Puts the kernel into the stream; returns the CUDA runtime's error.
-template <class Parameters>
-int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
-  const LaunchConfig<Parameters> c(l, stream);
-  void* arguments[] = {const_cast<Parameters*>(&parameters)};
-  return returned(cudaLaunchKernelExC(&c.config, reinterpret_cast<const void*>(l.kernel), arguments));
-}
-
-// What the compiler made of a kernel, for the current device. Asking also loads it there, so that no launch has to.
-struct KernelFacts {
-  int registers;           // of a thread
-  int compute_capability;  // that the code was written for: major * 10 + minor
-};
-template <class Parameters>
-int32_t facts_of(void (*kernel)(Parameters), KernelFacts* facts) {
-  cudaFuncAttributes attributes{};
-  const cudaError_t error = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
-  *facts = {attributes.numRegs, attributes.ptxVersion};
-  return returned(error);
-}
-
-// How many clusters of a kernel that is ready the current device holds at once: 0 if it is too small for one, as parts
-// of a device may be.
-template <class Parameters>
-int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
-  const LaunchConfig<Parameters> c(l, 0);
-  const cudaError_t error = cudaOccupancyMaxActiveClusters(count, reinterpret_cast<const void*>(l.kernel), &c.config);
-  if (error == cudaErrorInvalidClusterSize) *count = 0;
-  const int32_t answer = returned(error);
-  return error == cudaErrorInvalidClusterSize ? 0 : answer;
-}
-
-// Lets blocks of the kernel have as much shared memory, in clusters of as many blocks, on the current device.
-template <class Parameters>
-int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
-  const void* function = reinterpret_cast<const void*>(kernel);
-  cudaError_t error = cudaSuccess;
-  if (shared_bytes > 48 * 1024) {
-    error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
-  }
-  // Where clusters are never so large, clusters_at_once says so.
-  if (cluster > 8) returned(cudaFuncSetAttribute(function, cudaFuncAttributeNonPortableClusterSizeAllowed, 1));
-  return returned(error);
-}
-
 }  // namespace nc
 
 #endif

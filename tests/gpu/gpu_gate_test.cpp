@@ -13,7 +13,7 @@ struct Size {
   int64_t n, rows;
 };
 void PrintTo(const Size& size, std::ostream* to) { *to << size.rows << " x " << size.n; }
-constexpr Size kSizes[] = {{64, 4099}, {256, 1031}, {1024, 259}, {4096, 65}, {16384, 17}, {32768, 9}, {262144, 3}};
+constexpr Size kSizes[] = {{64, 2051}, {256, 515}, {1024, 131}, {4096, 33}, {16384, 9}, {32768, 5}, {262144, 2}};
 
 using Family = std::tuple<Size, int32_t, int32_t>;
 class GpuGate : public ::testing::TestWithParam<Family> {};

@@ -76,9 +76,6 @@ def shortened(lines, most):
 
 def wrong(facts):
     lines = [f"WRONG: {one_line(result['text'], 300)}" for result in facts.all("wrong")]
-    for result in facts.all("plan"):
-        if "left_out" in result:
-            lines.append(f"LEFT OUT: {result['case']}: {result['role']}: {one_line(result['left_out'], 160)}")
     for result in facts.all("kernel"):
         if not result.get("hot", True):
             lines.append(f"NOT A HOT KERNEL: {result['case']}: {result['name'][:160]}")
@@ -89,10 +86,22 @@ def wrong(facts):
         lines.append(
             f"{result['tool'].upper()}: {result['name']}: {result['errors']} errors: {one_line(result['text'], 320)}"
         )
+    lines += left_out(facts)
     for result in facts.all("test"):
         if result["verdict"] == "stopped":
             lines.append(f"not ended: {result['name']}")
     return lines
+
+
+def left_out(facts):
+    """The fast kernels that plans do without, each reason once with its plans."""
+    found = {}
+    for result in facts.all("plan"):
+        if "left_out" in result:
+            found.setdefault((result["role"], result["left_out"]), []).append(result["case"])
+    for (role, why), plans in found.items():
+        more = f" and {len(plans) - 3} plans more" if len(plans) > 3 else ""
+        yield f"LEFT OUT: {role}: {one_line(why, 200)}: {', '.join(plans[:3])}{more}"
 
 
 def one_line(text, most):

@@ -80,7 +80,7 @@ def kernels(found):
                         )
                         return
                     for role, kernel in all_kernels:
-                        if kernel.startswith("left out"):
+                        if "left out" in kernel:
                             put("plan", case=case, role=role, left_out=kernel.removeprefix("left out: "))
                         else:
                             put("plan", case=case, role=role, kernel=kernel)

@@ -38,7 +38,9 @@ UNCHANGED = "unchanged"
 FORMATS = ("bfloat16", "float32")
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
 OF_ALL = {"forward": [], "backward": ["cuda/norm_columns.cu"]}
-SIMULATOR = ("fibre.cpp", "machine.cpp", "runtime.cpp")
+SIMULATOR = (
+    "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp", "runtime_streams.cpp",
+)  # fmt: skip
 # The library without its CPU kernels, which device plans don't touch.
 NO_KERNELS = """#include "cpu/kernels.h"
 namespace nc {
@@ -251,8 +253,7 @@ class Builder:
                                     "-fvisibility=hidden", "-ftls-model=initial-exec", "-I", os.path.dirname(source),
                                     "-I", tree, "-I", os.path.join(tree, "include"), "-c", source,
                                     "-o", target]  # fmt: skip
-        else:
-            add(common, "cuda/runtime.cu")
+        add(common, "cuda/runtime.cu")
         plugin = os.path.join(self.out, "plugins", variant["name"] + ".so")
         how = ["c++"] if self.simulator else ["nvcc", "-cudart=static", "-Xcompiler=-s"]
         links = {plugin: [*how, "-shared", "-o", plugin, *commands]}

@@ -136,6 +136,7 @@ static void cuda(nc_norm_spec spec, int must_be) {
   const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};
   float y[2][2], dx[2][2], gradients[4];
   nc_cuda_device device;
+  char kernels[2048];
   int64_t plan = 0, bytes = 0, workspace = 0, stream = 0, memory = 0, dx_at, gradients_at, dy_at, weight_at, y_at,
           mean_at, page_locked = 0;
   const int64_t allocated = nc_allocated_bytes();
@@ -197,6 +198,8 @@ static void cuda(nc_norm_spec spec, int must_be) {
 
   cuda_rotary(memory, stream);
 
+  ok(nc_cuda_norm_kernels(plan, at(kernels), sizeof kernels), "nc_cuda_norm_kernels");
+  expect(strncmp(kernels, "forward aligned: norm_forward", 29) == 0, "kernels have names");
   ok(nc_cuda_free(0, workspace), "nc_cuda_free");
   ok(nc_cuda_free(0, memory), "nc_cuda_free");
   ok(nc_cuda_stream_destroy(0, stream), "nc_cuda_stream_destroy");

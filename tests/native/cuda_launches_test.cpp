@@ -171,7 +171,8 @@ class CudaLaunches : public ::testing::Test {
   }
 
  private:
-  static nc::simt::LaunchRecord last() {
+  nc::simt::LaunchRecord last() {
+    EXPECT_EQ(0, plugin_->stream_synchronize(0, 0));
     auto& launches = nc::simt::control().launches;
     const nc::simt::LaunchRecord record = launches.back();
     launches.clear();

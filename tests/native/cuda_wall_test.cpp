@@ -708,6 +708,26 @@ TEST_F(CudaNormCalls, APlanIsForItsDevice) {
   }
 }
 
+TEST_F(CudaNormCalls, KernelsAreNamed) {
+  const Plan cpu(onCpu(layerSpec));
+  char text[100];
+  const auto ask = [&](int64_t plan, int64_t capacity) {
+    return nc_cuda_norm_kernels(plan, reinterpret_cast<int64_t>(text), capacity);
+  };
+  check(ask(layer, sizeof text));
+  EXPECT_STREQ("kernels for device 1", text);
+  EXPECT_EQ(Strings{"describe 1 100"}, fake().calls);
+  check(ask(layer, 8));
+  EXPECT_STREQ("kernels", text);
+  fake().calls.clear();
+  const int32_t invalid = NC_INVALID_ARGUMENT;
+  expectRefused(invalid, ask(layer, 0), {"capacity: 0", "at least 1"}, "capacity");
+  expectRefused(invalid, nc_cuda_norm_kernels(layer, 0, 100), {"text: 0", "100 bytes"}, "text");
+  expectRefused(invalid, ask(cpu, 100), {"plan", "the CPU"}, "plan");
+  expectRefused(invalid, ask(0, 100), {"plan", "0"}, "plan");
+  EXPECT_EQ(Strings{}, fake().calls);
+}
+
 TEST_F(CudaNormCalls, AddressesOfAnotherDeviceAreRefused) {
   const Strings forward_names = {"x", "residual", "weight", "bias", "y", "residual_out", "mean", "rstd"};
   const Forward f = forward();

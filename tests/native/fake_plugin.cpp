@@ -91,6 +91,11 @@ int32_t columns(const nc::CudaNorm& norm, const nc::ColumnArguments* gradients, 
   return called("columns", norm.device, stream);
 }
 
+int32_t describe(const nc::CudaNorm& norm, char* text, int64_t capacity) {
+  std::snprintf(text, static_cast<size_t>(capacity), "%s", norm.kernels);
+  return called("describe", norm.device, capacity);
+}
+
 int32_t host_allocate(int64_t bytes, int64_t* address) {
   const int32_t error = called("host_allocate", bytes);
   if (error == 0) *address = reinterpret_cast<int64_t>(std::malloc(static_cast<size_t>(bytes)));
@@ -146,6 +151,7 @@ const nc::CudaPlugin table = {FAKE_PLUGIN_VERSION,
                               forward,
                               backward,
                               columns,
+                              describe,
                               rotary_prepare,
                               rotary,
                               fp8_amax,

@@ -2,8 +2,8 @@
 // their threads changes no bit, that the barrier is needed, and that offsets beyond 2^31 elements are formed in 64
 // bits.
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <functional>
 #include <set>
@@ -12,6 +12,7 @@
 #include "cuda_test.h"
 #include "fp8.h"
 #include "simt_host/control.h"
+#include "sparse_memory.h"
 
 namespace {
 
@@ -67,6 +68,7 @@ TEST_F(SimulatedFp8, TheBarrierIsNeeded) {
       noticed = runAmax(m, onDevice(0)) != 3;
     } catch (const std::runtime_error&) {
       noticed = true;
+      EXPECT_EQ(cudaSuccess, cudaDeviceReset());
     }
   }
   EXPECT_TRUE(noticed);
@@ -153,46 +155,24 @@ TEST_F(SimulatedFp8, Grids) {
   EXPECT_EQ(2048, blocksOf(140000, 1, 1, false));
 }
 
-// Memory of which only the pages in use exist.
-class Sparse {
- public:
-  explicit Sparse(int64_t bytes) : bytes_(static_cast<size_t>(bytes)) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::runtime_error("no address space");
-    nc::simt::register_memory(address(), bytes, 0);
-  }
-  Sparse(const Sparse&) = delete;
-  Sparse& operator=(const Sparse&) = delete;
-  ~Sparse() {
-    nc::simt::unregister_memory(address());
-    munmap(memory_, bytes_);
-  }
-  int64_t address() const { return reinterpret_cast<int64_t>(memory_); }
-
- private:
-  size_t bytes_;
-  void* memory_;
-};
-
 // Rows 2^31 elements apart, on boundaries and off them.
 TEST_F(SimulatedFp8, OffsetsBeyond31Bits) {
   constexpr int64_t kRows = 3, kColumns = 77;
   for (const int64_t stride : {(int64_t{1} << 31) + 16, (int64_t{1} << 31) + 17}) {
     const int64_t elements = (kRows - 1) * stride + kColumns;
-    const Sparse x(2 * elements), q(elements), y(2 * elements);
+    const harness::SparseMemory x(2 * elements), q(elements), y(2 * elements);
     const Matrix m = draw(NC_BFLOAT16, kRows, kColumns, 3);
-    const auto read = [&](const Sparse& from, const Format& f) {
+    const auto read = [&](const harness::SparseMemory& from, const Format& f) {
       Bits bits;
       for (int64_t i = 0; i < kRows * kColumns; ++i) {
         const int64_t element = i / kColumns * stride + i % kColumns;
-        bits.push_back(reference::loadBits(f, reinterpret_cast<const void*>(from.address() + element * f.bytes)));
+        bits.push_back(reference::loadBits(f, from.at(element * f.bytes)));
       }
       return bits;
     };
     for (int64_t i = 0; i < kRows * kColumns; ++i) {
       const int64_t element = i / kColumns * stride + i % kColumns;
-      reference::storeBits(reference::format(NC_BFLOAT16), reinterpret_cast<void*>(x.address() + 2 * element),
-                           m.bits[static_cast<size_t>(i)]);
+      reference::storeBits(reference::format(NC_BFLOAT16), x.at(2 * element), m.bits[static_cast<size_t>(i)]);
     }
     const Format& e4m3 = reference::format(NC_FLOAT8_E4M3);
     Tensor scale = floats(0.3f), amax = floats(0.0f), codes = codesOf(m, {});
@@ -200,6 +180,7 @@ TEST_F(SimulatedFp8, OffsetsBeyond31Bits) {
     check(nc_cuda_fp8_amax(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, at(amax), 0));
     check(nc_cuda_fp8_quantize(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, q.address(), NC_FLOAT8_E4M3,
                                stride, at(scale), 0, 0));
+    check(nc_cuda_stream_synchronize(0, 0));
     EXPECT_TRUE(same("q", NC_FLOAT8_E4M3, quantizedByOne(m, NC_FLOAT8_E4M3, 0.3f), read(q, e4m3)));
     check(nc_cuda_fp8_quantize_blocks(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, q.address(), NC_FLOAT8_E4M3,
                                       stride, at(codes), 0));

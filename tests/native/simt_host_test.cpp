@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "cuda/launch.h"
 #include "cuda/runtime.h"
-#include "cuda/simt.cuh"
 #include "simt_host/control.h"
 
 namespace {
@@ -21,8 +21,13 @@ namespace {
 using namespace nc;
 using simt::Control;
 
-constexpr int32_t kInvalidValue = 1, kInvalidConfiguration = 9, kInvalidDevice = 101, kInvalidHandle = 400,
-                  kLaunchFailure = 719, kNotSupported = 801, kInvalidCluster = 912;
+constexpr int32_t kInvalidValue = cudaErrorInvalidValue, kInvalidConfiguration = cudaErrorInvalidConfiguration,
+                  kInvalidDevice = cudaErrorInvalidDevice, kInvalidHandle = cudaErrorInvalidResourceHandle,
+                  kIllegalAddress = cudaErrorIllegalAddress, kMisalignedAddress = cudaErrorMisalignedAddress,
+                  kLaunchFailure = cudaErrorLaunchFailure, kNotSupported = cudaErrorNotSupported,
+                  kCaptureUnsupported = cudaErrorStreamCaptureUnsupported,
+                  kCaptureInvalidated = cudaErrorStreamCaptureInvalidated,
+                  kInvalidCluster = cudaErrorInvalidClusterSize;
 
 // What kernels of this file take: one function of theirs for all.
 struct Body {
@@ -34,19 +39,31 @@ class Simulator : public ::testing::Test {
  protected:
   void SetUp() override {
     before_ = simt::control();
-    ASSERT_EQ(0, ready(kernel, 227 * 1024, 16));
+    ASSERT_EQ(0, permit(kernel, 227 * 1024, true));
   }
-  void TearDown() override { simt::control() = before_; }
+  void TearDown() override {
+    simt::control() = before_;
+    EXPECT_EQ(cudaSuccess, cudaPeekAtLastError());
+    EXPECT_FALSE(simt::work_waits());
+    int device = -1;
+    EXPECT_EQ(cudaSuccess, cudaGetDevice(&device));
+    EXPECT_EQ(0, device);
+  }
 
+  // The launch's error or, of one that the runtime takes, that of waiting for it.
   int32_t run(int64_t blocks, int threads, int cluster, int shared, const std::function<void()>& body, int rows = 1) {
-    return launch<Body>({kernel, blocks, rows, threads, cluster, shared}, {&body}, 0);
+    const int32_t error = launch<Body>({kernel, blocks, rows, threads, cluster, shared}, {&body}, 0);
+    return error != 0 ? error : returned(cudaStreamSynchronize(nullptr));
   }
 
-  void expectFailure(const std::string& part, int threads, int cluster, const std::function<void()>& body) {
-    EXPECT_EQ(kLaunchFailure, run(cluster, threads, cluster, 256, body));
-    const std::string& why = simt::control().failure;
+  void expectFailure(const std::string& part, int threads, int cluster, const std::function<void()>& body,
+                     int32_t error = kLaunchFailure) {
+    EXPECT_EQ(error, run(cluster, threads, cluster, 256, body));
+    const std::string why = simt::control().failure;
     EXPECT_NE(std::string::npos, why.find(part)) << "\"" << why << "\" lacks \"" << part << "\"";
-    EXPECT_NE(std::string::npos, std::string(cuda_runtime::error_text(kLaunchFailure)).find(part));
+    EXPECT_NE(std::string::npos, std::string(cuda_runtime::error_text(error)).find(part));
+    EXPECT_EQ(error, run(1, 32, 1, 0, [] {})) << "the device is lost";
+    EXPECT_EQ(cudaSuccess, cudaDeviceReset());
     std::vector<int> ran(64);  // and the next launch is as any other
     EXPECT_EQ(0, run(1, 64, 1, 0, [&] {
                 simt::block_barrier();
@@ -61,6 +78,8 @@ class Simulator : public ::testing::Test {
     for (uint64_t seed = 1; seed <= 20; ++seed) {
       simt::control().seed = seed;
       if (!right()) ++count;
+      // Without a barrier a launch may fail, too.
+      EXPECT_EQ(cudaSuccess, cudaPeekAtLastError() != cudaSuccess ? cudaDeviceReset() : cudaSuccess);
     }
     return count;
   }
@@ -77,6 +96,20 @@ class Simulator : public ::testing::Test {
 
  private:
   Control before_;
+};
+
+// Host memory that counts as that of a device.
+class Known {
+ public:
+  Known(const void* p, size_t bytes, int32_t device = kAnyDevice) : address_(reinterpret_cast<int64_t>(p)) {
+    simt::register_memory(address_, static_cast<int64_t>(bytes), device);
+  }
+  Known(const Known&) = delete;
+  Known& operator=(const Known&) = delete;
+  ~Known() { simt::unregister_memory(address_); }
+
+ private:
+  int64_t address_;
 };
 
 template <class T>
@@ -242,6 +275,7 @@ TEST_F(Simulator, MissingClusterWaitsShow) {
 
 TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
   alignas(16) static uint32_t source[64 * 8];
+  const Known known(source, sizeof source);
   for (uint32_t i = 0; i < 64 * 8; ++i) source[i] = i;
   // Two groups of one copy each; `early` reads before the wait that it needs.
   int unwritten = 0, arrived = 0;
@@ -275,6 +309,7 @@ TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
 
 TEST_F(Simulator, CopiesReadTheirSourceWhenTheyArrive) {
   alignas(16) uint32_t source[4] = {1, 1, 1, 1};
+  const Known known(source, sizeof source);
   std::set<uint32_t> got;
   for (uint64_t seed = 0; seed < 40; ++seed) {
     simt::control().seed = seed;
@@ -293,6 +328,7 @@ TEST_F(Simulator, CopiesReadTheirSourceWhenTheyArrive) {
 
 TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
   alignas(16) uint32_t source[4] = {};
+  const Known known(source, sizeof source);
   EXPECT_EQ(0, run(3, 32, 1, 16, [&] {
               if (simt::thread_index() == 0) simt::copy_async16(simt::shared_memory(), source);
             }));
@@ -301,6 +337,7 @@ TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
 // Whole sectors for whole warps, a sector for each of a warp's distant elements, and shared memory for nothing.
 TEST_F(Simulator, TrafficIsCounted) {
   alignas(32) static float from[32 * 64], to[64];
+  const Known known_from(from, sizeof from), known_to(to, sizeof to);
   Control& c = simt::control();
   const auto address = [](const float* p) { return reinterpret_cast<int64_t>(p); };
   c.records = c.counts = true;
@@ -352,13 +389,24 @@ TEST_F(Simulator, TrafficIsCounted) {
   expect(1, 1, 16, traffic(2, simt::kLoads));
 }
 
+// With NaN, and with numbers: what nobody has written is no one value that a kernel could live with.
 TEST_F(Simulator, SharedMemoryBeginsUnwritten) {
-  int nan = 0;
-  EXPECT_EQ(0, run(3, 32, 1, 128, [&] {
-              nan += std::isnan(*shared<float>(simt::thread_index()));
-              *shared<float>(simt::thread_index()) = 1;
-            }));
-  EXPECT_EQ(96, nan);
+  int blocks = 0, nan = 0, zero = 0;
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    simt::control().seed = seed;
+    EXPECT_EQ(0, run(4, 32, 1, 128, [&] {
+                const float found = *shared<float>(simt::thread_index());
+                *shared<float>(simt::thread_index()) = 1;
+                if (simt::thread_index() != 7) return;
+                ++blocks;
+                nan += std::isnan(found);
+                zero += found == 0;
+              }));
+  }
+  EXPECT_EQ(200, blocks);
+  EXPECT_GT(nan, 40);
+  EXPECT_GT(zero, 5);
+  EXPECT_GT(blocks - nan - zero, 40);
 }
 
 TEST_F(Simulator, DivergenceIsReported) {
@@ -409,21 +457,89 @@ TEST_F(Simulator, MisuseIsReported) {
                 [] { simt::of_cluster_block(simt::shared_memory() + 256, 0); });
   expectFailure("may not have started", 32, 2,
                 [] { simt::of_cluster_block(simt::shared_memory(), 1 - simt::cluster_rank()); });
-  expectFailure("has returned", 32, 2, [] {
+  // Where the other block runs first, as under some seed it does.
+  const auto reach_back = [] {
     simt::cluster_arrive();
     simt::cluster_wait();
     for (int i = 0; simt::cluster_rank() == 0 && i < 1000; ++i) {
       simt::warp_barrier();
       simt::of_cluster_block(simt::shared_memory(), 1);
     }
-  });
+  };
+  simt::control().seed = 1;
+  while (run(2, 32, 2, 256, reach_back) == 0) ASSERT_LE(++simt::control().seed, 20u);
+  EXPECT_EQ(cudaSuccess, cudaDeviceReset());
+  expectFailure("has returned", 32, 2, reach_back);
   alignas(16) static char memory[64];
-  expectFailure("load16", 32, 1, [] { simt::load16(memory + 8); });
-  expectFailure("store16", 32, 1, [] { simt::store16(memory + 4, {}); });
-  expectFailure("copy_async16: global", 32, 1, [] { simt::copy_async16(simt::shared_memory(), memory + 8); });
-  expectFailure("copy_async16: shared", 32, 1, [] { simt::copy_async16(simt::shared_memory() + 8, memory); });
+  const Known known(memory, sizeof memory);
+  const auto misaligned = [&](const std::string& part, const std::function<void()>& body) {
+    expectFailure(part, 32, 1, body, kMisalignedAddress);
+  };
+  misaligned("load16", [] { simt::load16(memory + 8); });
+  misaligned("store16", [] { simt::store16(memory + 4, {}); });
+  misaligned("load16_constant", [] { simt::load16_constant(memory + 8); });
+  misaligned("load8", [] { simt::load8(memory + 4); });
+  misaligned("load_value", [] { simt::load_value<float>(memory + 2); });
+  misaligned("store_value", [] { simt::store_value(memory + 4, 1.0); });
+  misaligned("atomic_max", [] { simt::atomic_max(reinterpret_cast<uint32_t*>(memory + 2), 1); });
+  misaligned("copy_async16: global", [] { simt::copy_async16(simt::shared_memory(), memory + 8); });
+  misaligned("copy_async16: shared", [] { simt::copy_async16(simt::shared_memory() + 8, memory); });
   expectFailure("not in the block's", 32, 1, [] { simt::copy_async16(simt::shared_memory() + 256, memory); });
   expectFailure("not in the block's", 32, 1, [] { simt::copy_async16(memory, memory); });
+}
+
+// Kernels reach what was allocated on their device, or pinned, to its last byte and no further, and only while it is
+// there. The host reaches none of it.
+TEST_F(Simulator, MemoryThatKernelsDoNotReach) {
+  const auto illegal = [&](const std::string& part, const std::function<void()>& body) {
+    expectFailure(part, 32, 1, body, kIllegalAddress);
+  };
+  int64_t address = 0, pinned = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(0, 1000, &address));
+  ASSERT_EQ(0, cuda_runtime::host_allocate(16, &pinned));
+  const auto at = [](int64_t a, int64_t byte) { return reinterpret_cast<char*>(a + byte); };
+  EXPECT_EQ(0, run(1, 32, 1, 64, [&] {
+              simt::store_value(at(address, 996), 3);
+              simt::load_value<int>(at(address, 0));
+              simt::load_value<int>(at(pinned, 12));
+            }));
+  illegal("at the end of its allocation", [&] { simt::store_anywhere(at(address, 998), 1); });
+  illegal("at the end of its allocation", [&] { simt::load16(at(address, 992)); });
+  illegal("no memory that kernels reach", [&] { simt::store_value(at(address, 1000), 1); });
+  illegal("no memory that kernels reach", [&] { simt::load_value<char>(at(address, -1)); });
+  illegal("no memory that kernels reach", [&] { simt::copy_async16(simt::shared_memory(), at(address, 1008)); });
+  illegal("no memory that kernels reach", [&] { simt::atomic_max(reinterpret_cast<uint32_t*>(&address), 1); });
+  illegal("no memory that kernels reach", [&] { simt::load_value<int64_t>(&address); });
+  illegal("no memory that kernels reach", [&] { simt::load_value<int>(nullptr); });
+  EXPECT_EQ(0, cuda_runtime::free(0, address));
+  illegal("no memory that kernels reach", [&] { simt::load_value<int>(at(address, 0)); });
+  ASSERT_EQ(0, cuda_runtime::allocate(1, 1000, &address));
+  illegal("memory of another device", [&] { simt::load_value<int>(at(address, 0)); });
+  EXPECT_EQ(0, cuda_runtime::free(1, address));
+  EXPECT_EQ(0, cuda_runtime::host_free(pinned));
+  illegal("no memory that kernels reach", [&] { simt::load_value<int>(at(pinned, 0)); });
+}
+
+// load16_constant may return what was there before the kernel began, whatever was stored since.
+TEST_F(Simulator, ConstantMemoryIsNotWritten) {
+  alignas(16) static char memory[64 * 16];
+  const Known known(memory, sizeof memory);
+  const auto reads = [](int first, int last) {
+    const int i = simt::thread_index();
+    if (i >= first && i < last) simt::load16_constant(memory + 16 * i);
+    simt::block_barrier();
+  };
+  EXPECT_EQ(0, run(1, 64, 1, 0, [&] {
+              reads(5, 41);
+              const int i = simt::thread_index();
+              if (i < 5 || i >= 41) simt::store16(memory + 16 * i, {});
+            }));
+  for (const int written : {5, 17, 40}) {
+    expectFailure("was read as constant", 64, 1, [&, written] {
+      reads(5, 41);
+      if (simt::thread_index() == written) simt::store_value(memory + 16 * written + 15, 'x');
+    });
+  }
 }
 
 TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
@@ -442,15 +558,227 @@ TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
   EXPECT_EQ(kInvalidValue, launch<Body>({other, 1, 1, 32, 1, 48 * 1024 + 1}, {}, 0)) << "nobody asked for as much";
   EXPECT_EQ(kInvalidCluster, launch<Body>({other, 16, 1, 32, 16, 0}, {}, 0)) << "nobody asked for as many";
   EXPECT_EQ(kInvalidHandle, launch<Body>({other, 1, 1, 32, 1, 0}, {}, 12345)) << "there is no such stream";
-  EXPECT_EQ(kInvalidValue, ready<Body>(other, 227 * 1024 + 1, 1));
-  const cuda_runtime::CurrentDevice second(1);
-  EXPECT_EQ(0, second.error());
-  EXPECT_EQ(kInvalidValue, ready<Body>(other, 163 * 1024 + 1, 1));
-  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 48 * 1024 + 1, nothing)) << "asked for on the other device";
-  EXPECT_EQ(kNotSupported, run(2, 32, 2, 0, nothing));
+  EXPECT_EQ(kInvalidValue, permit<Body>(other, 227 * 1024 + 1, true));
+  simt::control().largest_cluster = 8;
+  EXPECT_EQ(kInvalidCluster, run(16, 32, 16, 0, nothing)) << "the device has no room for it";
+  EXPECT_EQ(0, run(8, 32, 8, 0, nothing));
+  int count = -1;
+  EXPECT_EQ(0, clusters_at_once<Body>({kernel, 16, 1, 32, 16, 0}, &count));
+  EXPECT_EQ(0, count);
+  EXPECT_EQ(0, clusters_at_once<Body>({kernel, 8, 1, 32, 8, 0}, &count));
+  EXPECT_EQ(1, count);
+  simt::control().registers_of = [](const void*) { return 129; };
+  EXPECT_EQ(cudaErrorLaunchOutOfResources, run(1, 512, 1, 0, nothing)) << "136 registers for each of 512 threads";
+  EXPECT_EQ(0, run(1, 480, 1, 0, nothing));
+  simt::control().registers_of = nullptr;
   simt::control().next_launch_error = 98;
   EXPECT_EQ(98, run(1, 32, 1, 0, nothing));
   EXPECT_EQ(0, run(1, 32, 1, 0, nothing));
+  const cuda_runtime::CurrentDevice second(1);
+  EXPECT_EQ(0, second.error());
+  EXPECT_EQ(kInvalidValue, permit<Body>(other, 163 * 1024 + 1, false));
+  EXPECT_EQ(kNotSupported, permit<Body>(other, 163 * 1024, true));
+  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 48 * 1024 + 1, nothing)) << "asked for on the other device";
+  EXPECT_EQ(kNotSupported, run(2, 32, 2, 0, nothing));
+}
+
+// What is set last holds, and not the most that was ever set.
+TEST_F(Simulator, AttributesAreAssigned) {
+  const std::function<void()> nothing = [] {};
+  EXPECT_EQ(0, run(1, 32, 1, 100000, nothing));
+  EXPECT_EQ(0, permit(kernel, 60000, true));
+  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 100000, nothing));
+  EXPECT_EQ(0, run(1, 32, 1, 60000, nothing));
+  EXPECT_EQ(0, permit(kernel, 16, true));
+  EXPECT_EQ(kInvalidValue, run(1, 32, 1, 17, nothing)) << "below what a kernel has without asking, too";
+  simt::control().records = true;
+  EXPECT_EQ(0, run(1, 32, 1, 16, nothing));
+  EXPECT_EQ(-1, simt::control().launches.back().carveout);
+  EXPECT_EQ(0, prefer_shared_memory(kernel));
+  EXPECT_EQ(0, run(1, 32, 1, 16, nothing));
+  EXPECT_EQ(100, simt::control().launches.back().carveout);
+}
+
+// A failed kernel takes its device with it, and no other.
+TEST_F(Simulator, ErrorsOfKernelsStick) {
+  int64_t address = 0, other = 0, stream = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(0, 16, &address));
+  ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream));
+  EXPECT_EQ(kLaunchFailure, run(1, 32, 1, 0, [] { simt::shuffle_xor(1, 32); }));
+  EXPECT_EQ(kLaunchFailure, cuda_runtime::stream_synchronize(0, 0));
+  EXPECT_EQ(kLaunchFailure, cuda_runtime::stream_synchronize(0, stream));
+  EXPECT_EQ(kLaunchFailure, cuda_runtime::allocate(0, 16, &other));
+  EXPECT_EQ(kLaunchFailure, cuda_runtime::zero(0, address, 16, stream));
+  EXPECT_EQ(kLaunchFailure, cuda_runtime::free(0, address));
+  EXPECT_EQ(cudaErrorLaunchFailure, cudaGetLastError());
+  EXPECT_EQ(cudaErrorLaunchFailure, cudaGetLastError()) << "asking does not clear it";
+  EXPECT_EQ(0, cuda_runtime::allocate(1, 16, &other));
+  EXPECT_EQ(0, cuda_runtime::free(1, other));
+  EXPECT_EQ(cudaSuccess, cudaDeviceReset());
+  EXPECT_EQ(0, cuda_runtime::free(0, address));
+  EXPECT_EQ(0, cuda_runtime::stream_destroy(0, stream));
+}
+
+// An error that the library has returned is gone; one that it has not is found by the next who asks.
+TEST_F(Simulator, TheLastErrorIsTheThreads) {
+  int64_t address = 0;
+  simt::control().next_call_error = cudaErrorMemoryAllocation;
+  EXPECT_EQ(cudaErrorMemoryAllocation, cuda_runtime::allocate(0, 16, &address));
+  EXPECT_EQ(cudaSuccess, cudaPeekAtLastError());
+  EXPECT_EQ(cudaErrorInvalidResourceHandle, cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(12345)));
+  EXPECT_EQ(cudaErrorInvalidResourceHandle, cudaPeekAtLastError());
+  std::thread([] { EXPECT_EQ(cudaSuccess, cudaPeekAtLastError()); }).join();
+  EXPECT_EQ(cudaErrorInvalidResourceHandle, cudaGetLastError());
+}
+
+// Work runs when its own stream is waited for: not before, and not with another stream's.
+TEST_F(Simulator, StreamsDoNothingBeforeTheyAreWaitedFor) {
+  int64_t streams[2] = {};
+  for (int64_t& stream : streams) ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream));
+  int64_t address = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(0, 4, &address));
+  int order = 0, ran[2] = {};
+  const std::function<void()> first = [&] { ran[0] = simt::thread_index() == 31 ? ++order : ran[0]; },
+                              second = [&] { ran[1] = simt::thread_index() == 31 ? ++order : ran[1]; };
+  EXPECT_EQ(0, launch<Body>({kernel, 1, 1, 32, 1, 0}, {&first}, streams[0]));
+  EXPECT_EQ(0, launch<Body>({kernel, 1, 1, 32, 1, 0}, {&second}, streams[1]));
+  int value = 5;
+  EXPECT_EQ(0, cuda_runtime::copy(0, address, reinterpret_cast<int64_t>(&value), 4, streams[1]));
+  EXPECT_EQ(0, order);
+  EXPECT_TRUE(simt::work_waits());
+  value = 6;  // too early: the copy has not been made
+  EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, 0));
+  EXPECT_EQ(0, order) << "the default stream waits for no other";
+  EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, streams[1]));
+  EXPECT_EQ(0, ran[0]);
+  EXPECT_EQ(1, ran[1]);
+  EXPECT_EQ(6, *static_cast<int*>(simt::host_view(address)));
+  // Destroying a stream waits for nothing, freeing memory for everything.
+  EXPECT_EQ(0, cuda_runtime::stream_destroy(0, streams[0]));
+  EXPECT_EQ(0, ran[0]);
+  EXPECT_EQ(0, cuda_runtime::free(0, address));
+  EXPECT_EQ(2, ran[0]);
+  EXPECT_EQ(kInvalidHandle, cuda_runtime::stream_synchronize(0, streams[0]));
+  EXPECT_EQ(0, cuda_runtime::stream_destroy(0, streams[1]));
+}
+
+TEST_F(Simulator, StreamsBelongToTheirDevice) {
+  int64_t stream = 0;
+  ASSERT_EQ(0, cuda_runtime::stream_create(1, &stream));
+  const std::function<void()> nothing = [] {};
+  EXPECT_EQ(kInvalidHandle, launch<Body>({kernel, 1, 1, 32, 1, 0}, {&nothing}, stream));
+  int64_t address = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(0, 4, &address));
+  EXPECT_EQ(kInvalidHandle, cuda_runtime::zero(0, address, 4, stream));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::zero(1, address, 4, stream)) << "memory of device 0";
+  EXPECT_EQ(kInvalidValue, cuda_runtime::free(1, address));
+  EXPECT_EQ(0, cuda_runtime::free(0, address));
+  EXPECT_EQ(0, cuda_runtime::stream_destroy(1, stream));
+}
+
+class Capture : public Simulator {
+ protected:
+  void SetUp() override {
+    Simulator::SetUp();
+    ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream_));
+    ASSERT_EQ(0, cuda_runtime::allocate(0, 64, &address_));
+  }
+  void TearDown() override {
+    EXPECT_EQ(0, cuda_runtime::free(0, address_));
+    EXPECT_EQ(0, cuda_runtime::stream_destroy(0, stream_));
+    Simulator::TearDown();
+  }
+  cudaStream_t stream() const { return reinterpret_cast<cudaStream_t>(stream_); }
+
+  int64_t stream_ = 0, address_ = 0;
+};
+
+TEST_F(Capture, RunsWhenItIsReplayed) {
+  int runs = 0;
+  const std::function<void()> count = [&] { runs += simt::thread_index() == 0; };
+  EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
+  EXPECT_EQ(0, launch<Body>({kernel, 1, 1, 32, 1, 0}, {&count}, stream_));
+  EXPECT_EQ(0, cuda_runtime::zero(0, address_, 64, stream_));
+  int32_t device = -2;
+  EXPECT_EQ(0, cuda_runtime::memory_device(address_, &device)) << "asking is allowed";
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaSuccess, cudaStreamEndCapture(stream(), &graph));
+  EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, stream_));
+  EXPECT_EQ(0, runs);
+  cudaGraphExec_t executable = nullptr;
+  EXPECT_EQ(cudaSuccess, cudaGraphInstantiate(&executable, graph, 0));
+  for (int round = 1; round <= 3; ++round) {
+    EXPECT_EQ(cudaSuccess, cudaGraphLaunch(executable, stream()));
+    EXPECT_EQ(round - 1, runs);
+    EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, stream_));
+    EXPECT_EQ(round, runs);
+  }
+  EXPECT_EQ(0, *static_cast<int*>(simt::host_view(address_)));
+  EXPECT_EQ(cudaSuccess, cudaGraphExecDestroy(executable));
+  EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
+}
+
+// Whatever a capture may forbid is refused, and breaks it.
+TEST_F(Capture, IsBrokenByWhatItForbids) {
+  int64_t other = 0;
+  int value = 0;
+  const auto fresh = [](Body) {};
+  KernelFacts facts{};
+  const std::pair<const char*, std::function<int32_t()>> forbidden[] = {
+      {"allocates", [&] { return cuda_runtime::allocate(0, 16, &other); }},
+      {"allocates pinned memory", [&] { return cuda_runtime::host_allocate(16, &other); }},
+      {"frees", [&] { return cuda_runtime::free(0, address_); }},
+      {"waits", [&] { return cuda_runtime::stream_synchronize(0, stream_); }},
+      {"waits for another stream", [&] { return cuda_runtime::stream_synchronize(0, 0); }},
+      {"copies pageable memory",
+       [&] { return cuda_runtime::copy(0, address_, reinterpret_cast<int64_t>(&value), 4, stream_); }},
+      {"loads a kernel",
+       [&] {
+         return launch<Body>({fresh, 1, 1, 32, 1, 0}, {}, stream_);
+       }},
+  };
+  for (const auto& [what, call] : forbidden) {
+    EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
+    EXPECT_EQ(kCaptureUnsupported, call()) << what;
+    EXPECT_EQ(kCaptureInvalidated, cuda_runtime::zero(0, address_, 4, stream_)) << what;
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(cudaErrorStreamCaptureInvalidated, cudaStreamEndCapture(stream(), &graph)) << what;
+    EXPECT_EQ(nullptr, graph);
+    EXPECT_EQ(cudaErrorStreamCaptureInvalidated, cudaGetLastError());
+  }
+  // A load that says that it does not depend on the capture is allowed, and then so is the launch.
+  EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
+  EXPECT_EQ(0, load_kernel<Body>(fresh, &facts));
+  EXPECT_EQ(0, launch<Body>({fresh, 1, 1, 32, 1, 0}, {}, stream_));
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaSuccess, cudaStreamEndCapture(stream(), &graph));
+  EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
+}
+
+TEST_F(Capture, BindsOtherThreadsByItsMode) {
+  for (const auto& [mode, expected] :
+       {std::pair{cudaStreamCaptureModeGlobal, kCaptureUnsupported}, std::pair{cudaStreamCaptureModeThreadLocal, 0},
+        std::pair{cudaStreamCaptureModeRelaxed, 0}}) {
+    EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), mode));
+    std::thread([&, mode = mode, expected = expected] {
+      int64_t other = 0;
+      EXPECT_EQ(expected, cuda_runtime::allocate(0, 16, &other));
+      EXPECT_EQ(expected, expected == 0 ? cuda_runtime::free(0, other) : kCaptureUnsupported);
+      if (mode == cudaStreamCaptureModeThreadLocal) {
+        cudaGraph_t graph = nullptr;
+        EXPECT_EQ(cudaErrorStreamCaptureWrongThread, cudaStreamEndCapture(stream(), &graph));
+      }
+    }).join();
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(expected == 0 ? cudaSuccess : cudaErrorStreamCaptureInvalidated, cudaStreamEndCapture(stream(), &graph));
+    EXPECT_EQ(expected == 0, graph != nullptr);
+    EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
+    static_cast<void>(cudaGetLastError());
+  }
+  EXPECT_EQ(cudaErrorStreamCaptureImplicit, cudaStreamBeginCapture(nullptr, cudaStreamCaptureModeRelaxed));
+  cudaGraph_t graph = nullptr;
+  EXPECT_EQ(cudaErrorStreamCaptureUnmatched, cudaStreamEndCapture(stream(), &graph));
+  static_cast<void>(cudaGetLastError());
 }
 
 TEST_F(Simulator, SeveralHostThreadsLaunchAtOnce) {
@@ -491,14 +819,13 @@ TEST_F(Simulator, ConversionsAreTheDevices) {
 using SimulatorDeath = Simulator;
 TEST_F(SimulatorDeath, OverrunsAreSeen) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
-  const auto write = [&](char* p) { run(1, 32, 1, 40, [=] { *(p == nullptr ? shared<char>(40) : p) = 1; }); };
-  EXPECT_DEATH(write(nullptr), "heap-buffer-overflow");
+  EXPECT_DEATH(run(1, 32, 1, 40, [=] { *shared<char>(40) = 1; }), "heap-buffer-overflow");
   int64_t address = 0;
   ASSERT_EQ(0, cuda_runtime::allocate(0, 1000, &address));
-  EXPECT_DEATH(write(reinterpret_cast<char*>(address) + 1000), "heap-buffer-overflow");
-  EXPECT_DEATH(write(reinterpret_cast<char*>(address) - 1), "heap-buffer-overflow");
+  // Nobody but the machine follows a pointer to device memory, neither the host nor a kernel by itself.
+  EXPECT_DEATH(*reinterpret_cast<volatile char*>(address) = 1, "SEGV");
+  EXPECT_DEATH(run(1, 32, 1, 40, [=] { *reinterpret_cast<volatile char*>(address) = 1; }), "SEGV");
   EXPECT_EQ(0, cuda_runtime::free(0, address));
-  EXPECT_DEATH(write(reinterpret_cast<char*>(address)), "heap-use-after-free");
 }
 #endif
 
@@ -514,9 +841,11 @@ TEST(SimulatedRuntime, Devices) {
   EXPECT_EQ(80, device.compute_capability);
   EXPECT_EQ(0, device.clusters);
   EXPECT_EQ(kInvalidDevice, cuda_runtime::device(2, &device));
+  // What is known of a device is not asked for again.
   simt::control().next_call_error = 3;
-  EXPECT_EQ(3, cuda_runtime::device(0, &device));
   EXPECT_EQ(0, cuda_runtime::device(0, &device));
+  EXPECT_EQ(3, cuda_runtime::device_count(&count));
+  EXPECT_EQ(0, cuda_runtime::device_count(&count));
   EXPECT_STREQ("cudaErrorInvalidDevice", cuda_runtime::error_name(kInvalidDevice));
   EXPECT_STREQ("invalid device ordinal", cuda_runtime::error_text(kInvalidDevice));
   EXPECT_EQ(kInvalidDevice, cuda_runtime::CurrentDevice(2).error());
@@ -545,8 +874,12 @@ TEST(SimulatedRuntime, MemoryIsKnownByItsDevice) {
   EXPECT_EQ(0, cuda_runtime::zero(1, address, 100, stream));
   char host[100];
   EXPECT_EQ(0, cuda_runtime::copy(1, reinterpret_cast<int64_t>(host), address, 100, stream));
-  EXPECT_EQ(100, std::count(host, host + 100, 0));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::copy(1, reinterpret_cast<int64_t>(host), address + 1, 100, stream));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::copy(1, reinterpret_cast<int64_t>(host), address + 100, 1, stream));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::zero(1, address, 101, stream));
+  EXPECT_EQ(kInvalidValue, cuda_runtime::zero(1, reinterpret_cast<int64_t>(host), 100, stream));
   EXPECT_EQ(0, cuda_runtime::stream_synchronize(1, stream));
+  EXPECT_EQ(100, std::count(host, host + 100, 0));
   EXPECT_EQ(0, cuda_runtime::stream_destroy(1, stream));
   EXPECT_EQ(kInvalidHandle, cuda_runtime::stream_destroy(1, stream));
   EXPECT_EQ(kInvalidHandle, cuda_runtime::copy(1, address, address, 1, stream));

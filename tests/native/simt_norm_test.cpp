@@ -1,8 +1,8 @@
 // What only the simulator can show of the CUDA kernels: that no order of their threads changes a bit, that each of
 // their barriers is needed, and that offsets beyond 2^31 elements are formed in 64 bits.
 
+#include <cuda_runtime.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <iterator>
 #include <map>
@@ -14,6 +14,7 @@
 #include "cuda_test.h"
 #include "fp8_cases.h"
 #include "simt_host/control.h"
+#include "sparse_memory.h"
 
 namespace {
 
@@ -96,6 +97,7 @@ TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
         try {
           return !same(c, expected, run(c, data, onDevice(0)));
         } catch (const std::runtime_error&) {
+          EXPECT_EQ(cudaSuccess, cudaDeviceReset());
           return true;
         }
       };
@@ -236,6 +238,56 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
   EXPECT_EQ(expected_kernels, kernels.size());
 }
 
+// A kernel serves many hidden sizes, and has one set of attributes on a device: a plan takes nothing from an earlier
+// one. Longer rows first, which need more shared memory and larger clusters; the first plan's calls after the second is
+// made.
+TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
+  const std::pair<int64_t, int64_t> sizes[] = {
+      {12289, 3071}, {16383, 2049}, {262144, 16392}, {16384, 64}, {40961, 20481}};
+  for (const Triple& t : hotTriples()) {
+    for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
+      for (const auto& [longer, shorter] : sizes) {
+        const auto make = [&, op = op](int64_t n) {
+          Case c;
+          c.spec = makeSpec(op, t.x, t.weight, t.y, n);
+          c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
+          c.spec.device_type = NC_DEVICE_CUDA;
+          c.residual = c.dresidual = true;
+          c.rows = 1;
+          return c;
+        };
+        const Case first = make(longer), second = make(shorter);
+        const Plan of_first(first.spec), of_second(second.spec);
+        for (const auto& [c, plan] : {std::pair<const Case&, const Plan&>{first, of_first}, {second, of_second}}) {
+          const Data data = draw(c, 8);
+          Result result;
+          runForward(c, data, onDevice(0), plan, result);
+          runBackward(c, data, onDevice(0), plan, result);
+          Case on_cpu = c;
+          on_cpu.spec.device_type = NC_DEVICE_CPU;
+          ASSERT_TRUE(same(on_cpu, run(on_cpu, data), result)) << longer << " before " << shorter;
+        }
+      }
+    }
+  }
+}
+
+// Two plans of FP8 outputs, of which the first has more to sum in shared memory.
+TEST_F(SimulatedNorm, PlansOfFp8DoNotDisturbEachOther) {
+  for (const int64_t n : {256, 16392}) {
+    const Case rows = fp8Case(NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_ROW, n),
+               tensor = fp8Case(NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, n);
+    nc_norm_spec of_rows = rows.spec, of_tensor = tensor.spec;
+    of_rows.device_type = of_tensor.device_type = NC_DEVICE_CUDA;
+    const Plan first(of_rows), second(of_tensor);
+    const Data data = draw(rows, 9);
+    Result result;
+    runForward(rows, data, onDevice(0), first, result);
+    runBackward(rows, data, onDevice(0), first, result);
+    EXPECT_TRUE(same(rows, run(rows, data), result));
+  }
+}
+
 TEST_F(SimulatedNorm, ThreadsShareAPlan) {
   const Case c = cases(9, 1024)[2];
   const Data data = draw(c, 3);
@@ -260,28 +312,6 @@ TEST_F(SimulatedNorm, ThreadsShareAPlan) {
   for (const int count : equal) EXPECT_EQ(5, count);
 }
 
-// Memory of which only the pages in use exist.
-class Sparse {
- public:
-  Sparse(int64_t bytes, int32_t device) : bytes_(static_cast<size_t>(bytes)) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::runtime_error("no address space");
-    nc::simt::register_memory(address(), bytes, device);
-  }
-  Sparse(const Sparse&) = delete;
-  Sparse& operator=(const Sparse&) = delete;
-  ~Sparse() {
-    nc::simt::unregister_memory(address());
-    munmap(memory_, bytes_);
-  }
-  int64_t address() const { return reinterpret_cast<int64_t>(memory_); }
-  uint8_t* at(int64_t byte) const { return static_cast<uint8_t*>(memory_) + byte; }
-
- private:
-  size_t bytes_;
-  void* memory_;
-};
-
 TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
   for (const int64_t n : {24, 1024, 16392}) {
     // Aligned rows, and rows that are not: 2^31 elements apart, and row 2 lies 2^33 bytes or more after row 0.
@@ -294,14 +324,14 @@ TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
         const Plan plan(spec);
         const auto bytes = [&](int32_t dtype) { return int64_t{reference::format(dtype).bytes}; };
         const auto rows = [&](int32_t dtype, const Bits& bits) {
-          auto memory = std::make_unique<Sparse>((2 * stride + n) * bytes(dtype), 0);
+          auto memory = std::make_unique<SparseMemory>((2 * stride + n) * bytes(dtype));
           for (int64_t i = 0; i < 3 * n && !bits.empty(); ++i) {
             reference::storeBits(reference::format(dtype), memory->at((i / n * stride + i % n) * bytes(dtype)),
                                  bits[static_cast<size_t>(i)]);
           }
           return memory;
         };
-        const auto contents = [&](int32_t dtype, const Sparse& memory) {
+        const auto contents = [&](int32_t dtype, const SparseMemory& memory) {
           Bits bits;
           for (int64_t i = 0; i < 3 * n; ++i) {
             const void* at = memory.at((i / n * stride + i % n) * bytes(dtype));

@@ -2,13 +2,13 @@
 // bit, and that offsets beyond 2^31 elements are formed in 64 bits.
 
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <set>
 
 #include "cuda_test.h"
 #include "rotary_harness.h"
 #include "simt_host/control.h"
+#include "sparse_memory.h"
 
 namespace {
 
@@ -110,28 +110,6 @@ TEST_F(SimulatedRotary, ThreadsPerHead) {
   EXPECT_EQ(20000 * 2 / 128 + 1, blocksOf(20000));
 }
 
-// Memory of which only the pages in use exist.
-class Sparse {
- public:
-  explicit Sparse(int64_t bytes) : bytes_(static_cast<size_t>(bytes)) {
-    memory_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory_ == MAP_FAILED) throw std::runtime_error("no address space");
-    nc::simt::register_memory(address(), bytes, 0);
-  }
-  Sparse(const Sparse&) = delete;
-  Sparse& operator=(const Sparse&) = delete;
-  ~Sparse() {
-    nc::simt::unregister_memory(address());
-    munmap(memory_, bytes_);
-  }
-  int64_t address() const { return reinterpret_cast<int64_t>(memory_); }
-  uint8_t* at(int64_t byte) const { return static_cast<uint8_t*>(memory_) + byte; }
-
- private:
-  size_t bytes_;
-  void* memory_;
-};
-
 // Batches, tokens or heads 2^31 elements apart, on boundaries and off them.
 TEST_F(SimulatedRotary, OffsetsBeyond31Bits) {
   const int64_t far = (int64_t{1} << 31) + 8;
@@ -143,7 +121,7 @@ TEST_F(SimulatedRotary, OffsetsBeyond31Bits) {
         const RotaryData d = drawRotary(c, 4);
         const int64_t strides[3] = {which == 0 ? stride : 160, which == 1 ? stride : 80, which == 2 ? stride : 40};
         const int64_t bytes = c.x().bytes;
-        const Sparse x((stride + 1000) * bytes), y((stride + 1000) * bytes);
+        const SparseMemory x((stride + 1000) * bytes), y((stride + 1000) * bytes);
         const auto each = [&](auto f) {
           for (int64_t b = 0; b < 2; ++b) {
             for (int64_t s = 0; s < 2; ++s) {
@@ -165,6 +143,7 @@ TEST_F(SimulatedRotary, OffsetsBeyond31Bits) {
         Residence at(0);
         check(nc_cuda_rotary_apply(plan, 0, 2, 2, 2, x.address(), strides[0], strides[1], strides[2], at(cos), at(sin),
                                    0, y.address(), strides[0], strides[1], strides[2], 0));
+        check(nc_cuda_stream_synchronize(0, 0));
         Bits actual(d.x.size());
         each([&](size_t i, int64_t at_byte) { actual[i] = reference::loadBits(c.x(), y.at(at_byte)); });
         EXPECT_TRUE(sameBits(c, predictRotary(c, d), actual)) << "stride " << stride << ", dimension " << which;

@@ -95,6 +95,7 @@ class Calls {
   int64_t at(const std::string& name) const { return regions_.count(name) != 0 ? regions_.at(name).address : 0; }
   int64_t stride(const std::string& name) const { return regions_.count(name) != 0 ? stride_ : 0; }
   ByName counted(size_t launch) {
+    check(nc_cuda_stream_synchronize(0, 0));
     ByName all;
     size_t i = 0;
     const std::vector<RegionTraffic>& traffic = control().launches.at(launch).traffic;
@@ -108,8 +109,8 @@ class Calls {
   const int64_t stride_;
   const size_t offset_;
   const Plan plan_;
-  Residence at_;
   std::map<std::string, Tensor> tensors_;
+  Residence at_;
   std::map<std::string, nc::simt::Region> regions_;
   int64_t workspace_bytes_ = 0;
 };

@@ -285,7 +285,7 @@ NC_API int32_t nc_cuda_stream_synchronize(int32_t device, int64_t stream) NC_NOE
 
 /* nc_norm_forward for a plan of a CUDA device: all rows, in the stream. Same tensors, same refusals; moreover an
  * address is refused that the driver knows to be of another device or, where kernels cannot reach it, of the host. The
- * plan remembers several hundred addresses that it has looked up. */
+ * plan remembers several hundred addresses that it has looked up: memory that was freed since passes. */
 NC_API int32_t nc_cuda_norm_forward(int64_t plan, int64_t rows, int64_t x, int64_t x_stride, int64_t residual,
                                     int64_t residual_stride, int64_t weight, int64_t bias, int64_t y, int64_t y_stride,
                                     int64_t residual_out, int64_t residual_out_stride, int64_t mean, int64_t rstd,
@@ -309,6 +309,12 @@ NC_API int32_t nc_cuda_norm_backward(int64_t plan, int64_t rows, int64_t x, int6
                                      int64_t workspace_bytes, int64_t dweight, int32_t dweight_dtype,
                                      int32_t dweight_mode, int64_t dbias, int32_t dbias_dtype, int32_t dbias_mode,
                                      int64_t stream) NC_NOEXCEPT;
+
+/* Writes which kernels a plan of a CUDA device launches, as text of at most `capacity` bytes at the address `text`, the
+ * final zero included: a line for each of forward and backward, aligned and unaligned, with and without a residual, for
+ * many rows. A line says "left out" where the device lacks what the fast kernel needs (room for its clusters of blocks,
+ * shared memory) and a slower one with the same bits runs in its place. 2048 bytes hold all of it. */
+NC_API int32_t nc_cuda_norm_kernels(int64_t plan, int64_t text, int64_t capacity) NC_NOEXCEPT;
 
 /* Rotary position embedding: turns heads by the angles of a table of cosines and sines. A plan belongs to its device,
  * as those of norms do. */

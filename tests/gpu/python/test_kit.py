@@ -174,7 +174,7 @@ class Runs(unittest.TestCase):
     def test_what_cannot_be_read_is_no_success(self):
         run, summary = self.run_of("garbage", 1)
         self.failed(run, dict.fromkeys(("alone", "peers"), "FAILED: nothing that it said could be read"))
-        self.assertIn("LEFT OUT: rms_norm bfloat16 compute 262144: forward aligned: no room for its clusters", summary)
+        self.assertIn("LEFT OUT: forward aligned: no room for its clusters: rms_norm bfloat16 compute 262144", summary)
 
     def test_what_is_missing_is_named(self):
         run, summary = self.run_of("missing", 1)

@@ -1,4 +1,5 @@
-// How tests reach into the simulator. Everything belongs to the calling thread: launches run in it.
+// How tests reach into the simulator. Everything belongs to the calling thread. A launch runs in the thread that waits
+// for its stream.
 #pragma once
 
 #include <cstdint>
@@ -41,8 +42,9 @@ struct LaunchRecord {
   int32_t device;
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
-  int64_t calls[kBarriers];            // the most that one thread made
-  std::vector<Site> sites;             // that were reached
+  int carveout;              // per cent of a multiprocessor's memory that is to be shared memory; -1: no preference
+  int64_t calls[kBarriers];  // the most that one thread made
+  std::vector<Site> sites;   // that were reached
   std::vector<RegionTraffic> traffic;  // of each of Control::regions, then of what lies in none of them, if counted
   std::vector<char> parameters;
 };
@@ -59,7 +61,8 @@ struct Control {
   int64_t skipped_call = 0;
   int64_t skipped_launch = 0;
 
-  // Errors that the next launch, and the next other call of the runtime, give without doing anything. 0: none.
+  // Errors that the next launch, and the next other call of the runtime, give without doing anything. 0: none. Calls
+  // that are about functions, attributes or the current device give none.
   int32_t next_launch_error = 0;
   int32_t next_call_error = 0;
 
@@ -67,6 +70,12 @@ struct Control {
   std::vector<LaunchRecord> launches;
   // Else launches are checked and recorded, and nothing more.
   bool runs = true;
+
+  // The most blocks of a cluster for which the device has room, up to 16: 8 where a part of a device has few
+  // multiprocessors.
+  int largest_cluster = 16;
+  // What compute capability the kernels' code was written for.
+  int code_capability = 90;
 
   // What the compiler is to have made of a kernel. Null: as many registers as let two blocks of 128 threads, and not of
   // 256, run together.
@@ -84,6 +93,11 @@ __attribute__((visibility("default"))) Control& control();
 // Makes ordinary memory count as that of a device (or, with kAnyDevice, of all), and again as unknown.
 __attribute__((visibility("default"))) void register_memory(int64_t address, int64_t bytes, int32_t device);
 __attribute__((visibility("default"))) void unregister_memory(int64_t address);
+// Where the host can see what lies at an address of a device; null if nothing does.
+__attribute__((visibility("default"))) void* host_view(int64_t address);
+
+// Whether some stream has work that nobody has waited for, or is captured.
+__attribute__((visibility("default"))) bool work_waits();
 
 }  // namespace simt
 }  // namespace nc

@@ -5,16 +5,16 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "control.h"
+#include "cuda/plugin.h"
 #include "device.h"
 #include "fibre.h"
-#include "simt_host.h"
 
 namespace nc {
 namespace simt {
@@ -36,12 +36,10 @@ thread_local const Position* position = nullptr;
 namespace {
 
 constexpr int kWarp = 32;
-constexpr int kMaxThreads = 1024;
-constexpr int kMaxCluster = 16;
-constexpr int kPortableCluster = 8;
-constexpr int kSharedWithoutAsking = 48 * 1024;
-// What nobody has written: every float format's NaN.
+// What nobody has written: every float format's NaN, mostly. A kernel may hide a NaN, with a maximum, say; so shared
+// memory begins with one of these, which differ from block to block and from seed to seed.
 constexpr int kUnwritten = 0xff;
+constexpr int kBeginnings[] = {kUnwritten, kUnwritten, kUnwritten, 0x00, 0x3f, 0x40, 0xbf, 0x7f};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(NC_SANITIZED_KERNELS)
 constexpr size_t kStack = 256 * 1024;  // the sanitizer's frames are several times as large
@@ -137,16 +135,19 @@ class Machine {
     for (char* stacks : stacks_) munmap(stacks, kStacksAtATime * kStack);
   }
 
-  // Whether all threads of all blocks returned.
-  bool run(const void* kernel, const LaunchShape& shape, void (*call)(const void*, const void*), const void* parameters,
-           const Site* skipped, LaunchRecord* record) {
-    kernel_ = kernel;
-    call_ = call;
-    parameters_ = parameters;
+  // Success if all threads of all blocks returned.
+  cudaError_t run(const KernelLaunch& launch, const Site* skipped, LaunchRecord* record) {
+    const LaunchShape& shape = launch.shape;
+    kernel_ = launch.kernel;
+    call_ = launch.call;
+    parameters_ = launch.parameters.data();
+    device_ = launch.device;
     shape_ = shape;
     skipped_ = skipped;
     record_ = record;
-    failed_ = false;
+    error_ = cudaSuccess;
+    reached_.clear();
+    constants_.clear();
     const uint64_t seed = control().seed;
     const int64_t clusters = shape.blocks / shape.cluster * shape.block_rows;
     // A walk through all of them: the step has no common divisor with their number.
@@ -154,13 +155,13 @@ class Machine {
     int64_t step = 1 + random_.below(static_cast<uint32_t>(clusters));
     while (greatest_common_divisor(step, clusters) != 1) ++step;
     int64_t cluster = random_.below(static_cast<uint32_t>(clusters));
-    for (int64_t i = 0; i < clusters && !failed_; ++i) {
+    for (int64_t i = 0; i < clusters && error_ == cudaSuccess; ++i) {
       random_.seed(seed, static_cast<uint64_t>(cluster) + 1);
       run_cluster(cluster);
       cluster = (cluster + step) % clusters;
     }
     for (Block& block : blocks_) block.shared.reset();
-    return !failed_;
+    return error_;
   }
 
   void block_barrier(const char* file, int line) {
@@ -267,8 +268,9 @@ class Machine {
       fail("copy_async16: address %p, which is not in the block's shared memory", shared);
     }
     if (t.at.counted) count(kCopy, global, 16);
+    const void* const source = reach(global, 16, kReads);
     std::memset(target, kUnwritten, 16);
-    t.copies.push_back({target, static_cast<const char*>(global), copy, t.group});
+    t.copies.push_back({target, static_cast<const char*>(source), copy, t.group});
   }
 
   void copy_async_commit() { ++here().group; }
@@ -311,9 +313,27 @@ class Machine {
     }
   }
 
-  [[noreturn]] void give_up(const char* why) {
+  void* reach(const void* p, unsigned bytes, Use how) {
+    const auto first = reinterpret_cast<int64_t>(p);
+    // Most accesses are of the block's shared memory, or of what was reached a moment ago.
+    for (const Block& block : blocks_) {
+      const auto shared = reinterpret_cast<int64_t>(block.shared.get());
+      if (first < shared || first >= shared + shape_.shared_bytes) continue;
+      if (first + bytes > shared + shape_.shared_bytes) break;
+      return const_cast<void*>(p);
+    }
+    const MemoryRange& range = range_of(p, bytes);
+    if (how == kReadsConstant) {
+      add_constant(first, first + bytes);
+    } else if (how == kWrites && !constants_.empty()) {
+      require_variable(p, first, first + bytes);
+    }
+    return reinterpret_cast<void*>(first + range.to_host);
+  }
+
+  [[noreturn]] void give_up(cudaError_t error, const char* why) {
     const Thread& t = here();
-    failed_ = true;
+    error_ = error;
     control().failure = "block " + std::to_string(t.at.block) +
                         (shape_.block_rows > 1 ? " of row " + std::to_string(t.at.block_row) : "") + ", thread " +
                         std::to_string(t.at.index) + ": " + why;
@@ -335,7 +355,7 @@ class Machine {
 
   // Texts on their way to fail() own no memory: what is on a stack that is given up is never freed.
   struct Text {
-    char of[64];
+    char of[100];
   };
   static Text meeting(int bytes, int mask) {
     Text text;
@@ -348,6 +368,53 @@ class Machine {
   }
 
   Thread& here() { return *running_; }
+
+  // The memory of the device that all of these bytes are in.
+  const MemoryRange& range_of(const void* p, unsigned bytes) {
+    const auto first = reinterpret_cast<int64_t>(p);
+    const auto is_in = [&](const MemoryRange& r) { return first >= r.begin && first < r.end; };
+    auto found = std::find_if(reached_.begin(), reached_.end(), is_in);
+    if (found == reached_.end()) {
+      MemoryRange range{};
+      if (!find_memory(first, &range)) fail_illegal("address %p, which is no memory that kernels reach", p);
+      if (range.device != kAnyDevice && range.device != device_) {
+        fail_illegal("address %p, which is memory of another device", p);
+      }
+      found = reached_.insert(reached_.begin(), range);
+    }
+    if (first + bytes > found->end) fail_illegal("address %p, at the end of its allocation", p);
+    return *found;
+  }
+  [[noreturn]] void fail_illegal(const char* format, const void* p) {
+    Text text;
+    std::snprintf(text.of, sizeof text.of, format, p);
+    give_up(cudaErrorIllegalAddress, text.of);
+  }
+
+  // What has been read as constant since the launch began, as disjoint ranges: begin and end.
+  void add_constant(int64_t begin, int64_t end) {
+    auto after = constants_.upper_bound(begin);
+    if (after != constants_.begin()) {
+      const auto before = std::prev(after);
+      if (before->second >= end) return;
+      if (before->second >= begin) {
+        begin = before->first;
+        constants_.erase(before);
+      }
+    }
+    while (after != constants_.end() && after->first <= end) {
+      end = std::max(end, after->second);
+      after = constants_.erase(after);
+    }
+    constants_[begin] = end;
+  }
+  void require_variable(const void* p, int64_t begin, int64_t end) {
+    const auto after = constants_.lower_bound(end);
+    if (after == constants_.begin() || std::prev(after)->second <= begin) return;
+    Text text;
+    std::snprintf(text.of, sizeof text.of, "address %p is written, and was read as constant", p);
+    give_up(cudaErrorLaunchFailure, text.of);
+  }
 
   // All threads of the warp have come as far: what each has accessed meanwhile makes requests.
   void make_requests(Warp& warp) {
@@ -390,7 +457,8 @@ class Machine {
       const auto bytes = static_cast<size_t>(shape_.shared_bytes);
       if (block.shared == nullptr) block.shared.reset(static_cast<char*>(std::malloc(bytes)));
       if (block.shared == nullptr) std::abort();
-      std::memset(block.shared.get(), kUnwritten, bytes);
+      constexpr auto beginnings = static_cast<uint32_t>(std::size(kBeginnings));
+      std::memset(block.shared.get(), kBeginnings[random_.below(beginnings)], bytes);
       block.at_barrier = block.returned = 0;
       block.started = false;
       block.warps.clear();
@@ -590,7 +658,10 @@ class Machine {
   LaunchShape shape_{};
   const Site* skipped_ = nullptr;
   LaunchRecord* record_ = nullptr;
-  bool failed_ = false;
+  int32_t device_ = 0;
+  cudaError_t error_ = cudaSuccess;
+  std::vector<MemoryRange> reached_;  // since the launch began, the last new one first
+  std::map<int64_t, int64_t> constants_;
 
   Random random_;
   uint32_t stay_in_warp_ = 0, stay_in_block_ = 0;  // sixteenths
@@ -615,18 +686,6 @@ Machine& machine() {
 
 void Machine::enter() { machine().run_thread(); }
 
-// What was asked for each kernel and device before its launches.
-std::mutex ready_lock;
-std::map<std::pair<const void*, int32_t>, std::pair<int, int>>& readied() {
-  static std::map<std::pair<const void*, int32_t>, std::pair<int, int>> all;
-  return all;
-}
-
-int32_t refuse(Error error, const char* why) {
-  control().failure = why;
-  return error;
-}
-
 }  // namespace
 
 void block_barrier(const char* file, int line) { machine().block_barrier(file, line); }
@@ -648,78 +707,26 @@ void fail(const char* format, ...) {
   va_start(arguments, format);
   std::vsnprintf(text, sizeof text, format, arguments);
   va_end(arguments);
-  machine().give_up(text);
+  machine().give_up(cudaErrorLaunchFailure, text);
 }
+void fail_misaligned(const char* what, const void* p, unsigned expected) {
+  char text[100];
+  std::snprintf(text, sizeof text, "%s: address %p, expected a multiple of %u", what, p, expected);
+  machine().give_up(cudaErrorMisalignedAddress, text);
+}
+void* reach(const void* p, unsigned bytes, Use how) { return machine().reach(p, bytes, how); }
 
-int32_t launch(const void* kernel, const LaunchShape& s, void (*call)(const void*, const void*), const void* parameters,
-               size_t parameters_size, int64_t stream) {
+cudaError_t run(const KernelLaunch& launch) {
   Control& c = control();
-  c.failure.clear();
-  if (c.next_launch_error != 0) {
-    const int32_t error = c.next_launch_error;
-    c.next_launch_error = 0;
-    c.failure = "asked for";
-    return error;
-  }
-  const int32_t device = current_device();
-  const Device& d = kDevice[device];
-  if (s.threads < kWarp || s.threads > kMaxThreads || s.threads % kWarp != 0) {
-    return refuse(kInvalidConfiguration, "threads: expected a multiple of 32 up to 1024");
-  }
-  if (s.blocks < 1 || s.blocks > INT32_MAX || s.block_rows < 1 || s.block_rows > 65535) {
-    return refuse(kInvalidConfiguration, "blocks: expected 1 to 2^31 - 1, in 1 to 65535 rows");
-  }
-  if (s.cluster < 1 || s.cluster > kMaxCluster || s.blocks % s.cluster != 0) {
-    return refuse(kInvalidClusterSize, "cluster: expected a divisor of the blocks up to 16");
-  }
-  if (s.cluster > 1 && !d.clusters) return refuse(kNotSupported, "cluster: the device has none");
-  int shared = kSharedWithoutAsking, cluster = kPortableCluster;
-  {
-    const std::lock_guard<std::mutex> hold(ready_lock);
-    const auto found = readied().find({kernel, device});
-    if (found != readied().end()) {
-      shared = std::max(shared, found->second.first);
-      cluster = std::max(cluster, found->second.second);
-    }
-  }
-  if (s.shared_bytes < 0 || s.shared_bytes > shared) {
-    return refuse(kInvalidValue, "shared memory: more than was asked for on this device");
-  }
-  if (s.cluster > cluster) return refuse(kInvalidClusterSize, "cluster: more blocks than was asked for on this device");
-  if (!is_stream(stream)) return refuse(kInvalidResourceHandle, "stream: there is no such stream");
+  const LaunchShape& s = launch.shape;
   const bool skips = c.skips && c.records && c.skipped_launch == static_cast<int64_t>(c.launches.size());
-  LaunchRecord record{kernel, device, s.blocks, s.block_rows, s.threads, s.cluster, s.shared_bytes, {}, {}, {}, {}};
+  LaunchRecord record{launch.kernel,  launch.device,   s.blocks, s.block_rows, s.threads, s.cluster,
+                      s.shared_bytes, launch.carveout, {},       {},           {},        {}};
   if (c.records && c.counts) record.traffic.resize(c.regions.size() + 1);
-  if (c.records) {
-    const char* const bytes = static_cast<const char*>(parameters);
-    record.parameters.assign(bytes, bytes + parameters_size);
-  }
-  const bool done = !c.runs || machine().run(kernel, s, call, parameters, skips ? &c.skipped_site : nullptr, &record);
+  if (c.records) record.parameters = launch.parameters;
+  const cudaError_t error = c.runs ? machine().run(launch, skips ? &c.skipped_site : nullptr, &record) : cudaSuccess;
   if (c.records) c.launches.push_back(record);
-  return done ? kSuccess : kLaunchFailure;
-}
-
-int registers_of(const void* kernel) {
-  constexpr int kTwoBlocks = 168;
-  return control().registers_of != nullptr ? control().registers_of(kernel) : kTwoBlocks;
-}
-
-int32_t ready(const void* kernel, int shared_bytes, int cluster) {
-  const int32_t device = current_device();
-  const Device& d = kDevice[device];
-  if (shared_bytes < 0 || shared_bytes > d.shared_bytes) return kInvalidValue;
-  if (cluster < 1 || cluster > kMaxCluster) return kInvalidValue;
-  const std::lock_guard<std::mutex> hold(ready_lock);
-  auto& asked = readied()[{kernel, device}];
-  asked.first = std::max(asked.first, shared_bytes);
-  asked.second = std::max(asked.second, cluster);
-  return kSuccess;
-}
-
-int32_t clusters_at_once(const LaunchShape& shape, int* count) {
-  const Device& d = kDevice[current_device()];
-  *count = shape.shared_bytes <= d.shared_bytes && (d.clusters != 0 || shape.cluster == 1) ? 1 : 0;
-  return kSuccess;
+  return error;
 }
 
 }  // namespace host

@@ -49,34 +49,37 @@ enum Access { kLoad, kStore, kCopy };
 void count(Access kind, const void* p, unsigned bytes);
 // Ends the launch.
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
+[[noreturn]] void fail_misaligned(const char* what, const void* p, unsigned expected);
 
 inline void require_aligned(const char* what, const void* p, unsigned to = 16) {
-  if (reinterpret_cast<uintptr_t>(p) % to != 0) fail("%s: address %p, expected a multiple of %u", what, p, to);
+  if (reinterpret_cast<uintptr_t>(p) % to != 0) fail_misaligned(what, p, to);
 }
+
+// Where the bytes at an address are that a kernel of the device reaches; ends the launch where there are none. Of
+// memory that is read as constant: ends the launch, too, if it is written meanwhile.
+enum Use { kReads, kReadsConstant, kWrites };
+void* reach(const void* p, unsigned bytes, Use how);
 
 // What every access of a kernel goes through that may be of global memory.
 template <class T>
-T load(const void* p) {
+T load(const void* p, Use how = kReads) {
   if (position->counted) count(kLoad, p, sizeof(T));
   T v;
-  std::memcpy(&v, p, sizeof(v));
+  std::memcpy(&v, reach(p, sizeof(T), how), sizeof(v));
   return v;
 }
 template <class T>
 void store(void* p, T v) {
   if (position->counted) count(kStore, p, sizeof(T));
-  std::memcpy(p, &v, sizeof(v));
+  std::memcpy(reach(p, sizeof(T), kWrites), &v, sizeof(v));
 }
 
 struct LaunchShape {
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
 };
-int32_t launch(const void* kernel, const LaunchShape& shape, void (*call)(const void* kernel, const void* parameters),
-               const void* parameters, size_t parameters_size, int64_t stream);
-int registers_of(const void* kernel);
-int32_t ready(const void* kernel, int shared_bytes, int cluster);
-int32_t clusters_at_once(const LaunchShape& shape, int* count);
+// How a kernel is called that the runtime knows by its address alone.
+void know(const void* kernel, void (*call)(const void* kernel, const void* parameters), size_t parameter_bytes);
 
 }  // namespace host
 
@@ -122,7 +125,10 @@ NC_DEVICE void store16(void* p, Word16 v) {
   host::store(p, v);
 }
 NC_DEVICE Word16 load16_once(const void* p) { return load16(p); }
-NC_DEVICE Word16 load16_constant(const void* p) { return load16(p); }
+NC_DEVICE Word16 load16_constant(const void* p) {
+  host::require_aligned("load16_constant", p);
+  return host::load<Word16>(p, host::kReadsConstant);
+}
 
 template <class T>
 NC_DEVICE T load_value(const void* p) {
@@ -193,52 +199,25 @@ NC_DEVICE void store8(void* p, Word8 v) {
 
 NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) {
   host::require_aligned("atomic_max", p, 4);
-  uint32_t present = __atomic_load_n(p, __ATOMIC_RELAXED);
+  auto* const at = static_cast<uint32_t*>(host::reach(p, 4, host::kWrites));
+  uint32_t present = __atomic_load_n(at, __ATOMIC_RELAXED);
   while (present < value &&
-         !__atomic_compare_exchange_n(p, &present, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+         !__atomic_compare_exchange_n(at, &present, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
   }
 }
 
-}  // namespace simt
-
 template <class Parameters>
-struct Launch {
-  void (*kernel)(Parameters);
-  int64_t blocks;
-  int block_rows;
-  int threads;
-  int cluster;
-  int shared_bytes;
-};
-
-template <class Parameters>
-int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
+const void* function_of(void (*kernel)(Parameters)) {
   static_assert(std::is_trivially_copyable_v<Parameters> && sizeof(Parameters) <= 4096);
-  const auto call = [](const void* kernel, const void* p) {
-    reinterpret_cast<void (*)(Parameters)>(const_cast<void*>(kernel))(*static_cast<const Parameters*>(p));
-  };
-  return simt::host::launch(reinterpret_cast<const void*>(l.kernel),
-                            {l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, call, &parameters,
-                            sizeof(parameters), stream);
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  host::know(
+      function,
+      [](const void* of, const void* p) {
+        reinterpret_cast<void (*)(Parameters)>(const_cast<void*>(of))(*static_cast<const Parameters*>(p));
+      },
+      sizeof(Parameters));
+  return function;
 }
 
-template <class Parameters>
-int32_t ready(void (*kernel)(Parameters), int shared_bytes, int cluster) {
-  return simt::host::ready(reinterpret_cast<const void*>(kernel), shared_bytes, cluster);
-}
-
-struct KernelFacts {
-  int registers, compute_capability;
-};
-template <class Parameters>
-int32_t facts_of(void (*kernel)(Parameters), KernelFacts* facts) {
-  *facts = {simt::host::registers_of(reinterpret_cast<const void*>(kernel)), 90};
-  return 0;
-}
-
-template <class Parameters>
-int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
-  return simt::host::clusters_at_once({l.blocks, l.block_rows, l.threads, l.cluster, l.shared_bytes}, count);
-}
-
+}  // namespace simt
 }  // namespace nc

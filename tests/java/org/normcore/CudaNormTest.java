@@ -538,4 +538,30 @@ class CudaNormTest {
       assertThrows(OutOfMemoryError.class, () -> gpu.newSaved(1L << 55));
     }
   }
+
+  @Test
+  void theKernelsAreNamed() {
+    try (Norm norm = builder(NormKind.LAYER_NORM, 4096, GPU).build();
+        Norm onCpu = builder(NormKind.LAYER_NORM, 4096, Device.CPU).build()) {
+      List<String> lines = norm.kernels();
+      List<String> roles =
+          lines.stream().map(line -> line.substring(0, line.indexOf(": norm_"))).toList();
+      assertEquals(
+          List.of(
+              "forward aligned",
+              "forward aligned residual",
+              "forward unaligned",
+              "forward unaligned residual",
+              "backward aligned",
+              "backward aligned residual",
+              "backward unaligned",
+              "backward unaligned residual"),
+          roles);
+      assertTrue(lines.stream().noneMatch(line -> line.contains("left out")), lines::toString);
+      assertEquals(List.of(), onCpu.kernels());
+    }
+    Norm closed = builder(NormKind.LAYER_NORM, 4096, GPU).build();
+    closed.close();
+    assertThrows(IllegalStateException.class, closed::kernels);
+  }
 }

@@ -7,12 +7,14 @@ import com.google.common.math.LongMath;
 import java.lang.ref.Cleaner;
 import java.lang.ref.Reference;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ForkJoinPool;
 import org.jspecify.annotations.Nullable;
 import org.normcore.internal.CallFrame;
 import org.normcore.internal.Capi;
+import org.normcore.internal.CudaCapi;
 import org.normcore.internal.FramePool;
 import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
@@ -230,6 +232,28 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   /** Returns the vector level it was built with, which only the CPU uses. */
   public final VectorLevel vectorLevel() {
     return vectorLevel;
+  }
+
+  /**
+   * Returns which kernels the norm launches on its CUDA device: a line for each of forward and
+   * backward, aligned and unaligned, with and without a residual, for calls of many rows. Empty on
+   * the CPU.
+   *
+   * <p>A line that says "left out" names what the device lacks for the fast kernel, such as room
+   * for clusters of 16 thread blocks. A slower kernel with the same bits runs in its place.
+   *
+   * @throws IllegalStateException if the norm is closed
+   */
+  public final List<String> kernels() {
+    if (device.isCpu()) {
+      return List.of();
+    }
+    guard.acquire();
+    try {
+      return CudaCapi.normKernels(plan);
+    } finally {
+      guard.release();
+    }
   }
 
   /**

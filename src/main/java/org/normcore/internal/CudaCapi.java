@@ -3,6 +3,7 @@ package org.normcore.internal;
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
@@ -18,6 +19,8 @@ import org.normcore.internal.capi.nc_cuda_device;
  * <p>Work on a plan is not here: its calls return the status, see {@link Capi}.
  */
 public final class CudaCapi {
+  private static final int KERNELS_TEXT_BYTES = 2048;
+
   private CudaCapi() {}
 
   /** Returns why there is no CUDA device, or null if there is one. */
@@ -50,6 +53,14 @@ public final class CudaCapi {
           answer.memory_bytes());
     } finally {
       Reference.reachabilityFence(memory);
+    }
+  }
+
+  /** Returns which kernels the plan of a norm launches, line by line. */
+  public static List<String> normKernels(long plan) {
+    try (BytePointer text = new BytePointer(KERNELS_TEXT_BYTES)) {
+      Capi.check(normcore.nc_cuda_norm_kernels(plan, text.address(), text.capacity()));
+      return text.getString().lines().toList();
     }
   }
 
