@@ -201,8 +201,20 @@ def java(kit, limit):
     package = kit.beside("gpu-kit-java")
     if package is None:
         raise Missing("the Java package is not beside the kit")
+    commits = [commit_of(path) for path in (package, kit.root)]
+    if commits[0] != commits[1]:
+        raise Missing("the Java package is of commit {}, the kit of {}: pack both again".format(*commits))
     arguments = [*(["--simulate"] if kit.simulate else []), kit.root]
     return [Call("java", [os.path.join(package, "java.sh"), *arguments], kit_readers.TestFeed())]
+
+
+def commit_of(package):
+    try:
+        with open(os.path.join(package, "about.txt")) as file:
+            lines = dict(line.strip().split(" ", 1) for line in file if " " in line)
+    except OSError:
+        lines = {}
+    return lines.get("commit", "unknown")
 
 
 def tune(kit, limit):

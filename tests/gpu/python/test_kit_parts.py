@@ -116,6 +116,18 @@ class Stages(unittest.TestCase):
                 self.assertTrue(call.environment["NORMCORE_CUDA_LIBRARY"].startswith(part))
                 self.assertNotIn("--gtest_brief=1", call.command)
 
+    def test_java_of_another_commit_is_not_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, commit in (("gpu-kit", "1"), ("gpu-kit-java", "2")):
+                os.mkdir(os.path.join(folder, name))
+                with open(os.path.join(folder, name, "about.txt"), "w") as about:
+                    about.write(f"commit {commit}\n")
+            kit = kit_stages.Kit(os.path.join(folder, "gpu-kit"), True, folder)
+            with self.assertRaisesRegex(kit_stages.Missing, "Java package is of commit 2, the kit of 1"):
+                kit_stages.java(kit, 9)
+            shutil.copy(os.path.join(folder, "gpu-kit", "about.txt"), os.path.join(folder, "gpu-kit-java"))
+            self.assertEqual(len(kit_stages.java(kit, 9)), 1)
+
 
 class Tools(unittest.TestCase):
     def test_places(self):
