@@ -39,7 +39,8 @@ FORMATS = ("bfloat16", "float32")
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
 OF_ALL = {"forward": [], "backward": ["cuda/norm_columns.cu"]}
 SIMULATOR = (
-    "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp", "runtime_streams.cpp",
+    "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp",
+    "runtime_streams.cpp",
 )  # fmt: skip
 # The library without its CPU kernels, which device plans don't touch.
 NO_KERNELS = """#include "cpu/kernels.h"
@@ -123,6 +124,11 @@ class Sources:
                 return file.read()
         return self.changed[path]
 
+    def texts(self):
+        """Of the folder itself, without those below it."""
+        names = sorted(os.listdir(self.root))
+        return {name: self.text(name) for name in names if os.path.isfile(os.path.join(self.root, name))}
+
     def replaced(self, substitutions, whose):
         changed = dict(self.changed)
         for path, old, new in substitutions:
@@ -199,6 +205,12 @@ class Builder:
         for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
             os.makedirs(folder, exist_ok=True)
         self.trees = {}
+        # Its headers are in every object that is compiled for it.
+        self.of_simulator = digest(json.dumps(sorted(Sources(self.folder()).texts().items()))) if simulator else ""
+
+    def folder(self):
+        """The simulator's sources."""
+        return os.path.join(self.root, "tests", "native", "simt_host")
 
     def tree(self, sources):
         """The sources on disk, once for all variants with the same."""
@@ -226,9 +238,9 @@ class Builder:
                 how = ["c++", "-std=c++17", "-O1" if self.simulator else "-O2", "-DNDEBUG", *self.host_flags, "-fPIC",
                        "-fvisibility=hidden", "-w"]  # fmt: skip
                 if device:
-                    how += ["-I", os.path.join(self.root, "tests", "native", "simt_host"), "-x", "c++"]
+                    how += ["-I", self.folder(), "-x", "c++"]
             how += flags
-            key = digest(json.dumps([how, sorted(source.included(path).items())]))
+            key = digest(json.dumps([how, sorted(source.included(path).items()), self.of_simulator]))
             target = os.path.join(self.objects, f"{os.path.basename(path)}-{key}.o")
             tree = self.tree(source)
             commands[target] = [*how, "-I", tree, "-I", os.path.join(tree, "include"), "-c",
@@ -246,8 +258,8 @@ class Builder:
         add(common, "cuda/norm_any.cu")
         if self.simulator:
             for name in SIMULATOR:
-                source = os.path.join(self.root, "tests", "native", "simt_host", name)
-                target = os.path.join(self.objects, f"{name}.o")
+                source = os.path.join(self.folder(), name)
+                target = os.path.join(self.objects, f"{name}-{self.of_simulator}.o")
                 tree = self.tree(sources_of(self.table, {"name": UNCHANGED}, self.root))
                 commands[target] = ["c++", "-std=c++17", "-O2", "-DNDEBUG", *self.host_flags, "-fPIC", "-w",
                                     "-fvisibility=hidden", "-ftls-model=initial-exec", "-I", os.path.dirname(source),
