@@ -15,12 +15,25 @@ RESIDUAL_KINDS = (RESIDUAL_FORWARD, RESIDUAL_BACKWARD)
 HOT = [(32768, n) for n in (4096, 8192, 2048, 1024, 16384)]
 FEW_ROWS = [(rows, n) for rows in (1, 8, 64) for n in (4096, 8192, 16384)]
 SHORT_AND_LONG = (
-    [(32768, n) for n in (256, 512, 32768, 65536)]
-    + [(131072, 128), (1048576, 64)]
-    + [(16384, 131072), (8192, 262144)]
+    [(32768, n) for n in (256, 512, 32768, 65536)] + [(131072, 128), (1048576, 64)] + [(16384, 131072), (8192, 262144)]
 )
 ODD = [(32768, n) for n in (769, 5120, 6144, 7168, 12288)]
 MOST_FEW_ROWS = 64
+# A number of rows that is no power of two: whether the groups' first rows, far apart by one, wait for the same channels
+# of memory.
+UNEVEN_ROWS = 32768 + 264
+# Policies: where the normalised value is rounded. The models of Hugging Face's library round it to the type of x.
+COMPUTE, INPUT = "compute", "input"
+
+# Ours beside the copy: most shapes, those that tell most first.
+ALONE = [
+    *((32768, n) for n in (4096, 256, 1024, 32768, 16384)),
+    (1048576, 64), (8, 4096), (8192, 262144), (32768, 2048), (32768, 8192), (UNEVEN_ROWS, 4096), (32768, 512),
+    (131072, 128), (32768, 65536), (16384, 131072), (1, 4096), (64, 16384),
+]  # fmt: skip
+ALONE_INPUT = [(32768, 4096), (32768, 1024)]
+# Beside the peers.
+BESIDE_PEERS = [(32768, 4096), (32768, 1024), (8, 4096), (32768, 256), (32768, 16384), (32768, 65536)]
 
 # For a trial without a GPU: one of each kind of shape.
 TRIAL = [(96, 256), (66, 1024), (1, 512), (65, 769), (128, 64)]
@@ -42,9 +55,10 @@ class Group:
     n: int
     kinds: tuple
     asked_rows: int = 0  # where memory has made rows fewer
+    rounding: str = COMPUTE
 
     def __str__(self):
-        return f"{self.op} {self.x_dtype}/{self.weight_dtype} {self.rows}x{self.n}"
+        return f"{self.op} {self.x_dtype}/{self.weight_dtype} {self.rows}x{self.n} {self.rounding}"
 
     @property
     def tensor_bytes(self):
@@ -96,8 +110,40 @@ def groups():
     yield from _tier(9, SHORT_AND_LONG, DTYPES, residual)
 
 
+def alone_groups():
+    """Forward and backward at the shapes that matter: bfloat16 RMSNorm, its other policy, float32, then LayerNorm."""
+    for op in OPS:
+        for x_dtype, weight_dtype in DTYPES[:2]:
+            for rows, n in ALONE:
+                yield Group(0, op, x_dtype, weight_dtype, rows, n, (FORWARD, BACKWARD))
+            if (op, x_dtype) == (OPS[0], DTYPES[0][0]):
+                for rows, n in ALONE_INPUT:
+                    yield Group(0, op, x_dtype, weight_dtype, rows, n, (FORWARD, BACKWARD), rounding=INPUT)
+
+
+def peer_groups():
+    """What the peers are asked for, bfloat16 first, and float32 at one shape."""
+    first, rest = BESIDE_PEERS[:2], BESIDE_PEERS[2:]
+    for shapes in (first, rest):
+        for op in OPS:
+            for rows, n in shapes:
+                yield Group(0, op, *DTYPES[0], rows, n, (FORWARD, BACKWARD))
+        if shapes is first:
+            yield Group(0, OPS[0], *DTYPES[0], *first[0], (FORWARD, BACKWARD), rounding=INPUT)
+            yield Group(0, OPS[0], *DTYPES[1], *first[0], (FORWARD, BACKWARD))
+
+
 def trial_groups():
     yield from _tier(0, TRIAL, DTYPES, KINDS)
+
+
+SELECTIONS = {"all": groups, "alone": alone_groups, "peers": peer_groups}
+
+
+def small(group):
+    """The group at a size for a trial without a GPU."""
+    n = group.n if group.n <= 1024 else group.n // 32 + 8
+    return dataclasses.replace(group, rows=min(group.rows, MOST_FEW_ROWS + 2), n=n)
 
 
 def _tier(tier, shapes, dtypes, kinds):

@@ -8,8 +8,14 @@ Takes at most 9 minutes and writes DIRECTORY/results/<date>-<device>.json, .md a
 matplotlib). What matters most is measured first; what there was no time for is listed. Exit status: 0 if everything of
 ours was right, 1 if not, 2 if there is no GPU.
 
+--select alone: ours at the shapes that matter, both policies; peers: the shapes at which the peers are compared.
 --stand-in tries all of it on a machine without a GPU: the CPU backend, the host's clock, small shapes.
 """
+
+import time
+
+# What loading the framework takes is part of the budget.
+STARTED = time.monotonic()
 
 import argparse
 import datetime
@@ -20,7 +26,6 @@ import re
 import signal
 import statistics
 import sys
-import time
 
 import cases
 import comparison_report
@@ -40,7 +45,9 @@ def arguments_of():
     parser.add_argument("--budget", type=float, default=480, help="seconds in which to measure (480)")
     parser.add_argument("--samples", type=int, help="of each candidate (50; 3 in a trial)")
     parser.add_argument("--most-tier", type=int, default=9, help="0: only what matters most, 9: everything (9)")
-    parser.add_argument("--peers", help="only these, separated by commas")
+    parser.add_argument("--select", choices=cases.SELECTIONS, default="all", help="which cases (all)")
+    parser.add_argument("--peers", help="only these, separated by commas; none: none of them")
+    parser.add_argument("--json-lines", action="store_true", help="print each case as a line of JSON")
     parser.add_argument("--stand-in", action="store_true", help="a trial without a GPU")
     return parser.parse_args()
 
@@ -54,6 +61,7 @@ class Comparison:
         self.bytes_per_second = bytes_per_second
         self.free_at_first = self.free_bytes()
         self.empty = None
+        self.json_lines = False
 
     def group(self, asked):
         group = asked.fitted(self.pools.bytes)
@@ -74,14 +82,18 @@ class Comparison:
             del inputs
             if case is not None:
                 self.report["cases"].append(case)
-                print(f"[{self.budget.elapsed():4.0f} s] {summary(case)}", flush=True)
+                if self.json_lines:
+                    print(json.dumps(line_of(case)), flush=True)
+                else:
+                    print(f"[{self.budget.elapsed():4.0f} s] {summary(case)}", flush=True)
             self.write()
 
     def kind(self, group, kind, inputs):
         """The case's figures; None if ours could not even run."""
         case = {
             "op": group.op, "kind": kind, "x_dtype": group.x_dtype, "weight_dtype": group.weight_dtype,
-            "rows": group.rows, "n": group.n, "asked_rows": group.asked_rows, "bytes": group.moved_bytes(kind),
+            "rows": group.rows, "n": group.n, "asked_rows": group.asked_rows, "rounding": group.rounding,
+            "bytes": group.moved_bytes(kind),
             "sets": inputs.sets, "candidates": {}, "replayed": {}, "reasons": {}, "differences": {},
         }  # fmt: skip
         expected = tensors.Expected(
@@ -235,13 +247,18 @@ class Comparison:
             self.report["left_out"].append(
                 {
                     "op": group.op, "kind": kind, "x_dtype": group.x_dtype, "weight_dtype": group.weight_dtype,
-                    "rows": group.rows, "n": group.n, "why": why,
+                    "rows": group.rows, "n": group.n, "rounding": group.rounding, "why": why,
                 }
             )  # fmt: skip
+            if self.json_lines:
+                print(json.dumps({"result": "left_out", **self.report["left_out"][-1]}), flush=True)
 
     def wrong(self, line):
         self.report["wrong"].append(line)
-        print(line, file=sys.stderr, flush=True)
+        if self.json_lines:
+            print(json.dumps({"result": "wrong", "text": line}), flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
     def write(self):
         self.report["seconds"] = round(self.budget.elapsed(), 1)
@@ -292,6 +309,21 @@ def summary(case):
     text = f"{comparison_report.name_of(case)}: {targets.times(case)[OURS]:.2f} us"
     text += f", {targets.of_copy(case):.3f} of the copy"
     return text + (f", {targets.times_best(case):.2f} times {best[0]}" if best else ", no peer")
+
+
+def line_of(case):
+    """A case's figures, flat."""
+    measured = targets.times(case)
+    return {
+        "result": "speed",
+        **{key: case[key] for key in ("op", "kind", "x_dtype", "weight_dtype", "rounding", "rows", "n")},
+        "asked_rows": case["asked_rows"], "us": round(measured[OURS], 3),
+        "gbs": round(case["bytes"] / measured[OURS] / 1e3, 1),
+        "copy_gbs": round(case["bytes"] / measured[COPY] / 1e3, 1) if COPY in measured else None,
+        "of_copy": targets.of_copy(case), "over_empty": targets.over_empty(case), "verdict": targets.verdict(case),
+        "peers": {name: t for name, t in measured.items() if name not in (OURS, COPY, EMPTY)},
+        "reasons": case["reasons"], "starved": case["candidates"][OURS]["starved"], "words": summary(case),
+    }  # fmt: skip
 
 
 def empty_kernel(device):
@@ -366,7 +398,6 @@ def finish(report, path):
 
 def main():
     arguments = arguments_of()
-    begun = time.monotonic()
     if not arguments.stand_in and not torch.cuda.is_available():
         print("compare.py: PyTorch sees no CUDA device; --stand-in is a trial without one", file=sys.stderr)
         sys.exit(2)
@@ -375,6 +406,8 @@ def main():
     date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
     peers = peers_module.peers_of(device, facts["multiprocessors"])
     asked = arguments.peers.split(",") if arguments.peers else list(peers)
+    if asked == ["none"]:
+        asked = []
     unknown = [name for name in asked if name not in peers]
     if unknown:
         print(f"compare.py: no peer is called {unknown[0]}; there are {', '.join(peers)}", file=sys.stderr)
@@ -401,17 +434,20 @@ def main():
     if os.path.isfile(plugin):
         os.environ.setdefault(binding.VARIABLE, plugin)
     ours = ours_module.Ours(binding.Library(arguments.library), clock, None if arguments.stand_in else device.index)
-    # The time that loading has taken is part of the budget.
-    budget = cases.Budget(arguments.budget - (time.monotonic() - begun), time.monotonic)
+    budget = cases.Budget(arguments.budget - (time.monotonic() - STARTED), time.monotonic)
     with clock.current():
         pools.draw("float32")
     comparison = Comparison(
         clock, pools, ours, {name: peers[name] for name in asked}, budget, report, path, copy_rate(clock, pools)
     )
     comparison.empty, report["empty_kernel"] = empty_kernel(device)
+    comparison.json_lines = arguments.json_lines
+    groups = cases.SELECTIONS[arguments.select]()
+    if arguments.stand_in:
+        groups = cases.trial_groups() if arguments.select == "all" else map(cases.small, groups)
     signal.signal(signal.SIGTERM, stop)
     try:
-        for group in cases.trial_groups() if arguments.stand_in else cases.groups():
+        for group in groups:
             if group.tier <= arguments.most_tier:
                 with clock.current():
                     comparison.group(group)

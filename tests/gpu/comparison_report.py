@@ -28,7 +28,8 @@ def name_of(case):
 
 
 def types(case):
-    return f"{SHORT[case['x_dtype']]}/{SHORT[case['weight_dtype']]}"
+    policy = ", rounds first" if case.get("rounding") == cases.INPUT else ""
+    return f"{SHORT[case['x_dtype']]}/{SHORT[case['weight_dtype']]}{policy}"
 
 
 def size(case):

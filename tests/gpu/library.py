@@ -37,6 +37,15 @@ class Spec(ctypes.Structure):
     )
 
 
+class Device(ctypes.Structure):
+    """nc_cuda_device."""
+
+    _fields_ = [
+        ("struct_size", ctypes.c_uint32), ("compute_capability", _i32), ("multiprocessors", _i32), ("reserved", _i32),
+        ("memory_bytes", _i64), ("name", ctypes.c_char * 256),
+    ]  # fmt: skip
+
+
 _FUNCTIONS = {
     "nc_norm_plan_create": [ctypes.POINTER(Spec), _out],
     "nc_norm_plan_destroy": [_i64],
@@ -46,6 +55,7 @@ _FUNCTIONS = {
     "nc_norm_backward": [_i64] * 17 + [_i32, _i32],
     "nc_norm_backward_columns": [_i64] * 7 + [_i32, _i32, _i64, _i32, _i32],
     "nc_cuda_device_count": [ctypes.POINTER(_i32)],
+    "nc_cuda_device_query": [_i32, _i64],
     "nc_cuda_allocate": [_i32, _i64, _out],
     "nc_cuda_free": [_i32, _i64],
     "nc_cuda_copy": [_i32, _i64, _i64, _i64, _i64],
@@ -53,6 +63,9 @@ _FUNCTIONS = {
     "nc_cuda_norm_forward": [_i64] * 15,
     "nc_cuda_norm_backward": [_i64] * 16 + [_i32, _i32, _i64, _i32, _i32, _i64],
 }
+# What a library may lack.
+_LATER = {"nc_cuda_norm_kernels": [_i64, _i64, _i64]}
+_KERNELS_BYTES = 1 << 14
 
 
 class Library:
@@ -81,7 +94,9 @@ class Library:
     def _load(self, path):
         self._library = ctypes.CDLL(os.path.abspath(path))
         self._library.nc_last_error.restype = ctypes.c_char_p
-        for name, arguments in _FUNCTIONS.items():
+        for name, arguments in {**_FUNCTIONS, **_LATER}.items():
+            if name in _LATER and not hasattr(self._library, name):
+                continue
             function = getattr(self._library, name)
             function.argtypes = arguments
             function.restype = _i32
@@ -94,6 +109,18 @@ class Library:
                 raise RuntimeError(f"{name}: status {status}: {self._library.nc_last_error().decode()}")
 
         return call
+
+    def device_count(self):
+        count = _i32()
+        self.nc_cuda_device_count(ctypes.byref(count))
+        return count.value
+
+    def device(self, index):
+        """Name and compute capability (90 for 9.0) of a CUDA device."""
+        answer = Device()
+        answer.struct_size = ctypes.sizeof(Device)
+        self.nc_cuda_device_query(index, ctypes.addressof(answer))
+        return answer.name.decode(errors="replace"), answer.compute_capability
 
     def plan(self, op, hidden_size, x="float32", weight=None, device=None, epsilon=1e-5, rounding="compute"):
         """A plan whose y has the type of x. LayerNorm has a bias. device: the index of a CUDA device, None: the CPU."""
@@ -133,6 +160,16 @@ class Plan:
     def close(self):
         self.library.nc_norm_plan_destroy(self.handle)
         self.handle = 0
+
+    def kernels(self):
+        """The kernels of a CUDA plan as pairs: the role, and the kernel's name or "left out: " and why. None where the
+        library cannot tell."""
+        if not hasattr(self.library, "nc_cuda_norm_kernels"):
+            return None
+        text = ctypes.create_string_buffer(_KERNELS_BYTES)
+        self.library.nc_cuda_norm_kernels(self.handle, ctypes.addressof(text), _KERNELS_BYTES)
+        lines = text.value.decode(errors="replace").splitlines()
+        return [tuple(line.split(": ", 1)) for line in lines if ": " in line]
 
     def workspace_bytes(self, rows):
         """What backward of that many rows needs."""

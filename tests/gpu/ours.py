@@ -15,8 +15,9 @@ class Ours:
     def prepare(self, group, kind, inputs):
         """Work on the i-th set that returns its results by name, and what to call when it isn't needed any more."""
         plan = self._library.plan(
-            group.op, group.n, group.x_dtype, group.weight_dtype, device=self._device, epsilon=EPSILON
-        )
+            group.op, group.n, group.x_dtype, group.weight_dtype, device=self._device, epsilon=EPSILON,
+            rounding=group.rounding,
+        )  # fmt: skip
         device = inputs.weight.device
         rows, stream = group.rows, self._clock.handle()
         bias = inputs.bias

@@ -1,65 +1,76 @@
 #!/usr/bin/env bash
-# pack.sh [DIRECTORY [ARCHITECTURES]]: packs all that run.sh needs on a machine with a GPU, but without JDK, Maven or
-# network, into DIRECTORY (target/gpu-kit), for the GPU architectures that CMake is told (90-real). Needs what the build
-# needs, and nvcc.
+# pack.sh [DIRECTORY [ARCHITECTURES]]: packs all that run.sh needs on a machine with a GPU, but without a compiler or
+# network, into DIRECTORY (target/gpu-kit), for the GPU architectures that CMake is told (90-real): native programs and
+# scripts, at most 20 MB. Needs CMake, a C++ compiler and nvcc, no Maven.
 #
-# pack.sh --variants [DIRECTORY]: packs what is tried beside the product, for tune.py, into a kit of its own
-# (target/gpu-variants), without Java: see NOTES.md.
+# pack.sh --variants [DIRECTORY]: what run.sh tune times beside the product, built here and compressed, into
+# target/gpu-variants: see NOTES.md.
+# pack.sh --java [DIRECTORY]: the Java API's tests with a Java runtime, into target/gpu-kit-java. Needs Maven and a JDK.
+# run.sh finds either package beside the kit.
+#
+# NORMCORE_NATIVE_BUILD: a build folder in which the product's plugin has been built, to be packed as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-if [[ "${1:-}" == --variants ]]; then
-  exec tests/gpu/variants.py pack "${2:-target/gpu-variants}"
-fi
+
+# fresh DIRECTORY: empties a package of ours, and no other folder.
+fresh() {
+  if [[ -e "$1" && ! -f "$1/about.txt" ]]; then
+    echo "pack.sh: $1 is there and is no kit; expected a directory that is one, or is not there" >&2
+    exit 2
+  fi
+  rm -rf "$1"
+  mkdir -p "$1"
+  echo 'unfinished' > "$1/about.txt"
+}
+
+about() {
+  echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"
+  echo "architectures $1"
+}
+
+case "${1:-}" in
+  --variants)
+    tests/gpu/variants.py pack "${2:-target/gpu-variants}" --first
+    exec python3 tests/gpu/kit_size.py
+    ;;
+  --java)
+    exec tests/gpu/pack_java.sh "${2:-target/gpu-kit-java}"
+    ;;
+  --*)
+    echo "pack.sh: unknown argument $1; expected --variants, --java or a directory" >&2
+    exit 2
+    ;;
+esac
 kit=$(realpath -m "${1:-target/gpu-kit}")
 architectures=${2:-90-real}
-java_bin=${JAVA_HOME:+$JAVA_HOME/bin/}
-most=60
-
-if [[ -e "$kit" && ! -f "$kit/about.txt" ]]; then
-  echo "pack.sh: $kit is there and is no kit; expected a directory that is one, or is not there" >&2
-  exit 2
-fi
-rm -rf "$kit"
+built=${NORMCORE_NATIVE_BUILD:-target/native-build}
+fresh "$kit"
 mkdir -p "$kit"/{bin,lib,simulator}
-echo 'unfinished' > "$kit/about.txt"
 
-mvn -q -DskipTests -Dcuda=on "-Dcuda.architectures=$architectures" -Pgpu-kit "-Dgpu.kit.jars=$kit/jars" package
-cmake --build target/native-build --target gpu_norm_test normcore_cuda_simt_plain
-built=target/native-build
-# All of the library, natives and plugin included, is in the command line's jar.
-cp target/normcore-cli.jar "$kit/jars"
-cp target/normcore-[0-9]*-tests.jar "$kit/jars/normcore-tests.jar"
-cp tests/gpu/run.sh tests/gpu/*.py "$kit"
-cp "$(find $built -name gpu_norm_test -type f)" "$kit/bin"
-cp $built/lib/libnormcore.so $built/lib-gpu/libnormcore_cuda.so "$kit/lib"
-cp $built/lib-test/libnormcore_cuda_simt_plain.so "$kit/simulator/libnormcore_cuda.so"
-cp $built/cuda-kernels.md "$kit"
-strip "$kit"/{bin,lib,simulator}/*
-# Of the CUDA presets' natives, those of the runtime.
-presets=$(echo "$kit"/jars/cuda-*-linux-x86_64.jar)
-(
-  cd "$kit/simulator"
-  natives=org/bytedeco/cuda/linux-x86_64
-  "${java_bin}jar" xf "$presets" $natives/libjnicudart.so
-  "${java_bin}jar" cf "$presets" $natives/libjnicudart.so
-  rm -r org
-)
-modules=java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsupported,jdk.zipfs
-"${java_bin}jlink" --add-modules $modules --strip-debug --no-header-files --no-man-pages --compress=2 \
-  --output "$kit/java"
-strip "$kit/java/lib/server/libjvm.so"
-# Half its size; run.sh unpacks it.
-tar -C "$kit" -czf "$kit/java.tar.gz" java
-rm -r "$kit/java"
-{
-  echo "version $(basename target/normcore-[0-9]*-tests.jar -tests.jar)"
-  echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"
-  echo "architectures $architectures"
-} > "$kit/about.txt"
-
-size=$(du -sm --apparent-size "$kit" | cut -f 1)
-echo "$kit: $size MB; on the GPU machine: $(basename "$kit")/run.sh"
-if ((size > most)); then
-  echo "pack.sh: the kit is larger than $most MB; pack it for fewer architectures" >&2
-  exit 1
+if [[ -z "${NORMCORE_NATIVE_BUILD:-}" ]]; then
+  cmake -S native -B "$built" -G Ninja -DCMAKE_BUILD_TYPE=Release -DNORMCORE_CUDA=on \
+    "-DCMAKE_CUDA_ARCHITECTURES=$architectures"
+  cmake --build "$built" --target normcore normcore_cuda
 fi
+cmake --build "$built" --target gpu_norm_test gpu_counters normcore_cuda_simt_plain
+codes=()
+for architecture in ${architectures//;/ }; do
+  number=${architecture%%-*}
+  codes+=("-gencode=arch=compute_$number,code=sm_$number")
+done
+nvcc -std=c++17 -O2 -cudart=static "${codes[@]}" -Xcompiler=-s tests/gpu/gpu_probe.cu -o "$kit/bin/gpu_probe"
+
+cp tests/gpu/run.sh tests/gpu/*.py tests/gpu/*.toml "$kit"
+cp "$built"/tests-gpu/gpu_norm_test "$built"/tests-gpu/gpu_counters "$kit/bin"
+cp "$built/lib/libnormcore.so" "$built/lib-gpu/libnormcore_cuda.so" "$kit/lib"
+cp "$built/lib-test/libnormcore_cuda_simt_plain.so" "$kit/simulator/libnormcore_cuda.so"
+cp tests/gpu/stand_in/* "$kit/simulator"
+strip "$kit"/bin/* "$kit"/lib/* "$kit/simulator/libnormcore_cuda.so"
+about "$architectures" > "$kit/about.txt"
+
+# What the machine code does with memory is read here: it needs no GPU.
+table=$(dirname "$kit")/gpu-machine-code.md
+if ! tests/gpu/machine_code.py "$kit/lib/libnormcore_cuda.so" "$table"; then
+  echo 'pack.sh: the machine code was not read; the kit is packed without that' >&2
+fi
+exec python3 tests/gpu/kit_size.py "$kit"

@@ -17,8 +17,9 @@ OF_THE_COPY = (
 )
 # Of the best peer's speed, everywhere.
 OF_THE_BEST_PEER = 1.0
-# Few rows are a matter of latency: microseconds over an empty kernel, both in a graph.
-OVER_AN_EMPTY_KERNEL = 1.0
+# Few rows are a matter of latency: how many kernels a call launches, and microseconds over as many empty ones, both in
+# a graph.
+EMPTY_KERNELS = {"forward": (1, 1.0), "backward": (2, 2.0)}
 
 
 @dataclasses.dataclass
@@ -80,19 +81,21 @@ def times_best(case):
 
 
 def over_empty(case):
+    """Microseconds over as many empty kernels as the direction has kernels."""
     measured = times(case)
-    return measured[OURS] - measured[EMPTY] if EMPTY in measured and OURS in measured else None
+    if EMPTY not in measured or OURS not in measured:
+        return None
+    return measured[OURS] - EMPTY_KERNELS[direction(case["kind"])][0] * measured[EMPTY]
 
 
 def judge(case):
     """The case's figures against their targets; what was not measured is not judged."""
     judgements = []
     if is_few_rows(case):
-        over = over_empty(case)
+        over, (kernels, most) = over_empty(case), EMPTY_KERNELS[direction(case["kind"])]
         if over is not None:
-            judgements.append(
-                Judgement("us over an empty kernel", over, OVER_AN_EMPTY_KERNEL, over <= OVER_AN_EMPTY_KERNEL)
-            )
+            what = "us over an empty kernel" if kernels == 1 else f"us over {kernels} empty kernels"
+            judgements.append(Judgement(what, over, most, over <= most))
     else:
         fraction, target = of_copy(case), fraction_of_copy_target(case["kind"], case["n"])
         if fraction is not None:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times the variants that variants.py has built against the product, and sets what was predicted beside it.
 
-tune.py DIRECTORY OUT [--budget SECONDS] [--only NAMES] [--product LIBRARY] [--stand-in]
+tune.py DIRECTORY OUT [--budget SECONDS] [--only NAMES] [--shapes SHAPES] [--ops OPS] [--dtypes DTYPES] [--first]
+        [--product LIBRARY] [--stand-in]
 
 For each case (direction, norm, format, shape) the product and all variants that are measured there work on the same
 tensors, in turns; the product takes part twice, and what it differs by from itself is the noise. Before that a variant
@@ -14,6 +15,7 @@ nothing.
 """
 
 import argparse
+import dataclasses
 import datetime
 import json
 import os
@@ -23,7 +25,7 @@ import tempfile
 import time
 
 import variants as table_of_variants
-from tune_jobs import jobs_of, key_of, name_of, without_culprit
+from tune_jobs import Wanted, first_of, jobs_of, key_of, name_of, without_culprit
 from tune_report import markdown, merged, outcome, price
 from variants import UNCHANGED
 
@@ -50,7 +52,13 @@ def supervise(arguments, jobs, deadline):
                 environment["GLIBC_TUNABLES"] = "glibc.rtld.optional_static_tls=65536"
             with open(log, "w") as errors:
                 process = subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT, env=environment)
-            status, lines = watched(process, out, deadline, lambda lines: record(arguments, said + lines, excluded))
+
+            def each(lines, done):
+                record(arguments, said + lines, excluded)
+                for line in done if arguments.json_lines else []:
+                    print(json.dumps({"result": "tuned", **line}), flush=True)
+
+            status, lines = watched(process, out, deadline, each)
             said += lines
             done = [line["key"] for line in lines if line.get("doing") == "done"]
             left = [job for job in left if key_of(job) not in done]
@@ -61,7 +69,11 @@ def supervise(arguments, jobs, deadline):
                 tail = file.read().strip().splitlines()[-1:]
             reason = f"{status} {' '.join(tail)}"[:300]
             left = without_culprit(left, last, reason, excluded)
-            print(f"{last['case'] if last else 'the start'}: {reason}", flush=True)
+            where = last["case"] if last else "the start"
+            if arguments.json_lines:
+                print(json.dumps({"result": "wrong", "text": f"tune: {where}: {reason}"}), flush=True)
+            else:
+                print(f"{where}: {reason}", flush=True)
     return said, excluded, left
 
 
@@ -74,9 +86,10 @@ def watched(process, path, deadline, each):
             now = [json.loads(line) for line in file.read().splitlines(keepends=True) if line.endswith("\n")]
         if len(now) > len(lines):
             changed = time.monotonic()
-            if any(line.get("doing") == "done" for line in now[len(lines) :]):
-                each(now)
+            done = [line for line in now[len(lines) :] if line.get("doing") == "done"]
             lines = now
+            if done:
+                each(now, done)
         if status is not None:
             return (0 if status == 0 else f"exit status {status}:"), lines
         over = time.monotonic() > deadline
@@ -103,12 +116,33 @@ def record(arguments, said, excluded, left=(), **more):
     return report
 
 
+def wanted_of(arguments, table):
+    wanted = first_of(table) if arguments.first else Wanted()
+    for name, known in (("ops", table_of_variants.OPS), ("dtypes", table_of_variants.DTYPES)):
+        if asked := getattr(arguments, name):
+            asked = asked.split(",")
+            if unknown := set(asked) - set(known):
+                sys.exit(f"tune.py: --{name}: {', '.join(sorted(unknown))} is none of {', '.join(known)}")
+            wanted = dataclasses.replace(wanted, **{name: asked})
+    if arguments.shapes:
+        shapes = arguments.shapes.split(",")
+        if unknown := set(shapes) - {shape for of_kind in table["shapes"].values() for shape in of_kind}:
+            sys.exit(f"tune.py: --shapes: {', '.join(sorted(unknown))} is in no list of variants.toml")
+        wanted = dataclasses.replace(wanted, shapes=dict.fromkeys(table_of_variants.DTYPES, shapes))
+    return wanted
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", help="what variants.py has built")
     parser.add_argument("out", help="where tune.json and tune.md are written")
     parser.add_argument("--budget", type=float, default=520, help="seconds, at most 540")
     parser.add_argument("--only", help="names of variants, with commas between them, or parts of names")
+    parser.add_argument("--shapes", help="only these, such as 32768x4096,8x4096")
+    parser.add_argument("--ops", help="only these: rms_norm,layer_norm")
+    parser.add_argument("--dtypes", help="only these: bfloat16,float32")
+    parser.add_argument("--first", action="store_true", help="what variants.toml names to be measured first")
+    parser.add_argument("--json-lines", action="store_true", help="print each case as a line of JSON")
     parser.add_argument("--product", default="", help="the plugin as it is shipped, to be timed as one more variant")
     parser.add_argument("--stand-in", action="store_true", help="a trial without a GPU; its times mean nothing")
     parser.add_argument("--jobs", help=argparse.SUPPRESS)
@@ -132,7 +166,9 @@ def main():
     if "kernels" not in built.get(UNCHANGED, {}):
         sys.exit(f"tune.py: {arguments.directory} has no {UNCHANGED}, which stands for the product")
     only = arguments.only.split(",") if arguments.only else []
-    jobs = jobs_of(table, built, only, arguments.stand_in)
+    jobs = jobs_of(table, built, only, arguments.stand_in, wanted_of(arguments, table))
+    if not jobs:
+        sys.exit("tune.py: no case is left of those that were asked for")
     said, excluded, left = supervise(arguments, jobs, deadline)
     report = record(arguments, said, excluded, left, seconds=time.monotonic() - begun, built=built)
     lines = list(markdown(table, built, report))

@@ -1,5 +1,7 @@
 """What tune.py times, and in what order: cases, each with the variants that take turns in it. Standard library only."""
 
+import dataclasses
+
 import variants as table_of_variants
 from variants import UNCHANGED
 
@@ -8,7 +10,28 @@ STAND_IN_SHAPES = {"tiny": ["40x64"], "short": ["24x256"], "middle": ["12x1024",
                    "longest": ["3x32768"], "few": ["2x4096"]}  # fmt: skip
 
 
-def jobs_of(table, built, only, stand_in):
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """Of all cases, those that are measured; None: all. shapes: by format, and of no account without a GPU."""
+
+    variants: list | None = None
+    shapes: dict | None = None
+    ops: list | None = None
+    dtypes: list | None = None
+
+    def has(self, dtype, op, shape, stand_in):
+        if self.ops is not None and op not in self.ops or self.dtypes is not None and dtype not in self.dtypes:
+            return False
+        return stand_in or self.shapes is None or shape in self.shapes[dtype]
+
+
+def first_of(table):
+    """What run.sh tune measures."""
+    first = table["first"]
+    return Wanted(first["variants"], {dtype: first[dtype] for dtype in table_of_variants.DTYPES}, first["ops"])
+
+
+def jobs_of(table, built, only, stand_in, wanted=Wanted()):
     """The cases in the order in which they are timed, each with the variants that are timed together."""
     shapes = STAND_IN_SHAPES if stand_in else table["shapes"]
     groups = {}
@@ -17,11 +40,15 @@ def jobs_of(table, built, only, stand_in):
             continue
         if only and not any(part in variant["name"] for part in only):
             continue
+        if wanted.variants is not None and variant["name"] not in wanted.variants:
+            continue
         for kind in variant["shapes"]:
             for shape in shapes[kind]:
                 rows, n = map(int, shape.split("x"))
                 for dtype in variant["dtypes"]:
                     for op in variant["ops"]:
+                        if not wanted.has(dtype, op, shape, stand_in):
+                            continue
                         for direction in variant["directions"]:
                             key = (variant["priority"], dtype != "bfloat16", op, kind, rows, n, direction)
                             groups.setdefault(key, []).append(variant["name"])

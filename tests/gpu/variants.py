@@ -3,7 +3,7 @@
 
 variants.py check             is the table complete, and does every substitution match the sources once?
 variants.py build DIRECTORY   builds them into DIRECTORY, for tune.py
-variants.py pack DIRECTORY    the same, compressed and with the scripts, to be taken to a machine with a GPU
+variants.py pack DIRECTORY    the same, compressed, to be taken to a machine with a GPU beside the kit
 
 The product has no switch for any of this: a variant is a copy of native/ in which pieces of text have been replaced,
 compiled for two triples of formats and one policy, without FP8. It gets a library of its own, too, where its order of
@@ -34,12 +34,14 @@ OPS = ("rms_norm", "layer_norm")
 DTYPES = ("bfloat16", "float32")
 BITS = ("same", "other")
 UNCHANGED = "unchanged"
-MOST_MEGABYTES = 60
 
 FORMATS = ("bfloat16", "float32")
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
 OF_ALL = {"forward": [], "backward": ["cuda/norm_columns.cu"]}
-SIMULATOR = ("fibre.cpp", "machine.cpp", "runtime.cpp")
+SIMULATOR = (
+    "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp",
+    "runtime_streams.cpp",
+)  # fmt: skip
 # The library without its CPU kernels, which device plans don't touch.
 NO_KERNELS = """#include "cpu/kernels.h"
 namespace nc {
@@ -77,6 +79,8 @@ def read_table(path=TABLE):
             if variant["name"] in names:
                 raise Wrong(f"{variant['name']}: this name is there twice")
             names.add(variant["name"])
+    if unknown := set(table["first"]["variants"]) - names:
+        raise Wrong(f"first: no variant is called {', '.join(sorted(unknown))}")
     return table
 
 
@@ -119,6 +123,11 @@ class Sources:
             with open(os.path.join(self.root, path)) as file:
                 return file.read()
         return self.changed[path]
+
+    def texts(self):
+        """Of the folder itself, without those below it."""
+        names = sorted(os.listdir(self.root))
+        return {name: self.text(name) for name in names if os.path.isfile(os.path.join(self.root, name))}
 
     def replaced(self, substitutions, whose):
         changed = dict(self.changed)
@@ -170,9 +179,11 @@ def sources_of(table, variant, root=ROOT):
 
 
 def is_for_device_only(variant):
-    """simt.cuh is what the simulator has another of."""
+    """simt.cuh is what the simulator has another of; so are the device's instructions, where nothing replaces them."""
     return any(path == "cuda/simt.cuh" for path, _, _ in variant.get("substitutions", [])) or any(
-        word in new for _, _, new in variant.get("substitutions", []) for word in ("__stc", "asm volatile", "uint4")
+        word in new and "defined(__CUDA_ARCH__)" not in new
+        for _, _, new in variant.get("substitutions", [])
+        for word in ("__stc", "asm volatile", "uint4")
     )
 
 
@@ -194,6 +205,12 @@ class Builder:
         for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
             os.makedirs(folder, exist_ok=True)
         self.trees = {}
+        # Its headers are in every object that is compiled for it.
+        self.of_simulator = digest(json.dumps(sorted(Sources(self.folder()).texts().items()))) if simulator else ""
+
+    def folder(self):
+        """The simulator's sources."""
+        return os.path.join(self.root, "tests", "native", "simt_host")
 
     def tree(self, sources):
         """The sources on disk, once for all variants with the same."""
@@ -221,9 +238,9 @@ class Builder:
                 how = ["c++", "-std=c++17", "-O1" if self.simulator else "-O2", "-DNDEBUG", *self.host_flags, "-fPIC",
                        "-fvisibility=hidden", "-w"]  # fmt: skip
                 if device:
-                    how += ["-I", os.path.join(self.root, "tests", "native", "simt_host"), "-x", "c++"]
+                    how += ["-I", self.folder(), "-x", "c++"]
             how += flags
-            key = digest(json.dumps([how, sorted(source.included(path).items())]))
+            key = digest(json.dumps([how, sorted(source.included(path).items()), self.of_simulator]))
             target = os.path.join(self.objects, f"{os.path.basename(path)}-{key}.o")
             tree = self.tree(source)
             commands[target] = [*how, "-I", tree, "-I", os.path.join(tree, "include"), "-c",
@@ -241,15 +258,14 @@ class Builder:
         add(common, "cuda/norm_any.cu")
         if self.simulator:
             for name in SIMULATOR:
-                source = os.path.join(self.root, "tests", "native", "simt_host", name)
-                target = os.path.join(self.objects, f"{name}.o")
+                source = os.path.join(self.folder(), name)
+                target = os.path.join(self.objects, f"{name}-{self.of_simulator}.o")
                 tree = self.tree(sources_of(self.table, {"name": UNCHANGED}, self.root))
                 commands[target] = ["c++", "-std=c++17", "-O2", "-DNDEBUG", *self.host_flags, "-fPIC", "-w",
                                     "-fvisibility=hidden", "-ftls-model=initial-exec", "-I", os.path.dirname(source),
                                     "-I", tree, "-I", os.path.join(tree, "include"), "-c", source,
                                     "-o", target]  # fmt: skip
-        else:
-            add(common, "cuda/runtime.cu")
+        add(common, "cuda/runtime.cu")
         plugin = os.path.join(self.out, "plugins", variant["name"] + ".so")
         how = ["c++"] if self.simulator else ["nvcc", "-cudart=static", "-Xcompiler=-s"]
         links = {plugin: [*how, "-shared", "-o", plugin, *commands]}
@@ -352,22 +368,13 @@ def short_name(mangled):
 
 
 def pack(directory):
-    """Compresses what was built, halving it, and adds the scripts."""
+    """Compresses what was built, halving it. run.sh tune, in the kit, has the scripts."""
     for folder in ("plugins", "libraries"):
         for name in os.listdir(os.path.join(directory, folder)):
             path = os.path.join(directory, folder, name)
             with open(path, "rb") as file, lzma.open(path + ".xz", "wb") as packed:
                 shutil.copyfileobj(file, packed)
             os.remove(path)
-    scripts = ("tune", "tune_jobs", "tune_worker", "tune_report", "variants", "library", "clock")
-    for name in (*(f"{script}.py" for script in scripts), "variants.toml"):
-        shutil.copy(os.path.join(HERE, name), directory)
-    files = [os.path.join(folder, name) for folder, _, names in os.walk(directory) for name in names]
-    size = -(-sum(map(os.path.getsize, files)) // 1000000)
-    print(f"{directory}: {size} MB; on the GPU machine: {os.path.basename(os.path.normpath(directory))}/tune.py"
-          f" {os.path.basename(os.path.normpath(directory))} out")  # fmt: skip
-    if size > MOST_MEGABYTES:
-        raise Wrong(f"{directory} is larger than {MOST_MEGABYTES} MB; pack fewer with --only or --most-priority")
 
 
 def main():
@@ -376,8 +383,11 @@ def main():
     parser.add_argument("directory", nargs="?", help="where to build")
     parser.add_argument("--root", default=ROOT, help="the repository")
     parser.add_argument("--only", help="names, with commas between them, or parts of names")
+    parser.add_argument("--first", action="store_true", help="those that run.sh tune measures")
     parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
-    parser.add_argument("--architecture", type=int, default=90, help="the compute capability, and none that needs a later one")
+    parser.add_argument(
+        "--architecture", type=int, default=90, help="the compute capability, and none that needs a later one"
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--simulator", action="store_true", help="for the host, as fibres")
     arguments = parser.parse_args()
@@ -409,6 +419,7 @@ def main():
         and v["priority"] <= arguments.most_priority
         and v["architecture"] <= arguments.architecture
         and not (arguments.simulator and is_for_device_only(v))
+        and not (arguments.first and v["name"] not in table["first"]["variants"])
     ]
     builder = Builder(table, arguments.root, arguments.directory, arguments.architecture, arguments.simulator)
     results = builder.build(chosen, arguments.jobs)

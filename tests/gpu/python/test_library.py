@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+import types
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -143,6 +144,36 @@ class OnPlugins(unittest.TestCase):
     def test_what_is_no_plugin_is_refused_by_name(self):
         with self.assertRaisesRegex(RuntimeError, "not a plugin"):
             binding.Library(LIBRARY, LIBRARY)
+
+
+class Kernels(unittest.TestCase):
+    """What a library says of a plan's kernels, if it can tell."""
+
+    TEXT = b"forward aligned: norm_forward<8, 1>\nforward any: norm_forward_any\nbackward aligned: left out: no room\n"
+
+    def plan(self, library):
+        plan = object.__new__(binding.Plan)
+        plan.library, plan.handle = library, 5
+        return plan
+
+    def test_one_line_for_each_role(self):
+        def nc_cuda_norm_kernels(plan, text, capacity):
+            self.assertEqual(plan, 5)
+            self.assertGreater(capacity, len(self.TEXT))
+            ctypes.memmove(text, self.TEXT + b"\0", len(self.TEXT) + 1)
+
+        library = types.SimpleNamespace(nc_cuda_norm_kernels=nc_cuda_norm_kernels)
+        self.assertEqual(
+            self.plan(library).kernels(),
+            [
+                ("forward aligned", "norm_forward<8, 1>"),
+                ("forward any", "norm_forward_any"),
+                ("backward aligned", "left out: no room"),
+            ],
+        )
+
+    def test_a_library_that_cannot_tell(self):
+        self.assertIsNone(self.plan(types.SimpleNamespace()).kernels())
 
 
 if __name__ == "__main__":
