@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # consumers.sh ROOT TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs users' projects in Kotlin, Scala 3 and Scala 2.13,
-# for which Maven gets this build's artifacts from a repository. ROOT is the project's directory, TARGET Maven's target
-# directory, MAVEN Maven's home, LOCAL its local repository, OFFLINE offline=true or offline=false.
+# for which Maven gets this build's artifacts from a repository, and with them the Kotlin and Scala blocks of README.md
+# and the guides. ROOT is the project's directory, TARGET Maven's target directory, MAVEN Maven's home, LOCAL its local
+# repository, OFFLINE offline=true or offline=false.
 set -euo pipefail
 root=$1
 target=$2
@@ -41,11 +42,23 @@ if [[ "$offline" == offline=true ]]; then
   options+=(--offline)
 fi
 
+# gather LANGUAGE: puts the sources of the language's project and the guides' blocks into one directory.
+gather() {
+  local directory=$target/consumers/sources/$1
+  rm -rf "$directory"
+  mkdir -p "$(dirname "$directory")"
+  cp -R "$root/tests/$1/src" "$directory"
+  (cd "$root" && "${JAVA_HOME:+$JAVA_HOME/bin/}java" -cp "$target/test-classes" org.normcore.docs.Snippet "$1" "$directory")
+}
+gather kotlin
+gather scala
+
 # consumer NAME PROJECT OPTIONS...
 consumer() {
-  local name=$1 project=$root/tests/$2/pom.xml
+  local name=$1 project=$root/tests/$2/pom.xml sources=$target/consumers/sources/$2
   shift 2
-  "$maven/bin/mvn" "${options[@]}" -f "$project" "-Dconsumer.build=$target/consumers/$name" "$@" compile || {
+  "$maven/bin/mvn" "${options[@]}" -f "$project" "-Dconsumer.sources=$sources" \
+    "-Dconsumer.build=$target/consumers/$name" "$@" compile || {
     echo "packaging: the project $name failed" >&2
     exit 1
   }

@@ -37,7 +37,10 @@ class NeighboursTest {
     assertLive(TENSORFLOW, ND4J, DJL, NORMCORE);
   }
 
-  /** Both bring a libtorch, of different versions under one name. The README says so. */
+  /**
+   * Both bring a libtorch, of different versions under one name. The guide on compatibility says
+   * so.
+   */
   @Test
   void djlAndPyTorchAreNoNeighbours() throws Exception {
     for (Neighbour[] pair : new Neighbour[][] {{DJL, PYTORCH}, {PYTORCH, DJL}}) {

@@ -27,7 +27,7 @@ import org.normcore.cli.CommandRun;
 import org.normcore.cli.safetensors.SafetensorsWriter;
 
 /**
- * What the README tells users to do to check their own stack, on a file of the same names, shapes
+ * What the guide tells users to do to check their own stack, on a file of the same names, shapes
  * and dtypes that PyTorch's JavaCPP build makes, as the Python that runs this may have no PyTorch.
  */
 class ParityKitTest {
@@ -35,21 +35,19 @@ class ParityKitTest {
   private static final long ROWS = 64;
   private static final long HIDDEN = 4096;
 
-  private static String section;
+  private static String guide;
 
   @TempDir private Path directory;
 
   @BeforeAll
-  static void readSection() throws IOException {
-    String readme = Files.readString(Path.of("README.md"));
-    int begin = readme.indexOf("## Check your own stack");
-    section = readme.substring(begin, readme.indexOf("\n## ", begin));
+  static void readGuide() throws IOException {
+    guide = Files.readString(Path.of("src/site/markdown/check-your-stack.md"));
   }
 
   private static String block(String language) {
     String fence = "```" + language + "\n";
-    int begin = section.indexOf(fence) + fence.length();
-    return section.substring(begin, section.indexOf("```", begin));
+    int begin = guide.indexOf(fence) + fence.length();
+    return guide.substring(begin, guide.indexOf("```", begin));
   }
 
   @Test
@@ -114,7 +112,7 @@ class ParityKitTest {
     return tensors.getAsJsonObject(name).get("differing").getAsDouble();
   }
 
-  /** Runs the command of the README with a policy, and returns how the tensors compare. */
+  /** Runs the command of the guide with a policy, and returns how the tensors compare. */
   private JsonObject run(Path stack, String policy) {
     String command = block("sh").replace("\\\n", " ").strip();
     String start = "java -jar target/normcore-cli.jar ";
