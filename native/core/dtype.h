@@ -126,7 +126,7 @@ NC_INLINE uint32_t encode_float16(float value) {
   return sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13);
 }
 
-// FP8 from float in fewer steps. V is float or a vector of float, U is uint32_t or a vector of as many.
+// FP8 from float in fewer steps. V is float or a vector of float; U is uint32_t or a vector of the same length.
 template <class Format, class U, class V>
 NC_INLINE U float8_bits(V value) {
   constexpr int shift = 23 - Format::mantissa_bits;
