@@ -1,5 +1,5 @@
-# The formats of x, weight and y for which the hot CUDA kernels are compiled, each triple by itself: NC_X, NC_W and NC_Y
-# name them. All other combinations are served by kernels that look the formats up at run time.
+# The formats of x, weight and y of the fast CUDA kernels. Each triple is compiled separately, as NC_X, NC_W and NC_Y.
+# The generic kernels serve all other combinations; they select the formats at run time.
 set(NORMCORE_CUDA_FORMATS
     float32,float32,float32
     bfloat16,bfloat16,bfloat16
@@ -9,7 +9,7 @@ set(NORMCORE_CUDA_FORMATS
     bfloat16,float32,float32
     float16,float32,float32)
 
-# normcore_cuda_formats(TARGET TRIPLE): the target's sources are compiled for the triple.
+# normcore_cuda_formats(TARGET TRIPLE): compiles the target's sources for the triple.
 function(normcore_cuda_formats target triple)
   string(REPLACE "," ";" formats ${triple})
   list(GET formats 0 x)

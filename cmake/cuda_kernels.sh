@@ -1,8 +1,8 @@
 #!/bin/sh
-# cuda_kernels.sh TABLE OBJECT...: makes TABLE.tsv and TABLE.md, what each kernel needs on each architecture, of what
-# keep_ptxas.sh has left beside the objects. Fails if one of the hot kernels, those of norm_forward.cu and
-# norm_backward.cu, rotary_octets of rotary.cu and those InWords of fp8.cu, keeps registers in memory, or if one of the
-# norms' reaches into global memory for less than 16 bytes of a row.
+# cuda_kernels.sh TABLE OBJECT...: writes TABLE.tsv and TABLE.md, the resource use of each kernel on each architecture,
+# from the files that keep_ptxas.sh has written beside the objects. Fails if a fast kernel spills registers (those of
+# norm_forward.cu and norm_backward.cu, rotary_octets of rotary.cu, those InWords of fp8.cu), or if a fast kernel of a
+# norm accesses less than 16 bytes of a row in global memory at a time.
 set -eu
 export LC_ALL=C
 table=$1
@@ -17,8 +17,8 @@ for object in "$@"; do
   done
 done
 
-# One line per function and architecture: source, mangled name, architecture, figures and accesses. A function that
-# kernels call has properties, but is no entry.
+# One line per function and architecture: source, mangled name, kind, architecture, figures and accesses. ptxas reports
+# properties of device functions too, which are not entry functions.
 for object in "$@"; do
   awk -v source="$(basename "$object" .o)" '
     FILENAME ~ /accesses.txt$/ {
@@ -59,11 +59,11 @@ for object in "$@"; do
 done | sort -u > "$table.raw"
 
 if [ ! -s "$table.raw" ]; then
-  echo "ptxas has named no kernel: were the objects compiled without -Xptxas -v?" >&2
+  echo "ptxas reported no kernel: were the objects compiled without -Xptxas -v?" >&2
   exit 1
 fi
 
-# Namespaces, return types and parameters tell nothing here; template arguments do.
+# Shortens the names: drops namespaces, return types and parameters, keeps template arguments.
 cut -f 2 "$table.raw" | c++filt | sed -E '
   s/_INTERNAL_[0-9a-f]+_[0-9]+_[A-Za-z0-9_]+::|\(anonymous namespace\)::|(nc::)?baseline::|nc:://g
   s/^void //
@@ -85,13 +85,12 @@ awk -F '\t' '
     ++kinds[$3]
   }
   END {
-    print "# CUDA kernels, as nvcc and ptxas compiled them"
+    print "# Resource use of the CUDA kernels"
     print ""
-    printf "%d kernels and %d functions that they call, architectures counted apart; at most %d registers; %d spill.\n",
+    printf "%d kernels and %d device functions over all architectures; at most %d registers; %d spill.\n",
            kinds["kernel"], kinds["function"], most, spilling
-    print "Shared memory is the static part, in bytes, like stack and spills. Accesses to global memory are those written"
-    print "in the PTX, loads, asynchronous copies to shared memory and stores: 8x16 are 8 of 16 bytes. Those in local"
-    print "memory are in the same terms."
+    print "Static shared memory, stack and spills are in bytes. Loads, asynchronous copies to shared memory and stores"
+    print "are the accesses to global memory in the PTX: 8x16 means 8 accesses of 16 bytes. Local memory likewise."
     print ""
     print "| function | source | kind | architecture | registers | shared | stack | spill stores | spill loads |" \
           " loads | copies | stores | local |"
@@ -108,12 +107,12 @@ awk -F '\t' '
   }
   END { exit found }
 ' "$table.tsv" >&2 || {
-  echo "hot kernels spill: give them fewer values per thread or fewer threads per block" >&2
+  echo "fast kernels spill registers: give them fewer values per thread or fewer threads per block" >&2
   exit 1
 }
 
-# 4 bytes are a statistic of a row or a scale. Rows that begin anywhere have single elements at their ends. An FP8 y is
-# stored 8 bytes at a time, a block of its scales by the byte.
+# Exceptions: 4 bytes, for the statistics of a row or a scale; single elements at the ends of unaligned rows; an FP8 y,
+# stored 8 bytes at a time, and its block scales, stored by the byte.
 awk -F '\t' '
   function narrow(accesses, allowed,   i, n, of, count_width) {
     n = split(accesses, of, " ")
@@ -133,6 +132,6 @@ awk -F '\t' '
   }
   END { exit found }
 ' "$table.tsv" >&2 || {
-  echo "hot kernels reach for less than 16 bytes of a row at a time, or into local memory" >&2
+  echo "fast kernels access less than 16 bytes of a row at a time, or local memory" >&2
   exit 1
 }

@@ -1,9 +1,8 @@
 #!/bin/sh
-# keep_ptxas.sh NVCC ARGUMENT...: runs nvcc. What ptxas -v says of every kernel goes to OBJECT.ptxas.txt beside the
-# object, everything else to standard error as usual. How wide each kernel reaches into memory goes to
-# OBJECT.accesses.txt: a line of architecture, function, kind of access, bytes of one and their number, of the PTX that
-# ptxas got. Machine code would be the better witness, but not every nvcc has a disassembler beside it; ptxas keeps the
-# width of an access, and what it adds of its own, spills and stack, is in what it says.
+# keep_ptxas.sh NVCC ARGUMENT...: runs nvcc. Writes the output of ptxas -v to OBJECT.ptxas.txt beside the object; other
+# messages go to standard error. Writes the memory accesses of each function in the PTX to OBJECT.accesses.txt, one line
+# each of architecture, function, kind, bytes per access and count. PTX and not machine code, because not every nvcc
+# comes with a disassembler: ptxas keeps the width of an access, and reports the spills and stack accesses that it adds.
 set -u
 object=
 previous=
@@ -23,12 +22,12 @@ trap 'rm -rf "$log" "$keep"' EXIT INT TERM
 mkdir -p "$keep"
 "$@" --keep --keep-dir "$keep" 2> "$log"
 status=$?
-# The second line of a function's properties does not name ptxas.
+# The second line of a function's properties lacks the prefix "ptxas info".
 ptxas='^ptxas info|^ +[0-9]+ bytes stack frame'
 grep -E "$ptxas" "$log" > "$object.ptxas.txt"
 grep -Ev "$ptxas" "$log" >&2
 
-# An access is "[@predicate] op.space[.modifier]...[.vN].type", an asynchronous copy ends in its bytes.
+# An access is "[@predicate] op.space[.modifier]...[.vN].type"; the last operand of an asynchronous copy is its bytes.
 find "$keep" -name '*.ptx' -exec cat {} + | awk '
   /^\.target/ { architecture = $2; sub(/,.*/, "", architecture) }
   /^[ \t]*(\.[a-z]+[ \t]+)*\.(entry|func)/ && match($0, /_Z[A-Za-z0-9_]+/) { name = substr($0, RSTART, RLENGTH) }

@@ -1,29 +1,28 @@
 #!/usr/bin/env bash
-# Checks that this machine has what the build needs. Installs what is missing with apt-get where it can, otherwise
-# says what to install and fails. Says nothing when all is there. nvcc is not asked for: the build does without, and
-# says so.
+# Checks the build requirements. Installs missing ones with apt-get if possible; otherwise prints what to install and
+# fails. Prints nothing if all are met. nvcc is optional: without it the build skips CUDA and says so.
 set -euo pipefail
 
 problems=()
 packages=()
 
-# Notes a problem and the Debian package that solves it.
+# missing PROBLEM PACKAGE: records a problem and the Debian package that solves it.
 missing() {
   problems+=("$1")
   packages+=("$2")
 }
 
-# at_least 3.25 3.25.1: is the second version the first or newer?
+# at_least MINIMUM VERSION: succeeds if VERSION is MINIMUM or newer.
 at_least() {
   [[ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" == "$1" ]]
 }
 
-# The first version number in a program's output, past any colours.
+# The first version number in a command's output, ignoring terminal colours.
 version_of() {
   { "$@" 2>&1 || true; } | sed 's/\x1b\[[0-9;]*m//g' | grep -Eo '[0-9]+(\.[0-9]+)*' | head -n 1 || true
 }
 
-# needs NAME MINIMUM PACKAGE COMMAND...
+# needs NAME MINIMUM PACKAGE COMMAND...: checks the version that COMMAND prints.
 needs() {
   local name=$1 minimum=$2 package=$3
   shift 3
@@ -52,13 +51,13 @@ check() {
   needs Ninja 1.10 ninja-build ninja --version
   includes gtest/gtest.h || missing 'GoogleTest (gtest/gtest.h was not found)' libgtest-dev
   includes gmock/gmock.h || missing 'GoogleMock (gmock/gmock.h was not found)' libgmock-dev
-  # Another version would format otherwise, so it has to be this one.
+  # Exactly this version: others format differently.
   command -v clang-format-14 > /dev/null || missing "clang-format 14 ('clang-format-14' was not found)" clang-format-14
 }
 
 fail() {
   {
-    echo 'Normcore needs, and this machine lacks:'
+    echo 'Missing build requirements:'
     printf '  %s\n' "${problems[@]}"
     echo "$1"
   } >&2
@@ -96,5 +95,5 @@ fi
 hash -r
 check
 if ((${#problems[@]} > 0)); then
-  fail "The packages of this system are too old or not the first on the PATH."
+  fail "The installed packages are too old or not first on the PATH."
 fi

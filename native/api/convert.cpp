@@ -31,7 +31,7 @@ extern "C" int32_t nc_convert(int64_t source, int32_t source_dtype, int64_t targ
     const nc::DType from = nc::checked_dtype("source_dtype", source_dtype);
     const nc::DType to = nc::checked_dtype("target_dtype", target_dtype);
     if (to == nc::DType::float8_e8m0) {
-      nc::fail(NC_UNSUPPORTED, "target_dtype: float8_e8m0, which only the scales of blocks have, is not converted to");
+      nc::fail(NC_UNSUPPORTED, "target_dtype: float8_e8m0 holds only block scales, expected another dtype");
     }
     if (count < 0) nc::fail(NC_INVALID_ARGUMENT, "count: %" PRId64 ", expected at least 0", count);
     if (count == 0) return;

@@ -9,7 +9,7 @@
 namespace nc {
 namespace {
 
-// A device of the machine, and what the plugin does on it.
+// A valid device index, with the plugin.
 class Device {
  public:
   explicit Device(int32_t index) : plugin_(*require_cuda().plugin), index_(index) {
@@ -50,7 +50,7 @@ int32_t nc_cuda_device_query(int32_t device, nc_cuda_device* answer) NC_NOEXCEPT
     }
     const nc::Device on(device);
     nc::CudaDevice properties{};
-    on.require(on.plugin().device(device, &properties), "asking for the properties");
+    on.require(on.plugin().device(device, &properties), "querying the properties");
     answer->compute_capability = properties.compute_capability;
     answer->multiprocessors = properties.multiprocessors;
     answer->reserved = 0;
@@ -64,11 +64,11 @@ int32_t nc_cuda_device_query(int32_t device, nc_cuda_device* answer) NC_NOEXCEPT
 int32_t nc_cuda_allocate(int32_t device, int64_t bytes, int64_t* address) NC_NOEXCEPT {
   return nc::guarded([&] {
     nc::require_bytes(bytes);
-    if (address == nullptr) nc::fail(NC_INVALID_ARGUMENT, "address: null, expected where to write the address");
+    if (address == nullptr) nc::fail(NC_INVALID_ARGUMENT, "address: null, expected a pointer to the result");
     const nc::Device on(device);
     char what[64];
     std::snprintf(what, sizeof(what), "allocating %" PRId64 " bytes", bytes);
-    // At least one byte: 0 bytes have no address.
+    // At least one byte: an allocation of 0 bytes has no address.
     on.require(on.plugin().allocate(device, bytes > 0 ? bytes : 1, address), what);
   });
 }
@@ -106,9 +106,9 @@ int32_t nc_cuda_zero(int32_t device, int64_t address, int64_t bytes, int64_t str
 
 int32_t nc_cuda_stream_create(int32_t device, int64_t* stream) NC_NOEXCEPT {
   return nc::guarded([&] {
-    if (stream == nullptr) nc::fail(NC_INVALID_ARGUMENT, "stream: null, expected where to write the stream");
+    if (stream == nullptr) nc::fail(NC_INVALID_ARGUMENT, "stream: null, expected a pointer to the result");
     const nc::Device on(device);
-    on.require(on.plugin().stream_create(device, stream), "making a stream");
+    on.require(on.plugin().stream_create(device, stream), "creating a stream");
   });
 }
 

@@ -7,11 +7,11 @@ namespace {
 
 bool host_memory_visible(const CudaPlugin& plugin, int32_t device) {
   CudaDevice properties{};
-  require_success(plugin, plugin.device(device, &properties), "asking for the properties", device);
+  require_success(plugin, plugin.device(device, &properties), "querying the properties", device);
   return properties.host_memory_visible != 0;
 }
 
-// visible(): whether kernels reach memory that the CUDA runtime does not know of.
+// visible(): whether kernels can access memory unknown to the CUDA runtime.
 template <class Visible>
 void look_up_memory(const CudaPlugin& plugin, int32_t device, const Tensor& tensor, Visible visible) {
   int32_t place = kUnknownMemory;

@@ -1,4 +1,4 @@
-// Which memory the kernels of a CUDA device reach.
+// Checks that kernels of a CUDA device can access a tensor's memory.
 #pragma once
 
 #include <atomic>
@@ -8,8 +8,8 @@
 
 namespace nc {
 
-// Addresses that have been seen, as far as there is room. In sets of two, the later one first, so that the ten of a
-// call hardly ever drive each other out.
+// A lock-free cache of checked addresses. Two-way set-associative with the latest first, so that the ten addresses of a
+// call rarely evict each other.
 class SeenAddresses {
  public:
   bool has(int64_t address) const {
@@ -26,7 +26,7 @@ class SeenAddresses {
  private:
   static constexpr int kSetBits = 8;
 
-  // The upper bits of a product, to which all bits of the address contribute.
+  // The upper bits of the product depend on all bits of the address.
   static size_t set_of(int64_t address) {
     return 2 * static_cast<size_t>((static_cast<uint64_t>(address) * 0x9e3779b97f4a7c15ull) >> (64 - kSetBits));
   }
@@ -34,10 +34,10 @@ class SeenAddresses {
   std::atomic<int64_t> slots_[size_t{2} << kSetBits] = {};
 };
 
-// Refuses a tensor whose memory the driver knows kernels of the device not to reach. Asks the driver every time.
+// Refuses a tensor that kernels of the device cannot access according to the driver. Queries the driver every time.
 void require_reachable(const CudaPlugin& plugin, int32_t device, const Tensor& tensor);
 
-// The same for a plan, which asks about an address once.
+// The same for a plan, which caches the addresses that passed.
 class ReachableMemory {
  public:
   ReachableMemory(const CudaPlugin& plugin, int32_t device);

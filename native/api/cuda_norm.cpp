@@ -1,4 +1,4 @@
-// The norm calls of plans of a CUDA device: everything is checked before anything is launched.
+// The norm calls for plans of a CUDA device. They check all arguments before the first launch.
 #include <algorithm>
 #include <cinttypes>
 
@@ -29,7 +29,7 @@ void backward(int64_t handle, const BackwardCall& call, const GradientCall& dwei
     if (columns.count > 0) cuda.columns(columns.gradients, columns.count, stream);
     return;
   }
-  // Of no rows the sum is 0: to be written, not to be added.
+  // The sum of no rows is 0: written under NC_GRADIENT_WRITE, nothing to add under NC_GRADIENT_ACCUMULATE.
   ColumnArguments* const end = std::remove_if(columns.gradients, columns.gradients + columns.count,
                                               [](const ColumnArguments& gradient) { return gradient.accumulate; });
   const int32_t written = static_cast<int32_t>(end - columns.gradients);

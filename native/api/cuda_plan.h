@@ -1,4 +1,4 @@
-// A norm on a CUDA device: what the plugin prepared, and which addresses it is known to reach.
+// A norm on a CUDA device: the kernels that the plugin selected and the cache of checked addresses.
 #pragma once
 
 #include "cuda_memory.h"
@@ -7,17 +7,17 @@ namespace nc {
 
 class CudaPlan {
  public:
-  // Refuses what is no device's index.
+  // Refuses an index of no device.
   CudaPlan(const NormSpec& spec, int32_t device);
 
   int32_t device() const { return norm_.device; }
 
-  // Refuses a tensor whose memory the driver knows kernels of this device not to reach.
+  // Refuses a tensor that kernels of this device cannot access according to the driver.
   void require_reachable(const Tensor& tensor) const { memory_.require(tensor); }
 
   void forward(const ForwardArguments& a, int64_t stream) const;
   void backward(const BackwardArguments& a, int64_t stream) const;
-  // Which kernels are launched, as text.
+  // Writes the names of the kernels that the plan launches.
   void describe(char* text, int64_t capacity) const;
   void columns(const ColumnArguments* gradients, int32_t count, int64_t stream) const;
 

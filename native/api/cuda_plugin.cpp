@@ -34,7 +34,7 @@ int32_t devices_of(const CudaPlugin& plugin) {
   if (error != 0) {
     fail(NC_UNSUPPORTED, "CUDA: no device can be used: %s (%s)", plugin.error_name(error), plugin.error_text(error));
   }
-  if (count < 1) fail(NC_UNSUPPORTED, "CUDA: the driver knows of no device");
+  if (count < 1) fail(NC_UNSUPPORTED, "CUDA: the driver reports no device");
   return count;
 }
 
@@ -42,7 +42,7 @@ void find(Cuda& answer) {
   const char* named = std::getenv(kVariable);
   const bool is_named = named != nullptr && named[0] != '\0';
   const char* name = is_named ? named : kLibrary;
-  // By its bare name, a library that the process has loaded already is found wherever its file is.
+  // A bare name also finds a library that the process has already loaded from any directory.
   void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* why = dlerror();
@@ -54,7 +54,7 @@ void find(Cuda& answer) {
          "path, or name the file in %s (dlopen: %s)",
          kLibrary, kVariable, why);
   }
-  // What turns out to be of no use stays loaded: once its code has run, unloading is a risk without a gain.
+  // An unusable library stays loaded: its code has run, so unloading it is a risk without a gain.
   const CudaPlugin& plugin = table_of(library, name);
   answer.devices = devices_of(plugin);
   answer.plugin = &plugin;

@@ -1,4 +1,4 @@
-// The CUDA plugin, or why there is none. Found once, when it is first asked for; the answer is kept.
+// The CUDA plugin, or the reason why it is unavailable. Loaded on first use; the result is kept for the process.
 #pragma once
 
 #include "../cuda/plugin.h"
@@ -6,26 +6,26 @@
 
 namespace nc {
 
-// The only numbers of the CUDA runtime that are told apart here.
+// The two error codes of the CUDA runtime that the library handles separately.
 constexpr int32_t kCudaMemoryAllocation = 2;
 constexpr int32_t kCudaInsufficientDriver = 35;
 
 struct Cuda {
-  const CudaPlugin* plugin;  // null: not available, for the reason given
+  const CudaPlugin* plugin;  // null: unavailable, see reason
   int32_t devices;           // at least 1
   char reason[kMessageBytes];
 };
 
-// Any thread, at any time.
+// Thread-safe.
 const Cuda& cuda();
 
-// The same, refusing what needs CUDA where there is none.
+// The same; fails with the reason if CUDA is unavailable.
 const Cuda& require_cuda();
 
-// Refuses an index that is no device's.
+// Refuses an index of no device.
 void require_device(const Cuda& cuda, const char* name, int32_t index);
 
-// Refuses with the runtime's own name and text of the error; 0 is none. `what` has been tried on the device.
+// Fails with the runtime's name and text of the error, unless it is 0. `what` names the attempted operation.
 void require_success(const CudaPlugin& plugin, int32_t error, const char* what, int32_t device);
 
 }  // namespace nc

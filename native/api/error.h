@@ -1,4 +1,4 @@
-// How failures cross the C wall: thrown inside it as Failure, turned into a status and a sentence at it.
+// Errors: thrown as Failure inside the library; guarded() turns them into a status and a message at the C ABI.
 #pragma once
 
 #include <cstdarg>
@@ -18,7 +18,7 @@ struct Failure {
 
 [[noreturn]] void fail(int32_t status, const char* format, ...) __attribute__((format(printf, 2, 3)));
 
-// Keeps the sentence for the calling thread and returns the status.
+// Stores the message for the calling thread and returns the status.
 int32_t report(int32_t status, const char* message) noexcept;
 
 template <class F>

@@ -1,5 +1,4 @@
-// The FP8 calls. Those that compute on the CPU do so in the calling thread; of those for a CUDA device everything is
-// checked before anything is launched.
+// The FP8 calls. CPU calls compute in the calling thread. CUDA calls check all arguments before the first launch.
 #include "../core/scale.h"
 #include "cuda_memory.h"
 #include "fp8_arguments.h"
@@ -18,7 +17,7 @@ void put(char* numbers, int64_t i, float value) {
   if (numbers != nullptr) reinterpret_cast<float*>(numbers)[i] = value;
 }
 
-// So few numbers that no vector level has kernels of its own.
+// Scalar: too few numbers for a kernel per vector level.
 void scale(const Fp8ScaleArguments& a) {
   for (int64_t i = 0; i < a.count; ++i) {
     const float amax = reinterpret_cast<const float*>(a.amax)[i];
@@ -93,7 +92,7 @@ int32_t nc_cuda_fp8_amax(int32_t device, int64_t x, int32_t x_dtype, int64_t row
                          int64_t amax, int64_t stream) NC_NOEXCEPT {
   return nc::guarded([&] {
     nc::on_device(device, &nc::CudaPlugin::fp8_amax, nc::checked_fp8_amax({x, x_dtype, rows, columns, x_stride, amax}),
-                  "starting the largest magnitude", stream);
+                  "starting the computation of amax", stream);
   });
 }
 

@@ -33,7 +33,7 @@ void require_sizes(int64_t rows, int64_t columns) {
   require_not_negative("columns", columns);
 }
 
-// The elements themselves, on any boundary. Of none the address may be 0.
+// A matrix of elements, at any alignment. The address may be 0 if the matrix is empty.
 Tensor elements(const char* name, int64_t address, int64_t rows, int64_t columns, int64_t stride, DType dtype,
                 const char* why) {
   if (address != 0 && stride < columns) {
@@ -63,8 +63,8 @@ Quantized quantized(const Fp8QuantizeCall& call, Scaling scaling) {
   a.format = fp8_format(call.format);
   a.scaling = scaling;
   require_sizes(call.rows, call.columns);
-  z.x = elements("x", call.x, call.rows, call.columns, call.x_stride, a.x, "it is what is quantised");
-  z.q = elements("q", call.q, call.rows, call.columns, call.q_stride, a.format, "it is where the result goes");
+  z.x = elements("x", call.x, call.rows, call.columns, call.x_stride, a.x, "it is the input");
+  z.q = elements("q", call.q, call.rows, call.columns, call.q_stride, a.format, "it is the output");
   require_apart(z.q, z.x);
   a.rows = call.rows;
   a.columns = call.columns;
@@ -80,10 +80,9 @@ Quantized quantized(const Fp8QuantizeCall& call, Scaling scaling) {
 CheckedAmax checked_fp8_amax(const Fp8AmaxCall& call) {
   const DType dtype = wide_dtype("x_dtype", call.x_dtype);
   require_sizes(call.rows, call.columns);
-  const Tensor x =
-      elements("x", call.x, call.rows, call.columns, call.x_stride, dtype, "it is whose largest magnitude is asked");
+  const Tensor x = elements("x", call.x, call.rows, call.columns, call.x_stride, dtype, "it is the input");
   const Tensor amax = floats("amax", call.amax, 1);
-  require_present(amax, "it is where the result goes");
+  require_present(amax, "it is the output");
   require_apart(amax, x);
   return {{dtype, call.rows, call.columns, pointer(x), x.stride_bytes, pointer(amax)}, {x, amax}};
 }
@@ -97,8 +96,8 @@ CheckedScale checked_fp8_scale(const Fp8ScaleCall& call) {
   const Tensor scale = floats("scale", call.scale, call.count);
   const Tensor scale_inv = floats("scale_inv", call.scale_inv, call.count);
   if (call.count > 0) {
-    require_present(amax, "it is what scales are made of");
-    if (!scale.present()) require_present(scale_inv, "scale is 0 too, and one of them is where the result goes");
+    require_present(amax, "it is the input");
+    if (!scale.present()) require_present(scale_inv, "scale is 0 too, and one of them is required");
   }
   require_apart(scale, amax);
   require_apart(scale_inv, amax);
@@ -111,7 +110,7 @@ CheckedQuantize checked_fp8_quantize(const Fp8QuantizeCall& call, int64_t scale_
   Quantized z = quantized(call, Scaling::tensor);
   const Tensor scale = floats("scale", scale_address, 1);
   const Tensor amax = floats("amax", amax_address, 1);
-  require_present(scale, "it is what x is multiplied by");
+  require_present(scale, "x is multiplied by it");
   require_apart(z.q, scale);
   require_apart(amax, z.x);
   require_apart(amax, z.q);
@@ -124,7 +123,7 @@ CheckedQuantize checked_fp8_quantize(const Fp8QuantizeCall& call, int64_t scale_
 CheckedQuantize checked_fp8_quantize_blocks(const Fp8QuantizeCall& call, int64_t scale_inv_address) {
   Quantized z = quantized(call, Scaling::block);
   const Tensor scale_inv = block_scales(scale_inv_address, call.rows, call.columns);
-  if (call.rows > 0 && call.columns > 0) require_present(scale_inv, "it is where the scales of blocks go");
+  if (call.rows > 0 && call.columns > 0) require_present(scale_inv, "the block scales are written to it");
   require_apart(scale_inv, z.x);
   require_apart(scale_inv, z.q);
   z.arguments.block_scales = pointer(scale_inv);
@@ -140,14 +139,13 @@ CheckedDequantize checked_fp8_dequantize(const Fp8DequantizeCall& call) {
   const DType format = fp8_format(call.format);
   const DType dtype = wide_dtype("y_dtype", call.y_dtype);
   require_sizes(call.rows, call.columns);
-  const Tensor q =
-      elements("q", call.q, call.rows, call.columns, call.q_stride, format, "it is what values are made of");
-  const Tensor y = elements("y", call.y, call.rows, call.columns, call.y_stride, dtype, "it is where the result goes");
+  const Tensor q = elements("q", call.q, call.rows, call.columns, call.q_stride, format, "it is the input");
+  const Tensor y = elements("y", call.y, call.rows, call.columns, call.y_stride, dtype, "it is the output");
   const Tensor scale_inv = scaling == Scaling::block
                                ? block_scales(call.scale_inv, call.rows, call.columns)
                                : floats("scale_inv", call.scale_inv, scaling == Scaling::row ? call.rows : 1);
   if (scaling == Scaling::tensor || (call.rows > 0 && call.columns > 0)) {
-    require_present(scale_inv, "it is what q is multiplied by");
+    require_present(scale_inv, "q is multiplied by it");
   }
   require_apart(y, q);
   require_apart(y, scale_inv);

@@ -1,5 +1,4 @@
-// The arguments of the FP8 calls: as callers give them, what can be wrong with them, and as kernels get them. The same
-// on every device.
+// The arguments of the FP8 calls, as passed by callers, and their validated form for the kernels of every device.
 #pragma once
 
 #include <array>
@@ -38,7 +37,7 @@ struct Fp8DequantizeCall {
   int64_t y_stride;
 };
 
-// A valid call, and every tensor, present or not.
+// The arguments of a valid call, and all its tensors, including absent ones.
 template <class Arguments, size_t Tensors>
 struct CheckedFp8 {
   Arguments arguments;
@@ -49,7 +48,7 @@ using CheckedScale = CheckedFp8<Fp8ScaleArguments, 3>;
 using CheckedQuantize = CheckedFp8<Fp8QuantizeArguments, 4>;
 using CheckedDequantize = CheckedFp8<Fp8DequantizeArguments, 3>;
 
-// Refuse what is wrong.
+// Validate a call; throw Failure if it is wrong.
 CheckedAmax checked_fp8_amax(const Fp8AmaxCall& call);
 CheckedScale checked_fp8_scale(const Fp8ScaleCall& call);
 CheckedQuantize checked_fp8_quantize(const Fp8QuantizeCall& call, int64_t scale, int64_t amax);

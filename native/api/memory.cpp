@@ -1,4 +1,4 @@
-// Memory for callers that have none of their own, and how much of it is out.
+// Aligned host memory for callers, and the count of allocated bytes.
 #include <atomic>
 #include <cinttypes>
 #include <cstdlib>
@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 
-// Before every block lies its size, in as many bytes as keep the block aligned.
+// Each block is preceded by its size, in a header of one alignment unit.
 constexpr int64_t kHeader = kAlignment;
 
 std::atomic<int64_t> given_out{0};
@@ -24,17 +24,17 @@ void require_request(int64_t bytes, const int64_t* address) {
   if (bytes < 0 || bytes > INT64_MAX - 2 * kAlignment) {
     fail(NC_INVALID_ARGUMENT, "bytes: %" PRId64 ", expected at least 0 and within the address space", bytes);
   }
-  if (address == nullptr) fail(NC_INVALID_ARGUMENT, "address: null, expected where to write the address");
+  if (address == nullptr) fail(NC_INVALID_ARGUMENT, "address: null, expected a pointer to the result");
 }
 
-// Of a new block with its header, the address that callers get.
+// Writes the header of a new block, counts it and returns the caller's address.
 int64_t handed_out(void* memory, int64_t bytes) {
   std::memcpy(memory, &bytes, sizeof(bytes));
   given_out.fetch_add(bytes, std::memory_order_relaxed);
   return reinterpret_cast<int64_t>(memory) + kHeader;
 }
 
-// And back: the block, and its size, which is to be counted when it is free.
+// From the caller's address: the block with its header, and its size.
 void* block_of(int64_t address) { return reinterpret_cast<void*>(address - kHeader); }
 int64_t bytes_of_block(int64_t address) {
   int64_t bytes;

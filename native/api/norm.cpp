@@ -10,13 +10,12 @@ namespace {
 uint64_t bytes_in(const Tensor& t) { return t.present() ? static_cast<uint64_t>(t.rows * t.row_bytes) : 0; }
 uint64_t cache() { return static_cast<uint64_t>(last_level_cache()); }
 
-// Whether an input, and what goes with it, is to be expected in memory: to ask for it ahead costs little then, and more
-// than it gives where it is in the cache. A quarter of the cache, because there are two or three such tensors, and
-// other cores have a part of it.
+// Whether the inputs are probably not cached. Prefetch pays off only then: for a cached input it costs more than it
+// saves. The threshold is a quarter of the cache, because there are two or three such tensors and other cores share it.
 bool far(const Tensor& input) { return bytes_in(input) >= cache() / 4; }
 
-// Whether an output of the kernels goes past the caches: it could not stay in them until it is read, and to write it
-// there would mean to read it first. Half of the last-level cache, because the input wants the other half.
+// Whether to use non-temporal stores for an output: it would be evicted before anything reads it, and ordinary stores
+// read each line first. The threshold is half of the last-level cache, because the input needs the other half.
 bool streams(const Tensor& output) {
   return output.present() && bytes_in(output) >= cache() / 2 && output.address % kStreamAlignment == 0 &&
          (output.rows <= 1 || output.stride_bytes % kStreamAlignment == 0);

@@ -10,7 +10,7 @@
 namespace nc {
 namespace {
 
-const char kPlanHas[] = "the plan has it";
+const char kPlanHas[] = "the plan has one";
 const char kPlanHasNot[] = "the plan has none";
 
 void require_affine(const Tensor& t, bool has) {
@@ -21,7 +21,7 @@ void require_affine(const Tensor& t, bool has) {
   }
 }
 
-// The width of a plan's tensors.
+// Element sizes of a plan's tensors.
 struct Widths {
   int64_t x, weight, y, compute;
   explicit Widths(const NormSpec& spec)
@@ -54,8 +54,8 @@ void require_workspace(const Tensor& workspace, int64_t given, int64_t needed) {
 void require_scaling(Scaling scaling, int64_t rows, const Tensor& y_scale, const Tensor& y_amax,
                      const Tensor& y_scale_inv) {
   if (scaling == Scaling::tensor) {
-    require_present(y_scale, "y is scaled by one number");
-    require_absent(y_scale_inv, "y is scaled by one number, y_scale");
+    require_present(y_scale, "y has one scale");
+    require_absent(y_scale_inv, "y has one scale, y_scale");
   } else {
     const char* const why = "every row or block of y has a scale of its own";
     require_absent(y_scale, why);
@@ -71,8 +71,8 @@ Tensor gradient_tensor(const char* name, const GradientCall& gradient, const Nor
     fail(NC_INVALID_ARGUMENT, "%s: mode %d, expected 0 (absent), 1 (write) or 2 (accumulate)", name, gradient.mode);
   }
   if (!is_wanted(gradient)) return vector(name, 0, spec.hidden_size, 1);
-  if (!has) fail(NC_INVALID_ARGUMENT, "%s: wanted, but the plan has no such parameter", name);
-  if (gradient.address == 0) fail(NC_INVALID_ARGUMENT, "%s: address 0, but its mode asks for it", name);
+  if (!has) fail(NC_INVALID_ARGUMENT, "%s: requested, but the plan has no such parameter", name);
+  if (gradient.address == 0) fail(NC_INVALID_ARGUMENT, "%s: address 0, but its mode requests it", name);
   const bool accumulates = gradient.mode == NC_GRADIENT_ACCUMULATE;
   if (gradient.dtype != NC_FLOAT32 && (accumulates || gradient.dtype != static_cast<int32_t>(spec.weight))) {
     fail(NC_INVALID_ARGUMENT, "%s: dtype %d, expected %s", name, gradient.dtype,
@@ -129,8 +129,8 @@ void Forward::check(const NormSpec& spec, const ForwardCall& call, const Fp8Call
   require_affine(weight, spec.has_weight);
   require_affine(bias, spec.has_bias);
   if (rows > 0) {
-    require_present(x, "it is what is normalised");
-    require_present(y, "it is where the result goes");
+    require_present(x, "it is the input");
+    require_present(y, "it is the output");
   }
   if (residual.present()) {
     require_present(residual_out, "the residual sum is stored there");
@@ -190,7 +190,7 @@ void Forward::check(const NormSpec& spec, const ForwardCall& call, const Fp8Call
 Forward::Forward(const NormSpec& spec, const ForwardCall& call) {
   if (spec.scaling != Scaling::none) {
     fail(NC_INVALID_ARGUMENT,
-         "plan: its y is %s, expected another type: the functions with _fp8 in their names are for it",
+         "plan: its y is %s, expected a type other than FP8: call the function with _fp8 in its name",
          name_of(spec.quantized));
   }
   check(spec, call, {});
@@ -221,13 +221,13 @@ Backward::Backward(const NormSpec& spec, const BackwardCall& call) {
   require_affine(weight, spec.has_weight);
   if (spec.op == Op::rms_norm) require_absent(mean, "RMSNorm has no mean");
   if (rows > 0) {
-    require_present(x, "it is what was normalised");
+    require_present(x, "it is the input of the forward");
     require_present(dy, "it is the gradient to propagate");
     require_present(rstd, "the backward needs what the forward saved");
     if (spec.op == Op::layer_norm) require_present(mean, "the backward needs what the forward saved");
   }
   if (dresidual.present() && !dx.present() && rows > 0) {
-    fail(NC_INVALID_ARGUMENT, "dresidual: given, but dx, to which it is added, is left out");
+    fail(NC_INVALID_ARGUMENT, "dresidual: given, but dx, to which it is added, is absent");
   }
   require_workspace(workspace, call.workspace_bytes, needed);
   for (const Tensor* input : {&x, &dy, &dresidual}) {

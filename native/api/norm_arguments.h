@@ -1,5 +1,4 @@
-// The arguments of the norm calls: as callers give them, what can be wrong with them, and as kernels get them. The same
-// on every device.
+// The arguments of the norm calls, as passed by callers, and their validated form for the kernels of every device.
 #pragma once
 
 #include <array>
@@ -15,7 +14,7 @@ struct ForwardCall {
       mean, rstd;
 };
 
-// What a quantised y takes more.
+// Further parameters for a quantised y.
 struct Fp8Call {
   int64_t y_scale, y_amax, y_scale_inv;
 };
@@ -37,15 +36,16 @@ struct ColumnsCall {
   GradientCall dweight, dbias;
 };
 
-// Valid calls: of all rows, groups or columns, until the caller narrows them; and every tensor, present or not. They
-// refuse what is wrong when they are made, in place: a call of a few microseconds feels a copy of them.
+// Validated calls. The constructors throw Failure if an argument is wrong. The arguments cover all rows, groups or
+// columns until the caller narrows the range; the tensors include absent ones. Constructed in place, because a copy is
+// measurable in a call of a few microseconds.
 struct Forward {
   ForwardArguments arguments{};
   std::array<Tensor, 11> tensors;
 
-  // Of a plan of a y that is not quantised.
+  // For a plan whose y is not quantised.
   Forward(const NormSpec& spec, const ForwardCall& call);
-  // Of the others.
+  // For a plan whose y is quantised.
   Forward(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8);
   const Tensor& x() const { return tensors[0]; }
   const Tensor& y() const { return tensors[4]; }
@@ -56,7 +56,7 @@ struct Forward {
 
 struct Backward {
   BackwardArguments arguments{};
-  std::array<Tensor, 8> tensors;  // the workspace among them
+  std::array<Tensor, 8> tensors;  // includes the workspace
 
   Backward(const NormSpec& spec, const BackwardCall& call);
   const Tensor& x() const { return tensors[0]; }
@@ -66,7 +66,7 @@ struct Backward {
 
 struct Columns {
   ColumnArguments gradients[2]{};
-  int32_t count = 0;              // of gradients wanted
+  int32_t count = 0;              // number of requested gradients
   std::array<Tensor, 2> tensors;  // dweight and dbias
 
   Columns(const NormSpec& spec, const ColumnsCall& call);

@@ -113,7 +113,8 @@ const Plan& plan_of(int64_t handle) {
   if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_norm_plan_create");
   const Plan* plan = reinterpret_cast<const Plan*>(handle);
   if (handle % static_cast<int64_t>(alignof(Plan)) != 0 || plan->mark != kPlanMark) {
-    fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not the handle of a living plan", handle);
+    fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not a live handle, expected one made by nc_norm_plan_create",
+         handle);
   }
   return *plan;
 }
@@ -121,7 +122,7 @@ const Plan& plan_of(int64_t handle) {
 const CpuKernels& cpu_kernels_of(int64_t handle, const char* cuda_function) {
   const Plan& plan = plan_of(handle);
   if (plan.cpu == nullptr) {
-    fail(NC_INVALID_ARGUMENT, "plan: is for CUDA device %d, expected one for the CPU: this one is for %s",
+    fail(NC_INVALID_ARGUMENT, "plan: for CUDA device %d, expected a plan for the CPU; call %s for this one",
          plan.cuda->device(), cuda_function);
   }
   return *plan.cpu;
@@ -130,7 +131,8 @@ const CpuKernels& cpu_kernels_of(int64_t handle, const char* cuda_function) {
 const CudaPlan& cuda_plan_of(int64_t handle, const char* cpu_function) {
   const Plan& plan = plan_of(handle);
   if (plan.cuda == nullptr) {
-    fail(NC_INVALID_ARGUMENT, "plan: is for the CPU, expected one for a CUDA device: this one is for %s", cpu_function);
+    fail(NC_INVALID_ARGUMENT, "plan: for the CPU, expected a plan for a CUDA device; call %s for this one",
+         cpu_function);
   }
   return *plan.cuda;
 }
@@ -163,7 +165,7 @@ int32_t nc_norm_plan_destroy(int64_t plan) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (plan == 0) return;
     nc::Plan* doomed = const_cast<nc::Plan*>(&nc::plan_of(plan));
-    // Volatile, so that the store outlives the optimiser: a second destroy of memory not yet reused is then refused.
+    // Volatile, so that the compiler keeps the store: it lets a second destroy fail while the memory is not reused.
     *const_cast<volatile uint64_t*>(&doomed->mark) = 0;
     delete doomed;
   });

@@ -1,5 +1,5 @@
-// A validated operation and the kernels picked for it. Immutable, but for what a CUDA plan has seen of addresses:
-// shared among threads without a lock.
+// A validated norm and the kernels selected for it. Immutable except for a CUDA plan's lock-free cache of addresses, so
+// threads share it without a lock.
 #pragma once
 
 #include <memory>
@@ -12,20 +12,21 @@
 namespace nc {
 
 struct Plan {
-  uint64_t mark;  // tells a plan's address from another number
+  uint64_t mark;  // identifies a live plan
   NormSpec spec;
-  // One of the two, as the plan's device says.
+  // One of the two is set, by device.
   const CpuKernels* cpu;
   std::unique_ptr<const CudaPlan> cuda;
 };
 
-// The kernels of a vector level, as a caller names it; refuses one that this build or machine does not have.
+// The kernels of an NC_CPU_... level; refuses a level that this build or machine does not have.
 const CpuKernels& cpu_kernels_for(int32_t level);
 
-// The plan behind a handle; refuses 0 and what is not a plan.
+// The plan of a handle; refuses 0 and anything else that is not a plan.
 const Plan& plan_of(int64_t handle);
 
-// Of a plan of that device; refuse one of the other, naming the function that takes it.
+// The kernels of a CPU plan, and the plan of a CUDA device. They refuse a plan of the other kind; the message names the
+// function to call for it.
 const CpuKernels& cpu_kernels_of(int64_t handle, const char* cuda_function);
 const CudaPlan& cuda_plan_of(int64_t handle, const char* cpu_function);
 

@@ -1,4 +1,4 @@
-// The calls that apply a rotary position embedding: all is checked before anything is computed or launched.
+// The calls that apply a rotary position embedding. They check all arguments before any work.
 #include <algorithm>
 #include <cinttypes>
 
@@ -7,7 +7,7 @@
 namespace nc {
 namespace {
 
-// As callers give it; strides in elements.
+// As passed by callers; strides in elements.
 struct RotaryCall {
   int32_t backward;
   int64_t batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride, cos, sin, table_batch_rows, y,
@@ -22,7 +22,7 @@ struct Rotary {
 struct Dimension {
   const char* name;
   int64_t extent;
-  int64_t stride_bytes;  // 0 where there is but one
+  int64_t stride_bytes;  // 0 if the extent is 1
 };
 
 // batch x seq x heads of head_bytes each.
@@ -46,7 +46,7 @@ struct Heads {
     for (const Dimension& d : of) bytes += (d.extent - 1) * d.stride_bytes;
     return bytes;
   }
-  // For checks that want no more.
+  // The bounding range, for coarse checks.
   Tensor whole() const {
     if (address == 0 || empty()) return {name, 0, 0, 0, 0, 1};
     return {name, address, 1, extent(), extent(), 1};
@@ -91,7 +91,7 @@ Heads heads_of(const char* name, const RotarySpec& spec, const RotaryCall& call,
   return h;
 }
 
-// The strides one within the other: each at least as long as all that the shorter ones reach.
+// Requires nested strides: each at least as long as the extent of the shorter ones.
 void require_heads_apart(const Heads& h, int64_t width) {
   if (h.empty()) return;
   int64_t reach = h.head_bytes;
@@ -99,20 +99,20 @@ void require_heads_apart(const Heads& h, int64_t width) {
     if (d.extent == 1) continue;
     if (d.stride_bytes < reach) {
       fail(NC_INVALID_ARGUMENT,
-           "%s: %s stride %" PRId64 ", expected at least %" PRId64 ": beyond what the shorter strides reach over",
-           h.name, d.name, d.stride_bytes / width, reach / width);
+           "%s: %s stride %" PRId64 ", expected at least %" PRId64 ": the extent of the shorter strides", h.name,
+           d.name, d.stride_bytes / width, reach / width);
     }
     reach += (d.extent - 1) * d.stride_bytes;
   }
 }
 
-// Whether heads that lie apart, and those of another tensor of the same shape and strides that many bytes on, share
-// any. `dimensions` of the sorted ones are left to place them by.
+// Whether non-overlapping heads share a byte with a tensor of the same shape and strides at a byte offset. Recurses
+// over the first `dimensions` sorted dimensions.
 bool heads_meet(const Heads& h, int64_t offset, int dimensions) {
   if (dimensions == 0) return -h.head_bytes < offset && offset < h.head_bytes;
   const Dimension& d = h.sorted[dimensions - 1];
   if (d.extent == 1) return heads_meet(h, offset, dimensions - 1);
-  // What lies between reaches no further than one stride.
+  // The shorter dimensions extend over less than one stride, so only two steps can overlap.
   const int64_t below = offset / d.stride_bytes - (offset % d.stride_bytes < 0 ? 1 : 0);
   for (const int64_t steps : {below, below + 1}) {
     if (-d.extent < steps && steps < d.extent && heads_meet(h, offset - steps * d.stride_bytes, dimensions - 1)) {
@@ -143,11 +143,11 @@ int64_t tokens_of(const RotaryCall& call) {
   return tokens;
 }
 
-// Rows of cosines or sines: as many as the last token needs.
+// The number of table rows, up to that of the last token.
 int64_t table_rows(const RotaryCall& call) {
   if (call.table_batch_rows != 0 && call.table_batch_rows < call.seq) {
     fail(NC_INVALID_ARGUMENT,
-         "table_batch_rows: %" PRId64 ", expected at least seq, %" PRId64 ", or 0 for the same in every batch",
+         "table_batch_rows: %" PRId64 ", expected at least seq, %" PRId64 ", or 0 for the same rows in every batch",
          call.table_batch_rows, call.seq);
   }
   if (call.batch == 0 || call.seq == 0 || call.heads == 0) return 0;
@@ -180,10 +180,10 @@ Rotary checked(const RotarySpec& spec, const RotaryCall& call) {
                       {x.whole(), cos, sin, y.whole()}};
   require_heads_apart(y, bytes_of(spec.x));
   if (x.empty()) return rotary;
-  require_present(rotary.tensors[0], "it is what is turned");
-  require_present(cos, "it is what x is turned by");
-  require_present(sin, "it is what x is turned by");
-  require_present(rotary.tensors[3], "it is where the result goes");
+  require_present(rotary.tensors[0], "it is the input");
+  require_present(cos, "it is part of the table");
+  require_present(sin, "it is part of the table");
+  require_present(rotary.tensors[3], "it is the output");
   require_apart_or_in_place(y, x);
   require_apart(rotary.tensors[3], cos);
   require_apart(rotary.tensors[3], sin);
@@ -203,7 +203,7 @@ int32_t nc_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t s
     const nc::RotaryPlan& p = nc::rotary_plan_of(plan);
     if (p.cpu == nullptr) {
       nc::fail(NC_INVALID_ARGUMENT,
-               "plan: is for CUDA device %d, expected one for the CPU: this one is for nc_cuda_rotary_apply",
+               "plan: for CUDA device %d, expected a plan for the CPU; call nc_cuda_rotary_apply for this one",
                p.cuda->device());
     }
     nc::Rotary r = nc::checked(p.spec, {backward, batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride,
@@ -224,7 +224,7 @@ int32_t nc_cuda_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int6
     const nc::RotaryPlan& p = nc::rotary_plan_of(plan);
     if (p.cuda == nullptr) {
       nc::fail(NC_INVALID_ARGUMENT,
-               "plan: is for the CPU, expected one for a CUDA device: this one is for nc_rotary_apply");
+               "plan: for the CPU, expected a plan for a CUDA device; call nc_rotary_apply for this one");
     }
     const nc::Rotary r =
         nc::checked(p.spec, {backward, batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride, cos, sin,

@@ -73,7 +73,8 @@ const RotaryPlan& rotary_plan_of(int64_t handle) {
   if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_rotary_plan_create");
   const RotaryPlan* plan = reinterpret_cast<const RotaryPlan*>(handle);
   if (handle % static_cast<int64_t>(alignof(RotaryPlan)) != 0 || plan->mark != kRotaryMark) {
-    fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not the handle of a living plan of nc_rotary_plan_create", handle);
+    fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not a live handle, expected one made by nc_rotary_plan_create",
+         handle);
   }
   return *plan;
 }
@@ -98,7 +99,7 @@ int32_t nc_rotary_plan_destroy(int64_t plan) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (plan == 0) return;
     nc::RotaryPlan* doomed = const_cast<nc::RotaryPlan*>(&nc::rotary_plan_of(plan));
-    // Volatile, so that the store outlives the optimiser: a second destroy of memory not yet reused is then refused.
+    // Volatile, so that the compiler keeps the store: it lets a second destroy fail while the memory is not reused.
     *const_cast<volatile uint64_t*>(&doomed->mark) = 0;
     delete doomed;
   });

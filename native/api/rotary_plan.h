@@ -1,5 +1,5 @@
-// A validated rotary position embedding and the kernels picked for it. Immutable and shared among threads, as the plans
-// of norms are.
+// A validated rotary position embedding and the kernels selected for it. Immutable and shared among threads, as norm
+// plans are.
 #pragma once
 
 #include <memory>
@@ -13,7 +13,7 @@ namespace nc {
 // On a CUDA device.
 class CudaRotary {
  public:
-  // Refuses what is no device's index.
+  // Refuses an index of no device.
   CudaRotary(const RotarySpec& spec, int32_t device);
 
   int32_t device() const { return device_; }
@@ -27,14 +27,14 @@ class CudaRotary {
 };
 
 struct RotaryPlan {
-  uint64_t mark;  // tells its address from that of another plan, and from another number
+  uint64_t mark;  // identifies a live rotary plan
   RotarySpec spec;
-  // One of the two, as the plan's device says.
+  // One of the two is set, by device.
   const CpuKernels* cpu;
   std::unique_ptr<const CudaRotary> cuda;
 };
 
-// The plan behind a handle; refuses 0 and what is not a plan of this kind.
+// The plan of a handle; refuses 0 and anything else that is not a rotary plan.
 const RotaryPlan& rotary_plan_of(int64_t handle);
 
 }  // namespace nc

@@ -1,4 +1,4 @@
-// Tensors as the C interface gets them, and what can be wrong with them.
+// Tensors as passed through the C ABI, and their checks.
 #pragma once
 
 #include "../core/dtype.h"
@@ -6,14 +6,14 @@
 
 namespace nc {
 
-// rows x row_bytes at a stride. Vectors (weight, bias, statistics, gradients of weights) are one row.
+// rows x row_bytes at a stride. One-dimensional tensors (weight, bias, statistics, weight gradients) are one row.
 struct Tensor {
   const char* name;
   int64_t address;
   int64_t rows;
   int64_t row_bytes;
   int64_t stride_bytes;
-  int64_t width;  // of an element
+  int64_t width;  // bytes of an element
 
   bool present() const { return address != 0; }
   bool same_place(const Tensor& o) const {
@@ -23,8 +23,8 @@ struct Tensor {
 
 inline bool has_bytes(const Tensor& t) { return t.present() && t.rows > 0 && t.row_bytes > 0; }
 
-// A matrix of rows x n elements; refuses a stride shorter than a row and rows whose end no address can reach. Absent
-// (address 0) is accepted.
+// A matrix of rows x n elements; refuses a stride shorter than a row and an end beyond the address space. Address 0
+// makes an absent tensor.
 [[noreturn]] void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride);
 inline Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width) {
   if (address == 0) return {name, 0, 0, 0, 0, width};
@@ -38,7 +38,7 @@ inline Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n,
 inline Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
   return matrix(name, address, 1, n, n, width);
 }
-// float32 numbers that are read or raised in place: refuses an address off their boundary.
+// An array of n float32; refuses an address that is not a multiple of 4.
 Tensor floats(const char* name, int64_t address, int64_t n);
 
 inline char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
@@ -57,16 +57,16 @@ inline int64_t end_of(const Tensor& t) {
   return t.rows == 0 ? t.address : t.address + (t.rows - 1) * t.stride_bytes + t.row_bytes;
 }
 
-// Whether any byte belongs to both. Rows that interleave at one stride, as slices of one larger tensor do, are told
-// apart; at different strides whole extents are compared.
+// Whether the tensors share a byte. Exact if the strides are equal, as for slices of one larger tensor; with different
+// strides, whether their extents overlap.
 bool overlap(const Tensor& a, const Tensor& b);
 
-// Most tensors are absent or far apart: told without a call, because every call of a kernel asks it some thirty times.
+// A quick test of extents, inline because every call makes it about thirty times; most tensors are absent or far apart.
 inline bool may_overlap(const Tensor& a, const Tensor& b) {
   return a.present() && b.present() && a.address < end_of(b) && b.address < end_of(a);
 }
 
-// Refuses an output that shares bytes with another tensor; the first form allows it to be the other one, in place.
+// Refuse an output that shares bytes with another tensor; the first form allows exactly the same place.
 void refuse_overlap_unless_in_place(const Tensor& output, const Tensor& other);
 void refuse_overlap(const Tensor& output, const Tensor& other);
 inline void require_apart_or_in_place(const Tensor& output, const Tensor& other) {

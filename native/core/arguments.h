@@ -1,4 +1,4 @@
-// What the C wall hands to the kernels of either backend. Strides are in bytes, addresses those of row 0.
+// Kernel arguments, common to both backends. Strides are in bytes; addresses are those of row 0.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +21,12 @@ struct ForwardArguments {
   int64_t residual_out_stride;
   char* mean;  // or null
   char* rstd;  // or null
-  // On the CPU: the tensors are not in the cache, so the rows that come next are asked for ahead; y goes past the
-  // caches.
+  // CPU only. far: the tensors are not cached, so prefetch the next rows. streams: non-temporal stores for y.
   bool far, streams;
-  // Of a quantised y. tensor: the scale, and or null the amax that is raised. row: [rows] in float32. block:
-  // [rows, ceil(N / 32)] in E8M0.
-  const char* y_scale;
-  char* y_amax;
-  char* y_scale_inv;
+  // Quantised y only, by scaling.
+  const char* y_scale;  // tensor: a float32
+  char* y_amax;         // tensor: a float32, updated by atomic maximum; or null
+  char* y_scale_inv;    // row: [rows] float32; block: [rows, ceil(N / 32)] E8M0
 };
 
 struct BackwardArguments {
@@ -44,12 +42,12 @@ struct BackwardArguments {
   int64_t dresidual_stride;
   char* dx;  // or null
   int64_t dx_stride;
-  bool far, streams;    // as in the forward; dx goes past the caches
+  bool far, streams;    // as in the forward; streams: non-temporal stores for dx
   char* dweight_parts;  // or null: see workspace.h
   char* dbias_parts;    // or null
 };
 
-// One gradient's shares, summed over row lanes and groups. The CUDA kernels consume them in the process.
+// The sum of one gradient's partial sums over row lanes and groups. The CUDA kernels overwrite `parts`.
 struct ColumnArguments {
   int64_t rows, column_begin, column_end;
   char* parts;
@@ -58,7 +56,7 @@ struct ColumnArguments {
   bool accumulate;
 };
 
-// Heads of batch x seq tokens: strides in bytes, a head's elements are contiguous. Tokens are numbered b * seq + s.
+// Byte strides of [batch, seq, heads]; the elements of a head are contiguous. Token (b, s) has number b * seq + s.
 struct HeadStrides {
   int64_t batch, seq, head;
 };
@@ -67,21 +65,21 @@ struct RotaryArguments {
   int64_t token_begin, token_end;
   const char* x;
   HeadStrides x_strides;
-  const char* cos;  // [rows, rotary_dim / 2], of token (b, s) row b * table_batch_rows + s
+  const char* cos;  // [rows, rotary_dim / 2]; token (b, s) uses row b * table_batch_rows + s
   const char* sin;
   int64_t table_batch_rows;  // 0: every batch has the same positions
-  char* y;                   // may be x, at its strides
+  char* y;                   // may be x, at the strides of x
   HeadStrides y_strides;
-  bool backward;  // turns by the negative angle
+  bool backward;  // rotates by the negative angle
 };
 
-// FP8 and what it is made of or becomes: rows x columns elements.
+// FP8 conversions of rows x columns elements.
 struct Fp8AmaxArguments {
   DType x;
   int64_t rows, columns;
   const char* from;
   int64_t stride;
-  char* amax;  // a float32, raised
+  char* amax;  // a float32, updated by atomic maximum
 };
 struct Fp8ScaleArguments {
   DType format;
@@ -89,8 +87,8 @@ struct Fp8ScaleArguments {
   bool power_of_two;
   int64_t count;
   const char* amax;  // [count] float32
-  char* scale;       // the same, or null
-  char* scale_inv;   // the same, or null
+  char* scale;       // [count] float32, or null
+  char* scale_inv;   // [count] float32, or null
 };
 struct Fp8QuantizeArguments {
   DType x, format;
@@ -101,7 +99,7 @@ struct Fp8QuantizeArguments {
   char* to;
   int64_t to_stride;
   const char* scale;   // tensor: a float32
-  char* amax;          // tensor: a float32, raised, or null
+  char* amax;          // tensor: a float32, updated by atomic maximum; or null
   char* block_scales;  // block: [rows, ceil(columns / 32)] in E8M0
 };
 struct Fp8DequantizeArguments {

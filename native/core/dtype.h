@@ -1,5 +1,5 @@
-// The number formats and every conversion between them: the only file that knows what their bits mean. cpu/packet.h,
-// cpu/duo.h and cuda/octet.cuh do the same on vectors, with the constants named here.
+// The number formats and the conversions between them, element by element. Only this file knows the bit layouts;
+// cpu/packet.h, cpu/duo.h and cuda/octet.cuh convert vectors with the constants defined here.
 //
 // All conversions round to nearest, ties to even. NaN becomes the format's canonical quiet NaN. Overflow becomes
 // infinity, except in FP8, which saturates at its largest finite value (infinities included). Subnormals are kept.
@@ -27,7 +27,7 @@ NC_INLINE constexpr int bytes_of(DType t) {
   }
 }
 
-// The type that frameworks give to a product of the two: the wider one, and float32 for bfloat16 with float16.
+// The frameworks' promotion: the wider type; float32 for bfloat16 with float16.
 NC_INLINE constexpr DType promote(DType a, DType b) {
   if (a == b) return a;
   if (a == DType::float64 || b == DType::float64) return DType::float64;
@@ -77,7 +77,7 @@ NC_INLINE uint32_t encode(double value) {
   const uint64_t half = 1ull << (shift - 1);
   uint32_t code = static_cast<uint32_t>(significand >> shift);
   if (rest > half || (rest == half && (code & 1) != 0)) ++code;
-  // A carry out of the mantissa moves the exponent up by one, as it should.
+  // A carry out of the mantissa correctly increments the exponent.
   if (normal) code += static_cast<uint32_t>(exponent - min_exponent) << Format::mantissa_bits;
   return sign | (code > Format::max_finite ? Format::overflow : code);
 }
@@ -100,7 +100,8 @@ NC_INLINE float decode(uint32_t code) {
   return bit_cast<float>(sign | ((magnitude << (23 - Format::mantissa_bits)) + rebias));
 }
 
-// The same in few steps, for the format of the hot paths. U is uint32_t or a vector of it.
+// Rounds the bits of a float to bfloat16 in the upper half, in few steps; the caller handles NaN. U is uint32_t or a
+// vector of it.
 template <class U>
 NC_INLINE U bfloat16_round_bits(U bits) {
   return bits + 0x7fffu + ((bits >> 16) & 1u);
@@ -119,13 +120,13 @@ NC_INLINE uint32_t encode_float16(float value) {
   if (magnitude > 0x7f800000u) return Float16::quiet_nan;
   if (magnitude >= 0x477ff000u) return sign | 0x7c00u;  // 65520, the tie above 65504
   if (magnitude < 0x38800000u) {
-    // Subnormal: at 0.5 a float's last place is 2^-24, float16's smallest step, so the addition does the rounding.
+    // Subnormal: the ulp of 0.5f is 2^-24, float16's smallest step, so the addition rounds.
     return sign | (bit_cast<uint32_t>(bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u);
   }
   return sign | ((magnitude + 0xfffu + ((magnitude >> 13) & 1u) - 0x38000000u) >> 13);
 }
 
-// FP8 in few steps, of a float or a vector of floats V; U is uint32_t or as long a vector of it.
+// FP8 from float in fewer steps. V is float or a vector of float; U is uint32_t or a vector of the same length.
 template <class Format, class U, class V>
 NC_INLINE U float8_bits(V value) {
   constexpr int shift = 23 - Format::mantissa_bits;
@@ -135,9 +136,9 @@ NC_INLINE U float8_bits(V value) {
   const U bits = bit_cast<U>(value);
   const U magnitude = bits & 0x7fffffffu;
   const U clamped = magnitude > most ? U{} + most : magnitude;
-  // Of subnormals that of the least normal number.
+  // Subnormals take the exponent of the smallest normal number.
   const U exponent = (clamped & 0x7f800000u) > least_normal ? clamped & 0x7f800000u : U{} + least_normal;
-  // A float whose last place is the format's step there: adding it does the rounding.
+  // A float whose ulp is the format's step at this exponent: adding it rounds.
   const U shifter = exponent + (static_cast<uint32_t>(shift) << 23);
   const U steps = bit_cast<U>(bit_cast<V>(clamped) + bit_cast<V>(shifter)) - shifter;
   const U code = steps + ((exponent - least_normal) >> shift);
@@ -147,8 +148,8 @@ template <class Format, class V, class U>
 NC_INLINE V float8_value(U code) {
   constexpr int shift = 23 - Format::mantissa_bits;
   constexpr uint32_t rebias = static_cast<uint32_t>(127 - Format::bias) << 23;
-  // A float whose last place is the format's smallest step. No subnormal number of float32 occurs on the way: many
-  // processors are slow with them.
+  // A float whose ulp is the format's smallest step. No intermediate is a float32 subnormal, which many processors
+  // handle slowly.
   constexpr uint32_t shifter = static_cast<uint32_t>(127 + 23 + 1 - Format::bias - Format::mantissa_bits) << 23;
   const U magnitude = code & 0x7fu;
   const U sign = (code & 0x80u) << 24;
@@ -161,13 +162,13 @@ NC_INLINE V float8_value(U code) {
   return bit_cast<V>((magnitude > Format::max_finite ? special : finite) | sign);
 }
 
-// E8M0: 2^(code - 127), 255 for NaN. The scales of blocks: what the block's elements are multiplied by to get values.
+// E8M0, the format of block scales: 2^(code - 127), 255 for NaN. value = element * scale.
 NC_INLINE float decode_e8m0(uint32_t code) {
   if (code == 255) return bit_cast<float>(uint32_t{0x7fc00000});
   return bit_cast<float>(code == 0 ? uint32_t{0x00400000} : code << 23);
 }
 
-// Values of type C (float or double) rounded to a format and back. V may be a packet: see cpu/packet.h.
+// Rounds float or double to a format and back. V may be a vector: see cpu/packet.h.
 template <class V>
 struct Rounding;
 
@@ -185,7 +186,7 @@ struct Rounding<double> {
   static NC_INLINE double float16(double v) { return decode<Float16>(encode<Float16>(v)); }
 };
 
-// A format known when the kernel is compiled, or when it runs.
+// A format known at compile time or at run time.
 template <DType T>
 struct StaticFormat {
   static NC_INLINE constexpr DType dtype() { return T; }
@@ -218,15 +219,14 @@ inline NC_NOINLINE V round_to(RuntimeFormat format, V v) {
   return round_as(format.type, v);
 }
 
-// The same for v that is only computed with: its NaN stays one, but needs no canonical form, which whatever is stored
-// gets. NaNs come in canonical form or from memory of format T, or were made of those. Vectors may do it in fewer
-// steps.
+// rd_T(v) of an intermediate value: a NaN stays a NaN but is not made canonical, because every store does that. NaN
+// operands are canonical, loaded from memory of format T, or computed from such. Vectors overload it with fewer steps.
 template <class Format, class V>
 NC_INLINE V round_kept(Format format, V v) {
   return round_to(format, v);
 }
 
-// Scalar access by address, for everything that is not a hot path.
+// Scalar loads and stores, for code that need not be fast.
 NC_INLINE double load_scalar(DType t, const void* p) {
   uint16_t half;
   uint8_t byte;
@@ -257,7 +257,7 @@ NC_INLINE double load_scalar(DType t, const void* p) {
   }
 }
 
-// Any format but E8M0, which only scales have: see core/scale.h.
+// Any format but E8M0: for block scales see core/scale.h.
 NC_INLINE void store_scalar(DType t, void* p, double v) {
   float single;
   uint16_t half;

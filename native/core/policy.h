@@ -1,6 +1,5 @@
-// Where values are rounded: the only file that decides it. Forward and backward of the affine part of a norm, for one
-// element or a packet of them, the residual sum, and pairs that a rotary embedding turns. A kernel picks among these by
-// the policy's enums when it is chosen; what they round is said here.
+// Where values are rounded; no other file decides it. Forward and backward of a norm's affine step, the residual sum,
+// and the rotation of a pair, for an element or a vector. V is float, double or a vector of them.
 #pragma once
 
 #include "dtype.h"
@@ -9,7 +8,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// The choice, known when the kernel is compiled or when it runs.
+// A policy known at compile time or at run time.
 template <ScaleRounding R, GammaOffset G>
 struct StaticPolicy {
   static NC_INLINE constexpr ScaleRounding rounding() { return R; }
@@ -28,7 +27,8 @@ NC_INLINE StaticFormat<promote(I, W)> promoted(StaticFormat<I>, StaticFormat<W>)
 }
 NC_INLINE RuntimeFormat promoted(RuntimeFormat i, RuntimeFormat w) { return {promote(i.type, w.type)}; }
 
-// The residual sum: as it is stored (ResidualRounding::input normalises that one), or unrounded.
+// The residual sum, unrounded (normalised under ResidualRounding::compute) or rounded (stored; normalised under
+// ResidualRounding::input).
 template <class V>
 NC_INLINE V residual_sum(V x, V residual) {
   return x + residual;
@@ -38,7 +38,7 @@ NC_INLINE V rounded_residual_sum(I input, V x, V residual) {
   return round_to(input, residual_sum(x, residual));
 }
 
-// Policy: one of the above. I, W: formats of input and weight.
+// Policy: StaticPolicy or RuntimePolicy. I, W: formats of input and weight.
 template <class Policy, class I, class W>
 struct Scale {
   Policy policy;
@@ -58,8 +58,7 @@ struct Scale {
     }
   }
 
-  // The forward's values are only computed with until they are stored, and their NaNs were made of those of x, weight
-  // and bias.
+  // Forward: all values but y are intermediates whose NaNs derive from x, weight and bias, so round_kept suffices.
 
   // n
   template <class V>
@@ -95,7 +94,7 @@ struct Scale {
   NC_INLINE V shifted(V t, V b) const {
     return product(t + b);
   }
-  // rd_P of what is then stored as y: left to the store where that rounds to the same type.
+  // rd_P before the store of y. Omitted if the store rounds to P itself.
   template <class Y, class V>
   NC_INLINE V before_store(Y y, V v) const {
     switch (policy.rounding()) {
@@ -108,8 +107,8 @@ struct Scale {
     }
   }
 
-  // The backward's: dy is of format y, mean and rstd are numbers or canonical NaNs. Where neither dy nor weight are of
-  // 16 bits a NaN's other bits could carry a rounding into its sign, so it is given its canonical form.
+  // Backward: dy has format y; mean and rstd are numbers or canonical NaNs. Unless both dy and weight have 16 bits, the
+  // low bits of a NaN could carry into its sign when rounded, so NaN is made canonical.
   template <class T, class Y, class V>
   NC_INLINE V gradient_as(T type, Y y, V v) const {
     return bytes_of(weight.dtype()) == 2 && bytes_of(y.dtype()) == 2 ? round_kept(type, v) : round_to(type, v);
@@ -128,7 +127,7 @@ struct Scale {
         return v;
     }
   }
-  // One row's share of dweight, dy * xhat or rd_P(dy * n), added to what the rows before it made.
+  // sum + one row's contribution to dweight: dy * xhat, or rd_P(dy * n).
   template <class Y, class V>
   NC_INLINE V add_weight_gradient(V sum, Y y, V dy, V xhat) const {
     switch (policy.rounding()) {
@@ -152,15 +151,14 @@ struct RuntimeRotaryRounding {
   NC_INLINE RotaryRounding rounding() const { return rotary_rounding; }
 };
 
-// A pair of elements, turned; what is stored of it is rounded to x's type. A NaN of cos or sin is canonical. The
-// gradient is that of the negative angle: with -sin for sin every product and every sum rounds as an autograd engine's
-// would.
+// Rotation of a pair. The store rounds the results to the type of x. NaNs of cos and sin are canonical. The gradient is
+// the rotation by the negative angle: with -sin for sin, every product and sum rounds as in an autograd engine.
 template <class Rounding, class X>
 struct Turn {
   Rounding policy;
   X x;
 
-  // rd(x1 * cos): of each product where they are rounded apart.
+  // Rounds a product, if the policy rounds products.
   template <class V>
   NC_INLINE V to_product(V v) const {
     return policy.rounding() == RotaryRounding::input ? round_kept(x, v) : v;

@@ -1,14 +1,15 @@
-// In which order sums are formed: the same on every device, whatever the number of threads, rows, or vector lanes.
+// The order of summation. It is the same on every device, for any number of threads and any vector width.
 //
-// Row sums. A row is cut into packets of 8 consecutive elements, the packets into segments(N) contiguous segments. In a
-// segment, lane t of lanes(N) takes packets t, t + lanes, ... into 8 accumulators, one per position. Then a fixed tree
-// of halvings: the 8 positions of a lane, 32 consecutive lanes, the groups of 32, the segments.
+// Row sums. A row is split into vectors of 8 consecutive elements, and the vectors into segments(N) contiguous
+// segments. In a segment, lane t of lanes(N) adds vectors t, t + lanes, ... in order into 8 accumulators, one per
+// position. Then four halving trees: the 8 positions of a lane, 32 consecutive lanes, the groups of 32 lanes, the
+// segments.
 //
-// Column sums. Rows are cut into groups(rows, N) contiguous groups. In a group, row lane r of row_lanes(N) sums rows
-// r, r + row_lanes, ... in order. Then the row lanes and the groups by halving.
+// Column sums. The rows are split into groups(rows, N) contiguous groups. In a group, row lane r of row_lanes(N) adds
+// rows r, r + row_lanes, ... in order. Then two halving trees: the row lanes, the groups.
 //
-// On a GPU a lane is a thread, a segment a block of a cluster, a row group a persistent block; on the CPU a lane is 8
-// elements of a register or of a small array, a row group the least that a thread works on.
+// On a GPU a lane is a thread, a segment is a block of a cluster, and a row group is a persistent block. On the CPU a
+// lane is 8 elements of a register or of a small array, and a row group is the smallest unit of work of a thread.
 #pragma once
 
 #include "platform.h"
@@ -25,8 +26,8 @@ constexpr int64_t kMaxGroups = 256;
 NC_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
 NC_INLINE constexpr int64_t packets(int64_t n) { return ceil_div(n, kPacket); }
 
-// Powers of two, so that a lane of a row of 1K to 16K elements holds 4 to 16 packets; never more than there are
-// packets, rounded up.
+// A power of two, such that a lane holds 4 to 16 vectors for N = 1K to 16K; at most the number of vectors, rounded up
+// to a power of two.
 NC_INLINE constexpr int lanes(int64_t n) {
   if (n > 16384) return 256;
   if (n > 6144) return 128;
@@ -46,29 +47,30 @@ NC_INLINE constexpr int segments(int64_t n) {
 
 NC_INLINE constexpr int64_t packets_per_segment(int64_t n) { return ceil_div(packets(n), segments(n)); }
 
-// Rows that a block of 128 threads holds at a time.
+// Rows that a block of 128 threads processes at a time.
 NC_INLINE constexpr int row_lanes(int64_t n) { return lanes(n) >= 128 ? 1 : lanes(n) <= 16 ? 8 : 128 / lanes(n); }
 
-// At least four rows to a row lane, so that the partial sums stay a small part of the traffic.
+// At least four rows per row lane, so that partial sums are a small part of the memory traffic.
 NC_INLINE constexpr int64_t groups(int64_t rows, int64_t n) {
   const int64_t wanted = ceil_div(rows, 4 * row_lanes(n));
   return wanted < kMaxGroups ? wanted : kMaxGroups;
 }
 NC_INLINE constexpr int64_t group_begin(int64_t group, int64_t rows, int64_t groups) {
-  // rows / groups and the remainder apart: group * rows may exceed 64 bits.
+  // Quotient and remainder separately: group * rows may overflow 64 bits.
   const int64_t share = rows / groups;
   const int64_t rest = rows % groups;
   return group * share + group * rest / groups;
 }
 
-// The first step of halving `count` values: value i takes value i + step, for i + step < count; then step / 2, ..., 1.
+// The first step of a halving tree of `count` values: value i is combined with value i + step, for i + step < count;
+// then step / 2, ..., 1.
 NC_INLINE constexpr int64_t first_step(int64_t count) {
   int64_t step = 1;
   while (2 * step < count) step *= 2;
   return count > 1 ? step : 0;
 }
 
-// Leaves in values[0] what merge(lower, upper) makes of all of them.
+// Combines all values by merge(lower, upper) in a halving tree. Overwrites `values`; the result is values[0].
 template <class V, class Merge>
 NC_INLINE V halving(V* values, int count, Merge merge) {
   for (int step = static_cast<int>(first_step(count)); step > 0; step /= 2) {

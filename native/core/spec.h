@@ -1,4 +1,4 @@
-// What an operation is: plain data, validated once when a plan is made. The values are those of normcore.h.
+// Operation specs: plain data, validated once at plan creation. Enumerators have the values of normcore.h.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ enum class RotaryRounding : int32_t { compute, input };
 struct NormSpec {
   Op op;
   DType x;
-  DType weight;  // that of x where there is neither weight nor bias
-  DType y;       // and dy; where y is quantised, dy alone
+  DType weight;  // of weight and bias; equals x if the op has neither
+  DType y;       // of y and dy; if y is quantised, of dy alone
   bool has_weight;
   bool has_bias;
   ScaleRounding scale_rounding;
@@ -30,15 +30,15 @@ struct NormSpec {
   ResidualRounding residual_rounding;
   int64_t hidden_size;
   double epsilon;
-  Scaling scaling;    // of a quantised y, otherwise none
+  Scaling scaling;    // of a quantised y; otherwise none
   DType quantized;    // the FP8 format of a quantised y
-  bool power_of_two;  // the scales of rows are powers of two
+  bool power_of_two;  // Scaling::row: scales are powers of two
 };
 
-// Rotary position embedding of heads of head_dim elements, of which the first rotary_dim turn.
+// Rotary position embedding: rotates the first rotary_dim of the head_dim elements of each head.
 struct RotarySpec {
-  DType x;      // and y: float32, bfloat16, float16
-  DType table;  // cos, sin: the same
+  DType x;      // of x and y: float32, bfloat16 or float16
+  DType table;  // of cos and sin: float32, bfloat16 or float16
   RotaryLayout layout;
   RotaryRounding rounding;
   int32_t head_dim;

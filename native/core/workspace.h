@@ -1,6 +1,6 @@
-// The workspace of a backward: for each gradient that is wanted the shares of its row groups, [groups, row_lanes, N] in
-// the compute type, and a list with an entry for each group, in which the CPU's kernels note what they have summed. The
-// CPU's kernels that hold sixteen elements at a time make N a multiple of that.
+// The workspace of a backward. Per requested gradient: the partial sums of its row groups, [groups, row_lanes, N] in
+// the compute type, and one ShareEntry per group, in which the CPU kernels record what they have summed. N is rounded
+// up to a multiple of 16 for the CPU kernels that process sixteen elements at a time.
 #pragma once
 
 #include "reduction_order.h"
@@ -11,7 +11,7 @@ inline namespace NC_LEVEL {
 constexpr int64_t kShareGroup = 2 * kPacket;
 NC_INLINE constexpr int64_t whole_share_groups(int64_t n) { return ceil_div(n, kShareGroup) * kShareGroup; }
 
-// A part of the tree of groups that has been summed: how many groups it has, and in which row the sum lies.
+// A summed subtree of groups: its number of groups, and the row that holds the sum.
 struct ShareEntry {
   int32_t leaves;
   int32_t row;

@@ -11,12 +11,12 @@
 namespace nc {
 namespace {
 
-// Where the machine does not say.
+// Assumed if the size is unknown.
 constexpr int64_t kUsual = int64_t{32} << 20;
 
 #if defined(__x86_64__)
-// The largest cache of the leaf that describes caches one by one. sysconf is of no use here: on AMD processors it adds
-// up the caches of a socket, of which a core can use one.
+// The largest cache that a CPUID cache leaf describes. sysconf does not serve: on AMD processors it returns the sum of
+// all L3 caches of a socket, of which a core uses one.
 int64_t largest_of_leaf(unsigned leaf) {
   int64_t largest = 0;
   for (unsigned index = 0; index < 16; ++index) {

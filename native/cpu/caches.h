@@ -1,15 +1,15 @@
-// What this machine's caches hold.
+// Cache size of this machine.
 #pragma once
 
 #include <cstdint>
 
 namespace nc {
 
-// The bytes of one last-level cache, which the cores that share it fill together: as the processor says, or as the
-// environment variable NORMCORE_CACHE_BYTES says when first asked, a positive number.
+// Bytes of one last-level cache, shared by its cores. The environment variable NORMCORE_CACHE_BYTES, if positive,
+// overrides what the processor reports. Read once, on the first call.
 int64_t last_level_cache();
 
-// Rows that are written past the caches begin at multiples of it.
+// Alignment of rows that are written with non-temporal stores.
 constexpr int64_t kStreamAlignment = 32;
 
 }  // namespace nc

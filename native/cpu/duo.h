@@ -1,8 +1,8 @@
-// Sixteen elements of a row at a time, as two packets of float32: what the kernels with static formats compute on.
+// Sixteen elements of a row as two vectors of float32, the unit of the kernels with static formats.
 //
-// Rows of bfloat16 are taken apart into even and odd elements: a shift and a mask make two packets of 32 bytes, another
-// shift, mask and or put them back, without a shuffle. What is done element by element need not know of it; sums by
-// position find each position where it is.
+// bfloat16 rows are split into even and odd elements: a shift and a mask unpack 32 bytes into two vectors, and a shift,
+// a mask and an or pack them, without a shuffle. Elementwise code is independent of the order; sums over positions have
+// a version for each order.
 #pragma once
 
 #include <type_traits>
@@ -45,7 +45,7 @@ NC_INLINE Duo<O> round_kept(StaticFormat<T> format, Duo<O> v) {
   return {round_kept(format, v.a), round_kept(format, v.b)};
 }
 
-// An extent of sixteen elements, all of which exist.
+// The extent of sixteen elements inside a row.
 template <Order O>
 struct Sixteen {
   static constexpr bool full = true;
@@ -60,7 +60,7 @@ NC_INLINE Duo<O> where_present(Sixteen<O>, Duo<O> v, Duo<O>) {
   return v;
 }
 
-// The first `count` of sixteen elements, where a row ends. Those that do not exist are 0 and not touched in memory.
+// The first `count` of sixteen elements, at the end of a row. Loads fill the others with 0 and do not read them.
 template <Order O>
 struct Cut {
   int64_t count;
@@ -73,7 +73,7 @@ NC_INLINE Duo<O> where_present(Cut<O> cut, Duo<O> v, Duo<O> otherwise) {
   return {{a < count ? v.a.v : otherwise.a.v}, {b < count ? v.b.v : otherwise.b.v}};
 }
 
-// Even and odd elements of two packets in natural order, and back.
+// Conversion between natural and even-odd order.
 NC_INLINE Duo<Order::even_odd> apart(Packet<float> low, Packet<float> high) {
   return {{__builtin_shufflevector(low.v, high.v, 0, 2, 4, 6, 8, 10, 12, 14)},
           {__builtin_shufflevector(low.v, high.v, 1, 3, 5, 7, 9, 11, 13, 15)}};
@@ -95,7 +95,7 @@ NC_INLINE Duo<O> in_order(Packet<float> low, Packet<float> high) {
     return {low, high};
   }
 }
-// Of sixteen elements of 16 bits as they lie in memory.
+// Unpacks sixteen 16-bit elements.
 template <DType T, Order O>
 NC_INLINE Duo<O> unpacked(U32x8 words) {
   if constexpr (O == Order::even_odd && T == DType::bfloat16) {
@@ -129,7 +129,7 @@ NC_INLINE Duo<O> load(StaticFormat<T>, const char* row, int64_t first, Cut<O> cu
   }
 }
 
-// write(byte offset, 32 bytes) of rd_T(v) as it lies in memory.
+// Calls write(byte offset, 32 bytes) with the bytes of rd_T(v).
 template <DType T, Order O, class Write>
 NC_INLINE void packed(Duo<O> v, Write write) {
   if constexpr (T == DType::float32) {
@@ -138,7 +138,7 @@ NC_INLINE void packed(Duo<O> v, Write write) {
     write(32, bits_of(ordered.b));
     return;
   }
-  // Looking for a NaN in sixteen elements costs less than making sure of each.
+  // Testing sixteen elements for NaN at once is cheaper than a select for each.
   if (__builtin_expect(any_nan(v.a, v.b), 0)) v = {with_canonical_nan(v.a), with_canonical_nan(v.b)};
   if constexpr (T == DType::bfloat16 && O == Order::even_odd) {
     write(0, (bfloat16_round_bits(bits_of(v.a)) >> 16) | (bfloat16_round_bits(bits_of(v.b)) & 0xffff0000u));
@@ -153,7 +153,7 @@ NC_INLINE void packed(Duo<O> v, Write write) {
   }
 }
 
-// rd_T(v). streams: past the caches, to an address that is a multiple of kStreamAlignment.
+// Stores rd_T(v). streams: non-temporal stores, to an address that is a multiple of kStreamAlignment.
 template <DType T, Order O>
 NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<O> v, bool streams = false) {
   char* const p = row + first * bytes_of(T);
@@ -166,9 +166,9 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<
   });
 }
 
-// f(first) for elements begin .. end - 1 of a row, sixteen at a time, ahead(first) before each kAhead. Where their
-// number is no multiple of sixteen, the last sixteen, of which there must be as many, are taken by begin_last before
-// all others and by end_last after them, so that what others write may be what the last are made from.
+// Calls f(first) for elements begin .. end - 1 of a row, sixteen at a time, and ahead(first) before each kAhead. There
+// must be at least sixteen elements. If their number is not a multiple of sixteen, the last sixteen overlap others:
+// begin_last reads them before all others and end_last writes them after, so that outputs may be in place.
 constexpr int kAhead = 128;
 template <class F, class Ahead, class BeginLast, class EndLast>
 NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, F f, BeginLast begin_last, EndLast end_last) {
@@ -184,7 +184,7 @@ NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, F f, Be
   if (odd) end_last(end - count);
 }
 
-// The same for results that are one duo: use(first, value(first), whole), whole unless these are the odd last ones.
+// The same for one Duo per sixteen elements: use(first, value(first), whole). whole is false for the overlapping last.
 template <class Ahead, class Value, class Use>
 NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, Value value, Use use) {
   auto last = decltype(value(begin))::zero();
@@ -194,8 +194,8 @@ NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, Value v
       [&](int64_t first) NC_LAMBDA_INLINE { use(first, last, false); });
 }
 
-// Sums of positions, by halving, of eight lanes, two in a duo: first of four of them, as far as they go by themselves,
-// then of both fours. The sums come in the order of lanes 0, 2, 4, 6, 1, 3, 5, 7, as the shuffles have it.
+// Halving sums over the positions of eight lanes, held in four Duos: sums_of_four takes four lanes, sums_of_eight
+// combines two such results. The shuffles leave the sums in lane order 0, 2, 4, 6, 1, 3, 5, 7.
 NC_INLINE Packet<float> sum_pairs(Packet<float> a, Packet<float> b) {
   return {__builtin_shufflevector(a.v, b.v, 0, 1, 8, 9, 4, 5, 12, 13) +
           __builtin_shufflevector(a.v, b.v, 2, 3, 10, 11, 6, 7, 14, 15)};
@@ -222,7 +222,7 @@ NC_INLINE Packet<float> sums_of_eight(Duo<Order::even_odd> lanes0123, Duo<Order:
   return sum_neighbours(lanes0123.a, lanes4567.a) + sum_neighbours(lanes0123.b, lanes4567.b);
 }
 
-// The sum of eight lanes, by halving, that are in that order; and of eight rows' at once.
+// The halving sum of eight lanes in that order, of one row and of eight rows at once.
 NC_INLINE float sum_of_lanes(Packet<float> a) {
   return ((a.v[0] + a.v[2]) + (a.v[1] + a.v[3])) + ((a.v[4] + a.v[6]) + (a.v[5] + a.v[7]));
 }

@@ -1,6 +1,6 @@
-// Which combinations of number formats and policies have kernels of their own. All others share one kernel that looks
-// formats and policy up per packet: the same source, hence the same bits, more slowly. The plain level has only that
-// one. The tables are short on purpose: they decide how long the library takes to compile.
+// The combinations of formats and policy with specialised kernels. All others use one generic kernel that switches on
+// formats and policy for every vector: the same source, hence the same bits, but slower. The plain level has only the
+// generic kernel. The tables are short because they determine the compile time of the library.
 #pragma once
 
 #include "../core/policy.h"
@@ -12,11 +12,11 @@ inline namespace NC_LEVEL {
 // Input, weight and output formats, and the policy: each a Static... or Runtime... type.
 template <class X, class W, class Y, class P>
 struct Formats {
-  // All of it in 16 bits: taken apart and put back without shuffles.
+  // bfloat16 in and out: unpacked and packed without shuffles.
   static constexpr Order order =
       X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd : Order::natural;
   using Whole = Sixteen<order>;
-  // The forward reads a wider weight and bias in order; taking them apart would cost more than it saves.
+  // Natural order if weight and bias are wider: splitting them would cost more than it saves.
   static constexpr Order forward_order = W::dtype() == X::dtype() ? order : Order::natural;
   X x;
   W weight;
@@ -36,7 +36,7 @@ NC_INLINE RuntimeFormats runtime_formats(const NormSpec& spec) {
   return {{spec.x}, {spec.weight}, {spec.y}, {spec.scale_rounding, spec.gamma_offset}};
 }
 
-// Calls f(Formats) with the static formats and policy of the spec, or returns false if it has none of its own.
+// Calls f(Formats) with static formats and policy, or returns false if the spec has no specialised kernel.
 template <DType X, DType W, DType Y, class F>
 inline bool with_policy(const NormSpec& spec, F f) {
   using R = ScaleRounding;
@@ -86,7 +86,7 @@ inline bool with_static_formats(const NormSpec& spec, F f) {
   return false;
 }
 
-// The forward's, which also knows values on their way into FP8.
+// The same for the forward, with further formats for a quantised y.
 template <class F>
 inline bool with_static_forward_formats(const NormSpec& spec, F f) {
   if (with_static_formats(spec, f)) return true;

@@ -1,4 +1,4 @@
-// FP8 of one matrix at a time: its largest magnitude, quantised by one scale or by one a block, and back.
+// FP8 kernels: amax, quantisation by one scale or by one scale per block, dequantisation.
 #include "fp8_row.h"
 #include "kernels.h"
 
@@ -6,7 +6,7 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// f(format), one of float32, bfloat16 and float16. The plain level has one kernel for all.
+// Calls f(format) for float32, bfloat16 or float16. The plain level has one generic kernel.
 template <class F>
 void with_wide(DType type, F f) {
 #if defined(NC_STATIC_KERNELS)

@@ -1,4 +1,4 @@
-// A row's values on their way into FP8, from memory in any wide format; C: the type of the arithmetic.
+// Quantisation of a row from any wide format to FP8. C: the type of the arithmetic.
 #pragma once
 
 #include "packet.h"
@@ -8,7 +8,7 @@ inline namespace NC_LEVEL {
 
 constexpr int kBlockPackets = kScaleBlock / kPacket;
 
-// f(format), one of the two of FP8. The plain level has one kernel for both.
+// Calls f(format) for one of the two FP8 formats. The plain level has one generic kernel.
 template <class F>
 NC_INLINE void with_float8(DType type, F f) {
 #if defined(NC_STATIC_KERNELS)
@@ -19,7 +19,7 @@ NC_INLINE void with_float8(DType type, F f) {
 #endif
 }
 
-// Largest magnitudes by position, in as many packets as keep the comparisons from waiting for one another.
+// Running maximum of magnitudes, in several vectors so that the comparisons do not form one dependency chain.
 template <class C>
 struct Largest {
   Packet<C> of[kBlockPackets];
@@ -44,7 +44,7 @@ NC_INLINE void add_row(X x, const char* row, int64_t n, Largest<C>& largest) {
   });
 }
 
-// q = rd(x * scale); measured: and what add_row does.
+// q = rd(x * scale). Measured: also updates `largest`, as add_row does.
 template <bool Measured, class C, class X, class Q>
 NC_INLINE void quantize_row(X x, Q q, const char* from, int64_t n, C scale, char* to, Largest<C>& largest) {
   const Packet<C> scales = Packet<C>::all(scale);
@@ -57,7 +57,7 @@ NC_INLINE void quantize_row(X x, Q q, const char* from, int64_t n, C scale, char
   largest.of[0] = here;
 }
 
-// The scale of a block, whose code is written.
+// Writes the E8M0 code of a block and returns the factor that quantises it.
 template <class C, class Q>
 NC_INLINE Packet<C> block_scale(Q q, float amax, char* code) {
   const uint32_t e8m0 = e8m0_of(amax, q.dtype());
@@ -65,8 +65,7 @@ NC_INLINE Packet<C> block_scale(Q q, float amax, char* code) {
   return Packet<C>::all(static_cast<C>(block_scale_of(e8m0)));
 }
 
-// The same with a scale for each 32 elements, of which the codes are written. n: of whole blocks but at the end of a
-// row.
+// quantize_row with one scale per 32 elements; writes their codes. n is a multiple of 32 except at the end of a row.
 template <class C, class X, class Q>
 NC_INLINE void quantize_row_by_blocks(X x, Q q, const char* from, int64_t n, char* to, char* codes) {
   int64_t first = 0;
@@ -79,7 +78,7 @@ NC_INLINE void quantize_row_by_blocks(X x, Q q, const char* from, int64_t n, cha
     for (int i = 0; i < kBlockPackets; ++i) store_float8(q.dtype(), to, first + i * kPacket, Full{}, v[i] * scale);
   }
   if (first == n) return;
-  // The shorter block at the end.
+  // The last, shorter block.
   Packet<C> largest = Packet<C>::zero();
   for_each_packet(n - first, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
     largest = larger_magnitude(largest, load<C>(x, from, first + after, extent));

@@ -6,7 +6,7 @@
 
 namespace nc {
 
-// One table a vector level.
+// One table per vector level.
 struct CpuKernels {
   void (*forward)(const NormSpec&, const ForwardArguments&);
   void (*backward)(const NormSpec&, const BackwardArguments&);
@@ -18,7 +18,7 @@ struct CpuKernels {
   void (*copy)(char* to, const char* from, int64_t bytes);
 };
 
-// Those of the level that is being compiled.
+// The kernels of the level being compiled.
 inline namespace NC_LEVEL {
 void norm_forward(const NormSpec&, const ForwardArguments&);
 void norm_backward(const NormSpec&, const BackwardArguments&);

@@ -24,7 +24,7 @@ extern const CpuKernels kernels;
 #endif
 
 #if defined(NC_HAVE_AVX2)
-// What the avx2 kernels are compiled for; the avx512 ones are compiled for it too.
+// The features that the avx2 kernels are compiled for, and the avx512 kernels as well.
 static bool has_avx2() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 }

@@ -1,4 +1,4 @@
-// The vector levels of this build and which of them this machine can run.
+// Vector levels: which of them this build has and this machine supports.
 #pragma once
 
 #include "kernels.h"

@@ -1,12 +1,12 @@
-// Backward of RMSNorm and LayerNorm on the CPU, first step: dx, and the row groups' shares of dweight and dbias.
+// Backward of RMSNorm and LayerNorm on the CPU, first step: dx, and the row groups' partial sums of dweight and dbias.
 //
 //   xhat = (x - mean) * rstd;  h: the gradient at the normalised value, by the policy
 //   c1 = sum(h * xhat) / N;  c2 = sum(h) / N (LayerNorm only)
 //   dx = rd_I(rstd * (h - xhat * c1 - c2) (+ dresidual))
-//   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
+//   dweight: dy * xhat or rd_P(dy * n), by the policy, summed over the group's rows; dbias: dy, likewise
 //
-// Two passes over a row: the first forms c1 and c2 in the order of sums, the second does everything else element by
-// element. The first is made for some rows, then the second for a stretch of columns of all of them.
+// Two passes over a row: the first computes c1 and c2 in the order of reduction_order.h, the second does the rest
+// elementwise. The first pass runs for a batch of rows, then the second for one tile of columns of all of them.
 #include <limits>
 
 #include "formats.h"
@@ -18,10 +18,10 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// What is asked for. The usual training step has kernels of its own; in the others these are branches.
+// The requested outputs. The usual training step has specialised kernels; the others branch on these.
 struct Wants {
   bool dx, dweight, dbias, dresidual;
-  bool streams;  // dx goes past the caches
+  bool streams;  // non-temporal stores for dx
 };
 constexpr Wants usual_wants(bool layer_norm, bool streams) { return {true, true, layer_norm, false, streams}; }
 bool is_usual(const Wants& w, bool layer_norm) { return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual; }
@@ -35,12 +35,12 @@ struct BackwardRow {
   C* dweight;
   C* dbias;
   C mean, rstd, c1, c2;
-  bool opens;          // its lane's shares, which hold nothing yet
-  const char* next_x;  // what will be read next, or null
+  bool opens;          // the first row of its row lane: the partial sums are uninitialised
+  const char* next_x;  // the row to prefetch, or null
   const char* next_dy;
 };
 
-// use(dy, h, xhat) of some elements. Not returned in a struct, which the compiler would move through memory.
+// Calls use(dy, h, xhat). A callback, because the compiler would pass a returned struct through memory.
 template <class C, bool Centred, class F, class Extent, class Use>
 NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const char* weight, int64_t first,
                               Extent extent, Use use) {
@@ -48,16 +48,16 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   const auto dy = load<C>(formats.y, r.dy, first, extent);
   using V = std::remove_const_t<decltype(dy)>;
   const V x = load<C>(formats.x, r.x, first, extent);
-  // RMSNorm's mean is +0, and x - 0 is x.
+  // RMSNorm: mean is +0, and x - 0 is x.
   const V xhat = Centred ? normalised_by(x, V::all(-r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
   const V one = V::all(C(1));
-  // Static formats are those of norms with a weight.
+  // Kernels with static formats require a weight.
   const bool has_weight = kIsSixteen<typename F::Whole> || weight != nullptr;
   const V g = has_weight ? scale.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
   use(dy, scale.gradient(formats.y, dy, g), xhat);
 }
 
-// What elements add to the row's sums of h * xhat and h, as a step of reduce_row.
+// A step of reduce_row: adds h * xhat and h to the row's sums.
 template <bool LayerNorm, class C, class F>
 NC_INLINE auto adding_gradients(const F formats, const BackwardRow<C> row, const char* weight) {
   return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
@@ -70,13 +70,13 @@ NC_INLINE auto adding_gradients(const F formats, const BackwardRow<C> row, const
   };
 }
 
-// Elements begin .. end - 1 of the second pass: a stretch of them, and what remains if that is less than sixteen.
+// Columns begin .. end - 1 of the second pass: kStretch of them, plus the rest of the row if that is less than sixteen.
 struct Columns {
   int64_t begin, end;
 };
 constexpr int64_t kStretch = 1024;
 
-// What is read of a lane's shares that hold nothing yet.
+// Read in place of uninitialised partial sums.
 template <class C>
 alignas(64) constexpr C kZeros[kStretch + kShareGroup] = {};
 
@@ -85,7 +85,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
                           const Wants wants) {
   using Whole = typename F::Whole;
   const auto scale = formats.scale();
-  // A copy: the stores could change what a reference leads to, for all that the compiler knows.
+  // A copy: the compiler must assume that the stores alias a reference.
   const BackwardRow<C> r = row;
   const C* const dweight_before = r.opens || !wants.dweight ? kZeros<C> : r.dweight + columns.begin;
   const C* const dbias_before = r.opens || !wants.dbias ? kZeros<C> : r.dbias + columns.begin;
@@ -95,7 +95,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
       using V = decltype(h);
       if (wants.dx) {
         const V c1 = V::all(r.c1), rstd = V::all(r.rstd);
-        // RMSNorm's c2 is +0, and what it is taken from stays as it is.
+        // RMSNorm: c2 is +0, and subtracting it changes nothing.
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
         if constexpr (kIsSixteen<Whole>) {
@@ -121,7 +121,7 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
       prefetch<kAhead * width>(r.next_x + first * width);
       prefetch<kAhead * dy_width>(r.next_dy + first * dy_width);
     };
-    // The last ones' dx may be written over what it is made from; their shares have slots of their own.
+    // The overlapping last sixteen: dx is computed first because it may be in place; partial sums have separate slots.
     U32x8 last_dx[Whole::count * width / sizeof(U32x8)] = {};
     const int64_t last_slot = columns.end / kShareGroup * kShareGroup;
     const auto finish = [&](auto streams) NC_LAMBDA_INLINE {
@@ -179,7 +179,7 @@ void finish_usual(const NormSpec&, Columns columns, const char* weight, const Ba
   const Wants usual = usual_wants(LayerNorm, wants.streams);
   for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], usual);
 }
-// RMSNorm runs with mean = c2 = +0, which changes no bit.
+// RMSNorm runs as LayerNorm with mean = c2 = +0, which changes no bit.
 template <class C>
 void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
   const C n = static_cast<C>(spec.hidden_size);
@@ -199,7 +199,7 @@ void finish_any(const NormSpec& spec, Columns columns, const char* weight, const
 template <class F, bool LayerNorm>
 RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
   RowKernels<float> kernels{reduce_static<F, LayerNorm, 0, false>, finish_static<F, LayerNorm>};
-  // Most of a short row's first pass is what is done once a row.
+  // The first pass of a short row is dominated by its per-row cost.
   if (lanes(spec.hidden_size) == 2 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
   if (lanes(spec.hidden_size) == 4 * kPacket) {
     const bool even = spec.hidden_size % (4 * kPacket * kPacket) == 0;
@@ -229,9 +229,9 @@ C load_statistic(const char* values, int64_t row) {
   return value == value ? value : std::numeric_limits<C>::quiet_NaN();
 }
 
-// Rows that are taken together: two of them, so that a stretch of the weight and of the shares is read once for both (4
-// and 6 long ones were slower, for they do not fit beside those that are on their way), and more short ones, because
-// the first pass of a row ends in a chain of operations that wait for one another.
+// Rows per batch. Two long rows, so that a tile of the weight and of the partial sums is read once for both; 4 and 6
+// were slower, because they and the prefetched rows do not fit the cache. More short rows, because the first pass of a
+// row ends in a chain of dependent operations.
 constexpr int kFewestTogether = 2;
 constexpr int64_t kTogetherBytes = 8192;
 
@@ -240,7 +240,7 @@ int rows_together(const NormSpec& spec) {
   return static_cast<int>(rows < kFewestTogether ? kFewestTogether : rows < kMostRows ? rows : kMostRows);
 }
 
-// The next rows are asked for ahead if they fit a second-level cache beside those in hand.
+// Prefetches the next batch if it fits the L2 cache beside the current one.
 constexpr int64_t kAheadBytes = 192 << 10;
 
 template <class C>
@@ -278,12 +278,12 @@ class Backward {
   }
 
  private:
-  // group_begin of core/reduction_order.h, with fewer divisions.
+  // group_begin of core/reduction_order.h with fewer divisions.
   int64_t begin_of(int64_t group) const { return group * share + (rest == 0 ? 0 : group * rest / group_count); }
 
   void take_group(const TreeStep& step, C* dweight, C* dbias) {
     const int64_t begin = begin_of(step.group), end = begin_of(step.group + 1);
-    // What comes after this group's last batch is the next one's first.
+    // The last batch of a group prefetches the first of the next group.
     const int64_t after = step.next < 0 ? -1 : begin_of(step.next);
     for (int64_t i = begin; i < end; i += together) {
       const int64_t count = end - i < together ? end - i : together;
@@ -292,8 +292,8 @@ class Backward {
     }
   }
 
-  // Rows first .. first + count - 1, of which the first is the group's row `index`, while those at next (if not
-  // negative) are asked for.
+  // Processes rows first .. first + count - 1, the first of which is row `index` of the group. Prefetches the rows from
+  // `next`, unless it is negative.
   void take(int64_t first, int count, int64_t next, int64_t index, C* dweight, C* dbias) {
     BackwardRow<C> rows[kMostRows];
     for (int k = 0; k < count; ++k) {

@@ -1,5 +1,5 @@
-// Backward, second step: what the calls of the first have left of dweight or dbias, summed by halving and rounded once
-// into the gradient's type.
+// Backward, second step: the remaining partial sums of dweight or dbias, summed in a halving tree and rounded once to
+// the gradient's type.
 #include "kernels.h"
 #include "share_stack.h"
 
@@ -7,11 +7,11 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// Columns that are summed at a time, on a stack: as deep as the tree at most.
+// Columns per tile, and the depth of the stack of tiles: at least that of the tree.
 constexpr int64_t kTile = 256;
 constexpr int kDeepest = 10;
 
-// rd(sum), or rd(gradient + sum), of columns that lie in order.
+// Stores rd(sum) or rd(gradient + sum).
 template <class C, class Format>
 struct Gradient {
   char* gradient;
@@ -36,7 +36,7 @@ struct Gradient {
   }
 };
 
-// f(format)
+// Calls f(format).
 template <class C, class F>
 NC_INLINE void with_gradient_format(DType dtype, F f) {
 #if defined(NC_STATIC_KERNELS)
@@ -66,7 +66,8 @@ struct ColumnSums {
     C sums[kTile];
   };
 
-  // What a call has left of a part of the tree, or null. Within the workspace even if the first step was never made.
+  // The sum of a subtree, if the first step has stored it, or null. Stays within the workspace even if the first step
+  // never ran and the entries are garbage.
   const C* left(Subtree tree, int64_t leaf, int64_t slot) const {
     const ShareEntry entry = space.entries[leaf];
     const int64_t leaves = tree.leaves(group_count);
@@ -74,7 +75,7 @@ struct ColumnSums {
     const int64_t rows = group_count * space.lane_count;
     return space.row(entry.row >= 0 && entry.row < rows ? entry.row : 0) + slot;
   }
-  // What the groups of a part of the tree have in some slots: what a call has left, or the sum of two parts in a tile.
+  // The sum of a subtree over `count` slots: a stored one, or the sum of its two halves in a tile.
   const C* add_up(Subtree tree, int64_t leaf, int64_t slot, int64_t count, Tile* tiles) const {
     const C* const there = left(tree, leaf, slot);
     if (there != nullptr) return there;
@@ -83,11 +84,11 @@ struct ColumnSums {
     for (int64_t j = 0; j < count; ++j) tiles->sums[j] = lower[j] + upper[j];
     return tiles->sums;
   }
-  // The sums of some slots.
+  // The sum of all groups.
   const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
     return add_up({0, 0}, 0, slot, count, tiles);
   }
-  // Columns that lie in order.
+  // Columns whose slots are in natural order.
   void in_order(int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
     for (int64_t column = begin; column < end; column += kTile) {
@@ -95,7 +96,7 @@ struct ColumnSums {
       gradient.write_natural(column, sum(column, count, tiles), count);
     }
   }
-  // Some of the columns of a group of sixteen, of which the first is the group's and the others are somebody else's.
+  // Columns begin .. end - 1 of the group of sixteen from column `first`; another call writes the rest of the group.
   void of_group(int64_t first, int64_t slot, int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
     const C* sums = sum(slot, kShareGroup, tiles);

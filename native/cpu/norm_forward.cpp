@@ -2,8 +2,8 @@
 //
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in the compute type
 //
-// A row is read from memory once: the statistics bring it into the cache, the scaling pass reads it there, and asks for
-// the rows that come next while it writes. Outputs that would not stay in the caches are written past them.
+// A row is read from memory once: the statistics pass loads it into the cache, and the scaling pass reads it there and
+// prefetches the next rows. Outputs too large for the caches use non-temporal stores.
 #include "formats.h"
 #include "kernels.h"
 #include "quantized_row.h"
@@ -13,14 +13,14 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// What scaling a row takes besides the row.
+// Arguments of the scaling pass of a row, besides the row.
 struct RowRange {
   int64_t n;
   const char* weight;
   const char* bias;
   char* y;
   bool streams;
-  const char* next;  // what will be read next, or null
+  const char* next;  // the row to prefetch, or null
 };
 
 // Rows of a matrix.
@@ -31,7 +31,7 @@ struct Rows {
   const char* row(int k) const { return x + k * stride; }
 };
 
-// y of a packet or duo, not rounded to its type.
+// y of a Packet or Duo, before it is rounded to its type.
 template <class C, bool Centred, class F, class V, class Extent>
 NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
                          Extent extent, V x, Statistics<C> s) {
@@ -46,16 +46,16 @@ NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, b
   return t;
 }
 
-// Bytes ahead of what is written that y is asked for, where it is not written past the caches: into the next row, too.
+// Prefetch distance of y in bytes, for ordinary stores. It may reach into the next row.
 constexpr int64_t kYAhead = 2048;
 
-// With static formats: sixteen elements at a time. Centred: LayerNorm. RMSNorm's mean is +0, and x - 0 is x.
+// Static formats, sixteen elements at a time. Centred: LayerNorm. RMSNorm's mean is +0, and x - 0 is x.
 template <class F, bool Centred>
 NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bool has_bias) {
   const F formats{};
   using Whole = Sixteen<F::forward_order>;
   constexpr int width = bytes_of(decltype(formats.x)::dtype()), y_width = bytes_of(decltype(formats.y)::dtype());
-  // By value: the stores could change what a reference leads to, for all that the compiler knows.
+  // Capture by value: the compiler must assume that the stores alias a reference.
   const auto value = [=](int64_t first) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, Whole{});
     return scaled_value<float, Centred>(formats, r, true, has_bias, first, Whole{}, x, s);
@@ -70,7 +70,7 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
   for_each_sixteen(0, r.n, ahead, value, write);
 }
 
-// With formats that are looked up: a packet at a time, and whatever is to be done with it before it is scaled.
+// Generic: a vector at a time. after_load(first, extent, x) runs before x is scaled.
 template <class C, class F, class Row, class AfterLoad>
 NC_INLINE void scale_row(const F& formats, RowRange r, Row row, Statistics<C> statistics, bool has_weight,
                          bool has_bias, AfterLoad after_load) {
@@ -87,7 +87,7 @@ struct NothingMore {
   NC_INLINE void operator()(int64_t, Extent, P) const {}
 };
 
-// Scales rows of which the first one's range is given; the others' y and next lie a stride further each.
+// Scales rows. The range is that of the first row; y and next advance by a stride per row.
 struct Strides {
   int64_t y, next;
 };
@@ -136,7 +136,7 @@ void statistics_together(const NormSpec& spec, Rows rows, RowsStatistics<float>&
                                    static_cast<float>(spec.epsilon), statistics);
 }
 
-// Short rows, whose statistics are mostly what is done once a row, have kernels for their numbers of lanes.
+// Short rows have a kernel per number of lanes: their per-row cost dominates.
 template <DType X>
 PlainStatistics<float> static_statistics(const NormSpec& spec) {
   if (spec.op == Op::layer_norm && spec.variance != Variance::two_pass) return statistics_one_by_one<X>;
@@ -170,7 +170,7 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
   return statistics_of_any_rows<C>;
 }
 
-// The usual forms, RMSNorm without and LayerNorm with a bias, and the others.
+// Usual: RMSNorm without bias, LayerNorm with bias.
 template <class F, bool Usual, bool Centred>
 void scale_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
                        const RowsStatistics<float>& statistics) {
@@ -206,7 +206,7 @@ ScaleRows<C> plain_scale(const NormSpec& spec) {
   return scale;
 }
 
-// residual_out = rd_I(x + residual), a row of it.
+// One row of residual_out = rd_I(x + residual).
 template <class C>
 using SumRows = void (*)(const NormSpec&, const char* x, const char* residual, char* out);
 
@@ -246,7 +246,7 @@ SumRows<C> sum_rows(const NormSpec& spec) {
   return sum_any_rows<C>;
 }
 
-// What is normalised, as it is in memory: rows of x, or the residual sum, which is made here (ResidualRounding::input).
+// The rows to normalise: x, or the rounded residual sum, which it stores first (ResidualRounding::input).
 template <class C>
 Rows plain_rows(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum, int64_t first, int count) {
   const char* const x = a.x + first * a.x_stride;
@@ -269,8 +269,8 @@ void save(const ForwardArguments& a, int64_t row, int count, const RowsStatistic
   save_to(a.rstd, s.rstd);
 }
 
-// The unrounded sum is normalised (ResidualRounding::compute): formed twice, from the rows in the cache, and stored
-// with y, so that y and residual_out may lie in x and residual.
+// Normalises the unrounded sum (ResidualRounding::compute). It is computed twice from cached rows, and stored in the
+// scaling pass, so that y and residual_out may overwrite x and residual.
 template <class C>
 void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
   const RuntimeFormats formats = runtime_formats(spec);
@@ -286,8 +286,8 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
   }
 }
 
-// Rows whose statistics are formed before the first of them is scaled. A row's statistics end in a chain of operations
-// that wait for one another; with several rows there is something to do meanwhile.
+// Rows per batch: the statistics of all of them are computed before the first is scaled. The statistics of a row end in
+// a chain of dependent operations; several rows overlap theirs.
 constexpr int64_t kTogetherBytes = 16384;
 
 int rows_together(const NormSpec& spec) {
@@ -308,7 +308,7 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
     const Rows rows = plain_rows<C>(spec, a, sum, i, count);
     RowsStatistics<C> of_rows;
     statistics(spec, rows, of_rows);
-    // The last rows of all would ask for some that do not exist.
+    // Only a whole batch: the rows after the last do not exist.
     const bool ahead = a.far && i + 2 * count <= a.row_end;
     const char* const next = ahead ? a.x + (i + count) * a.x_stride : nullptr;
     scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, {a.y_stride, a.x_stride},
@@ -318,8 +318,8 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   if (a.streams) end_of_streams();
 }
 
-// y in FP8: the values that would be rounded to y's type are scaled first. The scaling pass is made by the kernels of a
-// y in the compute type, a stretch of the row at a time.
+// FP8 y: scales the values that would be rounded to y's type. The kernels for a y in the compute type compute them, one
+// tile of the row at a time.
 template <class C>
 void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   NormSpec values_spec = spec;

@@ -1,6 +1,6 @@
-// Eight lanes of float or double, from one source for every vector level: the compiler's vector types do the plain
-// arithmetic (each operation rounds once, as in scalar code), and the few things they can't say, fused multiply-add and
-// float16, are named per instruction set at the top.
+// Vectors of 8 floats or doubles, from one source for every vector level. The compiler's vector types do the arithmetic
+// (each operation rounds once, as in scalar code). What they cannot express, such as fused multiply-add and float16
+// conversion, is defined per instruction set.
 #pragma once
 
 #include "../core/dtype.h"
@@ -34,7 +34,7 @@ typedef uint16_t U16x8 __attribute__((vector_size(16)));
 typedef uint8_t U8x8 __attribute__((vector_size(8)));
 typedef float F32x4 __attribute__((vector_size(16)));
 
-// A result on its way past the caches; and what makes such results seen by other threads in order.
+// Non-temporal store, and the store fence that orders such stores for other threads.
 #if defined(__AVX2__)
 NC_INLINE void stream(char* p, U32x8 v) {
   _mm256_stream_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(v));
@@ -87,13 +87,13 @@ NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
   return _mm256_movemask_ps(
              _mm256_cmp_ps(reinterpret_cast<__m256>(a.v), reinterpret_cast<__m256>(b.v), _CMP_UNORD_Q)) != 0;
 }
-// A NaN becomes some NaN.
+// A NaN becomes a NaN with any payload.
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   return reinterpret_cast<U16x8>(_mm256_cvtps_ph(reinterpret_cast<__m256>(a.v), _MM_FROUND_TO_NEAREST_INT));
 }
 NC_INLINE U16x8 to_float16_bits(Packet<float> a) {
   const __m128i code = reinterpret_cast<__m128i>(rounded_float16_bits(a));
-  // The hardware keeps a NaN's payload; the canonical one is the same everywhere.
+  // The hardware keeps a NaN's payload; replace it by the canonical NaN.
   const __m128i magnitude = _mm_and_si128(code, _mm_set1_epi16(Float16::sign_bit - 1));
   const __m128i nan = _mm_cmpgt_epi16(magnitude, _mm_set1_epi16(Float16::infinity));
   return reinterpret_cast<U16x8>(_mm_blendv_epi8(code, _mm_set1_epi16(Float16::quiet_nan), nan));
@@ -105,7 +105,7 @@ NC_INLINE U32x8 widened(U16x8 a) {
   return reinterpret_cast<U32x8>(_mm256_cvtepu16_epi32(reinterpret_cast<__m128i>(a)));
 }
 NC_INLINE U16x8 low_halves(U32x8 a) {
-  // 16-bit values in 32-bit lanes: the saturation of the pack never acts.
+  // The values fit 16 bits, so the pack never saturates.
   const __m256i v = reinterpret_cast<__m256i>(a);
   return reinterpret_cast<U16x8>(_mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)));
 }
@@ -136,7 +136,7 @@ NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
   const Quads nan = bit_cast<Quads>((a.v != a.v) | (b.v != b.v));
   return vmaxvq_u32(vorrq_u32(reinterpret_cast<uint32x4_t>(nan.q[0]), reinterpret_cast<uint32x4_t>(nan.q[1]))) != 0;
 }
-// A NaN becomes some NaN.
+// A NaN becomes a NaN with any payload.
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) {
   const Quads x = bit_cast<Quads>(a.v);
   const float16x4_t low = vcvt_f16_f32(reinterpret_cast<float32x4_t>(x.q[0]));
@@ -216,7 +216,7 @@ NC_INLINE Packet<float> from_bfloat16_bits(U16x8 code) {
   return {reinterpret_cast<VectorOf<float>::type>(widened(code) << 16)};
 }
 
-// From double in one rounding, by the scalar code: float64 compute is there for its accuracy.
+// From double in one rounding, by the scalar code: float64 compute is for accuracy, not speed.
 template <class Format>
 inline NC_NOINLINE U16x8 to_half_bits(Packet<double> a) {
   U16x8 r{};
@@ -247,7 +247,7 @@ struct Rounding<Packet<double>> {
 
 // Memory.
 
-// The format of values of the compute type themselves: sums and their shares.
+// The format of the compute type: sums and partial sums.
 template <class C>
 struct ComputeFormat;
 template <>
@@ -255,7 +255,7 @@ struct ComputeFormat<float> : StaticFormat<DType::float32> {};
 template <>
 struct ComputeFormat<double> : StaticFormat<DType::float64> {};
 
-// How many elements of a packet exist: all, or the first `count` at the end of a row.
+// Extent of a vector: all 8 elements, or the first `count` at the end of a row.
 struct Full {
   static constexpr bool full = true;
   static constexpr int count = kPacket;
@@ -265,7 +265,7 @@ struct Part {
   int count;
 };
 
-// Asks for the lines of some bytes, into the second-level cache: the first one is small and has its hands full.
+// Prefetches into L2; L1 is too small.
 template <int Bytes>
 NC_INLINE void prefetch(const char* p) {
   constexpr int line = 64;
@@ -280,7 +280,7 @@ NC_INLINE Raw load_raw(const char* p) {
   return raw;
 }
 
-// Elements first .. first + 7 of a row, converted to C. Those that do not exist are 0 and not touched in memory.
+// Elements first .. first + 7 of a row, converted to C. Elements beyond the extent are 0 and are not read.
 template <class C, class Extent>
 NC_INLINE Packet<C> load_as(DType type, const char* row, int64_t first, Extent extent) {
   const int width = bytes_of(type);
@@ -306,7 +306,7 @@ NC_INLINE Packet<C> load_as(DType type, const char* row, int64_t first, Extent e
   }
 }
 
-// A format known at compile time makes an access of a few instructions, one known at run time a call.
+// A static format is inlined to a few instructions; a runtime format is a call.
 template <class C, DType T, class Extent>
 NC_INLINE Packet<C> load(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
   return load_as<C>(T, row, first, extent);
@@ -316,7 +316,7 @@ inline NC_NOINLINE Packet<C> load(RuntimeFormat format, const char* row, int64_t
   return load_as<C>(format.type, row, first, extent);
 }
 
-// rd_T(v), to memory.
+// Stores rd_T(v).
 template <class C, class Extent>
 NC_INLINE void store_as(DType type, char* row, int64_t first, Extent extent, Packet<C> v) {
   const int width = bytes_of(type);
@@ -392,13 +392,13 @@ NC_INLINE Packet<float> load_float8(DType format, const char* row, int64_t first
   return from_float8_bits(format, code);
 }
 
-// NaN stays one.
+// |a|; a NaN stays NaN.
 NC_INLINE Packet<float> magnitude(Packet<float> a) {
   return {reinterpret_cast<VectorOf<float>::type>(reinterpret_cast<U32x8>(a.v) & 0x7fffffffu)};
 }
 NC_INLINE Packet<double> magnitude(Packet<double> a) { return {a.v < 0 ? -a.v : a.v}; }
 
-// Position by position the larger one; NaN in v is left out.
+// Elementwise maximum; a NaN in v is ignored.
 template <class C>
 NC_INLINE Packet<C> larger(Packet<C> a, Packet<C> v) {
   return {v.v > a.v ? v.v : a.v};
@@ -417,7 +417,7 @@ NC_INLINE C largest_position(Packet<C> amax) {
   return amax.v[0] > amax.v[1] ? amax.v[0] : amax.v[1];
 }
 
-// Raises a float32 that several threads may raise at once. Not negative, its bits are ordered as it is.
+// Atomic maximum of non-negative float32: their bits, as integers, have the same order.
 NC_INLINE void raise(char* address, float to) {
   uint32_t* const bits = reinterpret_cast<uint32_t*>(address);
   const uint32_t wanted = bit_cast<uint32_t>(to);
@@ -427,7 +427,7 @@ NC_INLINE void raise(char* address, float to) {
   }
 }
 
-// v where elements exist, `otherwise` where they do not.
+// v inside the extent, `otherwise` beyond it.
 template <class C>
 NC_INLINE Packet<C> where_present(Full, Packet<C> v, Packet<C>) {
   return v;
@@ -438,7 +438,7 @@ NC_INLINE Packet<C> where_present(Part part, Packet<C> v, Packet<C> otherwise) {
   return v;
 }
 
-// f(first, extent) for every packet of a row of n elements, in order.
+// Calls f(first, extent) for every vector of a row of n elements, in order.
 template <class F>
 NC_INLINE void for_each_packet(int64_t n, F f) {
   int64_t first = 0;
@@ -454,7 +454,7 @@ NC_INLINE C sum_of_positions(Packet<C> a) {
   return (s0 + s2) + (s1 + s3);
 }
 
-// The first `bytes` of 32, an even number; the others are 0 and not touched in memory.
+// Loads the first `bytes` of 32, an even number. The others are 0 and are not read.
 #if defined(__AVX2__)
 NC_INLINE I32x8 whole_words(int64_t bytes) {
   const I32x8 ends = {4, 8, 12, 16, 20, 24, 28, 32};
@@ -478,9 +478,9 @@ NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
 }
 #endif
 
-// Values that stay in registers.
+// Intermediate values: see round_kept in core/dtype.h.
 
-// Rounding up would carry other bits of a NaN than its canonical ones into the sign.
+// For canonical NaNs only: rounding could carry the low bits of another NaN into its sign.
 NC_INLINE Packet<float> round_kept(StaticFormat<DType::bfloat16>, Packet<float> a) {
   return {reinterpret_cast<VectorOf<float>::type>(bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) & 0xffff0000u)};
 }
@@ -497,7 +497,7 @@ struct Pairs {
   Packet<float> x1, x2;
 };
 
-// Of neighbours: elements 2 first .. 2 first + 15 of a row. The extent counts pairs.
+// Pairs of neighbours: elements 2 first .. 2 first + 15 of a row. The extent counts pairs.
 template <DType T, class Extent>
 NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
   constexpr int width = 2 * bytes_of(T);
@@ -516,7 +516,7 @@ NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first,
     return {{__builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14)},
             {__builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15)}};
   } else {
-    // A pair is a word, its first element the lower half.
+    // A pair is a 32-bit word; its first element is the lower half.
     const U32x8 words = load_raw<U32x8>(p);
     if constexpr (T == DType::bfloat16) {
       return {{reinterpret_cast<VectorOf<float>::type>(words << 16)},

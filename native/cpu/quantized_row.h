@@ -1,5 +1,5 @@
-// A norm's values on their way into FP8. Rows go through a stretch of memory that stays in the cache: the kernels of
-// norm_forward.cpp write their values there in the compute type, and from there they are scaled and rounded, once.
+// FP8 output of a norm. The kernels of norm_forward.cpp write a tile of the row, in the compute type, to a buffer that
+// stays in the cache; from there it is scaled and rounded once.
 #pragma once
 
 #include <type_traits>
@@ -9,8 +9,8 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Elements of a stretch: whole blocks of scales, and 16 KB. None has less than sixteen elements unless the row has:
-// those before a short rest leave it a block.
+// Elements of a tile: 16 KB, a multiple of a scale block. A tile has at least sixteen elements unless the row is
+// shorter: before a short last tile, a tile gives up one block to it.
 template <class C>
 constexpr int64_t kStretch = 16384 / static_cast<int64_t>(sizeof(C));
 template <class C>
@@ -19,8 +19,8 @@ NC_INLINE int64_t stretch_of(int64_t left) {
   return left - kStretch<C> < 2 * kPacket ? kStretch<C> - kScaleBlock : kStretch<C>;
 }
 
-// A row of n values, which fill(first, count, values, last) computes, a stretch at a time. last: whether these elements
-// will not be asked for again. `amax` of all rows: Scaling::tensor.
+// Quantises a row of values that fill(first, count, values, last) computes, a tile at a time. last: fill is not called
+// again for these elements. `amax` accumulates over rows (Scaling::tensor).
 template <class C, class Fill>
 NC_INLINE void write_quantized_row(const NormSpec& spec, const ForwardArguments& a, int64_t row, Largest<C>& amax,
                                    Fill fill) {

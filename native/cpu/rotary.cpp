@@ -1,9 +1,9 @@
 // Rotary position embedding on the CPU.
 //
-//   y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin, rounded as the policy says
+//   y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin, rounded by the policy
 //
-// The cosines and sines of a few tokens are brought to float32 once, for all heads. Then tokens or heads are gone
-// through first, whichever lie closer together in y.
+// The cosines and sines of a few tokens are converted to float32 once for all heads. The inner loop runs over tokens or
+// over heads, whichever have the shorter stride in y.
 #include <type_traits>
 
 #include "../core/policy.h"
@@ -16,31 +16,31 @@ namespace {
 
 NC_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Angles that are held at once, and of how many tokens: of few where a token's heads lie side by side, so that they
-// stay in the first-level cache; of many where a head's tokens do, so that long pieces of memory are gone through.
+// Angles buffered at a time, and for how many tokens. Few if a token's heads are contiguous, so that the angles stay in
+// L1; many if a head's tokens are contiguous, for long sequential accesses.
 constexpr int64_t kAngles = 4096;
 constexpr int64_t kTokensOfHeads = 8;
 constexpr int64_t kTokensOfAHead = 64;
 
 NC_INLINE bool heads_are_closer(const RotaryArguments& r) { return r.y_strides.head <= r.y_strides.seq; }
 
-// Of `tokens` tokens, pairs first .. first + pairs - 1, in the order in which they are taken.
+// Angles of pairs first .. first + pairs - 1 of `tokens` tokens, in the order in which the kernel reads them.
 struct Angles {
   int64_t tokens, first, pairs;
-  int64_t pitch;  // pairs, in whole packets
+  int64_t pitch;  // pairs per token, a multiple of 8
   alignas(64) float cos[kAngles];
-  alignas(64) float sin[kAngles];  // of the negative angle backward
+  alignas(64) float sin[kAngles];  // negated in the backward
 };
 
-// The halves of bfloat16 heads are taken in sixteens where there are so many: as eight words, of which the even
-// elements are the lower halves and the odd ones the upper, they take fewer steps to and from float32 than in order.
+// Half-split bfloat16 heads are processed sixteen elements at a time, split into even and odd: these are the lower and
+// upper halves of eight words, which convert to and from float32 in fewer steps than in order.
 constexpr int kSixteen = 2 * kPacket;
 NC_INLINE constexpr bool takes_sixteens(DType x, RotaryLayout layout) {
   return x == DType::bfloat16 && layout == RotaryLayout::half_split;
 }
 struct Sixteen {};
 
-// f(first, Sixteen or extent of a packet) for n pairs.
+// Calls f(first, extent) for n pairs; the extent is Sixteen, Full or Part.
 template <bool Sixteens, class F>
 NC_INLINE void for_each_pairs(int64_t n, F f) {
   int64_t first = 0;
@@ -51,7 +51,7 @@ NC_INLINE void for_each_pairs(int64_t n, F f) {
   if (first < n) f(first, Part{static_cast<int>(n - first)});
 }
 
-// Where the heads of a token begin.
+// Addresses of the first head of a token.
 struct TokenHeads {
   const char* x;
   char* y;
@@ -103,7 +103,7 @@ BringAngles bring_angles_of(const RotarySpec& spec) {
   }
 }
 
-// What lies in a head, of pairs first and on: of its two halves, or of neighbours.
+// Rotates the pairs of a head, from pair `first`: element i of both halves, or neighbours.
 template <DType X, RotaryLayout L, class T>
 struct HeadTurner {
   static constexpr StaticFormat<X> format{};
@@ -138,7 +138,7 @@ struct HeadTurner {
   }
 };
 
-// All heads of the tokens whose angles there are: a token's heads, or a head's tokens, one after the other.
+// Rotates all heads of the tokens in `a`.
 template <DType X, RotaryRounding R, RotaryLayout L>
 void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenHeads at) {
   using T = Turn<StaticRotaryRounding<R>, StaticFormat<X>>;
@@ -189,7 +189,7 @@ TurnTokens turn_tokens_of(const RotarySpec& spec) {
   }
 }
 
-// The elements that do not turn.
+// Copies the elements beyond rotary_dim.
 void copy_rest(const RotarySpec& spec, const RotaryArguments& r, int64_t tokens, TokenHeads at) {
   const int64_t begin = spec.rotary_dim * bytes_of(spec.x);
   const size_t bytes = static_cast<size_t>((spec.head_dim - spec.rotary_dim) * bytes_of(spec.x));

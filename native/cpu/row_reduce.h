@@ -1,8 +1,8 @@
 // Sums over a row, in the order of core/reduction_order.h.
 //
-// Lanes are taken a block at a time, so that a block's accumulators stay in registers while it walks down the row: a
-// block of 8 lanes reads 64 consecutive elements, then the 64 that lie lanes(N) packets further on. The order of sums
-// does not know of blocks.
+// Lanes are processed in blocks of 8, so that the accumulators of a block stay in registers for the length of the row:
+// a block reads 64 consecutive elements, then the 64 that are lanes(N) vectors further on. Blocks do not affect the
+// order of sums.
 #pragma once
 
 #include "duo.h"
@@ -10,7 +10,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// The tree over a segment's lanes: 32 consecutive ones by halving, then the groups of 32.
+// The trees over a segment's lanes: 32 consecutive lanes, then the groups of 32.
 template <class C>
 NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   if (lane_count < kPacket) return halving_sum(sums, lane_count);
@@ -31,7 +31,7 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   return halving_sum(group_sums, group_count);
 }
 
-// The lanes' tree down to eight sums, of a group of at most 32 lanes. What is left of the tree is sum_of_lanes.
+// The upper part of the tree over at most 32 lanes, down to eight sums; sum_of_lanes is the rest.
 template <int Blocks>
 NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
   static_assert(Blocks == 1 || Blocks == 2 || Blocks == 4);
@@ -39,7 +39,7 @@ NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
   if constexpr (Blocks == 2) return blocks[0] + blocks[1];
   if constexpr (Blocks == 4) return (blocks[0] + blocks[2]) + (blocks[1] + blocks[3]);
 }
-// One sum of eight lanes each: the same tree over all lanes of a segment.
+// The trees over all lanes of a segment, eight lanes per vector.
 NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
   if (count == 1) return sum_of_lanes(sum_of_blocks<1>(blocks));
   if (count == 2) return sum_of_lanes(sum_of_blocks<2>(blocks));
@@ -52,13 +52,13 @@ NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
   return halving_sum(group_sums, count / in_group);
 }
 
-// Duos whose accumulators stay in registers: with two sums, those of 8 lanes would not fit the 16 of AVX2.
+// Duos accumulated at a time: with two sums, the accumulators of 8 lanes would not fit the 16 registers of AVX2.
 template <int Sums>
 constexpr int kAtOnce = Sums == 1 ? 4 : 2;
 
-// Eight lanes of a segment, of which the first one begins at element `first`: the sum of each over its positions. They
-// are there in whole for some rounds, and then for `partial` elements of one more. A packet that does not exist adds
-// nothing, not even +0, which would make +0 of a sum that is -0; positions of one that exists in part do add it.
+// Sums over the positions of eight lanes of a segment, the first of which begins at element `first`: `rounds` full
+// rounds, then one of `partial` elements. A missing vector adds nothing, not even +0, which would turn a sum of -0 into
+// +0; the missing positions of a partial vector do add +0.
 template <bool Even, Order O, int Sums, class Step>
 NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, int64_t partial,
                                Packet<float> (&of_lanes)[Sums], Step& step) {
@@ -84,7 +84,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kPacket}, now[k], acc[k][i]);
     };
     int64_t here = first + d * sixteen;
-    // The first round by itself: nothing has to be set to zero before it.
+    // The first round is peeled, so that nothing is zeroed before it.
     if (Even || rounds > 0) {
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
@@ -115,14 +115,14 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
   for (int k = 0; k < Sums; ++k) of_lanes[k] = sums_of_eight(of_four[k][0], of_four[k][1]);
 }
 
-// The sums of eight lanes each of elements begin .. end - 1 of a row, a segment. Even: they are whole rounds of all
-// lanes, at least one.
+// The lane sums of elements begin .. end - 1 of a row, a segment, eight lanes per block. Even: the segment is a whole
+// number of rounds, at least one.
 template <bool Even, Order O, int Sums, int Most, class Step>
 NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<float> (&blocks)[Sums][Most],
                           Step& step) {
   constexpr int64_t width = kPacket * kPacket;
   const int64_t stride = block_count * width, rounds = (end - begin) >> __builtin_ctzll(static_cast<uint64_t>(stride));
-  // Elements of the last, incomplete round, from the present block on.
+  // Elements of the last, incomplete round, from this block on.
   int64_t rest = end - begin - rounds * stride;
 #pragma GCC unroll 4
   for (int block = 0; block < block_count; ++block, rest -= width) {
@@ -133,7 +133,7 @@ NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<fl
   }
 }
 
-// Static formats: sixteen elements at a time, rows of at least 8 lanes.
+// Static formats: sixteen elements at a time; rows have at least 8 lanes.
 constexpr int kFewestStaticLanes = 8;
 
 template <Order O, int Sums, class Step>
@@ -151,11 +151,12 @@ NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step)
   for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
 }
 
-// Sums of some rows at a time: sums[s][k] of row k, whose step is step_of(k).
+// The most rows of a batch.
 constexpr int kMostRows = 16;
 
-// Blocks: of the lanes of rows of one segment, known when the kernel is compiled, or 0. Short rows have them: the ends
-// of eight rows' trees are formed at once, so that no row waits for its own. Values beyond the last row are defined.
+// Sums of a batch of rows: sums[s][k] is sum s of row k, whose step is step_of(k). Blocks: the number of lane blocks of
+// a row of one segment, or 0 if unknown at compile time. Short rows have it: the last levels of eight rows' trees are
+// computed at once, which hides their latency. Sums beyond the last row are defined values.
 template <int Blocks, bool Even, Order O, int Sums, class StepOf>
 NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)[Sums][kMostRows], StepOf step_of) {
   if constexpr (Blocks == 0) {
@@ -185,7 +186,7 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
   }
 }
 
-// f(k) for rows 0 .. count - 1, or, with Blocks, up to a multiple of eight, so that the compiler can do eight at once.
+// Calls f(k) for rows 0 .. count - 1; with Blocks, up to a multiple of eight, so that the compiler can vectorise.
 template <int Blocks, class F>
 NC_INLINE void for_each_row(int count, F f) {
   if constexpr (Blocks == 0) {
@@ -197,8 +198,7 @@ NC_INLINE void for_each_row(int count, F f) {
   }
 }
 
-// Formats that are looked up as the kernel runs: here code size matters, not speed. Lane by lane, so that one body
-// serves every number of lanes.
+// Runtime formats: code size matters more than speed. Lane by lane, so that one body serves every number of lanes.
 template <int Sums, class C, class Step>
 NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
   const int lane_count = lanes(n);

@@ -1,7 +1,7 @@
-// Where the shares of dweight and dbias lie in the workspace: as the kernels that add to them hold a row's elements.
-// Kernels with static formats hold sixteen at a time, which may be even elements before odd ones. Where a row has some
-// more than a multiple of sixteen, the last sixteen slots are those of its last sixteen elements, and so some elements
-// have two slots, with the same sums.
+// The layout of the partial sums of dweight and dbias in the workspace: the order in which the kernels hold a row's
+// elements. Kernels with static formats hold sixteen at a time, possibly even elements before odd ones. If N is not a
+// multiple of 16, the last sixteen slots are those of the last sixteen elements, so some elements have two slots, with
+// equal sums.
 #pragma once
 
 #include "../core/workspace.h"
@@ -19,8 +19,8 @@ struct ShareLayout {
     by_sixteens = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
   }
   int64_t slots() const { return by_sixteens ? whole_share_groups(n) : n; }
-  // Elements that lie where their index says, or in the group of sixteen where it says; those that follow are in the
-  // last group.
+  // The number of leading elements whose slot, or group of sixteen slots, follows from their index. The remaining
+  // elements are in the last group.
   int64_t in_place() const { return by_sixteens ? n / kShareGroup * kShareGroup : n; }
 };
 

@@ -1,11 +1,11 @@
-// The shares of dweight and dbias on the CPU, summed as soon as the order of sums allows it.
+// The partial sums of dweight and dbias on the CPU, combined as early as the order of sums allows.
 //
-// By halving, group i takes group i + step, for the largest step first: a binary tree, whose leaves from left to right
-// are the groups in another order than that of their rows. A call takes groups in the order of the leaves, so that two
-// neighbours can be summed when both are there; what has to be kept is a stack of a few rows, which stay in the cache,
-// instead of a row for each group, which would be written to memory and read again. Other calls may take other leaves.
-// What is left on a call's stack at its end lies in the workspace where its leaves begin, and the list says which part
-// of the tree each row is.
+// The halving tree combines group i with group i + step, largest step first. Its leaves, from left to right, are the
+// groups in another order than that of their rows. A call processes groups in leaf order and combines two neighbouring
+// subtrees as soon as both are complete. It therefore keeps a stack of a few rows, which stay in the cache; one row per
+// group would be written to memory and read back. Other calls process other leaves. The rows that remain on a call's
+// stack stay in the workspace, from the row of the call's first leaf on, and the ShareEntry list records the subtree of
+// each.
 #pragma once
 
 #include "share_layout.h"
@@ -13,7 +13,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Of a tree whose root is group 0 at depth 0: the groups index, index + step, ..., where step is 2 to the depth.
+// A subtree: the groups index, index + step, ..., with step = 2^depth. The root is index 0 at depth 0.
 struct Subtree {
   int64_t index;
   int depth;
@@ -23,7 +23,7 @@ struct Subtree {
   NC_INLINE Subtree right() const { return {index + step(), depth + 1}; }
 };
 
-// The group at a leaf.
+// The group of a leaf.
 inline int64_t group_at(int64_t groups, int64_t leaf) {
   Subtree tree{0, 0};
   while (tree.leaves(groups) > 1) {
@@ -38,13 +38,13 @@ inline int64_t group_at(int64_t groups, int64_t leaf) {
   return tree.index;
 }
 
-// A group to be made, or two neighbouring parts of the tree to be summed.
+// A step of a call: process a group, or combine two neighbouring subtrees.
 struct TreeStep {
   bool merges;
-  int64_t group;   // where one is made
-  int64_t next;    // the one that is made after it, or -1
-  int64_t leaf;    // the first of the part that is made or summed
-  int64_t leaves;  // how many it has
+  int64_t group;   // the group to process
+  int64_t next;    // the group after it, or -1
+  int64_t leaf;    // the first leaf of the resulting subtree
+  int64_t leaves;  // the number of its leaves
 };
 
 template <class F>
@@ -59,13 +59,13 @@ inline void for_each_group(int64_t groups, int64_t begin, int64_t end, Subtree t
   for_each_group(groups, begin, end, tree.right(), leaf + tree.left().leaves(groups), f);
   if (begin <= leaf && leaf + leaves <= end) f(TreeStep{true, -1, -1, leaf, leaves});
 }
-// Leaves begin .. end - 1, in order, and the sums that they allow.
+// The steps for leaves begin .. end - 1, in order.
 template <class F>
 inline void for_each_group(int64_t groups, int64_t begin, int64_t end, const F& f) {
   if (begin < end) for_each_group(groups, begin, end, Subtree{0, 0}, 0, f);
 }
 
-// One gradient's shares: see core/workspace.h.
+// One gradient's part of the workspace: see core/workspace.h.
 template <class C>
 struct ShareSpace {
   C* sums;
@@ -88,11 +88,10 @@ class ShareStack {
     memset(space.entries + a.group_begin, 0, static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
   }
 
-  // Memory for the row lanes of a group, above the stack, which the first row of each lane is to write; null if the
-  // gradient is not wanted.
+  // Uninitialised memory for the row lanes of a group, above the stack; null if the gradient is not requested.
   C* open() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
-  // The lanes of a group's rows have become one row of the stack. Lanes without rows would have added +0, which makes
-  // +0 of a sum that is -0, as that of a product too small for the type may be.
+  // Sums the row lanes of a group into one row of the stack. Row lanes without rows count as +0: adding +0 turns a sum
+  // of -0, such as that of underflowed products, into +0.
   void close(const TreeStep& step, int64_t rows) {
     if (space.sums == nullptr) return;
     const int64_t lanes = rows < space.lane_count ? rows : space.lane_count;
@@ -106,7 +105,7 @@ class ShareStack {
     space.entries[step.leaf] = {1, static_cast<int32_t>(base + depth)};
     ++depth;
   }
-  // The upper two rows become one.
+  // Adds the top row of the stack to the one below it.
   void merge(const TreeStep& step) {
     if (space.sums == nullptr) return;
     add(base + depth - 2, base + depth - 1);

@@ -1,4 +1,4 @@
-// mean and rstd of a row, by operation and variance algorithm. RMSNorm's mean is +0.
+// mean and rstd of a row, by operation and variance algorithm. The mean of RMSNorm is +0.
 #pragma once
 
 #include <type_traits>
@@ -14,7 +14,7 @@ struct Statistics {
   C mean, rstd;
 };
 
-// How a row of a format is walked for its statistics.
+// The extent by which the statistics pass reads a row of a format.
 template <class Format>
 struct Walk {
   using Whole = Full;
@@ -25,7 +25,7 @@ struct Walk<StaticFormat<T>> {
   using Whole = Sixteen<order>;
 };
 
-// A row as it is in memory.
+// A row in memory.
 template <class C, class Format>
 struct PlainRow {
   using Whole = typename Walk<Format>::Whole;
@@ -50,7 +50,7 @@ struct SumRow {
   }
 };
 
-// What elements add to a row's sum, as steps of reduce_row.
+// Steps of reduce_row.
 template <class Row>
 NC_INLINE auto adding(Row row) {
   return [=](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE { acc[0] = acc[0] + row(first, extent); };
@@ -79,8 +79,8 @@ NC_INLINE C mean_of(const Row&, int64_t n, Step step) {
   return sums[0] / static_cast<C>(n);
 }
 
-// Welford's moments of a segment, lane by lane; positions and lanes hold different numbers of values where the row
-// ends, so every moment travels with its count. Slow by nature (a division per element); written for exactness.
+// Welford's moments with their count: at the end of a row, positions and lanes hold different numbers of values.
+// Welford's algorithm is slow (a division per element); this code favours exactness.
 template <class C>
 struct CountedMoments {
   Moments<C> moments;
@@ -88,7 +88,7 @@ struct CountedMoments {
 };
 template <class C>
 NC_INLINE CountedMoments<C> merge(CountedMoments<C> lower, CountedMoments<C> upper) {
-  // An empty upper part occurs at the end of a row; the lower one is never empty before it.
+  // At the end of a row `upper` may be empty. `lower` is empty only if `upper` is.
   if (upper.count == C(0)) return lower;
   return {welford_merge(lower.moments, lower.count, upper.moments, upper.count), lower.count + upper.count};
 }
@@ -97,7 +97,7 @@ template <class C, class Row>
 NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t packet, int64_t end, int lane_count) {
   Moments<Packet<C>> m{Packet<C>::zero(), Packet<C>::zero()};
   C whole = 0;
-  int extra = 0;  // positions that hold one value more
+  int extra = 0;  // positions that hold one more value
   for (; packet < end; packet += lane_count) {
     const int64_t first = packet * kPacket;
     const Packet<C> count = Packet<C>::all(whole + C(1));
@@ -165,14 +165,14 @@ NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C e
   return {mean, reciprocal_deviation(variance_of_sums(mean, sums[1] / static_cast<C>(n)), epsilon)};
 }
 
-// Statistics of some rows: what is done once a row is done for all of them.
+// Statistics of a batch of rows, so that the per-row operations run as vectors.
 template <class C>
 struct RowsStatistics {
   C mean[kMostRows], rstd[kMostRows];
   NC_INLINE Statistics<C> operator[](int k) const { return {mean[k], rstd[k]}; }
 };
 
-// RMSNorm and LayerNorm by two passes, of rows row_of(0) .. row_of(count - 1). Blocks, Even: as in reduce_rows.
+// RMSNorm and two-pass LayerNorm of rows row_of(0) .. row_of(count - 1). Blocks, Even: as in reduce_rows.
 template <int Blocks, bool Even, class RowOf>
 NC_INLINE void statistics_of_rows(bool rms_norm, RowOf row_of, int count, int64_t n, float epsilon,
                                   RowsStatistics<float>& statistics) {

@@ -1,4 +1,4 @@
-// The kernels of the level that is being compiled.
+// The kernels of the level being compiled.
 #include "kernels.h"
 
 namespace nc {

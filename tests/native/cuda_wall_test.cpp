@@ -168,7 +168,7 @@ TEST_F(CudaAbsenceDeathTest, NoDevice) {
         fake().devices = 0;
         ask();
       },
-      kAllAgree, "^CUDA: the driver knows of no device");
+      kAllAgree, "^CUDA: the driver reports no device");
 }
 
 TEST_F(CudaAbsenceDeathTest, IsKept) {

@@ -492,7 +492,7 @@ TEST_P(Fp8Device, AddressesOfAnotherDeviceOrOfTheHostAreRefused) {
 
 TEST_P(Fp8Device, ErrorsOfTheRuntimeAreNamed) {
   const std::vector<std::tuple<const char*, const char*, std::function<int32_t()>>> calls = {
-      {"fp8_amax", "the largest magnitude", [&] { return amax().call(Where::kDevice); }},
+      {"fp8_amax", "the computation of amax", [&] { return amax().call(Where::kDevice); }},
       {"fp8_scale", "the computation of scales", [&] { return scale().call(Where::kDevice); }},
       {"fp8_quantize", "the quantisation on", [&] { return quantize().call(Where::kDevice); }},
       {"fp8_quantize", "the quantisation of blocks", [&] { return quantizeBlocks().call(Where::kDevice); }},

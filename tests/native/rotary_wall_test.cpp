@@ -33,7 +33,7 @@ void expectRefused(int32_t expected, int32_t status, const Strings& parts, const
     EXPECT_NE(std::string::npos, message.find(part)) << what << ": \"" << message << "\" lacks \"" << part << "\"";
   }
   bool says_why = false;
-  for (const char* words : {"expected", ", but ", "is not the handle", "exceed", "does not have"}) {
+  for (const char* words : {"expected", ", but ", "exceed", "does not have"}) {
     says_why = says_why || message.find(words) != std::string::npos;
   }
   EXPECT_TRUE(says_why) << what << ": \"" << message << "\" does not say what was expected";
@@ -136,14 +136,14 @@ TEST_F(RotaryWall, OtherHandlesAreRefused) {
   alignas(64) const uint64_t garbage[16] = {1, 2, 3};
   const auto address = reinterpret_cast<int64_t>(garbage);
   for (const int64_t handle : {int64_t{norm}, address, address + 4, int64_t{rotary} + 1}) {
-    const Strings parts = {"plan: " + std::to_string(handle), "is not the handle"};
+    const Strings parts = {"plan: " + std::to_string(handle), "is not a live handle"};
     expectRefused(NC_INVALID_ARGUMENT, nc_rotary_plan_destroy(handle), parts, "destroy");
     expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(handle, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
                   parts, "apply");
     expectRefused(NC_INVALID_ARGUMENT, nc_cuda_rotary_apply(handle, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
                   parts, "CUDA apply");
   }
-  expectRefused(NC_INVALID_ARGUMENT, nc_norm_plan_destroy(rotary), {"plan", "is not the handle"}, "norm's destroy");
+  expectRefused(NC_INVALID_ARGUMENT, nc_norm_plan_destroy(rotary), {"plan", "is not a live handle"}, "norm's destroy");
   expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
                 {"plan: 0", "nc_rotary_plan_create"}, "0");
   EXPECT_EQ(NC_OK, nc_rotary_plan_destroy(0));
@@ -465,7 +465,7 @@ TEST_F(RotaryWall, OverlapIsToldByTheBytes) {
       ASSERT_TRUE(shared || !same_strides) << "round " << round << ": " << message;
     } else {
       ASSERT_NE(std::string::npos, message.find("y: ")) << message;
-      ASSERT_NE(std::string::npos, message.find("beyond what the shorter strides reach over")) << message;
+      ASSERT_NE(std::string::npos, message.find("the extent of the shorter strides")) << message;
       ++(y_twice ? own_refused : apart_refused);
     }
   }

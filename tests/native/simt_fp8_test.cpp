@@ -213,7 +213,7 @@ TEST_F(SimulatedFp8, ErrorsOfTheRuntimeAreNamed) {
     }
   };
   const Form form = onDevice(0);
-  expectNamed("starting the largest magnitude", [&] { runAmax(m, form); });
+  expectNamed("starting the computation of amax", [&] { runAmax(m, form); });
   expectNamed("starting the quantisation", [&] { runQuantize(m, NC_FLOAT8_E4M3, 1, true, form); });
   expectNamed("starting the quantisation of blocks", [&] { runQuantizeBlocks(m, NC_FLOAT8_E4M3, form); });
   expectNamed("starting the dequantisation",
