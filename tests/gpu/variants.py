@@ -384,14 +384,14 @@ def main():
     parser.add_argument("command", choices=("check", "build", "pack"))
     parser.add_argument("directory", nargs="?", help="where to build")
     parser.add_argument("--root", default=ROOT, help="the repository")
-    parser.add_argument("--only", help="names, with commas between them, or parts of names")
-    parser.add_argument("--first", action="store_true", help="those that run.sh tune measures")
-    parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
+    parser.add_argument("--only", help="variants by name or part of a name, separated by commas")
+    parser.add_argument("--first", action="store_true", help="only the variants that run.sh tune measures")
+    parser.add_argument("--most-priority", type=int, default=3, help="the largest priority number to build (3)")
     parser.add_argument(
-        "--architecture", type=int, default=90, help="the compute capability, and none that needs a later one"
+        "--architecture", type=int, default=90, help="compute capability (90), without variants that need a later one"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--simulator", action="store_true", help="for the host, as fibres")
+    parser.add_argument("--simulator", action="store_true", help="build for the host, with fibres as threads")
     arguments = parser.parse_args()
     table = read_table()
     variants = variants_of(table)
