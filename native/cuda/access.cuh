@@ -1,5 +1,5 @@
-// Octets at any address, in any format: whole ones on 16-byte boundaries in words, all others element by element. For
-// kernels that must take everything.
+// Vectors at any address, in any format: whole ones on 16-byte boundaries as words, all others element by element. For
+// the generic kernels.
 #pragma once
 
 #include "octet.cuh"
@@ -52,7 +52,7 @@ NC_DEVICE void store_element(Access access, char* p, C v) {
   }
 }
 
-// Octet number `octet` of a row, of which `count` elements exist; the others are 0.
+// Octet number `octet` of a row, with `count` valid elements; the others are 0.
 template <class C, DType T>
 NC_DEVICE Octet<C> load(StaticFormat<T>, Access access, const char* row, int octet, int count) {
   Octet<C> r;
@@ -83,7 +83,7 @@ NC_DEVICE_CALLED Octet<C> load(RuntimeFormat format, Access access, const char* 
   }
 }
 
-// rd_T(v), to memory.
+// Stores rd_T(v).
 template <class C, DType T>
 NC_DEVICE void store(StaticFormat<T>, Access access, char* row, int octet, int count, const Octet<C>& v) {
   if constexpr (T != DType::float64 && sizeof(C) == sizeof(float)) {

@@ -1,5 +1,5 @@
-// What the kernels that take everything have in common: formats and policy looked up as they run, or built in for the
-// common formats, and rows whose segments one block takes one after the other.
+// Common parts of the generic kernels: formats and policy looked up at run time, or compiled in for the common formats,
+// and rows whose segments one block processes in sequence.
 #pragma once
 
 #include "access.cuh"
@@ -40,8 +40,8 @@ struct FormatsOf<CommonFormats<X, W, Y>> {
   }
 };
 
-// The row's value from its lanes': of_lane(octets) makes a lane's value of a segment. All threads of the block call it;
-// rows that do not exist have no octets.
+// Reduces a row: of_lane(octets) returns a lane's value of a segment. All threads of the block must call this; rows
+// that do not exist have no octets.
 template <class Value, class OfLane>
 NC_DEVICE Value over_row(const RowShape& shape, const Place& place, bool live, char* memory, OfLane of_lane) {
   Meeting<Value>* meeting = reinterpret_cast<Meeting<Value>*>(memory);
@@ -53,7 +53,7 @@ NC_DEVICE Value over_row(const RowShape& shape, const Place& place, bool live, c
     value = reduce(of_lane(octets));
     if (shape.segments > 1 && place.lane == 0) meeting->of_blocks[0][segment] = value;
   }
-  // What is in `meeting` is written again only after all have read it: by the next call.
+  // The barrier below keeps the next call from writing `meeting` before all threads have read it.
   if (shape.segments > 1) {
     simt::block_barrier();
     value = halved_any(meeting->of_blocks[0], shape.segments);
@@ -62,7 +62,7 @@ NC_DEVICE Value over_row(const RowShape& shape, const Place& place, bool live, c
   return value;
 }
 
-// f(octet, count) for every octet of a thread's row.
+// Calls f(octet, count) for every octet of a thread's row.
 template <class Body>
 NC_DEVICE void for_each_octet(const RowShape& shape, const Place& place, Body f) {
   for (int segment = 0; segment < shape.segments; ++segment) {

@@ -1,4 +1,4 @@
-// The operations that have no sums over rows: rotary position embedding and FP8. As in the plugin's table.
+// The operations without reductions over rows: rotary position embedding and FP8. Signatures as in the plugin's table.
 #pragma once
 
 #include "plugin.h"

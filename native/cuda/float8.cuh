@@ -1,4 +1,4 @@
-// FP8 in octets: what octet.cuh is to the wider formats.
+// Vectors of 8 FP8 elements: the counterpart of octet.cuh.
 #pragma once
 
 #include "../core/scale.h"
@@ -10,7 +10,7 @@ inline namespace NC_LEVEL {
 
 using Octet8 = simt::Word8;
 
-// A NaN gets the canonical code, whatever the device made of it.
+// Makes NaN canonical, whatever NaN the device produced.
 template <class Format>
 NC_DEVICE uint32_t float8_pair(float low, float high) {
   uint32_t pair = Format::mantissa_bits == 3 ? simt::float8_e4m3_pair(low, high) : simt::float8_e5m2_pair(low, high);
@@ -34,7 +34,7 @@ NC_DEVICE Octet8 packed_float8(const Octet<double>& v) {
   NC_UNROLL for (int i = 0; i < kPacket; ++i) p.w[i / 4] |= encode<Format>(v.v[i]) << (8 * (i % 4));
   return p;
 }
-// Rounded to nearest even, saturating. All threads of a kernel have one format.
+// Rounds to nearest even, saturating. The format is uniform across a kernel's threads.
 template <class C>
 NC_DEVICE Octet8 packed_float8(DType format, const Octet<C>& v) {
   return format == DType::float8_e4m3 ? packed_float8<Float8E4m3>(v) : packed_float8<Float8E5m2>(v);
@@ -52,8 +52,8 @@ NC_DEVICE Octet<float> unpacked_float8(DType format, Octet8 p) {
   return format == DType::float8_e4m3 ? unpacked_float8<Float8E4m3>(p) : unpacked_float8<Float8E5m2>(p);
 }
 
-// Octet number `octet` of a row of FP8, of which `count` elements exist; whole ones of rows on 8-byte boundaries in one
-// access.
+// Octet number `octet` of an FP8 row, with `count` valid elements. words: rows are 8-byte aligned, so whole octets take
+// one access.
 NC_DEVICE void store_float8(bool words, char* row, int octet, int count, Octet8 p) {
   char* const to = row + static_cast<int64_t>(octet) * kPacket;
   if (words && count == kPacket) return simt::store8(to, p);
@@ -71,7 +71,7 @@ NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) 
   return p;
 }
 
-// The largest magnitude of an octet; NaN is left out.
+// The largest magnitude of an octet, ignoring NaN.
 template <class C>
 NC_DEVICE C largest_magnitude(const Octet<C>& v) {
   C largest = 0;
@@ -79,7 +79,7 @@ NC_DEVICE C largest_magnitude(const Octet<C>& v) {
   return largest;
 }
 
-// Raises a float32 in global memory that is not negative: its bits are ordered as it is.
+// Atomic maximum of a non-negative float32 in global memory: its bits order like its value.
 NC_DEVICE void raise(char* address, float to) {
   simt::atomic_max(reinterpret_cast<uint32_t*>(address), bit_cast<uint32_t>(to));
 }

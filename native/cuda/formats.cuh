@@ -1,4 +1,4 @@
-// Number formats and policies as the kernels take them, and how a row is spread over threads.
+// Number formats and policies of the kernels, and the distribution of a row over threads.
 #pragma once
 
 #include "../core/policy.h"
@@ -10,13 +10,13 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Hot kernels have the three formats built in, and whether the normalised value is rounded before it meets the weight.
-// The rest of the policy is looked up per octet: branches that all threads take alike cost nothing beside the memory,
-// and kernels for each would multiply the time to build. What is folded, and why no bit changes:
+// Fast kernels are compiled for three formats and for whether the normalised value is rounded before the multiply by
+// the weight. The rest of the policy is looked up per vector: uniform branches cost nothing beside the memory accesses,
+// and a kernel for each would multiply the build time. What is merged, and why no bit changes:
 // - WEIGHT runs as INPUT where input and weight have one 16-bit format: the roundings are the same.
 // - With float32 weights WEIGHT rounds nothing in float32, and in float32 alone neither does INPUT: both run as COMPUTE
-//   but for the sum of dweight, which takes rounded products there instead of fused ones (by_product).
-// - Gamma's offset, and whether there is a weight or a bias at all, are looked up.
+//   except for the sum of dweight, which there adds rounded products instead of fused ones (by_product).
+// - Gamma's offset, and the presence of a weight or a bias, are looked up.
 template <bool RoundsFirst, bool WideWeight>
 struct HotPolicy {
   GammaOffset gamma_offset;
@@ -37,7 +37,7 @@ struct HotFormats {
   }
 };
 
-// The same formats under any policy, for kernels of which there are to be few.
+// The same formats under any policy, for kernels with few instances.
 template <DType X, DType W, DType Y>
 struct AnyPolicyFormats {
   static constexpr DType x = X, weight = W, y = Y;
@@ -57,9 +57,9 @@ inline RowShape row_shape(int64_t n) {
           log2_of(lanes(n))};
 }
 
-// Where a thread stands in its block.
+// A thread's coordinates in its block.
 struct Place {
-  int slot;  // which of the block's rows
+  int slot;  // index of the row in the block
   int lane;
   NC_DEVICE explicit Place(const RowShape& shape)
       : slot(simt::thread_index() >> shape.lanes_log2), lane(simt::thread_index() & (shape.lanes - 1)) {}
@@ -75,13 +75,13 @@ struct LaneOctets {
   }
 };
 
-// Elements of an octet that exist.
+// Number of valid elements of an octet.
 NC_DEVICE int elements_of(const RowShape& shape, int octet) {
   const int left = shape.n - octet * kPacket;
   return left < kPacket ? left : kPacket;
 }
 
-// A statistic of a row, at an address that need not be aligned.
+// Loads a statistic of a row; its address may be unaligned.
 template <class C>
 NC_DEVICE C load_statistic(const char* values, int64_t row) {
   return values != nullptr ? simt::load_anywhere<C>(values + row * static_cast<int64_t>(sizeof(C))) : C(0);

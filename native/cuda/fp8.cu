@@ -1,4 +1,4 @@
-// Which FP8 kernel a matrix gets, and how it is launched.
+// Selects the FP8 kernel of a matrix and launches it.
 #include <atomic>
 #include <initializer_list>
 #include <utility>
@@ -11,10 +11,10 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// Enough blocks to fill any device several times over, and few enough for the threads of one to have some octets.
+// Enough blocks to fill any device several times over, and few enough that each thread has several octets.
 constexpr int64_t kMostBlocks = 2048;
 
-// Rows that follow one another without a gap are one long row, if its blocks of 32 are those of the rows.
+// Merges contiguous rows into one long row, if that does not change the scale blocks of 32.
 template <class Arguments>
 void join_rows(Arguments& a, bool in_blocks, std::initializer_list<std::pair<int64_t*, int>> strides) {
   bool joined = a.rows > 1 && (!in_blocks || a.columns % kScaleBlock == 0);
@@ -40,7 +40,7 @@ Octets octets_of(int64_t rows, int64_t columns, int64_t blocks) {
 template <class Parameters>
 using Kernel = void (*)(Parameters);
 
-// The instances of a kernel: for whole words of each wide format, and for anything.
+// The instances of a kernel: one for whole words of each wide format, and the generic one.
 template <class Parameters>
 struct Kernels {
   Kernel<Parameters> float32, bfloat16, float16, any;
@@ -69,8 +69,8 @@ int32_t load_all(const Kernels<Parameters>& kernels) {
   return 0;
 }
 
-// FP8 calls have no plan that loads their kernels. So the first of them on a device loads all: a launch that loads its
-// kernel is refused while its stream is captured.
+// FP8 calls have no plan that loads their kernels, so the first call on a device loads them all: CUDA refuses a launch
+// that loads its kernel during stream capture.
 int32_t loaded_on(int32_t device) {
   static std::atomic<uint64_t> loaded{0};
   const uint64_t bit = device < 64 ? uint64_t{1} << device : 0;
@@ -93,7 +93,7 @@ int32_t launch_loaded(int32_t device, const Launch<Parameters>& l, const Paramet
   return error != 0 ? error : launch_on(device, l, p, stream);
 }
 
-// wide: the format that is not FP8, and its address; in_words: whether all octets are on their boundaries.
+// wide: the non-FP8 format, and `address` its address; in_words: whether all octets are aligned.
 template <class Parameters>
 int32_t start(int32_t device, const Kernels<Parameters>& kernels, Parameters& p, DType wide, const char* address,
               bool in_words, int shared_bytes, int64_t stream) {

@@ -1,5 +1,5 @@
-// FP8 of one matrix at a time on CUDA devices. Threads take octets, one after the other, over all rows; how octets are
-// reached, in words or element by element, is all in which the instances of a kernel differ.
+// FP8 of one matrix at a time on CUDA devices. Threads stride over the vectors of all rows. The instances of a kernel
+// differ only in how they access vectors: as words or element by element.
 #pragma once
 
 #include "access.cuh"
@@ -11,13 +11,13 @@ inline namespace NC_LEVEL {
 constexpr int kFp8Threads = 256;
 constexpr int kBlockOctets = kScaleBlock / kPacket;
 
-// Which octets a thread takes: number `thread` of all, then every further one at a distance of all threads. Rows have
-// as many octets as their blocks would have if none were shorter.
+// The octets of a thread: its global index, then every further one at the stride of all threads. A row is padded to
+// whole scale blocks.
 struct Octets {
   int64_t rows, columns;
   int64_t per_row;
-  int64_t rounds;                  // of a thread
-  int64_t step_rows, step_octets;  // from one round to the next
+  int64_t rounds;                  // per thread
+  int64_t step_rows, step_octets;  // stride from one round to the next
 };
 
 class OctetPlace {
@@ -35,7 +35,7 @@ class OctetPlace {
     octet -= o.per_row;
     ++row;
   }
-  // Of the octet's elements, how many there are.
+  // Number of valid elements of the octet.
   NC_DEVICE int count(const Octets& o) const {
     const int64_t left = row < o.rows ? o.columns - octet * kPacket : 0;
     return static_cast<int>(left < 0 ? 0 : left < kPacket ? left : kPacket);
@@ -44,8 +44,8 @@ class OctetPlace {
   int64_t row, octet;
 };
 
-// Octets of a wide format on 16-byte boundaries and of FP8 on 8-byte ones. A shorter one at the end of a row goes
-// element by element. What is loaded stays packed until it is used, so that nothing waits for it before.
+// A wide format on 16-byte boundaries, FP8 on 8-byte ones. A partial octet at the end of a row is accessed element by
+// element. Loaded data stays packed until it is used, so that no instruction waits for it earlier.
 template <DType T>
 struct InWords {
   static constexpr int rounds_together = 4;
@@ -80,7 +80,7 @@ struct InWords {
   }
 };
 
-// Of any wide format, anywhere.
+// Any wide format at any alignment.
 struct ByElements {
   static constexpr int rounds_together = 1;
   using Loaded = Octet<float>;
@@ -104,8 +104,8 @@ struct ByElements {
   }
 };
 
-// use(place, count, load(place, count)) for each octet of a thread, `Together` of which are loaded before the first is
-// used. All threads do as many rounds: count is 0 where a thread has no octet, and nothing is loaded there.
+// Calls use(place, count, load(place, count)) for each octet of a thread, and loads `Together` octets before using the
+// first. All threads do the same number of rounds: count is 0 where a thread has no octet, and nothing is loaded there.
 template <int Together, class Value, class Load, class Use>
 NC_DEVICE void for_each_octet(const Octets& o, Load load, Use use) {
   OctetPlace next(o);
@@ -124,7 +124,7 @@ NC_DEVICE void for_each_octet(const Octets& o, Load load, Use use) {
   }
 }
 
-// Raises *amax once a block, to the largest of what the block's threads have found.
+// Atomically maximises *amax once per block with the largest value of the block's threads.
 NC_DEVICE void raise_by_block(char* amax, float largest) {
   NC_UNROLL for (int mask = 16; mask > 0; mask /= 2) {
     largest = larger_magnitude(largest, simt::shuffle_xor(largest, mask));
@@ -185,7 +185,7 @@ void fp8_quantize_kernel(const QuantizeParameters p) {
   if (p.a.amax != nullptr) raise_by_block(p.a.amax, largest);
 }
 
-// A block of scaled elements is in four consecutive threads: a row has a multiple of four octets.
+// Four consecutive threads hold a scale block: a row has a multiple of four octets.
 template <class A>
 NC_KERNEL(kFp8Threads, 2)
 void fp8_quantize_blocks_kernel(const QuantizeParameters p) {

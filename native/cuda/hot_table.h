@@ -1,4 +1,4 @@
-// From numbers known when a norm is prepared to the kernel that has them built in.
+// Selects a kernel template instance from run-time values when a norm is prepared.
 #pragma once
 
 #include <type_traits>
@@ -9,7 +9,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// f(kept) for the one of Kept, with a static value; null if there is none.
+// Calls f(kept) with the matching element of Kept as an integral_constant; returns null if there is none.
 template <class Function, int... Kept, class F>
 Function with_one_of(int kept, F f) {
   Function function = nullptr;
@@ -17,7 +17,7 @@ Function with_one_of(int kept, F f) {
   return function;
 }
 
-// f(.., kept) as types with a static value; returns what f does, or null if there is none.
+// Calls f(.., kept) with integral_constant arguments; returns f's result, or null if no instance matches.
 template <class Function, bool... Choices, class F>
 Function with_kept(int kept, F f) {
   constexpr auto& of = kKeptOctets;
@@ -26,7 +26,7 @@ Function with_kept(int kept, F f) {
       kept, [&](auto octets) { return f(std::integral_constant<bool, Choices>{}..., octets); });
 }
 
-// The same of the kernels for rows that begin anywhere.
+// The same for the kernels of unaligned rows.
 template <class Function, class F>
 Function with_shifted_kept(int kept, F f) {
   constexpr auto& of = kShiftedKeptOctets;
@@ -54,7 +54,7 @@ Function hot_kernel(bool rounds_first, bool layer_norm, int kept, F f) {
   return nullptr;
 }
 
-// f(rounds_first, kept), where y's stand-in has the type of x: one triple for each pair of x and weight.
+// f(rounds_first, kept). Y stands in for the FP8 y and equals X: one triple for each pair of x and weight.
 template <class Function, DType X, DType Y, class F>
 Function hot_fp8_kernel(bool rounds_first, int kept, F f) {
   if constexpr (X == Y) {

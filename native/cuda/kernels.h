@@ -1,4 +1,4 @@
-// The kernels that there are, for the choice in plugin.cu.
+// The compiled kernels, from which plugin.cu selects.
 #pragma once
 
 #include "parameters.h"
@@ -12,12 +12,12 @@ using ColumnsFunction = void (*)(ColumnsParameters);
 
 // The kernels of one triple of formats.
 struct CommonKernels {
-  // Null where this triple has no such kernel. kept: one of kKeptOctets.
+  // Null if this triple has no such kernel. kept: one of kKeptOctets.
   ForwardFunction (*hot_forward)(bool rounds_first, bool layer_norm, int kept);
   BackwardFunction (*hot_backward)(bool rounds_first, bool layer_norm, int kept);
-  // Of a y in FP8: the triples whose y has the type of x have them.
+  // For y in FP8. Compiled for the triples in which y has the type of x.
   ForwardFunction (*hot_forward_fp8)(bool rounds_first, int kept);
-  // For rows at any address of their elements, under any policy. kept: one of kShiftedKeptOctets.
+  // For unaligned rows, under any policy. kept: one of kShiftedKeptOctets.
   ForwardFunction (*shifted_forward)(int kept);
   BackwardFunction (*shifted_backward)(bool layer_norm, int kept);  // kept: one of kShiftedBackwardOctets
   // For any shape, policy and address.
@@ -25,15 +25,15 @@ struct CommonKernels {
   BackwardFunction (*any_backward)();
 };
 
-// For any formats too.
+// For any formats as well.
 ForwardFunction any_forward(Compute compute);
 ForwardFunction any_forward_fp8(Compute compute);
 BackwardFunction any_backward(Compute compute);
 
 ColumnsFunction columns_kernel(Compute compute);
 
-// The triples of input, weight and output format that have kernels of their own, each compiled by itself from
-// norm_forward.cu and norm_backward.cu: cmake/CudaFormats.cmake has the same list.
+// The triples of input, weight and output format with kernels of their own. Each is compiled separately from
+// norm_forward.cu and norm_backward.cu; cmake/CudaFormats.cmake has the same list.
 #define NC_COMMON_FORMATS(f)                                                                    \
   f(float32, float32, float32) f(bfloat16, bfloat16, bfloat16) f(float16, float16, float16)     \
       f(bfloat16, float32, bfloat16) f(float16, float32, float16) f(bfloat16, float32, float32) \
@@ -54,9 +54,9 @@ ColumnsFunction columns_kernel(Compute compute);
 NC_COMMON_FORMATS(NC_DECLARE_TRIPLE)
 #undef NC_DECLARE_TRIPLE
 
-// Which hot kernels a triple has. Where the weight is wider than the input, the policies in use round first if and only
-// if the output is wide too: Hugging Face's promotes, TransformerEngine's does not round. The other pairs run in the
-// kernels for any policy.
+// Which fast kernels a triple has. If the weight is wider than the input, the policies in use round first if and only
+// if the output is wide too: Hugging Face's promotes, TransformerEngine's does not round. The generic kernels serve the
+// other combinations.
 constexpr bool has_hot_kernels(DType x, DType weight, DType y, bool rounds_first) {
   if (x == DType::float32) return !rounds_first;
   if (x == weight) return true;

@@ -1,5 +1,5 @@
-// How kernels are loaded, permitted and launched: the host's half of simt.cuh, by the CUDA runtime. Where kernels run
-// on the host (tests/native/simt_host), so does this, on the simulator's cuda_runtime.h.
+// Loads and launches kernels through the CUDA runtime: the host counterpart of simt.cuh. For kernels that run on the
+// host (tests/native/simt_host) this file uses the simulator's cuda_runtime.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,24 +8,24 @@
 
 namespace nc {
 
-// How a kernel is launched. Kernels take one structure by value.
+// Launch configuration. A kernel takes one structure by value.
 template <class Parameters>
 struct Launch {
   void (*kernel)(Parameters);
   int64_t blocks;
   int block_rows;  // the grid's second dimension
   int threads;
-  int cluster;  // blocks that form a cluster; 1: none
+  int cluster;  // blocks per cluster; 1: no clusters
   int shared_bytes;
 };
 
-// An error that is reported here must not be found again by whoever asks the runtime for its last one.
+// Returns the error and clears it from the runtime, so that a later cudaGetLastError does not report it again.
 inline int32_t returned(cudaError_t error) {
   if (error != cudaSuccess) static_cast<void>(cudaGetLastError());
   return error;
 }
 
-// The CUDA runtime's form of a launch. Its attribute lies in itself, so it is not copied.
+// The CUDA runtime's launch configuration. It points to its own attribute, so it is not copyable.
 template <class Parameters>
 struct LaunchConfig {
   cudaLaunchConfig_t config{};
@@ -47,7 +47,7 @@ struct LaunchConfig {
   LaunchConfig& operator=(const LaunchConfig&) = delete;
 };
 
-// Puts the kernel into the stream; returns the CUDA runtime's error.
+// Launches the kernel on the stream; returns the CUDA runtime's error.
 template <class Parameters>
 int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_t stream) {
   const LaunchConfig<Parameters> c(l, stream);
@@ -55,15 +55,16 @@ int32_t launch(const Launch<Parameters>& l, const Parameters& parameters, int64_
   return returned(cudaLaunchKernelExC(&c.config, simt::function_of(l.kernel), arguments));
 }
 
-// What the compiler made of a kernel, for the current device.
+// Compiled properties of a kernel on the current device.
 struct KernelFacts {
-  int registers;           // of a thread
-  int compute_capability;  // that the code was written for: major * 10 + minor
-  int shared_bytes;        // static shared memory of a block
+  int registers;           // per thread
+  int compute_capability;  // target of the code: major * 10 + minor
+  int shared_bytes;        // static shared memory per block
 };
 
-// Loads a kernel on the current device, so that no launch has to, and writes its facts. A load is forbidden while the
-// calling thread captures a stream, unless the thread says that it does not depend on the capture, as a load does not.
+// Loads a kernel on the current device, so that no launch has to, and writes its facts. CUDA forbids a load while the
+// calling thread captures a stream, unless the thread relaxes its capture mode. A load does not depend on the capture,
+// so this function relaxes it.
 template <class Parameters>
 int32_t load_kernel(void (*kernel)(Parameters), KernelFacts* facts) {
   cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
@@ -75,8 +76,8 @@ int32_t load_kernel(void (*kernel)(Parameters), KernelFacts* facts) {
   return error != 0 ? error : restored;
 }
 
-// How many clusters of a permitted kernel the current device holds at once: 0 if it is too small for one, as parts of a
-// device may be.
+// How many clusters of a kernel the current device can hold at once, after permit(): 0 if one does not fit, which is
+// possible on a partition of a device.
 template <class Parameters>
 int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
   const LaunchConfig<Parameters> c(l, 0);
@@ -86,9 +87,9 @@ int32_t clusters_at_once(const Launch<Parameters>& l, int* count) {
   return error == cudaErrorInvalidClusterSize ? 0 : answer;
 }
 
-// Lets launches of a kernel on the current device have as much dynamic shared memory, and clusters of any size where
-// the device has them. A kernel has one set of these attributes for each device, and setting one replaces what an
-// earlier plan was promised: so the bytes are a constant of the device, never those of one hidden size.
+// Sets the maximum dynamic shared memory of a kernel on the current device and, where the device has clusters, allows
+// any cluster size. A kernel has one set of attributes per device, and a later call replaces them: so the bytes must be
+// a constant of the device, never those of one hidden size.
 template <class Parameters>
 int32_t permit(void (*kernel)(Parameters), int shared_bytes, bool clusters) {
   const void* const function = simt::function_of(kernel);
@@ -99,8 +100,7 @@ int32_t permit(void (*kernel)(Parameters), int shared_bytes, bool clusters) {
   return clusters ? set(cudaFuncAttributeNonPortableClusterSizeAllowed, 1) : 0;
 }
 
-// Asks for as much of a multiprocessor's memory as can be shared memory: blocks that fill half of it each are to run in
-// twos.
+// Requests the maximum shared-memory carveout, so that two blocks that each use half of it fit one SM.
 template <class Parameters>
 int32_t prefer_shared_memory(void (*kernel)(Parameters)) {
   return returned(cudaFuncSetAttribute(simt::function_of(kernel), cudaFuncAttributePreferredSharedMemoryCarveout,

@@ -1,4 +1,4 @@
-// What goes before every launch: whether addresses and strides allow wide accesses, and which device is current.
+// Common to all launches: alignment checks of addresses and strides, and the current device.
 #pragma once
 
 #include <initializer_list>
@@ -9,7 +9,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// The multiple of a power of two that all of these numbers, addresses and strides, share.
+// True if all these numbers, addresses and strides, are multiples of a power of two.
 template <class... Numbers>
 bool all_multiples(int64_t of, Numbers... numbers) {
   for (const int64_t number : {static_cast<int64_t>(numbers)...}) {

@@ -17,7 +17,7 @@ BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept) {
       });
 }
 
-// Under any policy, so that there are few of them.
+// For any policy, to limit the number of kernels.
 template <bool LayerNorm>
 BackwardFunction shifted_backward_of(int kept) {
   return with_shifted_backward_kept<BackwardFunction>(kept, [](auto octets) -> BackwardFunction {

@@ -1,17 +1,16 @@
-// Backward of RMSNorm and LayerNorm on CUDA devices, first step, for the formats and shapes in common use: dx, and the
-// row groups' shares of dweight and dbias.
+// Backward of RMSNorm and LayerNorm on CUDA devices, first step, for the formats and shapes in common use: dx, and each
+// row group's partial sums of dweight and dbias.
 //
 //   xhat = (x - mean) * rstd;  h: the gradient at the normalised value, by the policy
 //   c1 = sum(h * xhat) / N;  c2 = sum(h) / N (LayerNorm only)
 //   dx = rd_I(rstd * (h - xhat * c1 - c2) (+ dresidual))
-//   dweight share: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias share: dy
+//   dweight: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias: dy, likewise
 //
-// A block, or a cluster of blocks where a row has several segments, works down the rows of one group: row lane r of the
-// block takes rows r, r + row_lanes, ... Each thread has its own octets of x, dy and dresidual brought to shared memory
-// by asynchronous copies, `stages` rows, or with short rows as many times several, ahead; what it reads there it has
-// copied itself, so no barrier is needed for that. A stage is refilled octet by octet as soon as its row has been read
-// for the second and last time. The sums of dweight and dbias stay in registers, in float32, until the group is done;
-// then the row lanes are added by halving.
+// A block, or a cluster of blocks if a row has several segments, processes the rows of one group: row slot r takes rows
+// r, r + row_lanes, ... Each thread prefetches its own vectors of x, dy and dresidual to shared memory by asynchronous
+// copies, `stages` times `rows_at_once` rows ahead. It reads only what it has copied, so the copies need no barrier. A
+// stage is refilled vector by vector as soon as its row has been read for the second and last time. The sums of dweight
+// and dbias stay in registers, in float32, until the end of the group; then a tree adds the row slots.
 #pragma once
 
 #include <type_traits>
@@ -26,7 +25,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Sums of as many octets per thread, in registers.
+// Per-thread sums of Kept vectors, in registers.
 template <int Kept>
 class RegisterSums {
  public:
@@ -38,8 +37,7 @@ class RegisterSums {
   Octet<float> sums_[Kept];
 };
 
-// The words of octets in shared memory, each in its own place for every thread: threads beside one another use words
-// beside one another.
+// Per-thread words in shared memory: neighbouring threads use neighbouring words.
 class ThreadWords {
  public:
   NC_DEVICE explicit ThreadWords(char* base) : base_(base + 16 * simt::thread_index()) {}
@@ -61,7 +59,7 @@ NC_DEVICE void write(const ThreadWords& words, int first, Octet<float> v) {
 }
 constexpr int kSumWords = words_of_octet(DType::float32);
 
-// The same in shared memory, where registers would not do.
+// Per-thread sums in shared memory, for kernels without the registers.
 class SharedSums {
  public:
   NC_DEVICE explicit SharedSums(char* base) : words_(base) {}
@@ -75,15 +73,15 @@ class SharedSums {
   ThreadWords words_;
 };
 
-// Shifted: rows begin at any element's address and may end within an octet. Threads then copy words that are others' to
-// read, dx leaves by shared memory, and the row's threads wait for each other before and after; the weight is staged.
-// Rows: of a row lane that are worked on at once, so that their sums are waited for once.
+// Shifted: unaligned rows. Threads then copy words that other threads read and dx goes through shared memory, so the
+// row's threads synchronise before and after; the weight is staged. Rows: per row slot, processed at once, so that one
+// wait serves their sums.
 template <class F, bool LayerNorm, int Kept, int Rows, bool Shifted>
 class BackwardKernel {
  public:
   static_assert(Rows == 1 || !Shifted);
   static constexpr int kSumCount = LayerNorm ? 2 : 1;
-  // Lanes of several rows are never spread over warps: their sums need no shared memory.
+  // With several rows per thread a row never spans warps: its sums need no shared memory.
   using RowSums = Sums<float, kSumCount * Rows>;
   static constexpr bool kSharedBiasSums = bias_sums_are_shared(LayerNorm, Kept);
 
@@ -111,7 +109,7 @@ class BackwardKernel {
     const int64_t index = clustered ? simt::block_index() >> p.shape.segments_log2 : simt::block_index();
     const int64_t begin = group_begin(index, p.a.rows, p.groups);
     const int64_t end = group_begin(index + 1, p.a.rows, p.groups);
-    // Threads that only fill up the last warp have no rows.
+    // Threads that only pad the last warp have no rows.
     const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
     for (int s = 0; s < p.stages; ++s) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -131,7 +129,7 @@ class BackwardKernel {
     Weights dweight(nullptr);
     Biases dbias(bias_words);
     if constexpr (kSharedBiasSums) {
-      // Without dbias its sums have no memory where rows begin anywhere.
+      // For unaligned rows the dbias sums have memory only if dbias is wanted.
       if (p.a.dbias_parts != nullptr) dbias.clear(p.octets_per_lane);
     }
     if (clustered) simt::cluster_wait();
@@ -155,7 +153,7 @@ class BackwardKernel {
       simt::copy_async_commit();
       stage = stage + 1 == p.stages ? 0 : stage + 1;
     }
-    // The stages' memory is free now: every copy has arrived and been read by its own thread.
+    // The stages' memory is free now: every copy has completed and its own thread has read it.
     if (p.a.dweight_parts != nullptr) write_share(p.a.dweight_parts, index, dweight);
     if (p.a.dbias_parts != nullptr) write_share(p.a.dbias_parts, index, dbias);
   }
@@ -168,7 +166,7 @@ class BackwardKernel {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       const int64_t row = first_row + r * p.row_lanes;
       if (row >= end) break;
-      // Aligned, or these kernels would not have been chosen.
+      // Aligned: the fast kernels require it.
       if constexpr (LayerNorm) s.mean[r] = load_at<float>(p.a.mean, row);
       s.rstd[r] = load_at<float>(p.a.rstd, row);
     }
@@ -176,14 +174,14 @@ class BackwardKernel {
   }
 
   static constexpr int kXWords = Packed<F::x>::words, kDyWords = Packed<F::y>::words;
-  // Where a row's tensors begin.
+  // The start of a row in each tensor.
   struct Sources {
     const char *x, *dy, *dresidual;
   };
   NC_DEVICE Sources sources_of(int64_t row) const {
     return {p.a.x + row * p.a.x_stride, p.a.dy + row * p.a.dy_stride, p.a.dresidual + row * p.a.dresidual_stride};
   }
-  // A row and its place in a stage: each thread's words, or where the row lane has its windows.
+  // A row and its location in a stage: each thread's words, or the unaligned row's copy.
   struct Staged {
     ThreadWords words;
     char* windows;
@@ -212,7 +210,7 @@ class BackwardKernel {
     if (p.a.dresidual == nullptr) return;
     window<F::x>(to.row.dresidual).template start<false>(to.windows + p.windows.dresidual, place.lane, p.shape.lanes);
   }
-  // What a row has beside whole words, loaded a row ahead like the statistics.
+  // The elements of an unaligned row outside whole words, loaded one row ahead like the statistics.
   struct Ends {
     typename Window<F::x>::Raw x, dresidual;
     typename Window<F::y>::Raw dy;
@@ -281,7 +279,7 @@ class BackwardKernel {
     }
   }
 
-  // The segment's weights, once: word i of octet j lies at [i][j].
+  // Stages the segment's weights once: word i of octet j lies at [i][j].
   NC_DEVICE int staged_octets() const { return p.octets_per_lane * p.shape.lanes; }
   NC_DEVICE void stage_weight() const {
     if (!p.weight_staged) return;
@@ -335,7 +333,7 @@ class BackwardKernel {
   template <class Reduce>
   NC_DEVICE void some_rows(int64_t first_row, int64_t end, int stage, const Statistics& s, Reduce& reduce,
                            Weights& dweight, Biases& dbias) const {
-    // A row's c1 and, by LayerNorm, c2.
+    // Each row's c1 and, for LayerNorm, c2.
     RowSums c{};
     if (p.a.dx != nullptr) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -362,7 +360,7 @@ class BackwardKernel {
       NC_UNROLL for (int i = 0; i < Rows * kSumCount; ++i) c.of[i] = c.of[i] / n;
     }
     const auto scale = F::scale(p.spec, p.by_product);
-    // In the order of the rows, as the sums of dweight and dbias are.
+    // In row order: the order of the sums of dweight and dbias.
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       const int64_t row = first_row + r * p.row_lanes;
       const bool live = row < end;
@@ -401,10 +399,10 @@ class BackwardKernel {
     }
   }
 
-  // The group's share, the sum over its row lanes by halving, to where its first row lane has its place.
+  // Reduces the group's partial sum over its row slots in a tree and stores it.
   template <class RowLaneSums>
   NC_DEVICE void write_share(char* parts, int64_t group, RowLaneSums& sums) const {
-    // Where rows begin anywhere, the memory of dx and of the stages together.
+    // For unaligned rows this memory spans dx and the stages.
     char* const words = Shifted ? memory + p.windows.dx : stages;
     for (int step = p.row_lanes / 2; step > 0; step /= 2) {
       simt::block_barrier();

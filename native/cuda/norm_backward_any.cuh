@@ -1,6 +1,6 @@
-// Backward of RMSNorm and LayerNorm on CUDA devices, first step, for whatever the hot kernels do not take: see
-// norm_backward.cuh for what it computes. Rows are read twice from memory or the caches; the sums of dweight and dbias,
-// one per row lane, are kept in the workspace, [groups, row_lanes, N], and added there by halving in the end.
+// Generic backward of RMSNorm and LayerNorm on CUDA devices, first step, for what the fast kernels do not support;
+// norm_backward.cuh has the formulas. Rows are read twice from memory or the caches. The sums of dweight and dbias, one
+// per row slot, are kept in the workspace, [groups, row_lanes, N], and added there in a tree at the end.
 #pragma once
 
 #include "any_formats.cuh"
@@ -28,7 +28,7 @@ class AnyBackwardKernel {
       const int64_t row = base + place.slot;
       one_row(row, place.slot < p.row_lanes && row < end, base == begin, index);
     }
-    // A row lane without rows is part of the tree all the same.
+    // A row slot without rows is part of the tree as well: its sums are 0.
     if (place.slot < p.row_lanes && begin + place.slot >= end) {
       clear_share(p.a.dweight_parts, index);
       clear_share(p.a.dbias_parts, index);
@@ -118,7 +118,7 @@ class AnyBackwardKernel {
       store_sums(lower, octet, count, load_sums(lower, octet, count) + load_sums(upper, octet, count));
     });
   }
-  // The workspace is aligned for its elements.
+  // The workspace is aligned to its elements.
   static NC_DEVICE Octet<C> load_sums(const char* share, int octet, int count) {
     return load<C>(StaticFormat<kSums>{}, Access::elements, share, octet, count);
   }

@@ -1,5 +1,5 @@
-// A backward block's shared memory, in this order: where the rows' sums meet, the weight, the sums of dbias where
-// registers would not do, the stages of rows that are on their way.
+// Shared memory of a backward block, in this order: reduction scratch, the weight, the dbias sums that do not fit
+// registers, and the stages of rows in flight.
 #pragma once
 
 #include "../core/dtype.h"

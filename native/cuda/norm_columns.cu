@@ -1,8 +1,8 @@
-// Backward on CUDA devices, second step: the row groups' shares of dweight and dbias, summed by halving and rounded
-// once into the gradient's type.
+// Backward on CUDA devices, second step: sums the row groups' partial sums of dweight and dbias in a tree and rounds
+// once to the gradient's type.
 //
-// A thread adds up groups j, j + group_lanes, ... of its column: the first halvings, whose steps are multiples of
-// group_lanes. The last ones go over the block's threads of that column.
+// A thread adds groups j, j + group_lanes, ... of its column: the first tree levels, whose steps are multiples of
+// group_lanes. The block's threads of that column do the last levels.
 #include "access.cuh"
 #include "kernels.h"
 #include "tuning.h"
@@ -42,7 +42,7 @@ class ColumnsKernel {
     }
     NC_UNROLL for (int half = kMost / 2; half > 0; half /= 2) {
       NC_UNROLL for (int m = 0; m < half; ++m) {
-        // What does not exist is not added: -0 + 0 would be 0.
+        // Missing groups are skipped: -0 + 0 would be 0.
         if (first + (m + half) * p.group_lanes < p.groups) values[m] = values[m] + values[m + half];
       }
     }

@@ -17,7 +17,7 @@ ForwardFunction hot_forward(bool rounds_first, bool layer_norm, int kept) {
       });
 }
 
-// The format of y is looked up, as is which norm it is: a branch or two beside the memory, for fewer kernels.
+// The format of y and the norm are looked up at run time: a few branches beside the memory accesses, for fewer kernels.
 ForwardFunction hot_forward_fp8(bool rounds_first, int kept) {
   return hot_fp8_kernel<ForwardFunction, DType::NC_X, DType::NC_Y>(
       rounds_first, kept, [](auto rounds, auto octets) -> ForwardFunction {
@@ -26,7 +26,7 @@ ForwardFunction hot_forward_fp8(bool rounds_first, int kept) {
       });
 }
 
-// Under any policy, and for either norm, for the same reason.
+// For any policy and either norm, for the same reason.
 ForwardFunction shifted_forward(int kept) {
   return with_shifted_kept<ForwardFunction>(kept, [](auto octets) -> ForwardFunction {
     constexpr int rows = forward_rows(words_of_octet(DType::NC_X), decltype(octets)::value);

@@ -1,12 +1,13 @@
 // Forward of RMSNorm and LayerNorm on CUDA devices, for the formats and shapes in common use.
 //
 //   y = the policy's rounding of (x - mean) * rstd * g (+ b), mean and rstd in float32
-//       or, in FP8, the same value scaled and rounded once
+//   or, in FP8, the same value scaled and rounded once
 //
-// A row is read from memory once, 16 bytes at a time, all of a lane's loads in flight together, and is kept in
-// registers, as it was in memory, until y is written. A block of 128 threads holds as many rows as lanes(N) allows, a
-// thread several of them where they are short; a row of several segments is a cluster of blocks. Weight and bias come
-// late, when the row's statistics are known, from the caches, but for short rows, which have registers for them.
+// Each row is read from memory once, with 16-byte loads. All loads of a thread are in flight together, and the row
+// stays in registers, in its memory format, until y is written. A block of 128 threads holds as many rows as lanes(N)
+// allows; a thread holds several if they are short. A row of several segments is a cluster of blocks. Weight and bias
+// are loaded late, from the caches, when the row's statistics are known; short rows have the registers to load them
+// early.
 #pragma once
 
 #include "float8.cuh"
@@ -19,7 +20,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Which norm it is, known when the kernel is compiled, or when it runs: RMSNorm's mean is +0, and x - 0 is x.
+// Whether the norm is RMSNorm or LayerNorm, known at compile time or at run time: RMSNorm's mean is +0, and x - 0 is x.
 template <bool LayerNorm>
 struct StaticNorm {
   static NC_DEVICE bool is_layer_norm(const ForwardParameters&) { return LayerNorm; }
@@ -28,9 +29,8 @@ struct RuntimeNorm {
   static NC_DEVICE bool is_layer_norm(const ForwardParameters& p) { return p.spec.op == Op::layer_norm; }
 };
 
-// Kept: the most octets of a lane. Rows: of a thread, so that short rows keep as much on its way as longer ones.
-// Shifted: rows begin at any element's address and may end within an octet. They come and go by shared memory, and so
-// does the weight; the arithmetic in between is the same.
+// Kept: maximum vectors per thread. Rows: per thread, so that short rows have as many bytes in flight as longer ones.
+// Shifted: unaligned rows, which go through shared memory, as does the weight; the arithmetic is the same.
 template <class F, class Norm, int Kept, int Rows, bool Shifted>
 class ForwardKernel {
  public:
@@ -39,7 +39,7 @@ class ForwardKernel {
   static NC_DEVICE void run(const ForwardParameters& p) { ForwardKernel(p).rows(); }
 
  private:
-  // Lanes of several rows are never spread over warps: their sums need no shared memory.
+  // With several rows per thread a row never spans warps: its sums need no shared memory.
   using RowSums = Sums<float, Rows>;
   using Values = Packed<F::x>[Rows][Kept];
 
@@ -76,7 +76,7 @@ class ForwardKernel {
     const Statistics s = statistics_of(x);
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r) || place.lane != 0 || segment != 0) continue;
-      // Aligned, or these kernels would not have been chosen.
+      // Aligned: the fast kernels require it.
       if (p.a.mean != nullptr) store_at(p.a.mean, row(r), s.mean[r]);
       if (p.a.rstd != nullptr) store_at(p.a.rstd, row(r), s.rstd[r]);
     }
@@ -84,7 +84,7 @@ class ForwardKernel {
     if constexpr (quantized) {
       write_quantized(x, s, parameters);
     } else if constexpr (Shifted) {
-      // All have taken their octets: where a row has more than a warp, their sums have met since.
+      // All threads must have read their vectors. If a row spans several warps, the reduction's barrier ensures it.
       if (p.shape.lanes <= kWarp) simt::warp_barrier();
       if (p.a.residual != nullptr) {
         each_octet([&](int r, int k) { store<F::x>(of_row(p.windows.rows, r), octet(k) - begin, x[r][k]); });
@@ -120,7 +120,7 @@ class ForwardKernel {
     }
   }
 
-  // The segment's part of a row, and where row r of this thread has its place in shared memory.
+  // The segment's part of a row, and the location of row r of this thread in shared memory.
   template <DType T>
   NC_DEVICE Window<T> window(const char* row) const {
     const int last = octets.end * kPacket < p.shape.n ? octets.end * kPacket : p.shape.n;
@@ -134,7 +134,7 @@ class ForwardKernel {
     return window<F::x>(p.a.residual + row(r) * p.a.residual_stride);
   }
 
-  // Rows, weight and bias to shared memory.
+  // Copies rows, weight and bias to shared memory.
   NC_DEVICE void fetch_rows() const {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
@@ -201,7 +201,7 @@ class ForwardKernel {
     RowSums sums;
     if (Norm::is_layer_norm(p)) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
-        // Octets that do not exist are +0, which changes no sum that began as +0.
+        // Missing octets are +0, which does not change a sum that starts at +0.
         Octet<float> sum = Octet<float>::zero();
         NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[r][k]);
         sums.of[r] = sum_of_positions(sum);
@@ -235,8 +235,8 @@ class ForwardKernel {
     return s;
   }
 
-  // Octets whose residual, weight or bias are loaded together, so that their latencies overlap: all of them at once
-  // would not fit the registers beside x.
+  // Vectors whose residual, weight or bias are loaded together, to overlap latencies: loading all of them at once would
+  // exceed the registers beside x.
   static constexpr int kMostTogether =
       kLoadedWords / (Packed<F::weight>::words > Packed<F::x>::words ? Packed<F::weight>::words : Packed<F::x>::words);
   static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
@@ -261,8 +261,8 @@ class ForwardKernel {
     return load_parameter<F::weight>(of, octet);
   }
 
-  // f(r, k, there, values) with the policy's values, not yet rounded to y's type, of a lane's octets: those that exist,
-  // or, where y is quantised and threads have to meet, as many for all threads.
+  // Calls f(r, k, there, values) with the policy's values, not yet rounded to y's type, for each vector of a thread
+  // that exists. If y is quantised, all threads make the same number of calls, because they synchronise.
   template <class Body>
   NC_DEVICE void each_value(const Values& x, const Statistics& s, const Parameters& early, Body f) const {
     const auto scale = F::scale(p.spec, false);
@@ -288,16 +288,16 @@ class ForwardKernel {
     }
   }
 
-  // One copy of the code for all scalings, which would otherwise take longer to compile than all other kernels: by
-  // Scaling::row the values are formed twice, the first time for the largest of them. In blocks, four neighbouring
-  // lanes have 32 elements, or as many as a short row has: octets_per_segment is a multiple of four, or these kernels
-  // would not have been chosen.
+  // One copy of the code for all scalings: separate ones would take longer to compile than all other kernels. With
+  // Scaling::row the values are computed twice, the first time for their maximum. With Scaling::block four neighbouring
+  // lanes hold 32 elements, or all of a short row: the fast kernels require octets_per_segment to be a multiple of
+  // four.
   NC_DEVICE void write_quantized(const Values& x, const Statistics& s, const Parameters& parameters) const {
     static_assert(!quantized || Rows == 1);
     constexpr int of_block = kScaleBlock / kPacket;
     const bool by_row = p.spec.scaling == Scaling::row, by_blocks = p.spec.scaling == Scaling::block;
     const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
-    // Not where the sums met: a thread may still be reading those.
+    // Not the scratch of the sums: a thread may still be reading it.
     using Meet = Meeting<Largest<float>>;
     RowReducer<Largest<float>> reduce(reinterpret_cast<Meet*>(simt::shared_memory() + sizeof(Meet)), p.shape.lanes,
                                       place.slot, place.lane, p.shape.segments);
@@ -358,7 +358,7 @@ class ForwardKernel {
   const int segment;
   const LaneOctets octets;
   const int begin;  // the segment's first octet
-  const int slots;  // rows that the block's threads take at a time
+  const int slots;  // rows that the block's threads process at a time
   const int64_t first_row;
 };
 

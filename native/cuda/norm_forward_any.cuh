@@ -1,6 +1,7 @@
-// Forward of RMSNorm and LayerNorm on CUDA devices for whatever the hot kernels do not take: other formats, float64
-// compute, every variance algorithm, unrounded residual sums, any alignment and any hidden size. The row is read again
-// for each pass, mostly from the caches, and one block does all of its segments: same order of sums, same bits, slower.
+// Generic forward of RMSNorm and LayerNorm on CUDA devices, for what the fast kernels do not support: other formats,
+// float64 compute, every variance algorithm, unrounded residual sums, any alignment and any hidden size. Each pass
+// reads the row again, mostly from the caches, and one block processes all of its segments: same order of sums, same
+// bits, slower.
 #pragma once
 
 #include "any_formats.cuh"
@@ -9,7 +10,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// Quantized: y is in FP8, whatever F has for it.
+// Quantized: y is in FP8, whatever F says.
 template <class F, bool Quantized>
 class AnyForwardKernel {
  public:
@@ -30,7 +31,7 @@ class AnyForwardKernel {
     C mean, rstd;
   };
 
-  // What is normalised.
+  // The vector to normalise.
   NC_DEVICE Octet<C> input(int octet, int count) const {
     const Octet<C> x = load<C>(formats.x, p.access, p.a.x + row * p.a.x_stride, octet, count);
     if (p.a.residual == nullptr) return x;
@@ -77,11 +78,11 @@ class AnyForwardKernel {
     return {mean, reciprocal_deviation(variance_of_sums(mean, both.of[1] / n()), epsilon())};
   }
 
-  // Positions and lanes hold different numbers of values where the row ends, so every moment travels with its count.
+  // SIMD lanes and threads hold different numbers of values at the end of a row, so every moment carries its count.
   NC_DEVICE CountedMoments<C> lane_moments(const LaneOctets& octets) const {
     Moments<Octet<C>> m{Octet<C>::zero(), Octet<C>::zero()};
     C whole = 0;
-    int extra = 0;  // positions that hold one value more
+    int extra = 0;  // SIMD lanes that hold one value more
     for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
       const int count = elements_of(p.shape, octet);
       const Moments<Octet<C>> longer = welford_add(m, input(octet, count), Octet<C>::all(whole + C(1)));
@@ -132,7 +133,7 @@ class AnyForwardKernel {
       save_statistic(p.a.rstd, row, s.rstd);
     }
     if constexpr (Quantized) {
-      // Threads meet once more.
+      // write_by_tensor and write_by_row synchronise, so all threads call them.
       if (p.spec.scaling == Scaling::tensor) return write_by_tensor(s);
       if (p.spec.scaling == Scaling::row) return write_by_row(s);
       if (live) write_by_blocks(s);
@@ -204,7 +205,7 @@ class AnyForwardKernel {
     });
   }
 
-  // A lane takes whole blocks: what is written does not depend on who does it.
+  // A thread processes whole scale blocks. The result does not depend on which thread does.
   NC_DEVICE void write_by_blocks(const Statistics& s) const {
     constexpr int of_block = kScaleBlock / kPacket;
     const int blocks = static_cast<int>(ceil_div(p.shape.n, kScaleBlock));

@@ -1,5 +1,5 @@
-// Eight consecutive elements of a row, in one thread: their arithmetic, their packed forms of 16-byte words, and the
-// accesses that load and store them. What cpu/packet.h is to a vector register.
+// A vector of 8 consecutive elements of a row, held by one thread: arithmetic, packed forms in 16-byte words, loads and
+// stores. The counterpart of cpu/packet.h.
 #pragma once
 
 #include "../core/dtype.h"
@@ -45,7 +45,7 @@ NC_DEVICE Octet<C> fma(Octet<C> a, Octet<C> b, Octet<C> c) {
   return c;
 }
 
-// By halving, as in core/reduction_order.h.
+// Tree reduction, as in core/reduction_order.h.
 template <class C>
 NC_DEVICE C sum_of_positions(Octet<C> a) {
   const C s0 = a.v[0] + a.v[4], s1 = a.v[1] + a.v[5], s2 = a.v[2] + a.v[6], s3 = a.v[3] + a.v[7];
@@ -55,8 +55,7 @@ NC_DEVICE C sum_of_positions(Octet<C> a) {
 NC_DEVICE float low_bfloat16(uint32_t pair) { return decode_bfloat16(pair & 0xffffu); }
 NC_DEVICE float high_bfloat16(uint32_t pair) { return decode_bfloat16(pair >> 16); }
 
-// The device rounds pairs in one instruction. A NaN that is kept in registers needs no canonical form: whatever is
-// stored gets it.
+// The device rounds pairs in one instruction. A NaN in registers need not be canonical: stores make it so.
 template <>
 struct Rounding<Octet<float>> {
   static NC_DEVICE Octet<float> float32(Octet<float> a) { return a; }
@@ -93,7 +92,7 @@ struct Rounding<Octet<double>> {
   }
 };
 
-// v where elements exist, 0 where they do not.
+// v for the valid elements, 0 for the others.
 template <class C>
 NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
   NC_UNROLL for (int i = 0; i < kPacket; ++i) v.v[i] = i < count ? v.v[i] : C(0);
@@ -102,14 +101,14 @@ NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
 
 NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
 
-// As they are in memory.
+// The in-memory representation.
 template <DType T>
 struct Packed {
   static constexpr int words = words_of_octet(T);
   simt::Word16 w[words];
 };
 
-// A NaN in either half, which the device gives as 0x7fff, gets its format's canonical form.
+// Replaces a NaN in either half, 0x7fff from the device, by the canonical NaN of the format.
 template <class Format>
 NC_DEVICE uint32_t with_canonical_nan(uint32_t pair) {
   // Adding 1 carries into the sign of a positive half only from 0x7fff; negative halves are masked.
@@ -155,7 +154,7 @@ NC_DEVICE Packed<T> packed(Octet<float> v) {
   return p;
 }
 
-// Element `index` of an array in global memory that is aligned for it.
+// Element `index` of an aligned array in global memory.
 template <class T>
 NC_DEVICE T load_at(const char* array, int64_t index) {
   return simt::load_value<T>(array + index * static_cast<int64_t>(sizeof(T)));
@@ -165,7 +164,7 @@ NC_DEVICE void store_at(char* array, int64_t index, T v) {
   simt::store_value(array + index * static_cast<int64_t>(sizeof(T)), v);
 }
 
-// Octet number `octet` of a row in global memory, of which every octet is full and 16-byte aligned.
+// Octet number `octet` of a row in global memory; every octet is full and 16-byte aligned.
 template <DType T>
 NC_DEVICE const char* address_of(const char* row, int octet) {
   return row + octet * (kPacket * bytes_of(T));

@@ -1,4 +1,4 @@
-// What kernels are given, by value.
+// Kernel parameters, passed by value.
 #pragma once
 
 #include "../core/arguments.h"
@@ -7,25 +7,25 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-// How a row lies over threads: octet o of segment s belongs to lane o % lanes of block s of the row's cluster. A row is
-// short enough for int.
+// How a row is distributed over threads: lane o % lanes of block s of the row's cluster holds octet o of segment s. A
+// row length fits int.
 struct RowShape {
   int n;
-  int octets;  // of the row, the last one perhaps a part
+  int octets;  // of the row; the last one may be partial
   int octets_per_segment;
   int segments, segments_log2;  // powers of two, as are the lanes
   int lanes, lanes_log2;
 };
 
-// What all addresses and strides of a call allow.
+// The alignment of all addresses and strides of a call.
 enum class Access {
-  bytes,     // some element lies across the natural boundary of its type
-  elements,  // elements lie on their boundaries
-  octets     // rows begin on 16-byte boundaries and have whole octets
+  bytes,     // some element crosses its natural boundary
+  elements,  // elements are naturally aligned
+  octets     // rows begin on 16-byte boundaries and consist of whole octets
 };
 
-// A forward block's shared memory behind where sums meet, if its rows begin anywhere: offsets of weight, bias, and of
-// as many rows as the block takes, one after the other, twice where there is a residual.
+// Shared-memory layout of a forward block for unaligned rows, after the reduction scratch: offsets of weight, bias, and
+// the block's rows, one after the other; and of as many rows again if there is a residual.
 struct ForwardWindows {
   int weight, bias, rows, residuals;
   int row_bytes;
@@ -36,18 +36,18 @@ struct ForwardParameters {
   RowShape shape;
   ForwardArguments a;
   Access access;  // of all but a quantised y
-  bool y_words;   // rows of a quantised y begin on 8-byte boundaries
+  bool y_words;   // a quantised y has 8-byte aligned rows
   int rows_per_block;
-  ForwardWindows windows;  // of rows that begin anywhere
+  ForwardWindows windows;  // for unaligned rows
 };
 
-// A backward block's shared memory, if its rows begin anywhere: offsets of the weight, of the sums of dbias where
-// registers would not do, of one row of dx for each row lane, and of the stages. A stage has of each row lane a row of
-// x, of dy and of dresidual.
+// Shared-memory layout of a backward block for unaligned rows: offsets of the weight, of the dbias sums that do not fit
+// registers, of one dx row per row slot, and of the stages. A stage holds a row of x, of dy and of dresidual for each
+// row slot.
 struct BackwardWindows {
   int weight, bias_sums, dx, stages;
-  int dx_bytes, stage_bytes;  // of a row lane
-  int dy, dresidual;          // from a row lane's x on
+  int dx_bytes, stage_bytes;  // per row slot
+  int dy, dresidual;          // relative to a row slot's x
 };
 
 struct BackwardParameters {
@@ -58,8 +58,8 @@ struct BackwardParameters {
   int64_t groups;
   int row_lanes;
   int octets_per_lane;
-  int rows_at_once;    // of a row lane that are worked on at once
-  int stages;          // how often as many are on their way at once
+  int rows_at_once;    // per row slot
+  int stages;          // of rows_at_once rows, in flight at once
   int staged_words;    // 16-byte words of an octet of x, dy and dresidual together
   bool weight_staged;  // the weight is copied to shared memory once per block
   bool by_product;     // see HotPolicy
@@ -70,8 +70,8 @@ struct ColumnsParameters {
   ColumnArguments of[2];  // the grid's rows: dweight, dbias
   int64_t n;
   int64_t groups;
-  int64_t group_stride;  // elements between the groups' shares
-  int group_lanes;       // threads to a column: a power of two, with the rest of 256 groups in a thread
+  int64_t group_stride;  // elements between partial sums of consecutive groups
+  int group_lanes;       // threads per column: a power of two; a thread sums the rest of up to 256 groups
 };
 
 }  // namespace NC_LEVEL

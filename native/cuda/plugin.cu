@@ -1,4 +1,4 @@
-// The plugin's table: which kernels a norm gets, and how they are launched.
+// The plugin's table: selects the kernels of a norm and launches them.
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
@@ -17,27 +17,27 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// Why a norm does without a kernel.
+// Why a kernel is absent.
 enum class Absence : uint8_t {
-  none,                 // it has the kernel
-  not_compiled,         // there is none for these formats, this policy and this hidden size: by design
-  no_clusters,          // the device has no clusters
-  code_lacks_clusters,  // the code was written for an older device, without clusters
-  cluster_does_not_fit  // the device cannot hold one cluster of as many blocks
+  none,                 // the kernel is present
+  not_compiled,         // by design: none is compiled for these formats, policy and hidden size
+  no_clusters,          // the device does not support clusters
+  code_lacks_clusters,  // the code was compiled for a device without clusters
+  cluster_does_not_fit  // the device cannot hold one cluster of this size
 };
 
-// What prepare leaves in CudaNorm::kernels.
+// Stored by prepare in CudaNorm::kernels.
 struct NormKernels {
   RowShape shape;
-  int octets_per_lane;  // at most
-  int shared_bytes;     // the most of a block
-  bool two_blocks;      // of the backward fit the registers of a multiprocessor
+  int octets_per_lane;  // maximum
+  int shared_bytes;     // maximum of a block
+  bool two_blocks;      // two blocks of the backward fit the registers of an SM
   bool two_shifted_blocks;
   bool by_product;
-  ForwardFunction hot_forward, shifted_forward, any_forward;  // hot, shifted: or null
+  ForwardFunction hot_forward, shifted_forward, any_forward;  // hot_* and shifted_* may be null
   BackwardFunction hot_backward, shifted_backward, any_backward;
   ColumnsFunction columns;
-  // Of a null pointer above, why it is null.
+  // The reason for each null pointer above.
   Absence no_hot_forward, no_shifted_forward, no_hot_backward, no_shifted_backward;
 };
 static_assert(sizeof(NormKernels) <= sizeof(CudaNorm::kernels));
@@ -56,7 +56,7 @@ Access access_of(const NormSpec& s, const ForwardArguments& a) {
       (quantized || all_multiples(16, at(a.y), a.y_stride))) {
     return Access::octets;
   }
-  // Strides are whole elements.
+  // Strides are multiples of the element size.
   const bool elements = all_multiples(bytes_of(s.x), at(a.x), at(a.residual), at(a.residual_out)) &&
                         all_multiples(bytes_of(s.weight), at(a.weight), at(a.bias)) &&
                         (quantized || all_multiples(bytes_of(s.y), at(a.y)));
@@ -110,14 +110,14 @@ const CommonKernels* common_kernels(const NormSpec& s, DType y) {
 const CommonKernels* common_kernels(const NormSpec&, DType) { return nullptr; }
 #endif
 
-// The policies that hot kernels fold into one another: see HotPolicy.
+// Policies that share a fast kernel: see HotPolicy.
 bool rounds_first(const NormSpec& s) {
   if (s.x == DType::float32) return false;
   return s.scale_rounding == ScaleRounding::input || (s.scale_rounding == ScaleRounding::weight && s.weight == s.x);
 }
 bool by_product(const NormSpec& s) { return !rounds_first(s) && s.scale_rounding != ScaleRounding::compute; }
 
-// Blocks of scales lie in a segment whole.
+// Whether no FP8 scale block crosses a segment boundary.
 bool has_whole_blocks(const RowShape& shape) {
   return shape.segments == 1 || shape.octets_per_segment % (kScaleBlock / kPacket) == 0;
 }
@@ -157,11 +157,11 @@ NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
   return k;
 }
 
-constexpr int kRegisters = 65536;  // of a multiprocessor, on every device so far
+constexpr int kRegisters = 65536;  // of an SM, on every device so far
 constexpr int kClusterCapability = 90;
 
-// Loads a kernel and permits what its launches ask for, or leaves it out, with the reason, where the device has no room
-// for its clusters. shared_bytes: of a launch of this norm.
+// Loads a kernel and sets its launch attributes. Drops the kernel and stores the reason if the device cannot hold its
+// clusters. shared_bytes: dynamic shared memory of a launch of this norm.
 template <class Parameters>
 int32_t ready(void (*&kernel)(Parameters), Absence& absence, const RowShape& shape, const CudaDevice& device,
               int threads, int shared_bytes, KernelFacts* facts) {
@@ -174,11 +174,11 @@ int32_t ready(void (*&kernel)(Parameters), Absence& absence, const RowShape& sha
   absence = Absence::none;
   if (shape.segments > 1 && device.clusters == 0) return leave_out(Absence::no_clusters);
   if (const int32_t error = load_kernel(kernel, facts)) return error;
-  // Of all that this kernel serves: never what this norm alone needs.
+  // The maximum for all norms that use this kernel, not the amount that this norm needs.
   const int permitted = static_cast<int>(device.shared_bytes) - facts->shared_bytes;
   if (const int32_t error = permit(kernel, permitted, device.clusters != 0)) return error;
   if (shape.segments == 1) return 0;
-  // Code for older devices, which a newer one can run, knows nothing of clusters.
+  // A newer device can run code compiled for an older one, but that code has no cluster instructions.
   if (facts->compute_capability < kClusterCapability) return leave_out(Absence::code_lacks_clusters);
   Launch<Parameters> l{};
   l.kernel = kernel;
@@ -191,7 +191,7 @@ int32_t ready(void (*&kernel)(Parameters), Absence& absence, const RowShape& sha
   return count == 0 ? leave_out(Absence::cluster_does_not_fit) : 0;
 }
 
-// Rows of a thread of the kernel that has been chosen.
+// Rows per thread of the selected kernel.
 int hot_forward_rows(const NormKernels& k, const NormSpec& spec) {
   return spec.scaling != Scaling::none ? 1 : forward_rows(words_of_octet(spec.x), kept_for(k.octets_per_lane));
 }
@@ -202,14 +202,14 @@ int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThread
 int backward_threads(const RowShape& shape) {
   return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
 }
-// Where sums meet and, by Scaling::row, the largest.
+// Reduction scratch for the sums and, with Scaling::row, for the maximum.
 int forward_shared_bytes(const NormSpec& spec) {
   return static_cast<int>(sizeof(Meeting<Sums<float, 1>>) +
                           (spec.scaling == Scaling::row ? sizeof(Meeting<Largest<float>>) : 0));
 }
 static_assert(sizeof(Meeting<Sums<float, 1>>) == sizeof(Meeting<Largest<float>>));
 
-// What a block with as many rows has in shared memory, where they begin anywhere; `bytes`: all of it.
+// Shared-memory layout of a forward block for unaligned rows; `bytes` receives the total size.
 ForwardWindows forward_windows(const NormKernels& k, const NormSpec& spec, bool weight, bool bias, bool residual,
                                int* bytes) {
   const int rows = forward_threads(k.shape) / k.shape.lanes * shifted_forward_rows(k, spec);
@@ -247,7 +247,7 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
                                   window_bytes < k.shared_bytes ? window_bytes : k.shared_bytes, &facts)) {
     return error;
   }
-  // The backward fills a block's shared memory, or half of it where two blocks' registers fit a multiprocessor.
+  // The backward uses all of a block's shared memory, or half of it if two blocks fit the registers of an SM.
   const auto ready_backward = [&](BackwardFunction& kernel, Absence& absence, bool& two_blocks) -> int32_t {
     if (const int32_t error = ready(kernel, absence, k.shape, device, of_backward, k.shared_bytes, &facts)) {
       return error;
@@ -265,7 +265,7 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
   return 0;
 }
 
-// Kernels that take everything meet here, whatever they sum.
+// Reduction scratch of the generic kernels, sized for the largest value type.
 constexpr int kAnySharedBytes = static_cast<int>(sizeof(Meeting<CountedMoments<double>>));
 
 template <class Parameters>
@@ -293,7 +293,7 @@ Chosen<ForwardParameters> forward_launch(const NormKernels& k, const NormSpec& s
   l.block_rows = 1;
   l.cluster = 1;
   l.shared_bytes = kAnySharedBytes;
-  int rows = 1;  // of a thread
+  int rows = 1;  // per thread
   if (hot) {
     l.kernel = k.hot_forward;
     l.cluster = k.shape.segments;
@@ -319,9 +319,9 @@ int32_t forward(const CudaNorm& norm, const ForwardArguments& a, int64_t stream)
   return launch_on(norm.device, chosen.launch, chosen.parameters, stream);
 }
 
-// How much of a backward block's work lies in shared memory; false if not even one row per row lane does. Two blocks to
-// a multiprocessor, whose shared memory is little more than the most of one block, where its registers allow that;
-// otherwise one block that has as many rows on their way as fit.
+// Plans the shared memory of a backward block; false if not even one row per row slot fits. Prefers two blocks per SM
+// where registers allow it: an SM has little more shared memory than the maximum of one block. Otherwise plans one
+// block with as many rows in flight as fit.
 bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane, BackwardParameters& p,
              int& shared_bytes) {
   const bool shared_sums = bias_sums_are_shared(spec.op == Op::layer_norm, kept_for(k.octets_per_lane));
@@ -332,7 +332,7 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
     p.stages = stages;
     shared_bytes = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
                    backward_bias_bytes(p, shared_sums, threads) + stages * stage;
-    // Stages for rows that there are not would only take memory.
+    // No more stages than rows.
     return shared_bytes <= limit && (stages == 1 || stages * p.rows_at_once < 2 * rows_per_lane);
   };
   if (k.two_blocks) {
@@ -348,7 +348,7 @@ bool lay_out(const NormKernels& k, const NormSpec& spec, int threads, int64_t ro
   return fits(1, true, k.shared_bytes) || fits(1, false, k.shared_bytes);
 }
 
-// The same for rows that begin anywhere, whose weight is always staged.
+// The same for unaligned rows, whose weight is always staged.
 bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_lane,
                      BackwardParameters& p, int& shared_bytes) {
   const bool shared_sums =
@@ -366,7 +366,7 @@ bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, in
   w.stage_bytes = w.dresidual + (p.a.dresidual != nullptr ? window_bytes(spec.x) : 0);
   p.weight_staged = p.a.weight != nullptr;
   p.rows_at_once = 1;
-  // Where the row lanes' sums meet, and the group's share leaves from.
+  // Memory for the reduction over row slots and for storing the group's partial sum.
   const int sums = backward_bias_bytes(p, p.row_lanes > 1, threads), share = window_bytes(DType::float32);
   const auto fits = [&](int stages, int limit) {
     p.stages = stages;
@@ -447,7 +447,7 @@ int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t 
   return launch_on(norm.device, l, p, stream);
 }
 
-// Text of a limited length: what does not fit is dropped.
+// A text buffer that truncates at its capacity.
 class Text {
  public:
   Text(char* to, int64_t capacity) : next_(to), left_(capacity) {
@@ -469,7 +469,7 @@ class Text {
   int64_t left_;
 };
 
-// Names a kernel with the octets that one of its threads holds or, where it is the one for any shape, says why.
+// Writes the kernel's name with the vectors per thread, or, for the generic kernel, the reason.
 template <class Function>
 void describe_choice(Text& text, const NormKernels& k, Function launched, const char* family, Function hot,
                      int hot_kept, Function shifted, int shifted_kept, Absence absence) {
@@ -506,7 +506,7 @@ void describe_choice(Text& text, const NormKernels& k, Function launched, const 
   }
 }
 
-// The tensors of a call that is only described: addresses on a 256-byte boundary, or one element after it.
+// Tensors of a described call, with dummy addresses: on a 256-byte boundary, or one element after it.
 struct DescribedTensors {
   const NormSpec& spec;
   bool aligned;
@@ -514,7 +514,7 @@ struct DescribedTensors {
   char* vector() const { return reinterpret_cast<char*>(int64_t{1} << 40); }
   char* rows(DType type) const { return vector() + (aligned ? 0 : bytes_of(type)); }
   int64_t stride(DType type) const { return (spec.hidden_size + (aligned ? 0 : 1)) * bytes_of(type); }
-  // Which kernel is the fast one of such a call, or why there is none.
+  // Why such a call has no fast kernel, or Absence::none.
   Absence absence(Absence no_hot, Absence no_shifted) const {
     return aligned && spec.hidden_size % kPacket == 0 ? no_hot : no_shifted;
   }

@@ -1,9 +1,9 @@
-// What libnormcore.so asks of the CUDA plugin: one exported function that returns this table. libnormcore.so is built,
-// loaded and used without CUDA; the plugin, which links the CUDA runtime statically, answers on a machine that has it.
+// The interface between libnormcore.so and the CUDA plugin: one exported function that returns this table.
+// libnormcore.so is built, loaded and used without CUDA. The plugin links the CUDA runtime statically.
 //
-// Errors are the CUDA runtime's own numbers, 0 for success. Nothing throws. Calls that take a device make it current
-// for the calling thread as long as they last. Calls that take a stream are asynchronous, allocate nothing and never
-// synchronise.
+// Errors are the CUDA runtime's own numbers, 0 for success. Nothing throws. A call that takes a device makes it current
+// for the calling thread and restores the previous one. A call that takes a stream is asynchronous, allocates nothing
+// and never synchronises.
 #pragma once
 
 #include <cstdint>
@@ -13,29 +13,30 @@
 
 namespace nc {
 
-// Grows with every change of the table or of what it takes, so that library and plugin of different builds part.
+// Incremented with every change of the table or of its argument structures, so that a library and a plugin of different
+// builds refuse each other.
 constexpr int32_t kCudaPluginVersion = 3;
 
 struct CudaDevice {
   int32_t compute_capability;  // major * 10 + minor
   int32_t multiprocessors;
   int64_t memory_bytes;
-  int64_t shared_bytes;         // the most shared memory that a block can have
-  int32_t clusters;             // 1 if blocks can form clusters
-  int32_t host_memory_visible;  // 1 if kernels can reach memory that the CUDA runtime does not know of
+  int64_t shared_bytes;         // maximum dynamic shared memory of a block
+  int32_t clusters;             // 1 if the device supports clusters
+  int32_t host_memory_visible;  // 1 if kernels can access memory unknown to the CUDA runtime
   char name[256];
 };
 
-// A norm on a device: the kernels that the plugin picked for it. Plain memory, made by prepare.
+// The kernels that prepare selected for a norm on a device. Trivially copyable.
 struct CudaNorm {
   int32_t device;
   NormSpec spec;
   alignas(8) char kernels[512];
 };
 
-// Answers of memory_device other than a device's index.
+// Results of memory_device other than a device index.
 constexpr int32_t kAnyDevice = -1;      // managed or pinned memory
-constexpr int32_t kUnknownMemory = -2;  // not known to the CUDA runtime: ordinary host memory, or no memory at all
+constexpr int32_t kUnknownMemory = -2;  // unknown to the CUDA runtime: ordinary host memory or an invalid address
 
 struct CudaPlugin {
   int32_t version;  // kCudaPluginVersion
@@ -56,19 +57,19 @@ struct CudaPlugin {
   int32_t (*host_allocate)(int64_t bytes, int64_t* address);  // page-locked, for all devices
   int32_t (*host_free)(int64_t address);
 
-  // Picks the kernels for a valid spec and readies them on the device.
+  // Selects the kernels for a valid spec and loads them on the device.
   int32_t (*prepare)(int32_t device, const NormSpec& spec, CudaNorm* norm);
-  // All rows: row_begin is 0. Of a quantised y too.
+  // All rows: row_begin is 0. Also writes a quantised y.
   int32_t (*forward)(const CudaNorm& norm, const ForwardArguments& a, int64_t stream);
   // All groups: group_begin is 0.
   int32_t (*backward)(const CudaNorm& norm, const BackwardArguments& a, int64_t stream);
   // One or two gradients, all columns: column_begin is 0.
   int32_t (*columns)(const CudaNorm& norm, const ColumnArguments* gradients, int32_t count, int64_t stream);
-  // Writes which kernels the calls of a norm launch, a line for each kind of call, and at the end a zero; cut off at
+  // Writes the kernel names of a norm's calls, one line for each kind of call, zero-terminated and truncated to
   // `capacity` bytes.
   int32_t (*describe)(const CudaNorm& norm, char* text, int64_t capacity);
 
-  // Readies the kernels of a valid spec on the device.
+  // Loads the kernels of a valid spec on the device.
   int32_t (*rotary_prepare)(int32_t device, const RotarySpec& spec);
   // All tokens: token_begin is 0.
   int32_t (*rotary)(int32_t device, const RotarySpec& spec, const RotaryArguments& a, int64_t stream);

@@ -1,4 +1,4 @@
-// Which kernel a rotary position embedding gets, and how it is launched.
+// Selects the kernel of a rotary position embedding and launches it.
 #include "elementwise.h"
 #include "launching.h"
 #include "rotary.cuh"
@@ -18,7 +18,7 @@ RotaryFunction octets_kernel(RotaryLayout layout) {
                                              : rotary_octets<X, T, RotaryLayout::half_split>;
 }
 
-// The kernel for whole octets; null where the pair of formats has none.
+// The kernel for whole octets; null if the pair of formats has none.
 RotaryFunction octets_kernel(const RotarySpec& s) {
   using D = DType;
   const auto is = [&](D x, D table) { return s.x == x && s.table == table; };
@@ -30,7 +30,7 @@ RotaryFunction octets_kernel(const RotarySpec& s) {
   return nullptr;
 }
 
-// Strides are whole elements.
+// Strides are multiples of the element size.
 Access access_of(const RotarySpec& s, const RotaryArguments& a) {
   if (s.rotary_dim % (2 * kPacket) == 0 &&
       all_multiples(16, at(a.x), a.x_strides.batch, a.x_strides.seq, a.x_strides.head, at(a.y), a.y_strides.batch,
@@ -44,7 +44,7 @@ Access table_access_of(const RotarySpec& s, const RotaryArguments& a) {
   return all_multiples(bytes_of(s.table), at(a.cos), at(a.sin)) ? Access::elements : Access::bytes;
 }
 
-// Fewer threads than this leave a device partly idle: then each takes one head.
+// With fewer threads than this a device is partly idle: then each thread takes one head.
 constexpr int64_t kManyThreads = int64_t{1} << 17;
 
 }  // namespace

@@ -2,9 +2,9 @@
 //
 //   y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin, rounded as the policy says
 //
-// A thread turns eight pairs of a head, and the same eight of several heads where there are many, so that it loads
-// their cosines and sines once. Threads of a warp take neighbouring pairs, then neighbouring heads. Elements that do
-// not turn are copied in octets. No thread reads what another writes, so y may be x.
+// A thread rotates eight pairs of a head, and the same eight pairs of several heads if there are many, so that it loads
+// their cosines and sines once. Threads of a warp take neighbouring pairs, then neighbouring heads. Elements that are
+// not rotated are copied as vectors. No thread reads what another writes, so y may be x.
 #pragma once
 
 #include "../core/policy.h"
@@ -18,18 +18,18 @@ struct RotaryParameters {
   RotaryArguments a;
   Access access;        // to x and y
   Access table_access;  // to cos and sin
-  int64_t threads;      // that have something to do
-  int64_t head_groups;  // from a head of a thread to its next
-  int turned;           // octets of pairs of a head, the last one perhaps a part
-  int copied;           // octets of elements that do not turn; 0 in place
+  int64_t threads;      // with work
+  int64_t head_groups;  // stride between the heads of a thread
+  int turned;           // octets of pairs of a head; the last one may be partial
+  int copied;           // octets of elements that are not rotated; 0 in place
 };
 
 constexpr int kRotaryThreads = 128;
 
-// The most heads of a thread: all of their words are on their way at once.
+// Maximum heads per thread: all of their words are in flight at once.
 NC_INLINE constexpr int heads_together(DType x) { return 16 / bytes_of(x) / 2; }
 
-// Which octet of which heads a thread takes.
+// The octet and the heads of a thread.
 struct RotaryPlace {
   int octet;
   int64_t head;  // the first one
@@ -55,7 +55,7 @@ NC_DEVICE void copy_elements(Access access, const char* from, char* to, int coun
   for (int i = 0; i < count; ++i) store_raw(access, to + i * bytes, load_raw<Raw>(access, from + i * bytes));
 }
 
-// Octet number `octet` of the elements that do not turn, bit for bit.
+// Copies octet number `octet` of the elements that are not rotated, bit for bit.
 NC_DEVICE void copy_octet(const RotaryParameters& p, const RotaryPlace& place, int octet) {
   const int width = bytes_of(p.spec.x);
   const int first = p.spec.rotary_dim + octet * kPacket;
@@ -89,7 +89,7 @@ NC_DEVICE OctetPair taken_apart(const Octet<float>& low, const Octet<float>& hig
   }
   return p;
 }
-// Of x1 and x2: low and high.
+// Interleaves x1 and x2 into low and high.
 NC_DEVICE OctetPair put_together(const OctetPair& p) {
   OctetPair r;
   NC_UNROLL for (int i = 0; i < kPacket / 2; ++i) {
@@ -101,7 +101,7 @@ NC_DEVICE OctetPair put_together(const OctetPair& p) {
   return r;
 }
 
-// The angle is negative backward.
+// The backward rotates by the negative angle.
 NC_DEVICE Octet<float> directed(const RotaryParameters& p, const Octet<float>& sin) {
   return sin * Octet<float>::all(p.a.backward ? -1.0f : 1.0f);
 }
@@ -113,7 +113,7 @@ NC_DEVICE OctetPair turned(const RotaryParameters& p, X x, const OctetPair& pair
   return {turn.first(pair.x1, pair.x2, cos, sin), turn.second(pair.x1, pair.x2, cos, sin)};
 }
 
-// For whole octets on 16-byte boundaries, in the formats in common use. T: the table's.
+// For whole octets on 16-byte boundaries, in the formats in common use. T: the table's format.
 template <DType X, DType T, RotaryLayout L>
 class RotaryKernel {
  public:
@@ -147,7 +147,7 @@ class RotaryKernel {
   static constexpr bool kInterleaved = L == RotaryLayout::interleaved;
   static constexpr int kTogether = heads_together(X);
 
-  // Where eight pairs lie in a head: an octet in each half, or two octets side by side.
+  // Position of eight pairs in a head: an octet in each half, or two neighbouring octets.
   static NC_DEVICE int low_octet(int octet) { return kInterleaved ? 2 * octet : octet; }
   static NC_DEVICE int high_octet(int octet) { return kInterleaved ? 2 * octet + 1 : octet; }
   static NC_DEVICE int high_bytes(const RotaryParameters& p) {
@@ -163,7 +163,7 @@ class RotaryKernel {
   }
 };
 
-// For any formats, dimensions and addresses.
+// Generic kernel for any formats, dimensions and alignment.
 class AnyRotaryKernel {
  public:
   static NC_DEVICE void run(const RotaryParameters& p) {
@@ -176,7 +176,7 @@ class AnyRotaryKernel {
     const int half = p.spec.rotary_dim / 2;
     const int rest = half - place.octet * kPacket;
     const int pairs = rest < kPacket ? rest : kPacket;
-    // Octets and how much of them there is, as in RotaryKernel.
+    // Octet indices as in RotaryKernel, and their numbers of valid elements.
     const int low = interleaved ? 2 * place.octet : place.octet;
     const int high = interleaved ? 2 * place.octet + 1 : place.octet;
     const int low_count = !interleaved ? pairs : 2 * pairs < kPacket ? 2 * pairs : kPacket;

@@ -1,6 +1,6 @@
-// Sums over a row, in the order of core/reduction_order.h: a thread is a lane, a block or, where a row has several
-// segments, a block of a cluster is a segment. A value per thread comes in, already summed over the thread's octets and
-// their positions; every thread of the row gets the row's.
+// Row sums in the order of core/reduction_order.h. A thread is a lane. A block, or a block of a cluster if a row has
+// several segments, is a segment. Each thread passes a value already summed over its vectors and their SIMD lanes;
+// every thread of the row receives the row's sum.
 #pragma once
 
 #include "../core/reduction_order.h"
@@ -29,7 +29,7 @@ struct Sums {
   }
 };
 
-// The largest of numbers that are not NaN.
+// Maximum of numbers; no NaN.
 template <class C>
 struct Largest {
   static constexpr bool symmetric = true;
@@ -38,8 +38,8 @@ struct Largest {
   friend NC_DEVICE Largest shuffled(Largest v, int mask) { return {simt::shuffle_xor(v.value, mask)}; }
 };
 
-// Welford's moments of as many values as they count. An empty upper part occurs at the end of a row; the lower one is
-// never empty before it.
+// Welford moments with their count. An empty upper part occurs at the end of a row; the lower part is never empty
+// before the upper one.
 template <class C>
 struct CountedMoments {
   static constexpr bool symmetric = false;
@@ -55,7 +55,8 @@ struct CountedMoments {
   }
 };
 
-// Count values that lie `step` apart, by halving: the last step adds the tree of the odd ones to that of the even ones.
+// Tree reduction of Count values at stride `step`: the last step adds the tree of the odd ones to that of the even
+// ones.
 template <int Count, class Value>
 NC_DEVICE Value halved(const Value* values, int step) {
   if constexpr (Count == 1) {
@@ -80,8 +81,8 @@ NC_DEVICE Value halved_any(const Value* values, int count) {
   }
 }
 
-// Where a row's sums meet, in shared memory. Twice, and used in turn: the values of one reduction are read while those
-// of the next are written, and a barrier lies between that and the next but one, so one barrier a reduction is enough.
+// Double-buffered reduction scratch in shared memory. One buffer is read while the next reduction writes the other, and
+// each reduction has a barrier before a buffer is reused, so one barrier per reduction is enough.
 template <class Value>
 struct Meeting {
   Value of_warps[2][kMaxWarps];
@@ -91,11 +92,12 @@ struct Meeting {
 template <class Value>
 class RowReducer {
  public:
-  // lanes: threads of a row in this block; row_slot: which of the block's rows; blocks: of a row, 1 without a cluster.
+  // lanes: threads of a row in this block; row_slot: index of the row in the block; blocks: per row, 1 without a
+  // cluster.
   NC_DEVICE RowReducer(Meeting<Value>* meeting, int lanes, int row_slot, int lane, int blocks)
       : meeting_(meeting), lanes_(lanes), row_slot_(row_slot), lane_(lane), blocks_(blocks) {}
 
-  // All threads of the block call it, and of the cluster.
+  // All threads of the block, or of the cluster, must call this.
   NC_DEVICE Value operator()(Value v) {
     v = of_block(v);
     if (blocks_ > 1) v = of_cluster(v);

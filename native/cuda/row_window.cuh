@@ -1,7 +1,6 @@
-// Rows that begin at any address of their elements and end anywhere, 16 bytes at a time all the same: through shared
-// memory, where a segment of a row lies as it does in memory between 16-byte boundaries. Less than 16 bytes before the
-// first boundary and after the last one are moved element by element, a thread each, so that nothing is touched that
-// belongs to another row. Threads take their octets from there, or leave them there, each of two neighbouring words.
+// Unaligned rows, moved with 16-byte accesses through shared memory. A segment lies there at its global address modulo
+// 16. The elements before the first and after the last 16-byte boundary, less than 16 bytes at each end, are moved one
+// per thread, so that no other row is touched. A thread's vector spans two neighbouring words of shared memory.
 #pragma once
 
 #include "octet.cuh"
@@ -21,11 +20,12 @@ struct RawElement<2> {
   using Type = uint16_t;
 };
 
-// 16-byte words of shared memory that hold a segment of as many octets, wherever it begins, and one more, which is read
-// and not used.
+// 16-byte words of shared memory for a segment of this many octets at any alignment; one more word is read and not
+// used.
 NC_INLINE constexpr int window_words(DType t, int octets) { return octets * words_of_octet(t) + 1; }
 
-// Words of which each has its bytes from `shift` on, and then those of the next one; a multiple of the element's size.
+// Realigned words: each combines its own bytes from `shift` on with the first bytes of the next word. `shift` is a
+// multiple of the element size.
 template <int ElementBytes, int Words>
 struct Joined {
   simt::Word16 w[Words];
@@ -45,8 +45,9 @@ struct Joined {
   }
 };
 
-// A segment of a row in global memory: `bytes` from `address` on, a multiple of T's size. Its ends, before the first
-// and after the last boundary, have less than 16 bytes each, and the row has at least as many lanes as both elements.
+// A segment of a row in global memory: `bytes` bytes at `address`, a multiple of T's size. Each end, before the first
+// and after the last 16-byte boundary, has less than 16 bytes, and the row has at least as many lanes as both ends have
+// elements.
 template <DType T>
 struct Window {
   static constexpr int kElement = bytes_of(T), kMost = 16 / kElement;
@@ -56,7 +57,7 @@ struct Window {
   int64_t address;
   int bytes;
   int head;   // bytes before the first boundary
-  int words;  // from there on
+  int words;  // whole 16-byte words after the head
 
   NC_DEVICE Window(const char* at, int length)
       : address(reinterpret_cast<int64_t>(at)), bytes(length), head(static_cast<int>(-address & 15)) {
@@ -66,7 +67,8 @@ struct Window {
   NC_DEVICE int shift() const { return static_cast<int>(address & 15); }
   NC_DEVICE char* at(int byte) const { return reinterpret_cast<char*>(address) + byte; }
 
-  // To `to` in three parts. Its whole words, which each thread that starts some waits for; the row's lanes share them.
+  // A copy to shared memory has three parts. First the whole words, distributed over the row's lanes; each thread waits
+  // for the copies that it started.
   template <bool Cached>
   NC_DEVICE void start(char* to, int lane, int lanes) const {
     char* const first = to + shift() + head;
@@ -78,7 +80,7 @@ struct Window {
       }
     }
   }
-  // The elements at its ends, one for each of the first lanes, which may hold it for a while.
+  // Second, the elements at both ends, one per lane; the caller may keep them in registers for a while.
   NC_DEVICE Raw load_end(int lane) const {
     const int byte = byte_of_end(lane);
     return byte >= 0 ? simt::load_value<Raw>(at(byte)) : Raw(0);
@@ -87,14 +89,14 @@ struct Window {
     const int byte = byte_of_end(lane);
     if (byte >= 0) simt::store_value(to + shift() + byte, element);
   }
-  // And +0 for the elements that its last octet lacks.
+  // Third, +0 for the missing elements of the last octet.
   NC_DEVICE void clear_rest(char* to, int lane) const {
     constexpr int octet = kPacket * kElement;
     const int byte = bytes + lane * kElement;
     if (byte < (bytes + octet - 1) / octet * octet) simt::store_value(to + shift() + byte, Raw(0));
   }
 
-  // Octet number `octet` of the segment, of what was brought to `from`.
+  // Octet number `octet` of the segment, read from its copy at `from`.
   NC_DEVICE Packed<T> octet(const char* from, int octet) const {
     constexpr int count = Packed<T>::words;
     const Joined<kElement, count> joined(from + 16 * count * octet, shift());
@@ -103,8 +105,8 @@ struct Window {
     return p;
   }
 
-  // From shared memory, where its octets have been stored one after the other from `from` on, to its place. The lanes
-  // of a row share the work, after they have waited for each other.
+  // Stores the segment, whose octets are contiguous in shared memory at `from`, to global memory. The lanes of a row
+  // split the work; the caller synchronises them before.
   NC_DEVICE void put(const char* from, int lane, int lanes) const {
     for (int w = lane; w < words; w += lanes) {
       simt::store16(at(head + 16 * w), Joined<kElement, 1>(from + 16 * w, head).w[0]);
@@ -114,7 +116,7 @@ struct Window {
   }
 
  private:
-  // Where the element of that number among those at the ends lies; -1 if there are fewer.
+  // Byte offset of end element number `lane`; -1 if there are fewer.
   NC_DEVICE int byte_of_end(int lane) const {
     const bool first = lane < kMost;
     const int byte = first ? lane * kElement : head + 16 * words + (lane - kMost) * kElement;

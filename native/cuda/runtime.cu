@@ -66,7 +66,8 @@ CurrentDevice::~CurrentDevice() {
 int32_t device_count(int32_t* count) { return returned(cudaGetDeviceCount(count)); }
 
 int32_t device(int32_t index, CudaDevice* answer) {
-  // Kept for as long as the process lives, after the last of its threads: asking for all properties takes milliseconds.
+  // Never destroyed, because threads may outlive static destructors. Cached, because querying all properties takes
+  // milliseconds.
   static auto* const lock = new std::mutex;
   static auto* const known = new std::map<int32_t, CudaDevice>;
   const std::lock_guard<std::mutex> hold(*lock);

@@ -1,5 +1,5 @@
-// The half of the plugin's table that is the CUDA runtime itself: devices, memory, streams. Signatures and errors are
-// those of plugin.h. No CUDA header is needed to read this one: the simulator of the tests has its own implementation.
+// The part of the plugin's table that wraps the CUDA runtime: devices, memory, streams. plugin.h defines signatures and
+// errors. This header includes no CUDA header: the test simulator has its own implementation.
 #pragma once
 
 #include <cstdint>
@@ -24,14 +24,14 @@ int32_t memory_device(int64_t address, int32_t* device);
 int32_t host_allocate(int64_t bytes, int64_t* address);
 int32_t host_free(int64_t address);
 
-// Makes a device current for the calling thread as long as the object lives, then the one that was.
+// Makes a device current for the calling thread and restores the previous one in the destructor.
 class CurrentDevice {
  public:
   explicit CurrentDevice(int32_t device);
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
   ~CurrentDevice();
-  // Of making it current: 0, or what every call in its scope is to return at once.
+  // 0, or the error of making the device current, which every call in this scope returns immediately.
   int32_t error() const { return error_; }
 
  private:

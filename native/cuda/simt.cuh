@@ -1,10 +1,9 @@
-// Everything that kernels ask of the machine they run on, accesses of global memory included: the only file that names
-// CUDA intrinsics. How kernels are launched is launch.h. Kernels are written against this interface alone, so that
-// another implementation, with fibres for threads, runs them on any host (tests/native/simt_host); a compiler that is
-// not nvcc takes that one.
+// The machine interface of the kernels, including global-memory accesses: the only file that names CUDA intrinsics.
+// launch.h launches kernels. Kernels use this interface alone, so that an implementation with fibres as threads runs
+// them on any host (tests/native/simt_host); a compiler other than nvcc selects that implementation.
 //
-// Warps have 32 threads. Blocks have a multiple of 32 threads, in one dimension. Shuffles, warp and block barriers are
-// reached by all threads of the warp or block, or by none.
+// Warps have 32 threads. Blocks are one-dimensional and have a multiple of 32 threads. All threads of the warp or
+// block, or none, must reach a shuffle, warp barrier or block barrier.
 #pragma once
 
 #if !defined(__CUDACC__)
@@ -18,12 +17,12 @@
 #include "../core/dtype.h"
 
 #define NC_DEVICE __device__ __forceinline__
-// Code that runs on the device and is not worth a copy per use.
+// Device code not worth inlining at each use.
 #define NC_DEVICE_CALLED static __device__ __noinline__
-// threads: the most that a block of the kernel ever has; blocks: as many of them fit one multiprocessor's registers.
+// threads: maximum block size of the kernel; blocks: how many blocks of that size must fit the registers of an SM.
 #define NC_KERNEL(threads, blocks) __global__ __launch_bounds__(threads, blocks)
 #define NC_UNROLL _Pragma("unroll")
-// For loops whose body is large: one copy of it.
+// For loops with a large body: prevents unrolling.
 #define NC_ROLLED _Pragma("unroll 1")
 
 namespace nc {
@@ -34,7 +33,7 @@ NC_DEVICE int thread_count() { return static_cast<int>(blockDim.x); }
 NC_DEVICE int64_t block_index() { return static_cast<int64_t>(blockIdx.x); }
 NC_DEVICE int block_row() { return static_cast<int>(blockIdx.y); }
 
-// The block's dynamic shared memory, 16-byte aligned, as many bytes as the launch gave.
+// The block's dynamic shared memory, 16-byte aligned; its size is set by the launch.
 NC_DEVICE char* shared_memory() {
   extern __shared__ __align__(16) char memory[];
   return memory;
@@ -48,9 +47,9 @@ NC_DEVICE T shuffle_xor(T value, int mask) {
   return __shfl_xor_sync(0xffffffffu, value, mask);
 }
 
-// Clusters: blocks that run together and reach each other's shared memory. What a thread wrote before it arrived is
-// seen by every thread of the cluster that has waited. Each arrive is followed by its wait. In a launch without
-// clusters these are not to be called.
+// Clusters: blocks that run concurrently and can access each other's shared memory. Writes that a thread makes before
+// cluster_arrive are visible to every thread of the cluster after cluster_wait. Each arrive needs a matching wait. A
+// launch without clusters must not call these functions.
 #if __CUDA_ARCH__ >= 900
 NC_DEVICE int cluster_rank() {
   uint32_t rank;
@@ -59,7 +58,7 @@ NC_DEVICE int cluster_rank() {
 }
 NC_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 NC_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
-// Where block `rank` of the cluster has what this block has at p, in shared memory.
+// Maps p, in this block's shared memory, to the same location in block `rank` of the cluster.
 template <class T>
 NC_DEVICE T* of_cluster_block(T* p, int rank) {
   uint64_t there;
@@ -67,7 +66,7 @@ NC_DEVICE T* of_cluster_block(T* p, int rank) {
   return reinterpret_cast<T*>(there);
 }
 #else
-// Older devices are never given a launch with clusters.
+// Stubs: older devices never get a launch with clusters.
 NC_DEVICE int cluster_rank() { return 0; }
 NC_DEVICE void cluster_arrive() {}
 NC_DEVICE void cluster_wait() {}
@@ -77,7 +76,7 @@ NC_DEVICE T* of_cluster_block(T* p, int) {
 }
 #endif
 
-// 16 bytes in one access; the address is a multiple of 16.
+// A 16-byte word, moved in one access; the address is a multiple of 16.
 struct alignas(16) Word16 {
   uint32_t w[4];
 };
@@ -86,19 +85,19 @@ NC_DEVICE Word16 load16(const void* p) {
   return {{v.x, v.y, v.z, v.w}};
 }
 NC_DEVICE void store16(void* p, Word16 v) { *reinterpret_cast<uint4*>(p) = make_uint4(v.w[0], v.w[1], v.w[2], v.w[3]); }
-// Of global memory that is read once: the caches need not keep it.
+// Streaming load, for global memory that is read once.
 NC_DEVICE Word16 load16_once(const void* p) {
   const uint4 v = __ldcs(reinterpret_cast<const uint4*>(p));
   return {{v.x, v.y, v.z, v.w}};
 }
 
-// Of global memory that nothing writes while the kernel runs: the load may move past stores.
+// Read-only load, for global memory that nothing writes while the kernel runs: the compiler may move it past stores.
 NC_DEVICE Word16 load16_constant(const void* p) {
   const uint4 v = __ldg(reinterpret_cast<const uint4*>(p));
   return {{v.x, v.y, v.z, v.w}};
 }
 
-// One value of global memory; the address is a multiple of its size.
+// One value in global memory; the address is a multiple of its size.
 template <class T>
 NC_DEVICE T load_value(const void* p) {
   return *reinterpret_cast<const T*>(p);
@@ -107,7 +106,7 @@ template <class T>
 NC_DEVICE void store_value(void* p, T v) {
   *reinterpret_cast<T*>(p) = v;
 }
-// The same at any address.
+// The same at any alignment.
 template <class T>
 NC_DEVICE T load_anywhere(const void* p) {
   T v;
@@ -119,19 +118,19 @@ NC_DEVICE void store_anywhere(void* p, T v) {
   memcpy(p, &v, sizeof(v));
 }
 
-// The low half of a pair of words, shifted to the right by less than 32 bits.
+// The low word of the pair shifted right by `bits`, less than 32.
 NC_DEVICE uint32_t funnel_right(uint32_t low, uint32_t high, int bits) {
   return __funnelshift_r(low, high, static_cast<uint32_t>(bits));
 }
 
-// Asynchronous copies of 16 bytes from global to this block's shared memory, both 16-byte aligned. The copies that a
-// thread has started since its last commit form a group; a wait returns when all but the thread's latest `Pending`
-// groups have arrived, and only then may that thread, and after a barrier others, read them.
+// Asynchronous copies of 16 bytes from global memory to this block's shared memory; both addresses are 16-byte aligned.
+// The copies that a thread has started since its last commit form a group. A wait returns when all but the thread's
+// latest `Pending` groups have completed. Only then may that thread read them, and other threads after a barrier.
 NC_DEVICE void copy_async16(void* shared, const void* global) {
   const uint32_t target = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(global) : "memory");
 }
-// The same for 16 bytes of a 32-byte sector whose other half is copied next: the sector stays in the first-level cache.
+// The same for half of a 32-byte sector whose other half is copied next: the sector stays in L1.
 NC_DEVICE void copy_async16_part(void* shared, const void* global) {
   const uint32_t target = static_cast<uint32_t>(__cvta_generic_to_shared(shared));
   asm volatile("cp.async.ca.shared.global [%0], [%1], 16;" ::"r"(target), "l"(global) : "memory");
@@ -142,7 +141,7 @@ NC_DEVICE void copy_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory");
 }
 
-// Two numbers rounded to nearest even into the halves of a word; NaN becomes 0x7fff.
+// Rounds two numbers to nearest even into the halves of a word; NaN becomes 0x7fff.
 NC_DEVICE uint32_t bfloat16_pair(float low, float high) {
   uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
@@ -153,14 +152,14 @@ NC_DEVICE uint32_t float16_pair(float low, float high) {
   asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
 }
-// The float of a float16 code in the low half of a word, exactly.
+// The exact float value of the float16 code in the low half of a word.
 NC_DEVICE float from_float16(uint32_t code) {
   float value;
   asm("{.reg .b16 h; cvt.u16.u32 h, %1; cvt.f32.f16 %0, h;}" : "=f"(value) : "r"(code));
   return value;
 }
 
-// Two numbers rounded to nearest even into FP8, saturating, in the lower halves of a word; of NaN some NaN.
+// Rounds two numbers to nearest even into FP8, saturating, in the low 16 bits of a word; NaN gives an unspecified NaN.
 #if __CUDA_ARCH__ >= 890
 NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
   uint16_t pair;
@@ -173,7 +172,7 @@ NC_DEVICE uint32_t float8_e5m2_pair(float low, float high) {
   return pair;
 }
 #else
-// Older devices do it in integers.
+// Integer implementation for older devices.
 NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
   return float8_bits<Float8E4m3, uint32_t>(low) | float8_bits<Float8E4m3, uint32_t>(high) << 8;
 }
@@ -182,7 +181,7 @@ NC_DEVICE uint32_t float8_e5m2_pair(float low, float high) {
 }
 #endif
 
-// 8 bytes in one access; the address is a multiple of 8.
+// An 8-byte word, moved in one access; the address is a multiple of 8.
 struct alignas(8) Word8 {
   uint32_t w[2];
 };
@@ -192,10 +191,10 @@ NC_DEVICE Word8 load8(const void* p) {
 }
 NC_DEVICE void store8(void* p, Word8 v) { *reinterpret_cast<uint2*>(p) = make_uint2(v.w[0], v.w[1]); }
 
-// Raises a number in global memory, that any thread may raise, to at least `value`.
+// Atomic maximum in global memory.
 NC_DEVICE void atomic_max(uint32_t* p, uint32_t value) { atomicMax(p, value); }
 
-// The kernel as the runtime's functions take it. On the host.
+// Host code: the kernel's address as the runtime's functions take it.
 template <class Parameters>
 const void* function_of(void (*kernel)(Parameters)) {
   return reinterpret_cast<const void*>(kernel);

@@ -1,4 +1,4 @@
-// By the driver itself, which is looked for when a test runs: the kit is built where there is none.
+// Uses the driver itself, loaded when a test runs: the kit is built on machines without one.
 #include <dlfcn.h>
 
 #include <stdexcept>
@@ -8,7 +8,7 @@
 namespace harness {
 namespace {
 
-// The driver's handles are pointers, its results int: see cuda.h.
+// The driver's handles are pointers, its results are int: see cuda.h.
 struct Driver {
   int (*begin)(void* stream, int mode);
   int (*end)(void* stream, void** graph);

@@ -1,4 +1,4 @@
-"""What is compared, in the order of its weight: shapes, types, forms. Standard library only."""
+"""The cases of a comparison, by priority: shapes, types, forms. Standard library only."""
 
 import dataclasses
 
@@ -19,13 +19,12 @@ SHORT_AND_LONG = (
 )
 ODD = [(32768, n) for n in (769, 5120, 6144, 7168, 12288)]
 MOST_FEW_ROWS = 64
-# A number of rows that is no power of two: whether the groups' first rows, far apart by one, wait for the same channels
-# of memory.
+# No power of two: tests whether the groups' first rows, otherwise a power of two apart, conflict on memory channels.
 UNEVEN_ROWS = 32768 + 264
 # Policies: where the normalised value is rounded. The models of Hugging Face's library round it to the type of x.
 COMPUTE, INPUT = "compute", "input"
 
-# Ours beside the copy: most shapes, those that tell most first.
+# Ours beside the copy: most shapes, the most informative first.
 ALONE = [
     *((32768, n) for n in (4096, 256, 1024, 32768, 16384)),
     (1048576, 64), (8, 4096), (8192, 262144), (32768, 2048), (32768, 8192), (UNEVEN_ROWS, 4096), (32768, 512),
@@ -35,10 +34,10 @@ ALONE_INPUT = [(32768, 4096), (32768, 1024)]
 # Beside the peers.
 BESIDE_PEERS = [(32768, 4096), (32768, 1024), (8, 4096), (32768, 256), (32768, 16384), (32768, 65536)]
 
-# For a trial without a GPU: one of each kind of shape.
+# For a trial without a GPU: one shape of each kind.
 TRIAL = [(96, 256), (66, 1024), (1, 512), (65, 769), (128, 64)]
 
-# Of what a case may leave in a cache until its inputs are used again, and of what is worth holding for that.
+# Sets of tensors rotate over this multiple of the cache; the maximum number of sets.
 CACHES = 3
 MOST_SETS = 64
 
@@ -54,7 +53,7 @@ class Group:
     rows: int
     n: int
     kinds: tuple
-    asked_rows: int = 0  # where memory has made rows fewer
+    asked_rows: int = 0  # the requested rows, if memory required fewer
     rounding: str = COMPUTE
 
     def __str__(self):
@@ -62,7 +61,7 @@ class Group:
 
     @property
     def tensor_bytes(self):
-        """Of one tensor of the size of x."""
+        """Bytes of one tensor of the size of x."""
         return self.rows * self.n * ITEM_BYTES[self.x_dtype]
 
     @property
@@ -70,7 +69,7 @@ class Group:
         return self.rows <= MOST_FEW_ROWS
 
     def moved_bytes(self, kind):
-        """Every input read once, every output written once: what a copy as fast as this would move."""
+        """Bytes with every input read once and every output written once: what the reference copy moves."""
         tensors = {FORWARD: 2, INFERENCE: 2, BACKWARD: 3, RESIDUAL_FORWARD: 4, RESIDUAL_BACKWARD: 4}[kind]
         vectors = 2 if self.op == "layer_norm" else 1  # weight and bias, rstd and mean
         statistics = 0 if kind == INFERENCE else 4 * vectors * self.rows
@@ -79,13 +78,13 @@ class Group:
         return tensors * self.tensor_bytes + statistics + (read + gradients) * self.n * ITEM_BYTES[self.weight_dtype]
 
     def sets(self, cache_bytes, pool_bytes):
-        """How many sets of tensors take turns, so that what is read has left the cache since it was used last; few rows
-        are too little for that with any reasonable number."""
+        """The number of sets of tensors to rotate, so that a set has left the cache before its next use. Few rows would
+        need an unreasonable number."""
         wanted = max(1, min(MOST_SETS, -(-CACHES * cache_bytes // self.tensor_bytes)))
         return max(1, min(wanted, pool_bytes // self.tensor_bytes))
 
     def fitted(self, pool_bytes):
-        """The same, rows halved until a tensor fits; None if none does."""
+        """The group with its rows halved until a tensor fits; None if none does."""
         rows = self.rows
         while rows > 1 and rows * self.n * ITEM_BYTES[self.x_dtype] > pool_bytes:
             rows //= 2
@@ -95,7 +94,7 @@ class Group:
 
 
 def groups():
-    """All of the comparison, what matters most first."""
+    """All groups of the comparison, by priority."""
     main, residual = (FORWARD, BACKWARD), (INFERENCE, RESIDUAL_FORWARD, RESIDUAL_BACKWARD)
     both, mixed = DTYPES[:2], DTYPES[2:]
     yield from _tier(0, HOT[:2] + FEW_ROWS[3:4], both, main)
@@ -111,7 +110,7 @@ def groups():
 
 
 def alone_groups():
-    """Forward and backward at the shapes that matter: bfloat16 RMSNorm, its other policy, float32, then LayerNorm."""
+    """Forward and backward at the important shapes: bfloat16 RMSNorm, its other policy, float32, then LayerNorm."""
     for op in OPS:
         for x_dtype, weight_dtype in DTYPES[:2]:
             for rows, n in ALONE:
@@ -122,7 +121,7 @@ def alone_groups():
 
 
 def peer_groups():
-    """What the peers are asked for, bfloat16 first, and float32 at one shape."""
+    """The groups measured with peers: bfloat16 first, and float32 at one shape."""
     first, rest = BESIDE_PEERS[:2], BESIDE_PEERS[2:]
     for shapes in (first, rest):
         for op in OPS:
@@ -154,7 +153,7 @@ def _tier(tier, shapes, dtypes, kinds):
 
 
 class Budget:
-    """Seconds, of which each peer's preparation (its compiler, mostly) may use a share and no more."""
+    """Seconds, of which each peer's preparation (mostly compilation) may use a limited share."""
 
     SHARES = {"PyTorch": 1.0, "torch.compile": 0.35, "HF compiled": 0.2}
     SHARE = 0.12
@@ -180,7 +179,6 @@ class Budget:
         return self.spent(peer) < self.SHARES.get(peer, self.SHARE) * self.seconds
 
     def allows(self, group, kind, candidates, samples, bytes_per_second):
-        """Whether the kind can be expected to end in time. Peers move more bytes,
-        or slower, and are checked before."""
+        """Whether the kind is expected to end in time. Peers move more bytes, or are slower, and are checked first."""
         seconds = 1.5 * (candidates + 1) * samples * group.moved_bytes(kind) / bytes_per_second
         return seconds < self.remaining()

@@ -1,7 +1,8 @@
-"""Times candidates against each other: DeviceClock by CUDA events, HostClock, for trials without a GPU, by the host's.
+"""Times candidates against each other: DeviceClock with CUDA events; HostClock, for trials without a GPU, with the
+host's clock.
 
-A candidate is a function of a number: work(i) begins one unit of work on the i-th set of tensors. The candidates take
-turns, so that a drift of the device's clocks falls on all of them alike; what is reported is lists of samples.
+A candidate is a function of a number: work(i) starts one unit of work on set i of the tensors. The candidates take
+turns, so that a drift of the device's clocks affects all of them alike. The results are lists of samples.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import time
 import torch
 
 SAMPLES = 50
-# Short work is timed several launches at a time: an event's own cost and resolution are of the order of a microsecond.
+# Short work is timed several launches at a time: an event's own cost and resolution are about a microsecond.
 LEAST_MICROSECONDS = 60
 MOST_LAUNCHES = 64
 # Launches in a graph whose replay is one sample.
@@ -24,12 +25,12 @@ class Samples:
     """Microseconds of one launch, sample by sample."""
 
     microseconds: list
-    launches: int  # in one sample
+    launches: int  # per sample
     starved: int = 0  # samples in which the device may have waited for the host
 
 
 class DeviceClock:
-    """Everything runs in one stream, which is current while the clock times and while tensors for it are made."""
+    """All work runs in one stream, which is current during timing and while its tensors are created."""
 
     name = "CUDA events"
 
@@ -46,17 +47,17 @@ class DeviceClock:
         self.stream.synchronize()
 
     def interleaved(self, works, sets=1, samples=SAMPLES):
-        """Samples of each candidate of the dictionary, which take turns; a turn is a sample of each. A candidate that
-        fails has the reason in the place of its samples.
+        """Samples of each candidate of the dictionary. The candidates take turns; a turn is one sample of each. For a
+        candidate that fails the result is the reason.
 
-        Before a turn the device is given as long to sleep as the host took to enqueue the last one, so that the
-        candidates' time on the host stays out of their samples.
+        Before a turn the device sleeps for as long as the host took to enqueue the previous one, which keeps the
+        candidates' host time out of their samples.
         """
         reasons = {}
         with self.current():
             launches = _launches(self._estimates(works, sets, reasons), LEAST_MICROSECONDS, MOST_LAUNCHES)
             host_seconds = 0.0
-            # The first turn is a warm-up, and tells how long the host takes.
+            # The first turn warms up and measures the host's time.
             for turn in range(-1, samples):
                 if turn <= 0:
                     self.synchronize()
@@ -83,7 +84,7 @@ class DeviceClock:
         }
 
     def replayed(self, works, sets=1, samples=SAMPLES):
-        """The same with launches in a graph, whose replay is one sample: what is left of the time of a launch."""
+        """The same with launches in a graph, one replay per sample: removes most of the launch cost."""
         graphs, kept, reasons = {}, [], {}
         with self.current():
             estimate = self._estimates(works, sets, reasons)
@@ -96,7 +97,7 @@ class DeviceClock:
                     graph = torch.cuda.CUDAGraph()
                     graph.capture_begin(capture_error_mode="thread_local")
                     try:
-                        # What the work allocates must not be used again within the replay.
+                        # Memory that the work allocates must not be reused within the replay.
                         kept.append([work(i % sets) for i in range(launches)])
                     finally:
                         graph.capture_end()
@@ -121,8 +122,8 @@ class DeviceClock:
         return {**times, **reasons}
 
     def _estimates(self, works, sets, reasons):
-        """Microseconds of a launch of the fastest candidate, all of them warm: every candidate is timed by as many
-        launches, so that an event's cost is the same part of all."""
+        """Microseconds per launch of the fastest candidate, all of them warm. Every candidate is timed with the same
+        number of launches, so that an event's cost is the same fraction for all."""
         times = []
         for name, work in works.items():
             try:
@@ -132,7 +133,7 @@ class DeviceClock:
         return min(times, default=1.0)
 
     def _estimate(self, work, sets):
-        """Microseconds of a launch, after a warm-up."""
+        """Microseconds per launch, after a warm-up."""
         for i in range(3):
             work(i % sets)
         begin, end = _event(), _event()
@@ -145,7 +146,7 @@ class DeviceClock:
 
 
 class HostClock:
-    """The same calls where there is no GPU: for a trial of whatever uses a clock. Its times mean nothing."""
+    """The same interface without a GPU, for trials. Its times mean nothing."""
 
     name = "the host's clock, on a machine without a GPU"
 
@@ -191,7 +192,7 @@ def _launches(estimate, least, most):
 
 
 def _rotated(names, turn):
-    """The candidates in an order that moves on with each turn, so that none always follows the same one."""
+    """The candidates, rotated by the turn, so that none always follows the same one."""
     first = turn % max(1, len(names))
     return names[first:] + names[:first]
 

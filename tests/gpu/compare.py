@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Measures Normcore's norms on this machine's GPU beside every other implementation that this Python has, and beside a
-copy of as many bytes: one process, the same tensors, all taking turns.
+"""Measures Normcore's norms on this machine's GPU against every other implementation that this Python has, and against
+a copy of as many bytes: one process, the same tensors, in turns.
 
 compare.py [--out DIRECTORY]
 
-Takes at most 9 minutes and writes DIRECTORY/results/<date>-<device>.json, .md and .svg (the figure where there is
-matplotlib). What matters most is measured first; what there was no time for is listed. Exit status: 0 if everything of
-ours was right, 1 if not, 2 if there is no GPU.
+Takes at most 9 minutes and writes DIRECTORY/results/<date>-<device>.json, .md and .svg (the figure if matplotlib is
+installed). The most important cases are measured first; skipped cases are listed. Exit status: 0 if all of our results
+were right, 1 if not, 2 if there is no GPU.
 
---select alone: ours at the shapes that matter, both policies; peers: the shapes at which the peers are compared.
---stand-in tries all of it on a machine without a GPU: the CPU backend, the host's clock, small shapes.
+--select alone: ours at the important shapes, both policies; peers: the shapes at which the peers are compared.
+--stand-in: a trial run without a GPU: the CPU backend, the host's clock, small shapes.
 """
 
 import time
 
-# What loading the framework takes is part of the budget.
+# Loading the framework counts towards the budget.
 STARTED = time.monotonic()
 
 import argparse
@@ -33,7 +33,7 @@ import targets
 from targets import COPY, EMPTY, OURS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# Of the whole device, for one of the pools: the peers' results need the rest.
+# Fraction of the device's memory for one of the pools: the peers' results need the rest.
 POOL_SHARE = 0.11
 LARGEST_POOL = 32768 * 65536 * 4
 
@@ -42,18 +42,18 @@ def arguments_of():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", default=os.path.join(HERE, "lib", "libnormcore.so"))
     parser.add_argument("--out", default=os.path.join(HERE, "out"))
-    parser.add_argument("--budget", type=float, default=480, help="seconds in which to measure (480)")
-    parser.add_argument("--samples", type=int, help="of each candidate (50; 3 in a trial)")
-    parser.add_argument("--most-tier", type=int, default=9, help="0: only what matters most, 9: everything (9)")
+    parser.add_argument("--budget", type=float, default=480, help="seconds of measurement (480)")
+    parser.add_argument("--samples", type=int, help="samples per candidate (50; 3 in a trial)")
+    parser.add_argument("--most-tier", type=int, default=9, help="0: only the most important cases, 9: all (9)")
     parser.add_argument("--select", choices=cases.SELECTIONS, default="all", help="which cases (all)")
-    parser.add_argument("--peers", help="only these, separated by commas; none: none of them")
+    parser.add_argument("--peers", help="only these peers, separated by commas; none: no peers")
     parser.add_argument("--json-lines", action="store_true", help="print each case as a line of JSON")
     parser.add_argument("--stand-in", action="store_true", help="a trial without a GPU")
     return parser.parse_args()
 
 
 class Comparison:
-    """The measuring of one group after another, and what is known so far, which is written to a file all the time."""
+    """Measures the groups in order and writes all results so far to a file."""
 
     def __init__(self, clock, pools, ours, peers, budget, report, path, bytes_per_second):
         self.clock, self.pools, self.ours, self.peers = clock, pools, ours, peers
@@ -89,7 +89,7 @@ class Comparison:
             self.write()
 
     def kind(self, group, kind, inputs):
-        """The case's figures; None if ours could not even run."""
+        """The case's figures; None if ours failed."""
         case = {
             "op": group.op, "kind": kind, "x_dtype": group.x_dtype, "weight_dtype": group.weight_dtype,
             "rows": group.rows, "n": group.n, "asked_rows": group.asked_rows, "rounding": group.rounding,
@@ -120,7 +120,8 @@ class Comparison:
         return case if OURS in case["candidates"] else None
 
     def rounds(self, group, kind, inputs, case, expected, work):
-        """All peers at once, or as many as memory has room for; ours and the copy take part in every round."""
+        """Measures all peers together, or as many as memory has room for; ours and the copy take part in every round.
+        """
         copy, factor = self.pools.copy(case["bytes"], inputs.sets)
         names = list(self.peers)
         while names or OURS not in case["candidates"]:
@@ -142,7 +143,7 @@ class Comparison:
             self.forget(group)
 
     def room(self, group, inputs):
-        """How many peers' results the memory can hold: a graph's y and sum, and dx twice."""
+        """The number of peers whose results fit memory: a graph's y and sum, and dx twice."""
         free = self.free_bytes()
         return len(self.peers) if free is None else max(1, int(0.9 * free / (5 * inputs.sets * group.tensor_bytes)))
 
@@ -152,7 +153,7 @@ class Comparison:
         return torch.cuda.mem_get_info()[0]
 
     def prepared(self, name, group, kind, inputs, case, expected):
-        """The peer's work, right on the first set; otherwise None, and the case knows why."""
+        """The peer's work if it is right on the first set; otherwise None, and the case has the reason."""
         if not self.budget.may_prepare(name):
             case["reasons"][name] = "its share of the time for compilation is used up"
             return None
@@ -174,7 +175,7 @@ class Comparison:
             if wrong:
                 case["reasons"][name] = f"beyond the tolerance: {', '.join(wrong)}"
                 return None
-            # Whatever else a set asks for, compilation or memory, it has before the clock starts.
+            # Further sets may compile or allocate: do so before the clock starts.
             with self.clock.current():
                 for i in range(inputs.sets):
                     work(i)
@@ -192,7 +193,7 @@ class Comparison:
                 self.budget.prepared(name, time.monotonic() - begun)
 
     def checked(self, work, inputs):
-        """The results on the first set, computed into memory that held something else before."""
+        """The results on the first set, in memory that had other contents before."""
         inputs.out[0].fill_(float("nan"))
         results = work(0)
         self.clock.synchronize()
@@ -216,7 +217,7 @@ class Comparison:
                 case["reasons"][name] = f"{when}: {samples}"
 
     def add(self, candidates, name, samples, factor):
-        """The median and the tenths at either end of a candidate's samples, those of earlier rounds included."""
+        """The median and the first and last deciles of a candidate's samples, including earlier rounds."""
         factor = factor if name == COPY else 1.0
         held = candidates.setdefault(name, {"samples": [], "launches": samples.launches, "starved": 0})
         held["samples"] += [round(t * factor, 4) for t in samples.microseconds]
@@ -226,8 +227,8 @@ class Comparison:
         held["low"], held["high"] = ordered[len(ordered) // 10], ordered[-1 - len(ordered) // 10]
 
     def forget(self, group):
-        """The next results must find the memory that these had. The collector is slow, and asked only if something is
-        missing."""
+        """Frees the results' memory for the next ones. The garbage collector is slow and runs only if memory is short.
+        """
         if self.pools.device.type != "cuda" or group.tensor_bytes < 1 << 27:
             return
         torch.cuda.empty_cache()
@@ -236,7 +237,7 @@ class Comparison:
             torch.cuda.empty_cache()
 
     def survived(self):
-        """Raises if a failure has taken the device with it: whatever came next would fail as well."""
+        """Raises if the device is lost, because everything after it would fail as well."""
         try:
             self.clock.synchronize()
         except Exception as e:
@@ -271,11 +272,11 @@ class Comparison:
 
 
 class DeviceLost(Exception):
-    """Nothing can run on the device any more in this process."""
+    """The device is unusable in this process."""
 
 
 class Stopped(BaseException):
-    """Somebody's patience has ended; what is measured is worth keeping."""
+    """A signal ended the run; the results so far are kept."""
 
 
 def stop(*_):
@@ -283,8 +284,8 @@ def stop(*_):
 
 
 class Held:
-    """Work whose results live until the set's turn comes again, so that they aren't written to the memory, still in the
-    cache, that the last results were freed from."""
+    """Work whose results live until the set's next turn, so that new results do not reuse memory that is still in the
+    cache."""
 
     def __init__(self, work, sets):
         self._work, self._results = work, [None] * sets
@@ -327,7 +328,7 @@ def line_of(case):
 
 
 def empty_kernel(device):
-    """The least that a launch can be, and what it is."""
+    """The minimum time of a launch, and what it consists of."""
     if device.type != "cuda":
         return (lambda i: None), "a Python function that does nothing"
     try:
@@ -341,14 +342,14 @@ def empty_kernel(device):
 
 
 def copy_rate(clock, pools):
-    """Bytes a second, roughly: for telling what fits the budget."""
+    """Approximate bytes per second, to estimate what fits the budget."""
     moved = min(pools.bytes, 1 << 30)
     work, factor = pools.copy(moved, 1)
     return moved / (statistics.median(clock.interleaved({COPY: work}, 1, 5)[COPY].microseconds) * factor) * 1e6
 
 
 def about():
-    """The kit's version and commit, if this is part of one."""
+    """The kit's version and commit, if this script is part of one."""
     try:
         with open(os.path.join(HERE, "about.txt")) as file:
             return "Kit: " + ", ".join(line.strip() for line in file if line.strip())
@@ -376,14 +377,14 @@ def set_up(arguments):
             "cache_bytes": getattr(properties, "L2_cache_size", 64 << 20),
         }
         free, _ = torch.cuda.mem_get_info()
-        # Whole kilobytes, so that sets of any type and row length are aligned as allocations are.
+        # Whole kilobytes, so that sets of any type and row length are aligned like allocations.
         with clock.current():
             pools = tensors.Pools(int(min(LARGEST_POOL, POOL_SHARE * free)) // 1024 * 1024, device)
     return device, clock, pools, facts
 
 
 def finish(report, path):
-    """The table and the figure."""
+    """Writes the table and the figure."""
     with open(path + ".md", "w") as file:
         file.write(comparison_report.markdown(report))
     print(path + ".md")

@@ -10,7 +10,7 @@ import targets
 from comparison_report import SHORT, TITLES
 from targets import COPY, EMPTY, OURS
 
-# Ours first; colours that can be told apart without seeing red or green, and a marker each.
+# Ours first; colours that remain distinct with red-green blindness, and a marker each.
 STYLES = {
     OURS: ("#000000", "o"),
     "PyTorch": ("#e69f00", "s"),
@@ -26,7 +26,7 @@ SHOWN = (cases.FORWARD, cases.BACKWARD)
 
 
 def curves(report, op, dtypes, kind):
-    """Points (N, fraction of the copy) by candidate; of two shapes of one N the one with more elements."""
+    """Points (N, fraction of the copy) by candidate; for two shapes with the same N the one with more elements."""
     largest = {}
     for case in report["cases"]:
         if (case["op"], (case["x_dtype"], case["weight_dtype"]), case["kind"]) != (op, dtypes, kind):
@@ -48,7 +48,7 @@ def curves(report, op, dtypes, kind):
 
 
 def target_steps(kind, least, most):
-    """The target as a line: points (N, fraction)."""
+    """The target as a line of points (N, fraction)."""
     steps = []
     n = least
     while n <= most:

@@ -17,7 +17,7 @@ def number(value, form):
 
 
 def microseconds(value):
-    """Three or four figures."""
+    """Formats a number with three or four digits."""
     if value is None:
         return ""
     return format(value, ".2f" if value < 100 else ".1f" if value < 1000 else ".0f")
@@ -58,7 +58,7 @@ def table(found, peers):
 
 
 def order(case):
-    """Tables run by type, then by hidden size; few rows come last."""
+    """Tables sorted by type, then by hidden size; few rows last."""
     dtypes = (case["x_dtype"], case["weight_dtype"])
     return (targets.is_few_rows(case), cases.DTYPES.index(dtypes), case["n"], case["rows"])
 
@@ -78,7 +78,7 @@ def tables(report):
 
 
 def counted(report):
-    """How many cases have met their targets, by title and kind."""
+    """The number of cases that met their targets, by title and kind."""
     yield "| | cases | met | missed | not judged |"
     yield "|---|---|---|---|---|"
     for op in cases.OPS:
@@ -91,7 +91,7 @@ def counted(report):
 
 
 def reasons(report):
-    """Why a peer is not in a table, each reason once, with what it holds for."""
+    """Why a peer is not in a table: each reason once, with its cases."""
     found = {}
     for case in report["cases"]:
         for peer, why in case["reasons"].items():
@@ -107,7 +107,7 @@ def reasons(report):
 
 
 def starved(report):
-    """Of cases in which that is a tenth of a candidate's samples or more: such a time is the host's."""
+    """Lists cases with at least a tenth of such samples for a candidate: their times are the host's."""
     found = {}
     for case in report["cases"]:
         for name, candidate in case["candidates"].items():
@@ -119,7 +119,7 @@ def starved(report):
 
 
 def left_out(report):
-    """What was not measured, with one line for all forms and norms of a reason and shape."""
+    """Lists what was not measured, one line for all forms and norms with the same reason and shape."""
     found = {}
     for item in report["left_out"]:
         found.setdefault((item["why"], f"{item['rows']} x {item['n']}"), []).append(item)

@@ -5,7 +5,7 @@
 
 namespace harness {
 
-// For as long as a test runs.
+// Freed at the end of a test.
 class DeviceMemory {
  public:
   explicit DeviceMemory(int64_t bytes) { status_ = nc_cuda_allocate(0, bytes, &address_); }

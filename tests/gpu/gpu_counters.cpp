@@ -1,5 +1,5 @@
-// gpu_counters DIRECTION DTYPE ROWSxN: launches RMSNorm once on device 0, for ncu to read the hardware counters of.
-// Needs neither a framework nor a GPU's own allocator; NORMCORE_CUDA_LIBRARY may name the plugin.
+// gpu_counters DIRECTION DTYPE ROWSxN: launches RMSNorm once on device 0, so that ncu can read its hardware counters.
+// Needs neither a framework nor a GPU allocator of its own; NORMCORE_CUDA_LIBRARY may name the plugin.
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -15,14 +15,14 @@ void check(int32_t status) {
   if (status != NC_OK) throw std::runtime_error("status " + std::to_string(status) + ": " + nc_last_error());
 }
 
-// Memory of the device that lives as long as the process.
+// Device memory that is never freed.
 int64_t allocated(int64_t bytes) {
   int64_t address = 0;
   check(nc_cuda_allocate(0, bytes, &address));
   return address;
 }
 
-// Random numbers, of which the first mebibyte is copied over the rest: kernels run faster on constants.
+// Random numbers; the first mebibyte is repeated. Not constants: kernels run faster on those.
 int64_t random(int64_t bytes, int32_t dtype, float mean, float spread) {
   const int64_t address = allocated(bytes), size = dtype == NC_BFLOAT16 ? 2 : 4;
   const int64_t count = bytes / size < (1 << 18) ? bytes / size : 1 << 18;

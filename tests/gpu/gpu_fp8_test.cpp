@@ -1,6 +1,6 @@
-// What only a real GPU can show of FP8 in reasonable time: a sweep of float32 through the device's own conversion, many
-// waves of blocks, and rows beyond 2^31 elements away, against the CPU. The sweep over formats and shapes is
-// tests/native/cuda_fp8_test.cpp, part of the same program.
+// FP8 tests that take a real GPU to run in reasonable time, against the CPU: a sweep of float32 through the device's
+// own conversion, many waves of blocks, and rows beyond 2^31 elements away. tests/native/cuda_fp8_test.cpp, part of the
+// same program, sweeps formats and shapes.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -37,7 +37,7 @@ class GpuFp8 : public ::testing::TestWithParam<int32_t> {};
 INSTANTIATE_TEST_SUITE_P(Formats, GpuFp8, ::testing::ValuesIn(kNarrow),
                          [](const auto& info) { return name(info.param); });
 
-// Every 17th pattern of float32, NaNs of either sign among them; every tie is in cuda_fp8_test.cpp.
+// Every 17th pattern of float32, including NaNs of either sign; cuda_fp8_test.cpp tests every tie.
 TEST_P(GpuFp8, SweepOfFloat32) {
   constexpr int64_t kCount = int64_t{1} << 24, kBytes = 4 * kCount;
   const DeviceMemory x(kBytes), q(kCount), scale(4);
@@ -47,7 +47,7 @@ TEST_P(GpuFp8, SweepOfFloat32) {
   Bytes expected(kCount);
   for (uint64_t next = 0; next <= 0xffffffffu && !HasFailure();) {
     for (uint32_t& pattern : patterns) {
-      pattern = static_cast<uint32_t>(next);  // the last part goes on from 0
+      pattern = static_cast<uint32_t>(next);  // the last part continues from 0
       next += 17;
     }
     copy(x.at(0), addressOf(patterns.data()), kBytes);
@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, GpuFp8Rows,
                            return std::to_string(info.param.rows) + "x" + std::to_string(info.param.columns);
                          });
 
-// Any 16 bits are a number.
+// Any 16-bit pattern is a number.
 TEST_P(GpuFp8Rows, AreTheCpus) {
   const auto [rows, columns, stride] = GetParam();
   const int64_t elements = rows * stride, blocks = rows * ((columns + NC_SCALE_BLOCK - 1) / NC_SCALE_BLOCK);

@@ -1,5 +1,5 @@
-// The gate: every family of hot kernels once, against the CPU's bits. The kit runs this before it times anything, and
-// goes on only if all of it passes.
+// The gate: every family of fast kernels once, against the CPU's bits. The kit runs this before it times anything, and
+// continues only if all of it passes.
 #include <gtest/gtest.h>
 
 #include "cuda_test.h"
@@ -8,7 +8,7 @@ namespace {
 
 using namespace harness;
 
-// Several rows to each block of short rows, more than one row group, and a cluster for each longest row.
+// Several rows per block for short rows, more than one row group, and a cluster for each of the longest rows.
 struct Size {
   int64_t n, rows;
 };
@@ -36,7 +36,7 @@ TEST_P(GpuGate, IsTheCpus) {
   c.dweight_dtype = c.dbias_dtype = dtype;
   const Data data = draw(c, 50);
   EXPECT_TRUE(same(c, run(c, data), run(c, data, onDevice(0))));
-  // With 16 bits, norms that round the normalised value have kernels of their own.
+  // In 16-bit types, norms that round the normalised value have kernels of their own.
   if (dtype == NC_FLOAT32) return;
   c.spec.scale_rounding = NC_ROUND_INPUT;
   EXPECT_TRUE(same(c, run(c, data), run(c, data, onDevice(0))));

@@ -1,6 +1,5 @@
-// What only a real GPU can show in reasonable time: that many waves of blocks, and rows beyond 2^31 elements away, give
-// the CPU's bits. The sweep over formats, policies and sizes is tests/native/cuda_norm_test.cpp, part of the same
-// program.
+// Tests that take a real GPU to run in reasonable time: many waves of blocks, and rows beyond 2^31 elements away, give
+// the CPU's bits. tests/native/cuda_norm_test.cpp, part of the same program, sweeps formats, policies and sizes.
 #include <gtest/gtest.h>
 
 #include <vector>

@@ -1,5 +1,5 @@
-// gpu_probe: what the driver says of device 0, a line of JSON for each fact. Built by pack.sh with nvcc; it needs the
-// driver alone. Exit status 2 if there is no device.
+// gpu_probe: prints the driver's properties of device 0, one line of JSON for each fact. pack.sh builds it with nvcc;
+// it needs only the driver. Exit status 2 if there is no device.
 #include <cuda_runtime.h>
 
 #include <cstdio>
@@ -25,7 +25,7 @@ void attribute(const char* name, cudaDeviceAttr which) {
   if (!failed(cudaDeviceGetAttribute(&value, which, 0), name)) fact(name, value);
 }
 
-// Clusters of as many blocks that the device holds at once, of blocks like those of the norms' longest rows.
+// How many clusters of this size the device holds at once, for blocks like those of the norms' longest rows.
 void clusters(int size, int shared_bytes) {
   char name[64];
   std::snprintf(name, sizeof(name), "clusters_of_%d_with_%d_kb", size, shared_bytes / 1024);

@@ -1,6 +1,6 @@
-// What only a real GPU can show of rotary position embedding in reasonable time: many waves of blocks, and tokens
-// beyond 2^31 elements away. The sweep over formats and dimensions is tests/native/cuda_rotary_test.cpp, part of the
-// same program.
+// Tests of rotary position embedding that take a real GPU to run in reasonable time: many waves of blocks, and tokens
+// beyond 2^31 elements away. tests/native/cuda_rotary_test.cpp, part of the same program, sweeps formats and
+// dimensions.
 #include <gtest/gtest.h>
 
 #include "cuda_test.h"

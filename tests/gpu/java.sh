@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# java.sh [--simulate] KIT: the Java API on device memory, and the command line, by the packed Java runtime beside this
-# script. What becomes of each test is printed when it has ended. Started by the kit's run.sh.
+# java.sh [--simulate] KIT: runs the Java API on device memory, and the command line, with the packed Java runtime
+# beside this script. Prints the outcome of each test when it ends. Started by the kit's run.sh.
 set -uo pipefail
 package=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 simulate=false
@@ -22,7 +22,7 @@ else
   unset NORMCORE_CUDA_LIBRARY
   tags+=(--include-tag gpu)
   rows=64 hidden=4096
-  # The CUDA presets load the toolkit's libcudart, or that of the Python packages.
+  # The CUDA presets load libcudart from the toolkit or from Python's packages.
   packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2> /dev/null)
   runtime=$(find -L /usr/local/cuda/lib64 /usr/local/cuda*/lib64 "$packages/nvidia" -name libcudart.so.13 -print -quit \
     2> /dev/null)
@@ -37,7 +37,7 @@ status=0
   --include-engine junit-jupiter --details=testfeed --fail-if-no-tests "${tags[@]}" \
   --scan-classpath "$package/jars/normcore-tests.jar" || status=1
 
-# The figures of a difference between policies depend on every bit.
+# Compares figures of a difference between policies, which depend on every bit.
 command_line() {
   local device named='"(device|device_name|report)":'
   for device in cpu cuda; do

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Which kernels a call of ours launches, as PyTorch's profiler sees them: names, times, launch numbers, and the gap
-between the two of a backward. A line of JSON for each.
+"""Lists the kernels of our calls as PyTorch's profiler reports them: names, times, launch parameters, and the gap
+between the two kernels of a backward. One line of JSON each.
 
 kernel_names.py [--library LIBRARY] [--stand-in]
 
---stand-in: for a trial without a GPU. The trace is made up.
+--stand-in: a trial without a GPU, with an invented trace.
 """
 
 import argparse
@@ -32,13 +32,13 @@ COLUMNS = re.compile(r"norm_columns")
 
 
 def kernels_of(events):
-    """The kernels of a profiler's trace, in the order in which they ran."""
+    """The kernels of a profiler's trace in execution order."""
     found = [event for event in events if event.get("cat") == "kernel"]
     return sorted(found, key=lambda event: event["ts"])
 
 
 def described(case, kernels):
-    """A result for each kernel name: its launches in a call, its median time, its launch numbers."""
+    """A result per kernel name: its launches in a call, its median time, its launch parameters."""
     by_name = {}
     for kernel in kernels:
         by_name.setdefault(kernel["name"], []).append(kernel)
@@ -59,13 +59,13 @@ def described(case, kernels):
 
 
 def gaps_before(name, kernels):
-    """Microseconds between the end of the kernel before and the begin of each of this name."""
+    """Microseconds between the end of the previous kernel and the start of each kernel of this name."""
     pairs = zip(kernels, kernels[1:])
     return [after["ts"] - before["ts"] - before["dur"] for before, after in pairs if after["name"] == name]
 
 
 def pretended(direction):
-    """A made-up trace with the entries that are read, for a trial without a GPU."""
+    """An invented trace with the entries that are read, for a trial without a GPU."""
     names = ["norm_forward<>"] if direction == "forward" else ["norm_backward<>", "norm_columns<float>"]
     return [
         {"cat": "kernel", "name": f"nc::{name}", "ts": 20.0 * (i * len(names) + j), "dur": 15.0,
@@ -76,7 +76,7 @@ def pretended(direction):
 
 
 def traced(torch, call):
-    """The events of a profiled call, repeated."""
+    """The events of a profiled call, which is repeated."""
     call()
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:

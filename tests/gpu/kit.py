@@ -16,7 +16,7 @@ from kit_output import Output
 from kit_run import Runner
 from kit_stages import ALL, TUNE, Kit, Missing
 
-# Everything counts towards the budget.
+# The whole process counts towards the budget.
 STARTED = time.monotonic()
 ROOT = os.path.dirname(os.path.abspath(__file__))
 # Reserved for ending the last stage, and for the last summary and archive.

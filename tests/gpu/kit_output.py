@@ -20,7 +20,7 @@ class Output:
         for name in FILES:
             if os.path.exists(self.path(name)):
                 os.remove(self.path(name))
-        # Outside of the output folder, which is to have few files. The archive has these.
+        # Outside of the output folder, which must have few files. They go into the archive.
         self.details = tempfile.mkdtemp(prefix="normcore-kit-")
         self.log = open(self.path("log.txt"), "a")
         self.results = open(self.path("results.jsonl"), "a")
@@ -55,7 +55,7 @@ class Output:
         self.archive()
 
     def archive(self):
-        """Replaces the archive. The rename makes sure that there is always a whole one."""
+        """Replaces the archive by renaming, so that a complete one exists at any time."""
         unfinished = os.path.join(self.directory, ".details.tar.gz")
         with tarfile.open(unfinished, "w:gz", compresslevel=6) as archive:
             archive.add(self.details, arcname="details")

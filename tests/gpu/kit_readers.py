@@ -133,7 +133,7 @@ class TestFeed:
         results = self._failure()
         if why:
             verdict = "stopped" if why.startswith("stopped") else "crashed"
-            # The test that began last was under way.
+            # The test that began last was running.
             results += [
                 {"result": "test", "name": name, "verdict": verdict, "ms": None, "text": why}
                 for name in self.under_way[-1:]

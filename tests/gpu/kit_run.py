@@ -1,5 +1,5 @@
-"""Runs the calls of a stage: each a process in a group of its own, with a limit, some of them at a time. What they
-print is read line by line, as it comes. Standard library only."""
+"""Runs the calls of a stage: each a process in its own group, with a limit, several at a time. Their output is read
+line by line as it arrives. Standard library only."""
 
 import ctypes
 import dataclasses
@@ -30,14 +30,14 @@ class Call:
 
 @dataclasses.dataclass
 class Ended:
-    """How a call has ended. status: the exit status, negative for a signal, None if it never began."""
+    """How a call ended. status: the exit status, negative for a signal, None if it never started."""
 
     call: Call
     status: int | None
     seconds: float
     stopped: bool = False  # at its limit
     results: int = 0
-    why: str = ""  # in words, empty where it ended well
+    why: str = ""  # the reason; empty if it ended well
     tail: list = dataclasses.field(default_factory=list)
 
 
@@ -152,7 +152,7 @@ class Runner:
             while process.poll() is None and time.monotonic() < until:
                 if of_call.at_end_of_output or not self._read(of_call):
                     time.sleep(0.02)
-        # Processes that it left behind would hold its output open.
+        # Its surviving child processes would keep its output open.
         _kill(process, signal.SIGKILL)
         try:
             status = process.wait(GRACE_SECONDS)

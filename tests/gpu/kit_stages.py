@@ -27,7 +27,7 @@ METRICS = (
     "l1tex__average_t_sectors_per_request_pipe_lsu_mem_global_op_st.ratio",
     "lts__t_sectors_op_write.avg.pct_of_peak_sustained_elapsed",
 )
-# Suites of the native tests, hot kernels first. All others but the gate's come last.
+# Suites of the native tests, fast kernels first. All others but the gate's come last.
 SUITES = ("CudaHot", "GpuManyRows", "GpuFp8", "CudaFp8", "GpuManyTokens", "CudaRotary", "CudaRows", "CudaAny", "GpuFar")
 GATE = "GpuGate"
 SWEPT_BY_SANITIZERS = (
@@ -79,7 +79,7 @@ class Kit:
         return self.path("bin", name)
 
     def tool(self, name):
-        """The toolkit's program; in a trial without a GPU the kit's stand-in for it."""
+        """The toolkit's program or, in a trial without a GPU, the kit's stand-in for it."""
         program = kit_tools.found(name, self.path("simulator") if self.simulate else "")
         if program is None:
             raise Missing(kit_tools.looked_for(name))
@@ -153,7 +153,7 @@ def counters(kit, limit):
         command += ["--metrics", ",".join(METRICS)] if metrics else []
         command += ["--kernel-name", "regex:norm_(forward|backward)", "--launch-count", "1"]
         command += [kit.program("gpu_counters"), direction, dtype, shape]
-        # An ncu that does not know one of the metrics counts nothing, so it is asked again without them.
+        # An ncu that does not know one of the metrics counts nothing: the fallback call omits them.
         instead = call(case, False) if metrics else None
         return Call(case, command, kit_readers.Counters(case), kit.environment, limit / 3, instead)
 
@@ -161,7 +161,7 @@ def counters(kit, limit):
 
 
 def bits(kit, limit):
-    """A call for each suite, hot kernels first. Long suites are divided among several processes."""
+    """A call for each suite, fast kernels first. Long suites are divided among several processes."""
     if kit.simulate:
         few = ("*CudaHot.ShortRows*", "*CudaHot.InPlace*", "*CudaAny.Sizes*", "*CudaRotary.Forms*", "*CudaFp8Matrices*")
         return [kit.gtest(name.strip("*"), name, kit_readers.Gtest()) for name in few]

@@ -94,7 +94,7 @@ def wrong(facts):
 
 
 def left_out(facts):
-    """The fast kernels that plans do without, each reason once with its plans."""
+    """The fast kernels that are left out of plans, each reason once with its plans."""
     found = {}
     for result in facts.all("plan"):
         if "left_out" in result:
@@ -133,12 +133,12 @@ def device(facts, table):
 
 
 def case_of(result):
-    """The result with the entries that predictions are looked up by."""
+    """The result with the keys for looking up predictions."""
     return {**result, "direction": targets.direction(result["kind"])}
 
 
 def speed(facts, table):
-    """A line for each shape: forward and backward, beside the copy and what was expected."""
+    """A line per shape: forward and backward, with the fraction of the copy's speed and the prediction."""
     rows = {}
     for result in facts.all("speed"):
         if result.get("stage", "alone") == "alone":
@@ -185,12 +185,12 @@ def speed_cell(result, table, fallen):
 
 
 def shorter(value):
-    """0.95 as .95."""
+    """Formats 0.95 as .95."""
     return f"{value:.2f}".removeprefix("0") if value < 2 else f"{value:g}"
 
 
 def peers(facts):
-    """A line for each shape: each peer's time over ours, the fastest first."""
+    """A line per shape: each peer's time over ours, the fastest first."""
     rows = {}
     for result in facts.all("speed"):
         if result.get("stage") == "peers" and result.get("peers"):

@@ -1,6 +1,6 @@
-"""Normcore's C interface (normcore.h) for Python: plans of norms, and calls with addresses.
+"""Python binding of Normcore's C interface (normcore.h): norm plans, and calls with addresses.
 
-Addresses are plain integers, so that this needs no framework: a PyTorch tensor's is tensor.data_ptr(), 0 is none.
+Addresses are plain integers, so that no framework is needed: a PyTorch tensor's is tensor.data_ptr(), 0 means absent.
 """
 
 import contextlib
@@ -63,17 +63,17 @@ _FUNCTIONS = {
     "nc_cuda_norm_forward": [_i64] * 15,
     "nc_cuda_norm_backward": [_i64] * 16 + [_i32, _i32, _i64, _i32, _i32, _i64],
 }
-# What a library may lack.
+# Optional functions of a library.
 _LATER = {"nc_cuda_norm_kernels": [_i64, _i64, _i64]}
 _KERNELS_BYTES = 1 << 14
 
 
 class Library:
-    """The functions of normcore.h that norms need, with a status that is not 0 as an exception.
+    """The norm functions of normcore.h; raises an exception for a status other than 0.
 
-    A plugin is the libnormcore_cuda.so to use instead of the one that the library would find. The library looks for it
-    once in its life, and the dynamic linker loads a file once; so with a plugin, what is loaded is a copy of the
-    library, and a process can have as many as there are plugins to compare.
+    plugin: the libnormcore_cuda.so to use instead of the one that the library would find. The library looks for its
+    plugin once, and the dynamic linker loads a file once, so this class loads a copy of the library: a process can
+    compare any number of plugins.
     """
 
     def __init__(self, path, plugin=None):
@@ -88,7 +88,7 @@ class Library:
             shutil.copyfile(path, copy)
             with _environment(VARIABLE, plugin):
                 self._load(copy)
-                # The first question about CUDA is when the library looks.
+                # The library looks for its plugin at the first CUDA call.
                 self.nc_cuda_device_count(ctypes.byref(_i32()))
 
     def _load(self, path):
@@ -123,7 +123,7 @@ class Library:
         return answer.name.decode(errors="replace"), answer.compute_capability
 
     def plan(self, op, hidden_size, x="float32", weight=None, device=None, epsilon=1e-5, rounding="compute"):
-        """A plan whose y has the type of x. LayerNorm has a bias. device: the index of a CUDA device, None: the CPU."""
+        """A plan whose y has the type of x. LayerNorm has a bias. device: the index of a CUDA device; None: the CPU."""
         spec = Spec()
         spec.struct_size = ctypes.sizeof(Spec)
         spec.op = OPS[op]
@@ -162,8 +162,8 @@ class Plan:
         self.handle = 0
 
     def kernels(self):
-        """The kernels of a CUDA plan as pairs: the role, and the kernel's name or "left out: " and why. None where the
-        library cannot tell."""
+        """The kernels of a CUDA plan as pairs: the role, and the kernel's name or "left out: " and the reason. None if
+        the library does not support this."""
         if not hasattr(self.library, "nc_cuda_norm_kernels"):
             return None
         text = ctypes.create_string_buffer(_KERNELS_BYTES)
@@ -172,7 +172,7 @@ class Plan:
         return [tuple(line.split(": ", 1)) for line in lines if ": " in line]
 
     def workspace_bytes(self, rows):
-        """What backward of that many rows needs."""
+        """Workspace bytes of a backward of this many rows."""
         size = _i64()
         self.library.nc_norm_backward_workspace(self.handle, rows, 1, int(self.has_bias), ctypes.byref(size))
         return size.value
@@ -190,7 +190,7 @@ class Plan:
     def backward(
         self, rows, x, weight, dy, mean, rstd, dx, dweight, dbias, workspace, workspace_bytes, dresidual=0, stream=0
     ):
-        """dweight and dbias are of the weight's type. The workspace: 8-byte aligned, where the plan computes."""
+        """dweight and dbias have the weight's type. The workspace is 8-byte aligned, in the plan's memory."""
         n = self.hidden_size
         tensors = (x, n, weight, dy, n, mean, rstd, dresidual, n if dresidual else 0, dx, n, workspace, workspace_bytes)
         modes = (GRADIENT_WRITE, dbias, self._weight_dtype, GRADIENT_WRITE if self.has_bias else GRADIENT_ABSENT)

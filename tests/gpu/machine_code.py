@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What the machine code of the hot kernels does with memory, as cuobjdump disassembles it.
+"""Lists the memory accesses of the fast kernels' machine code, disassembled by cuobjdump.
 
 machine_code.py PLUGIN.so [OUT.md]
 
-The build makes the same table of PTX, which ptxas has yet to schedule; here are the instructions that run: how wide
-they reach into global memory, whether any reach into local memory, and how many loads a thread has on their way before
-it waits for the first. Exit status 1 if a hot kernel reaches for less than 16 bytes of a row, or into local memory.
-cuobjdump comes with the CUDA toolkit and with Triton's package.
+The build makes the same table of PTX, before ptxas schedules it; this one is of the executed instructions: the width
+of global-memory accesses, any local-memory accesses, and how many loads a thread has in flight before it waits for the
+first. Exit status 1 if a fast kernel accesses less than 16 bytes of a row, or local memory. cuobjdump is part of the
+CUDA toolkit and of Triton's package.
 """
 
 import dataclasses
@@ -31,9 +31,9 @@ class Kernel:
     symbol: str
     architecture: str
     instructions: int = 0
-    # Kind of access, then bytes of one, then how many.
+    # By kind of access, then by width in bytes: the number of instructions.
     accesses: dict = dataclasses.field(default_factory=dict)
-    # The most loads from global memory, of 16 bytes, that no instruction has waited for yet.
+    # The maximum of 16-byte global loads that no instruction has waited for yet.
     in_flight: int = 0
 
     def count(self, kind, width):
@@ -41,8 +41,8 @@ class Kernel:
         widths[width] = widths.get(width, 0) + 1
 
     def faults(self):
-        """What a hot kernel must not do. 4 bytes are a statistic of a row or a scale; rows that begin anywhere have
-        single elements at their ends; an FP8 y has 8 bytes to 8 elements, and a byte to a block of its scales."""
+        """Violations of a fast kernel. 4 bytes are a statistic of a row or a scale; unaligned rows have single elements
+        at their ends; an FP8 y has 8 bytes for 8 elements, and one byte for a scale block."""
         loads = {16, 4, 2} if "_shifted" in self.symbol else {16, 4}
         stores = {16, 8, 4, 1} if self.quantized() else loads
         allowed = {"loads": loads, "copies": {16}, "stores": stores, "local": set()}
@@ -63,7 +63,7 @@ def width_of(opcode):
 
 
 def kernels_of(disassembly):
-    """The kernels in what cuobjdump --dump-sass prints, line by line."""
+    """Parses the kernels from the output of cuobjdump --dump-sass, line by line."""
     kernel, architecture, pending = None, "", set()
     for line in disassembly:
         if match := ARCHITECTURE.match(line):
@@ -81,7 +81,7 @@ def kernels_of(disassembly):
             if kind:
                 kernel.count(kind, width_of(opcode))
             if kind == "loads" and width_of(opcode) == 16 and registers:
-                # Its own address may come from a load that has to be waited for.
+                # The address may itself be the result of an outstanding load.
                 pending = _without(pending, registers[1:])
                 pending.add(registers[0])
                 kernel.in_flight = max(kernel.in_flight, len(pending))
@@ -92,12 +92,12 @@ def kernels_of(disassembly):
 
 
 def _without(pending, registers):
-    """The loads, by the first of their four registers, that none of these registers belongs to."""
+    """The outstanding loads, by the first of their four registers, minus those of these registers."""
     return {first for first in pending if not any(first <= r < first + 4 for r in registers)}
 
 
 def short_names(symbols):
-    """Symbols as a reader knows them, where c++filt is."""
+    """Demangles symbols, if c++filt is installed."""
     if shutil.which("c++filt") is None:
         return list(symbols)
     answer = subprocess.run(["c++filt"], input="\n".join(symbols), capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Normcore as a candidate: the library through its C interface, writing into given tensors."""
+"""Normcore as a candidate: calls the library's C interface with given tensors."""
 
 import torch
 
@@ -13,7 +13,7 @@ class Ours:
         self._library, self._clock, self._device = library, clock, device_index
 
     def prepare(self, group, kind, inputs):
-        """Work on the i-th set that returns its results by name, and what to call when it isn't needed any more."""
+        """Work on set i that returns its results by name, and a function that releases it."""
         plan = self._library.plan(
             group.op, group.n, group.x_dtype, group.weight_dtype, device=self._device, epsilon=EPSILON,
             rounding=group.rounding,

@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
-# pack.sh [DIRECTORY [ARCHITECTURES]]: packs all that run.sh needs on a machine with a GPU, but without a compiler or
-# network, into DIRECTORY (target/gpu-kit), for the GPU architectures that CMake is told (90-real): native programs and
-# scripts, at most 20 MB. Needs CMake, a C++ compiler and nvcc, no Maven.
+# pack.sh [DIRECTORY [ARCHITECTURES]]: packs native programs and scripts for run.sh into DIRECTORY (target/gpu-kit), at
+# most 20 MB, for a machine with a GPU but without a compiler or network. ARCHITECTURES: CMake's GPU architectures
+# (90-real). Needs CMake, a C++ compiler and nvcc, no Maven.
 #
-# pack.sh --variants [DIRECTORY]: what run.sh tune times beside the product, built here and compressed, into
-# target/gpu-variants: see NOTES.md.
-# pack.sh --java [DIRECTORY]: the Java API's tests with a Java runtime, into target/gpu-kit-java. Needs Maven and a JDK.
-# run.sh finds either package beside the kit.
+# pack.sh --variants [DIRECTORY]: builds and compresses the variants that run.sh tune times beside the product, into
+# target/gpu-variants: see NOTES.md. pack.sh --java [DIRECTORY]: packs the Java API's tests with a Java runtime into
+# target/gpu-kit-java. Needs Maven and a JDK. run.sh finds either package beside the kit.
 #
-# NORMCORE_NATIVE_BUILD: a build folder in which the product's plugin has been built, to be packed as it is.
+# NORMCORE_NATIVE_BUILD: a build folder with the product's plugin, to be packed as it is.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-# fresh DIRECTORY: empties a package of ours, and no other folder.
+# fresh DIRECTORY: empties the folder if it is one of our packages, and refuses any other.
 fresh() {
   if [[ -e "$1" && ! -f "$1/about.txt" ]]; then
     echo "pack.sh: $1 is there and is no kit; expected a directory that is one, or is not there" >&2
@@ -68,7 +67,7 @@ cp tests/gpu/stand_in/* "$kit/simulator"
 strip "$kit"/bin/* "$kit"/lib/* "$kit/simulator/libnormcore_cuda.so"
 about "$architectures" > "$kit/about.txt"
 
-# What the machine code does with memory is read here: it needs no GPU.
+# Checks the machine code's memory accesses here: it needs no GPU.
 table=$(dirname "$kit")/gpu-machine-code.md
 if ! tests/gpu/machine_code.py "$kit/lib/libnormcore_cuda.so" "$table"; then
   echo 'pack.sh: the machine code was not read; the kit is packed without that' >&2

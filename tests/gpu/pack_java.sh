@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # pack_java.sh [DIRECTORY]: packs the Java API's tests, the command line and a Java runtime into DIRECTORY
-# (target/gpu-kit-java). run.sh all runs them where this package lies beside the kit. Needs Maven, a JDK and nvcc.
+# (target/gpu-kit-java). run.sh all runs them if this package lies beside the kit. Needs Maven, a JDK and nvcc.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 package=$(realpath -m "${1:-target/gpu-kit-java}")
@@ -14,11 +14,11 @@ mkdir -p "$package"
 echo 'unfinished' > "$package/about.txt"
 
 mvn -q -DskipTests -Dcuda=on -Pgpu-kit "-Dgpu.kit.jars=$package/jars" package
-# All of the library, natives and plugin included, is in the command line's jar.
+# The command line's jar contains the whole library, including natives and plugin.
 cp target/normcore-cli.jar "$package/jars"
 cp target/normcore-[0-9]*-tests.jar "$package/jars/normcore-tests.jar"
 cp tests/gpu/java.sh "$package"
-# Of the CUDA presets' natives, those of the runtime.
+# Of the CUDA presets' natives only those of the runtime.
 presets=$(echo "$package"/jars/cuda-*-linux-x86_64.jar)
 (
   cd "$package"
@@ -31,7 +31,7 @@ modules=java.base,java.logging,java.management,java.xml,jdk.management,jdk.unsup
 "${java_bin}jlink" --add-modules $modules --strip-debug --no-header-files --no-man-pages --compress=0 \
   --output "$package/java"
 strip "$package/java/lib/server/libjvm.so"
-# Packed by xz alone, which does better than jlink: java.sh unpacks it.
+# Packed with xz, which compresses better than jlink; java.sh unpacks it.
 tar -C "$package" -cJf "$package/java.tar.xz" java
 rm -r "$package/java"
 {

@@ -1,7 +1,7 @@
-"""The libraries that Normcore is measured beside, each behind the same few lines.
+"""The libraries that Normcore is measured against, with a common interface.
 
-A peer answers prepare(group, kind, inputs) with work on the i-th set that returns its results by name. What a peer
-can't do it says with Missing; any other exception is a failure of the peer. Neither ends the comparison.
+peer.prepare(group, kind, inputs) returns work on set i that returns its results by name. It raises Missing for what the
+peer does not support; any other exception is a failure of the peer. Neither ends the comparison.
 """
 
 import importlib
@@ -19,7 +19,7 @@ class Missing(Exception):
 
 
 def peers_of(device, multiprocessors):
-    """All peers by name; those that this Python or this device lacks say so when they are asked for something."""
+    """All peers by name. One that this Python or device lacks raises Missing when it is used."""
     return {
         "PyTorch": PyTorch(),
         "torch.compile": Compiled(),
@@ -33,20 +33,20 @@ def peers_of(device, multiprocessors):
 
 
 class Autograd:
-    """A peer that is a differentiable function. norm_of gives it: of x, residual, weight and bias. Its result is y or,
-    with a residual, y and the sum."""
+    """A peer that is a differentiable function. norm_of returns it, as a function of x, residual, weight and bias. Its
+    result is y or, with a residual, y and the sum."""
 
-    # Whether the function wants a residual of the size of x even if it is zero.
+    # Whether the function needs a residual of the size of x even if it is zero.
     wants_whole_residual = False
 
     def begin_group(self):
-        """Forgets what was compiled for other shapes."""
+        """Drops what was compiled for other shapes."""
 
     def norm_of(self, group, kind):
         raise NotImplementedError
 
     def parameters(self, inputs):
-        """Weight and, for LayerNorm, bias, as what gradients are asked for."""
+        """The parameters with gradients: weight and, for LayerNorm, bias."""
         return [v.detach().requires_grad_() for v in (inputs.weight, inputs.bias) if v is not None]
 
     def prepare(self, group, kind, inputs):
@@ -77,7 +77,7 @@ class Autograd:
 
             return train
 
-        # x stands for the residual's sum, so nothing is added to it: the backward doesn't read what was.
+        # x stands for the residual sum, so nothing is added to it: the backward does not read the summands.
         zero = torch.zeros((), dtype=inputs.x[0].dtype, device=inputs.x[0].device)
         roots = []
         for i in range(inputs.sets):
@@ -97,7 +97,7 @@ class Autograd:
 
 
 def _torch_norm(group):
-    """PyTorch's function of the group, as people write it, residual included."""
+    """PyTorch's usual expression of the group, including the residual."""
     n = group.n
     if group.op == "layer_norm":
 
@@ -131,7 +131,7 @@ class PyTorch(Autograd):
 
 
 class Compiled(Autograd):
-    """The same under torch.compile: once for each shape, never with dynamic ones, never falling back to eager."""
+    """The same under torch.compile: once per shape, never with dynamic shapes, never falling back to eager."""
 
     def __init__(self):
         self._compiled = {}
@@ -159,9 +159,9 @@ def _configure_compiler():
     import torch._dynamo.config
     import torch._functorch.config
 
-    # A backward that is timed again and again keeps its graph, which donated buffers don't allow.
+    # Timing a backward repeatedly keeps its graph, which donated buffers do not allow.
     torch._functorch.config.donated_buffer = False
-    # One code object serves every form of a group; what exceeds a limit would silently run uncompiled.
+    # One code object serves every form of a group; beyond the limit it would silently run uncompiled.
     for name, value in (
         ("recompile_limit", 256),
         ("cache_size_limit", 256),
@@ -173,7 +173,7 @@ def _configure_compiler():
 
 
 class HuggingFace(Compiled):
-    """The expression that transformers' Llama, Mistral and Qwen have for RMSNorm, under torch.compile."""
+    """The RMSNorm expression of transformers' Llama, Mistral and Qwen, under torch.compile."""
 
     def source(self, group):
         if group.op != "rms_norm":
@@ -202,7 +202,7 @@ def _on_a_gpu(device, what):
 
 
 class Triton:
-    """Kernels of our own in Triton: the floor of its family."""
+    """Our own Triton kernels: a lower bound for that family."""
 
     def __init__(self, device, multiprocessors):
         self._device, self._multiprocessors = device, multiprocessors
@@ -237,7 +237,7 @@ class Triton:
 
 
 class Liger(Autograd):
-    """Liger-Kernel's autograd functions; its fused residual for RMSNorm. dx goes to memory of its own, as elsewhere."""
+    """Liger-Kernel's autograd functions; its fused residual for RMSNorm. dx gets its own memory, as elsewhere."""
 
     wants_whole_residual = True
 
@@ -261,7 +261,8 @@ class Liger(Autograd):
 
 
 class Quack(Autograd):
-    """QuACK's RMSNorm, with its residual; its LayerNorm has no autograd function, so its two halves are called."""
+    """QuACK's RMSNorm, with its residual; its LayerNorm has no autograd function, so forward and backward are called.
+    """
 
     wants_whole_residual = True
 
@@ -306,7 +307,7 @@ class Quack(Autograd):
 
 
 class TransformerEngine(Autograd):
-    """Its modules, which cast x to the type of their weight."""
+    """TransformerEngine's modules, which cast x to the type of their weight."""
 
     def __init__(self, device):
         self._device = device
@@ -337,7 +338,7 @@ class TransformerEngine(Autograd):
 
 
 class Cudnn:
-    """cuDNN's graphs, by its Python front end; the residual is added in a kernel of its own."""
+    """cuDNN's graphs, by its Python front end; a separate kernel adds the residual."""
 
     def __init__(self, device):
         self._device, self._handle = device, None
@@ -375,7 +376,7 @@ class Cudnn:
 
 
 class _CudnnNorm:
-    """Graphs of one shape. cuDNN's tensors have four dimensions here, of which the last two are 1."""
+    """Graphs of one shape. cuDNN's tensors here have four dimensions; the last two are 1."""
 
     def __init__(self, cudnn, handle, group, inputs):
         self._cudnn, self._handle, self._group = cudnn, handle, group
@@ -467,7 +468,7 @@ class _CudnnNorm:
 
 
 def versions():
-    """Of the packages that peers come from, those that are there."""
+    """The installed packages that peers come from."""
     found = {}
     for package in ("torch", "triton", "liger-kernel", "quack-kernels", "nvidia-cudnn-frontend", "transformer-engine"):
         try:

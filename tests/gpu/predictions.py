@@ -16,7 +16,8 @@ def _fits(entry, case):
 
 
 def fraction(table, case):
-    """Of the copy's speed, from and to; None without a prediction. case: direction, x_dtype, op, rounding and n."""
+    """Fraction of the copy's speed, from and to; None without a prediction. case: direction, x_dtype, op, rounding and
+    n."""
     found = None
     for entry in table["fraction"]:
         if _fits(entry, case) and (of := next((of for of in entry["of"] if case["n"] <= of[0]), None)):

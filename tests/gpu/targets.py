@@ -1,4 +1,4 @@
-"""What the norms are to reach on a GPU, and whether a case of a comparison does. Standard library only."""
+"""The GPU performance targets of the norms, and whether a case meets them. Standard library only."""
 
 import dataclasses
 
@@ -7,18 +7,17 @@ import cases
 OURS, COPY, EMPTY = "Normcore", "copy", "empty kernel"
 LARGEST = 1 << 20
 
-# Direction, hidden sizes from and to, least fraction of the speed of a copy that moves as many bytes. The first that
-# fits holds.
+# Direction, hidden sizes from and to, minimum fraction of the speed of a copy that moves as many bytes. The first match
+# applies.
 OF_THE_COPY = (
     ("forward", 1024, 262144, 0.95),
     ("forward", 1, LARGEST, 0.85),
     ("backward", 1024, 65536, 0.90),
     ("backward", 1, LARGEST, 0.80),
 )
-# Of the best peer's speed, everywhere.
+# Fraction of the best peer's speed, at every shape.
 OF_THE_BEST_PEER = 1.0
-# Few rows are a matter of latency: how many kernels a call launches, and microseconds over as many empty ones, both in
-# a graph.
+# Few rows are latency-bound: kernels per call, and microseconds over as many empty ones, both in a graph.
 EMPTY_KERNELS = {"forward": (1, 1.0), "backward": (2, 2.0)}
 
 
@@ -51,7 +50,7 @@ def is_few_rows(case):
 
 
 def times(case):
-    """Microseconds by candidate: for few rows those in a graph, where there are any, otherwise those of launches."""
+    """Microseconds by candidate: graph replays for few rows if there are any, otherwise launches."""
     if is_few_rows(case) and OURS in case.get("replayed", {}):
         source = case["replayed"]
     else:
@@ -89,7 +88,7 @@ def over_empty(case):
 
 
 def judge(case):
-    """The case's figures against their targets; what was not measured is not judged."""
+    """The case's figures against their targets; figures that were not measured are skipped."""
     judgements = []
     if is_few_rows(case):
         over, (kernels, most) = over_empty(case), EMPTY_KERNELS[direction(case["kind"])]
@@ -109,7 +108,7 @@ def judge(case):
 
 
 def verdict(case):
-    """In words."""
+    """The verdict as text."""
     judgements = judge(case)
     if not judgements:
         return "not judged"

@@ -1,4 +1,4 @@
-"""The tensors that a group of cases is measured on, and what their results must be."""
+"""The tensors of a group of cases, and the expected results."""
 
 import dataclasses
 
@@ -7,22 +7,22 @@ import torch
 EPSILON = 1e-5
 TYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
-# Largest error, relative to the value or, below 1, absolute; the values here are of order 1.
-# bfloat16: every result is rounded once, by 2^-9 of itself; norms that round the normalised value as well, and products
-# with it, do so three times, of which 2^-7 leaves a third. float32: the order of sums differs, of up to 2^18 terms
-# in chains of perhaps a thousand: 2^-24 times the root of their length, with room for approximate reciprocal roots.
+# Largest error, relative to the value or, below 1, absolute; the values here are of order 1. bfloat16: every result is
+# rounded once, by 2^-9 of itself; norms that also round the normalised value, and products with it, round three times,
+# for which 2^-7 leaves a margin of a third. float32: the order of sums differs, for up to 2^18 terms in chains of
+# perhaps a thousand: 2^-24 times the root of their length, with a margin for approximate reciprocal roots.
 TOLERANCES = {"bfloat16": 2.0**-7, "float32": 2.0**-16}
-# More tolerances than anything is away.
+# An error in tolerances that means "wrong anywhere".
 WRONG = 1e9
-# Rows whose y and dx are checked: of these many at the beginning, in the middle and at the end.
+# y and dx are checked on this many rows at the beginning, in the middle and at the end.
 CHECKED_ROWS = 64
-# Elements that are held in float64 at a time.
+# Maximum elements held in float64 at a time.
 CHUNK = 1 << 25
 
 
 class Pools:
-    """Device memory that all tensors of the size of x are taken from, a set after the other: four pools, for x, for the
-    residual or its gradient, for dy or the residual's sum, and for y or dx."""
+    """Device memory for all tensors of the size of x, one set after the other: four pools, for x, for the residual or
+    its gradient, for dy or the residual's sum, and for y or dx."""
 
     COUNT = 4
 
@@ -33,7 +33,7 @@ class Pools:
         self._drawn = None
 
     def draw(self, dtype):
-        """Random numbers of the type in all but the last pool, unless they are there already."""
+        """Fills all but the last pool with random numbers of the type, once."""
         if self._drawn == dtype:
             return
         for pool in self.pools[:-1]:
@@ -49,8 +49,8 @@ class Pools:
         ]
 
     def copy(self, moved_bytes, most_sets):
-        """A copy that moves as many bytes, as a candidate for the clock, and by what its time is to be multiplied: one
-        pool may be less than half of the bytes."""
+        """A copy that moves as many bytes, as a candidate for the clock, and the factor for its time: one pool may be
+        less than half of the bytes."""
         wanted = moved_bytes // 2
         half = max(16, min(wanted, self.bytes) // 16 * 16)
         sets = max(1, min(most_sets, self.bytes // half))
@@ -65,7 +65,7 @@ class Pools:
 
 @dataclasses.dataclass
 class Inputs:
-    """Tensors of a group, a list entry per set. Results may be written to out and, for the residual's sum, to dy."""
+    """Tensors of a group, one list entry per set. Results may be written to out and, for the residual's sum, to dy."""
 
     x: list
     residual: list  # also the incoming gradient of the residual's sum
@@ -88,7 +88,7 @@ def inputs_of(group, pools, sets):
 
 
 class Expected:
-    """What a kind of a group gives on the first set, by the formulas in float64."""
+    """The expected results of a kind of a group on the first set, by the formulas in float64."""
 
     def __init__(self, group, kind, inputs, backward, residual):
         self.dtype = group.x_dtype
@@ -127,7 +127,7 @@ class Expected:
             self.values["dbias"] = dbias
 
     def other_types(self, results):
-        """Results of the size of x that are of another type than x: another problem, of other bytes."""
+        """Results of the size of x whose type differs from x: another problem, with other bytes."""
         return [
             f"its {name} is of type {str(results[name].dtype).removeprefix('torch.')}"
             for name in ("y", "sum", "dx")
@@ -135,8 +135,8 @@ class Expected:
         ]
 
     def differences(self, results):
-        """The largest error of each result, in tolerances: at most 1 is right. A NaN, a result that is not there, and
-        one of another shape, are as wrong as can be."""
+        """The largest error of each result, in tolerances: at most 1 is right. A NaN, a missing result and a wrong
+        shape give the maximum."""
         away = {}
         for name, value in self.values.items():
             result = results.get(name)
@@ -148,8 +148,8 @@ class Expected:
                 result = result.reshape(self.rows, -1)[torch.tensor(self._sample, device=result.device)]
                 tolerance, scale = TOLERANCES[self.dtype], 1.0
             else:
-                # A sum over rows: its rounding is that of partial sums, which grow like the root of their number. Its
-                # terms have been rounded to the type of x by some.
+                # A sum over rows: the rounding of partial sums grows like the root of their number. Some peers round
+                # its terms to the type of x.
                 tolerance, scale = max(TOLERANCES[self.dtype], TOLERANCES[self.weight_dtype]), self.rows**0.5
             error = (result.reshape(value.shape).double() - value).abs() / value.abs().clamp(min=scale)
             worst = (error / tolerance).max().item()

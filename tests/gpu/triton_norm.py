@@ -1,7 +1,7 @@
-"""RMSNorm and LayerNorm as plain Triton kernels: the floor of what Triton's family of fused norms reaches.
+"""RMSNorm and LayerNorm as plain Triton kernels: a lower bound for fused norms in Triton.
 
-A program holds a whole row. The backward's programs each go through a share of the rows and keep sums of dweight and
-dbias, which a second kernel adds up. Importing this fails where there is no Triton.
+A program holds a whole row. Each program of the backward processes a part of the rows and keeps sums of dweight and
+dbias, which a second kernel adds. Importing this module fails without Triton.
 """
 
 import torch
@@ -106,7 +106,7 @@ def nothing():
 
 
 def block_and_warps(n):
-    """A row's elements, rounded up to a power of two, and the warps that hold them."""
+    """A row's length, rounded up to a power of two, and its number of warps."""
     if n > LONGEST_ROW:
         raise ValueError(f"a program holds rows of at most {LONGEST_ROW} elements")
     block = max(16, 1 << (n - 1).bit_length())
@@ -114,7 +114,7 @@ def block_and_warps(n):
 
 
 def programs_of(rows, warps, multiprocessors):
-    """Programs of the backward: as many as a multiprocessor can be expected to hold at once."""
+    """Programs of the backward: as many as an SM is expected to hold at once."""
     return max(1, min(rows, multiprocessors * min(MOST_PROGRAMS_PER_MULTIPROCESSOR, MOST_WARPS // warps)))
 
 

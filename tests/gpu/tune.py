@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Times the variants that variants.py has built against the product, and sets what was predicted beside it.
+"""Times the variants that variants.py built against the product, and compares them with their predictions.
 
 tune.py DIRECTORY OUT [--budget SECONDS] [--only NAMES] [--shapes SHAPES] [--ops OPS] [--dtypes DTYPES] [--first]
         [--product LIBRARY] [--stand-in]
 
-For each case (direction, norm, format, shape) the product and all variants that are measured there work on the same
-tensors, in turns; the product takes part twice, and what it differs by from itself is the noise. Before that a variant
-must give the product's bits or, where its order of sums is another, lie within the bound of rounding errors of float64.
+For each case (direction, norm, format, shape) the product and all variants of that case work on the same tensors, in
+turns. The product takes part twice, and the difference between its two results is the noise. Before timing, a variant
+must give the product's bits or, if its order of sums differs, stay within the rounding-error bound from float64.
 Writes OUT/tune.json after each case and OUT/tune.md at the end. A variant that fails, or that ends the process, loses
-its own results and no other's: the cases run in a process of their own, which is begun again without it.
+only its own results: the cases run in a separate process, which is restarted without it.
 
---stand-in runs it all without a GPU, on plugins of variants.py build --simulator and the host's clock: its times mean
+--stand-in: a trial without a GPU, on plugins of variants.py build --simulator and the host's clock: its times mean
 nothing.
 """
 
@@ -30,11 +30,12 @@ from tune_report import markdown, merged, outcome, price
 from variants import UNCHANGED
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-STALL_SECONDS = 60  # without a line, and a process hangs
+STALL_SECONDS = 60  # seconds without output after which a process counts as hanging
 
 
 def supervise(arguments, jobs, deadline):
-    """Runs the jobs in a process, and again without whatever ended it. All that was said, and what was left out."""
+    """Runs the jobs in a process, and restarts it without the candidate that ended it. Returns all lines, and what was
+    left out."""
     said, excluded, left = [], {}, list(jobs)
     with tempfile.TemporaryDirectory() as folder:
         while left and time.monotonic() < deadline:
@@ -48,7 +49,7 @@ def supervise(arguments, jobs, deadline):
             log = os.path.join(folder, "log.txt")
             environment = dict(os.environ)
             if arguments.stand_in:
-                # Each simulator wants thread-local memory of a kind of which there is little.
+                # Each simulator needs static thread-local memory, which is scarce.
                 environment["GLIBC_TUNABLES"] = "glibc.rtld.optional_static_tls=65536"
             with open(log, "w") as errors:
                 process = subprocess.Popen(command, stdout=errors, stderr=subprocess.STDOUT, env=environment)
@@ -78,7 +79,7 @@ def supervise(arguments, jobs, deadline):
 
 
 def watched(process, path, deadline, each):
-    """Waits for a process as long as it goes on writing; its exit status, or why it was ended, and its lines."""
+    """Waits for a process while it keeps writing. Returns its exit status, or why it was ended, and its lines."""
     lines, changed = [], time.monotonic()
     while True:
         status = process.poll()
@@ -134,16 +135,16 @@ def wanted_of(arguments, table):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("directory", help="what variants.py has built")
-    parser.add_argument("out", help="where tune.json and tune.md are written")
+    parser.add_argument("directory", help="the folder that variants.py built into")
+    parser.add_argument("out", help="the folder for tune.json and tune.md")
     parser.add_argument("--budget", type=float, default=520, help="seconds, at most 540")
-    parser.add_argument("--only", help="names of variants, with commas between them, or parts of names")
-    parser.add_argument("--shapes", help="only these, such as 32768x4096,8x4096")
-    parser.add_argument("--ops", help="only these: rms_norm,layer_norm")
-    parser.add_argument("--dtypes", help="only these: bfloat16,float32")
-    parser.add_argument("--first", action="store_true", help="what variants.toml names to be measured first")
+    parser.add_argument("--only", help="variants by name or part of a name, separated by commas")
+    parser.add_argument("--shapes", help="only these shapes, such as 32768x4096,8x4096")
+    parser.add_argument("--ops", help="only these norms: rms_norm,layer_norm")
+    parser.add_argument("--dtypes", help="only these types: bfloat16,float32")
+    parser.add_argument("--first", action="store_true", help="only the variants and shapes of [first] in variants.toml")
     parser.add_argument("--json-lines", action="store_true", help="print each case as a line of JSON")
-    parser.add_argument("--product", default="", help="the plugin as it is shipped, to be timed as one more variant")
+    parser.add_argument("--product", default="", help="the shipped plugin, timed as one more variant")
     parser.add_argument("--stand-in", action="store_true", help="a trial without a GPU; its times mean nothing")
     parser.add_argument("--jobs", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

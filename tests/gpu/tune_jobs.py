@@ -1,4 +1,4 @@
-"""What tune.py times, and in what order: cases, each with the variants that take turns in it. Standard library only."""
+"""The cases of tune.py in their order, each with its variants. Standard library only."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ STAND_IN_SHAPES = {"tiny": ["40x64"], "short": ["24x256"], "middle": ["12x1024",
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """Of all cases, those that are measured; None: all. shapes: by format, and of no account without a GPU."""
+    """Filters of the cases; None: all. shapes: by format; ignored without a GPU."""
 
     variants: list | None = None
     shapes: dict | None = None
@@ -26,13 +26,13 @@ class Wanted:
 
 
 def first_of(table):
-    """What run.sh tune measures."""
+    """The cases that run.sh tune measures."""
     first = table["first"]
     return Wanted(first["variants"], {dtype: first[dtype] for dtype in table_of_variants.DTYPES}, first["ops"])
 
 
 def jobs_of(table, built, only, stand_in, wanted=Wanted()):
-    """The cases in the order in which they are timed, each with the variants that are timed together."""
+    """The cases in timing order, each with the variants that are timed together."""
     shapes = STAND_IN_SHAPES if stand_in else table["shapes"]
     groups = {}
     for variant in table_of_variants.variants_of(table):
@@ -70,7 +70,7 @@ def key_of(job):
 
 
 def without_culprit(left, last, reason, excluded):
-    """The jobs once more, less whatever was under way when the process ended."""
+    """The remaining jobs, without what was running when the process ended."""
     if last is None or last.get("doing") == "done":
         excluded["all"] = reason
         return []
@@ -79,7 +79,7 @@ def without_culprit(left, last, reason, excluded):
         excluded["all"] = reason
         return []
     if last["doing"] == "time" and len(case["variants"]) > 1:
-        # Nobody knows whose kernel it was: one by one they tell.
+        # The failing kernel is unknown: run the variants one by one.
         at = left.index(case)
         return left[:at] + [{**case, "variants": [name]} for name in case["variants"]] + left[at + 1 :]
     culprit = case["variants"][0] if last["doing"] == "time" else last["variant"]

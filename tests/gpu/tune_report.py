@@ -1,5 +1,4 @@
-"""What the measurements of tune.py came to: predictions beside outcomes, and the price of the same bits. Standard library
-only."""
+"""The report of tune.py: predictions beside outcomes, and the price of the same bits. Standard library only."""
 
 import variants as table_of_variants
 from tune_jobs import AGAIN, PRODUCT, SHIPPED
@@ -7,19 +6,19 @@ from variants import UNCHANGED
 
 
 def noise_of(case):
-    """How far the product is from itself: between its two turns, and within half the width of its quartiles."""
+    """The noise: the difference between the product's two results, or half the width of its quartiles."""
     (median, low, high), (again, *_) = case["microseconds"][PRODUCT], case["microseconds"][AGAIN]
     return max(abs(again / median - 1), (high - low) / 2 / median)
 
 
 def change_of(case, name):
-    """Of the time; negative is faster."""
+    """Relative change of the time; negative is faster."""
     own = case["microseconds"]
     return own[name][0] / ((own[PRODUCT][0] + own[AGAIN][0]) / 2) - 1
 
 
 def merged(cases):
-    """By case, whatever was measured of it, with the change of each variant."""
+    """All measurements by case, with the change of each variant."""
     by_name = {}
     for case in cases:
         if "failed" in case:
@@ -111,7 +110,7 @@ def outcome(name, rows, report, built):
 
 
 def price(table, cases):
-    """What an order of sums for this device alone would gain over the best with the product's bits."""
+    """The gain of an order of sums for this device alone over the best one with the product's bits."""
     bits = {v["name"]: v["bits"] for v in table_of_variants.variants_of(table)}
     yield "## The price of the same bits\n"
     yield "The product's time over that of the fastest variant of another order of sums; and the same for the fastest"

@@ -1,5 +1,5 @@
-"""The process of tune.py that works on the device: it checks and times one case after the other, and writes a line for
-everything that it begins and ends, so that whoever waits for it knows what was under way when it died."""
+"""The process of tune.py that uses the device: checks and times one case after the other, and writes a line before and
+after each step, so that the parent process knows what was running if it dies."""
 
 import contextlib
 import ctypes
@@ -53,7 +53,7 @@ class Worker:
             plugin = self.plugins.get(name) or self.file("plugins", name)
             self.libraries[name] = self.binding.Library(library, plugin)
             if self.stand_in:
-                # All memory of this process is the simulated device's.
+                # All memory of this process belongs to the simulated device.
                 register = ctypes.CDLL(plugin)["_ZN2nc4simt15register_memoryElli"]
                 register.argtypes = [ctypes.c_int64, ctypes.c_int64, ctypes.c_int32]
                 register(4096, 1 << 62, 0)
@@ -77,7 +77,8 @@ class Worker:
             works = {PRODUCT: case.work(PRODUCT, plans)}
             expected = case.results(works[PRODUCT])
             if unwritten := case.unwritten(expected):
-                # Nothing can be compared with that: what writes nothing either would have the same bits.
+                # Without written results there is nothing to compare: a variant that writes nothing would have the same
+                # bits.
                 raise RuntimeError(f"the product: {unwritten}")
             works[AGAIN] = works[PRODUCT]
             verdicts, reference = {}, None
@@ -89,7 +90,7 @@ class Worker:
                 except (RuntimeError, OSError) as e:
                     verdicts[name] = self.clock_module.reason_of(e)
                     if not self.stand_in:
-                        # An error of the device stays: what follows needs another process.
+                        # A device error is sticky: the rest needs another process.
                         self.torch.cuda.synchronize()
                     continue
                 if self.bits.get(name, "same") == "same":
@@ -113,7 +114,7 @@ class Worker:
 
 
 class Case:
-    """The tensors of a case, in as many sets as are more than the caches hold."""
+    """The tensors of a case, in enough sets to exceed the caches."""
 
     def __init__(self, worker, job):
         torch = worker.torch
@@ -151,7 +152,7 @@ class Case:
         return self.worker.library(name).plan(self.job["op"], self.n, x=self.job["dtype"], device=0, epsilon=EPSILON)
 
     def settle(self, plan):
-        """The simulator runs what is in a stream when somebody waits for it; there is nobody else."""
+        """The simulator runs a stream's work only when something waits for it."""
         if self.worker.stand_in:
             plan.library.nc_cuda_stream_synchronize(0, 0)
 
@@ -161,7 +162,7 @@ class Case:
                      stream=self.worker.clock.handle())  # fmt: skip
 
     def work(self, name, plans):
-        """A function that launches the candidate on set i."""
+        """A function that runs the candidate on set i."""
         plan = plans.enter_context(self.plan(name))
 
         def forward(i):
@@ -174,7 +175,7 @@ class Case:
         with self.worker.clock.current():
             workspace = self.torch.empty(max(size, 8), dtype=self.torch.uint8, device=self.worker.device)
 
-        # The statistics are those of the first set in all of them: times don't depend on them.
+        # All sets use the statistics of the first one: times do not depend on them.
         def backward(i):
             plan.backward(self.rows, self.x[i].data_ptr(), self.weight.data_ptr(), self.dy[i].data_ptr(),
                           self.mean.data_ptr() if self.has_bias else 0, self.rstd.data_ptr(), self.out[i].data_ptr(),
@@ -185,7 +186,7 @@ class Case:
         return backward
 
     def results(self, work):
-        """What the candidate makes of the first set, where every byte was NaN's before."""
+        """The candidate's results on the first set, in memory that was filled with NaN bytes."""
         written = {"y": self.out[0]} if self.forward else {"dx": self.out[0], "dweight": self.dweight}
         if self.has_bias:
             written |= {"mean": self.mean} if self.forward else {"dbias": self.dbias}
@@ -200,7 +201,7 @@ class Case:
         return kept
 
     def unwritten(self, results):
-        """Where a result still has what was there before; nothing if nowhere."""
+        """Where a result was not written; empty if nowhere."""
         for name, tensor in results.items():
             whole = tensor.view(-1).view(self.torch.int16 if tensor.element_size() == 2 else self.torch.int32)
             if count := sum(int((piece == -1).sum()) for piece in whole.split(1 << 28)):
@@ -208,7 +209,7 @@ class Case:
         return ""
 
     def differing(self, results, expected):
-        """Where results have other bits than expected; nothing if nowhere."""
+        """Where results have other bits than expected; empty if nowhere."""
         for name, tensor in results.items():
             same = self.torch.int16 if tensor.element_size() == 2 else self.torch.int32
             ours, theirs = tensor.view(-1).view(same), expected[name].view(-1).view(same)
@@ -218,10 +219,10 @@ class Case:
         return ""
 
     def reference(self):
-        """In float64, with the bound of the rounding errors of any order of sums in float32: y or dx of some rows,
+        """The float64 results, with the rounding-error bound of any order of sums in float32: y or dx of some rows,
         dweight and dbias of all.
 
-        A sum of k float32 terms, one after another and then by halving, is off by at most (k + log2(count)) units of
+        A sum of k float32 terms, sequential and then by a tree, has an error of at most (k + log2(count)) units of
         2^-24 of the sum of magnitudes; k is at most 64 in a row's sums here and ceil(rows / 128) in a column's. The
         result's own rounding is half a unit of its format.
         """
@@ -267,8 +268,8 @@ class Case:
         return some, of_tensors
 
     def beyond(self, results, expected, reference):
-        """Where results are farther from the reference than rounding explains, or, in rows that it leaves out, far
-        from the product's; nothing if nowhere."""
+        """Where results differ from the reference by more than rounding explains or, in rows without a reference, are
+        far from the product's; empty if nowhere."""
         some, of_tensors = reference
         for name, (right, bound) in of_tensors.items():
             ours = results[name].double() if results[name].dim() == 1 else results[name][some].double()

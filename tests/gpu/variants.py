@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Builds the variants of variants.toml: plugins whose launch numbers, kernels or order of sums are not the product's.
+"""Builds the variants of variants.toml: plugins that differ from the product in launch parameters, kernels or order of
+sums.
 
-variants.py check             is the table complete, and does every substitution match the sources once?
-variants.py build DIRECTORY   builds them into DIRECTORY, for tune.py
-variants.py pack DIRECTORY    the same, compressed, to be taken to a machine with a GPU beside the kit
+variants.py check             checks the table, and that every substitution matches the sources once
+variants.py build DIRECTORY   builds the variants into DIRECTORY, for tune.py
+variants.py pack DIRECTORY    the same, compressed, to take to a machine with a GPU beside the kit
 
-The product has no switch for any of this: a variant is a copy of native/ in which pieces of text have been replaced,
-compiled for two triples of formats and one policy, without FP8. It gets a library of its own, too, where its order of
-sums asks for another workspace. Needs nvcc and a C++ compiler, or with --simulator, which compiles the kernels for the
-host, only the latter; an object that several variants have in common is compiled once.
+The product has no switch for any of this: a variant is a copy of native/ with text substitutions, compiled for two
+triples of formats and one policy, without FP8. If its order of sums needs another workspace it gets its own library,
+too. Needs nvcc and a C++ compiler or, with --simulator, which compiles the kernels for the host, only the latter. An
+object that several variants have in common is compiled once.
 """
 
 import argparse
@@ -42,7 +43,7 @@ SIMULATOR = (
     "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp",
     "runtime_streams.cpp",
 )  # fmt: skip
-# The library without its CPU kernels, which device plans don't touch.
+# The library without its CPU kernels, which device plans do not call.
 NO_KERNELS = """#include "cpu/kernels.h"
 namespace nc {
 namespace plain {
@@ -54,11 +55,11 @@ const CpuKernels kernels = {};
 
 
 class Wrong(Exception):
-    """A sentence for whoever runs this."""
+    """An error message for the user."""
 
 
 def read_table(path=TABLE):
-    """The leads of the table, each with its variants; what a variant leaves out it has from its lead."""
+    """The leads of the table, each with its variants; a variant inherits missing entries from its lead."""
     with open(path, "rb") as file:
         table = tomllib.load(file)
     names = set()
@@ -113,7 +114,7 @@ def variants_of(table):
 
 
 class Sources:
-    """The files of native/, some of them changed."""
+    """The files of native/, with a variant's changes."""
 
     def __init__(self, root, changed=None):
         self.root, self.changed = root, changed or {}
@@ -125,7 +126,7 @@ class Sources:
         return self.changed[path]
 
     def texts(self):
-        """Of the folder itself, without those below it."""
+        """The files of the folder itself, without subfolders."""
         names = sorted(os.listdir(self.root))
         return {name: self.text(name) for name in names if os.path.isfile(os.path.join(self.root, name))}
 
@@ -139,7 +140,7 @@ class Sources:
         return Sources(self.root, changed)
 
     def included(self, path, found=None):
-        """The file and all of native/ that it includes."""
+        """The file and all files of native/ that it includes."""
         found = {} if found is None else found
         if path not in found:
             found[path] = self.text(path)
@@ -172,14 +173,14 @@ class Sources:
 
 
 def sources_of(table, variant, root=ROOT):
-    """What a variant is compiled from."""
+    """The sources of a variant."""
     native = Sources(os.path.join(root, "native"))
     few = native.replaced(table["few_kernels"]["substitutions"], "few_kernels")
     return few.replaced(variant.get("substitutions", []), variant["name"]).with_files(variant.get("files", []))
 
 
 def is_for_device_only(variant):
-    """simt.cuh is what the simulator has another of; so are the device's instructions, where nothing replaces them."""
+    """Whether the simulator cannot run it: it changes simt.cuh or adds device instructions without a host form."""
     return any(path == "cuda/simt.cuh" for path, _, _ in variant.get("substitutions", [])) or any(
         word in new and "defined(__CUDA_ARCH__)" not in new
         for _, _, new in variant.get("substitutions", [])
@@ -188,7 +189,7 @@ def is_for_device_only(variant):
 
 
 def numeric_flags(root):
-    """cmake/Numerics.cmake is where they stand."""
+    """The numeric flags, from cmake/Numerics.cmake."""
     with open(os.path.join(root, "cmake", "Numerics.cmake")) as file:
         text = file.read()
     host = re.search(r"set\(NORMCORE_NUMERIC_FLAGS([^)]*)\)", text).group(1).split()
@@ -205,7 +206,7 @@ class Builder:
         for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
             os.makedirs(folder, exist_ok=True)
         self.trees = {}
-        # Its headers are in every object that is compiled for it.
+        # Every object compiled for the simulator includes its headers.
         self.of_simulator = digest(json.dumps(sorted(Sources(self.folder()).texts().items()))) if simulator else ""
 
     def folder(self):
@@ -213,7 +214,7 @@ class Builder:
         return os.path.join(self.root, "tests", "native", "simt_host")
 
     def tree(self, sources):
-        """The sources on disk, once for all variants with the same."""
+        """Writes the sources to disk, once for all variants with the same ones."""
         key = digest(json.dumps(sorted(sources.changed.items())))
         if key not in self.trees:
             self.trees[key] = os.path.join(self.work, key)
@@ -221,7 +222,7 @@ class Builder:
         return self.trees[key]
 
     def plan(self, variant):
-        """What to compile and to link for a variant: the commands by object, the links by file."""
+        """The compile and link commands of a variant: compile commands by object, link commands by file."""
         sources = sources_of(self.table, variant, self.root)
         common = sources_of(self.table, {"name": UNCHANGED}, self.root) if variant["bits"] == "same" else sources
         commands = {}
@@ -247,7 +248,7 @@ class Builder:
                                 os.path.join(tree, path), "-o", target]  # fmt: skip
 
         for direction in DIRECTIONS:
-            # A direction that is not measured is the product's, which saves compiling it.
+            # A direction that is not measured comes from the product, which saves compiling it.
             whose = sources if direction in variant["directions"] else common
             for path in OF_FORMATS[direction]:
                 for dtype in FORMATS:
@@ -289,7 +290,7 @@ class Builder:
         return commands, links
 
     def build(self, variants, jobs):
-        """What became of each variant, by name."""
+        """The outcome of each variant, by name."""
         results = {}
         with tempfile.TemporaryDirectory() as self.work:
             plans = {}
@@ -319,7 +320,8 @@ def digest(text):
 
 
 def compiled(target, command):
-    """Compiles, unless it has been done; what went wrong, or nothing. What ptxas said is left beside the object."""
+    """Compiles an object unless it exists; returns the error, or nothing. The output of ptxas is stored beside the
+    object."""
     if os.path.exists(target):
         return ""
     ran = subprocess.run(command[:-1] + [target + ".part"], capture_output=True, text=True)
@@ -338,7 +340,7 @@ def linked(command):
 
 
 def kernels_of(objects):
-    """Of the norms' hot kernels: the most registers, and which keep how many bytes of them in memory."""
+    """The maximum registers of the norms' fast kernels, and the bytes of registers that they spill."""
     most, spills, name, stores = 0, {}, "", 0
     for target in objects:
         if not os.path.basename(target).startswith(("norm_forward", "norm_backward")):
@@ -359,7 +361,7 @@ def kernels_of(objects):
 
 
 def short_name(mangled):
-    """norm_forward, the format of x, the norm, octets of a lane and rows, of a mangled name."""
+    """norm_forward, the format of x, the norm, vectors per thread and rows, from a mangled name."""
     kernel = re.search(r"norm_(forward|backward)", mangled).group(0)
     dtype = {"1": "float32", "2": "bfloat16"}.get((re.findall(r"DTypeE(\d)", mangled) or ["?"])[0], "")
     layer = re.search(r"StaticNormILb(\d)|Lb\dEEELb(\d)", mangled)
@@ -382,14 +384,14 @@ def main():
     parser.add_argument("command", choices=("check", "build", "pack"))
     parser.add_argument("directory", nargs="?", help="where to build")
     parser.add_argument("--root", default=ROOT, help="the repository")
-    parser.add_argument("--only", help="names, with commas between them, or parts of names")
-    parser.add_argument("--first", action="store_true", help="those that run.sh tune measures")
-    parser.add_argument("--most-priority", type=int, default=3, help="none of a larger number")
+    parser.add_argument("--only", help="variants by name or part of a name, separated by commas")
+    parser.add_argument("--first", action="store_true", help="only the variants that run.sh tune measures")
+    parser.add_argument("--most-priority", type=int, default=3, help="the largest priority number to build (3)")
     parser.add_argument(
-        "--architecture", type=int, default=90, help="the compute capability, and none that needs a later one"
+        "--architecture", type=int, default=90, help="compute capability (90), without variants that need a later one"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--simulator", action="store_true", help="for the host, as fibres")
+    parser.add_argument("--simulator", action="store_true", help="build for the host, with fibres as threads")
     arguments = parser.parse_args()
     table = read_table()
     variants = variants_of(table)

@@ -58,8 +58,8 @@ chmod 755 "$system/root/init"
 (cd "$system/root" && find . | cpio -o -H newc --quiet | gzip -1 >"$system/disc/initrd")
 cp "$system"/unpacked/boot/vmlinuz-* "$system/disc/vmlinuz"
 cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$system/disc"
-# Bochs 2.7 reports a size of the XSAVE area in its compacted form with which Linux does not agree, and without which
-# Linux enables no AVX: the standard form is used, CPU features 321 and 323, XSAVEC and XSAVES, being cleared.
+# Bochs 2.7 reports a compacted XSAVE size that Linux rejects, and then Linux enables no AVX. Clearing the CPU features
+# 321 and 323, XSAVEC and XSAVES, selects the standard form.
 cat >"$system/disc/isolinux.cfg" <<'CONFIG'
 default linux
 label linux
@@ -87,7 +87,7 @@ CONFIG
 echo c >"$system/debugger"
 
 echo "golden hashes under Bochs"
-# Nobody need look at the display. Bochs fails when the system powers off: the serial port tells how it went.
+# No display is needed. Bochs fails when the system powers off, so the serial port carries the exit status.
 timeout 3600 bochs -q -f "$system/bochsrc" -rc "$system/debugger" >"$system/messages" 2>&1 </dev/null || true
 tr -d '\r' <"$system/serial" >"$build/serial.txt"
 grep -o '^flags\|avx[^ ]*' "$build/serial.txt" | sort -u | tr '\n' ' '

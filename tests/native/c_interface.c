@@ -1,5 +1,5 @@
-/* The interface as C99 sees it: every function of the header, called once the way it is meant, on two rows. With the
- * argument "cuda" there must be a CUDA device. */
+/* The C99 interface: calls every function of the header once, with valid arguments, on two rows. The argument "cuda"
+ * requires a CUDA device. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ static int64_t at(const void* p) { return (int64_t)(intptr_t)p; }
 
 static void expect_near(float value, double expected, const char* what) { expect(fabs(value - expected) < 1e-5, what); }
 
-/* In FP8 by the scale 448 / 7 = 64: 64, -448, 128, 16. In blocks by the same, whose inverse is 2^(121 - 127). */
+/* In FP8 with the scale 448 / 7 = 64: 64, -448, 128, 16. Block scales are the same; the inverse is 2^(121 - 127). */
 static const float wide[4] = {1, -7, 2, 0.25f};
 static const uint8_t narrow[4] = {0x68, 0xFE, 0x70, 0x58};
 static const uint8_t block_code = 121;
@@ -77,7 +77,7 @@ static void cuda_fp8(int64_t memory, int64_t stream) {
   expect(code == block_code && memcmp(q, narrow, sizeof q) == 0, "FP8 by blocks of CUDA");
 }
 
-/* Rotary position embedding: two tokens of one head, turned by nothing and by a right angle, and back. */
+/* Rotary position embedding: two tokens of one head, rotated by zero and by a right angle, and back. */
 static const float heads[2][3] = {{1, 2, 3}, {4, 5, 6}}, cosines[2] = {1, 0}, sines[2] = {0, 1};
 
 static nc_rotary_spec rotary_spec(int32_t device_type) {
@@ -131,7 +131,7 @@ static void cuda_rotary(int64_t memory, int64_t stream) {
   ok(nc_rotary_plan_destroy(plan), "nc_rotary_plan_destroy");
 }
 
-/* The same on a CUDA device, or the sentence that says why there is none. */
+/* The same on a CUDA device, or prints why there is none. */
 static void cuda(nc_norm_spec spec, int must_be) {
   const float x[2][2] = {{1, 3}, {2, -2}}, dy[2][2] = {{1, 0}, {0, 1}}, weight[2] = {2, 1}, bias[2] = {1, -1};
   float y[2][2], dx[2][2], gradients[4];

@@ -1,5 +1,5 @@
-// A CUDA graph captured from a stream, in whatever the tests run on: the simulator (captured_graph_simulated.cpp) or a
-// driver (tests/gpu/captured_graph_driver.cpp).
+// A CUDA graph captured from a stream, on the tests' platform: the simulator (captured_graph_simulated.cpp) or a driver
+// (tests/gpu/captured_graph_driver.cpp).
 #pragma once
 
 #include <cstdint>
@@ -10,12 +10,12 @@ namespace harness {
 
 class CapturedGraph {
  public:
-  // Why nothing can be captured here; empty if something can.
+  // Why capture is unavailable; empty if it is available.
   static std::string absence();
 
-  // From now on what is put into the stream is captured, in the mode that forbids the most.
+  // Begins to capture the stream, in the strictest mode.
   static void begin(int64_t stream);
-  // Ends the capture; throws if something in between was not allowed.
+  // Ends the capture; throws if a call during it was not allowed.
   explicit CapturedGraph(int64_t stream);
   CapturedGraph(const CapturedGraph&) = delete;
   CapturedGraph& operator=(const CapturedGraph&) = delete;

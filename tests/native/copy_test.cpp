@@ -1,4 +1,4 @@
-// nc_copy: every byte, at every alignment of either side, and nothing beside them.
+// nc_copy copies every byte, at every alignment of either side, and writes nothing else.
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
-// The FP8 kernels of a CUDA device, bit for bit against the tests' own formats, which the CPU's are held against too:
-// every tie of both formats, every code, every scale, shapes, strides, misaligned addresses.
+// The FP8 kernels of a CUDA device, bit for bit against the tests' own formats, as for the CPU: every tie of both
+// formats, every code, every scale, shapes, strides, misaligned addresses.
 
 #include <gtest/gtest.h>
 
@@ -42,11 +42,11 @@ TEST_P(CudaFp8Format, EveryNumberOf16Bits) {
   }
 }
 
-// Where the device has an instruction, this is what it is held against.
+// Checks the device's conversion instruction, if it has one.
 TEST_P(CudaFp8Format, EveryTieAndItsNeighbours) {
   Bits all = edges(format);
   expectConverted(oneRow(NC_FLOAT32, all));
-  // Two are converted at once: each in the other half.
+  // Two values are converted at once: each is tested in both halves.
   all.insert(all.begin(), 0);
   expectConverted(oneRow(NC_FLOAT32, all));
 }
@@ -133,7 +133,7 @@ TEST_P(CudaFp8Matrices, EveryShapeStrideAndAlignment) {
       if (rows * columns > 70000) continue;
       ++seed;
       const Predicted predicted(draw(dtype, rows, columns, seed), format, seed);
-      // Rows one after the other, at a distance that keeps words whole, at one that does not, and on other boundaries.
+      // Contiguous rows, rows at a stride of whole words, at another stride, and misaligned.
       const int64_t whole = (columns + 15) / 16 * 16 - columns;
       for (const auto& [extra, offset] : std::vector<std::pair<int64_t, size_t>>{
                {0, 0}, {whole + 16, 0}, {whole + 4, 0}, {5, 0}, {0, 1}, {3, 4}, {whole, 8}}) {
@@ -168,7 +168,7 @@ TEST_P(CudaFp8Matrices, SpecialValuesAtEveryPosition) {
   }
 }
 
-// More octets than there are threads at once, in rows that do not follow one another.
+// More vectors than concurrent threads, in rows that are not contiguous.
 TEST(CudaFp8Rows, MoreThanThreads) {
   const Matrix m = draw(NC_BFLOAT16, 45001, 93, 7);
   Form form = onDevice(0);
@@ -206,7 +206,7 @@ TEST(CudaFp8Amax, IsRaisedAndNeverLowered) {
   EXPECT_EQ(5, of({}, 5));
 }
 
-// What a training step does in a stream, without asking the host in between: amax, scale, q.
+// A training step in a stream, without host synchronisation: amax, scale, q.
 TEST(CudaFp8Stream, ScaleFromTheDataAtHand) {
   const Matrix m = draw(NC_BFLOAT16, 33, 229, 8);
   Matrix finite = m;

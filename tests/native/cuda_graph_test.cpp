@@ -1,5 +1,5 @@
-// Calls captured into a CUDA graph, whose addresses the plan has not seen and whose FP8 kernels nobody has loaded, and
-// replayed on new contents of the same memory: the CPU's bits each time.
+// Calls captured into a CUDA graph and replayed on new contents of the same memory give the CPU's bits each time. The
+// plan has not seen the addresses, and no earlier call has loaded the FP8 kernels.
 
 #include <gtest/gtest.h>
 
@@ -84,7 +84,7 @@ TEST_F(CudaGraph, ForwardAndBackward) {
   }
 }
 
-// FP8 calls have no plan that loads their kernels: the first of them is captured here.
+// FP8 calls have no plan that loads their kernels: this test captures the first one.
 TEST_F(CudaGraph, Fp8) {
   Tensor x(NC_FLOAT32, 1, 4, 4, 0), amax(NC_FLOAT32, 1, 1, 1, 0), scale = amax, q(NC_FLOAT8_E4M3, 1, 4, 4, 0);
   Residence at(0);

@@ -1,11 +1,11 @@
-// What the plugin launches for the shapes that count, on a device of compute capability 9.0, without one: how much of a
-// multiprocessor each kernel holds, and how many bytes it has on their way from memory. Registers are those that ptxas
-// gave the kernels, launches those of plugin.cu itself, which the simulator writes down and does not run. The table
-// goes to NC_LAUNCH_TABLE.
+// The plugin's launches for the important shapes on a device of compute capability 9.0, checked without one: the
+// occupancy of each kernel and its bytes in flight from memory. Registers are those that ptxas assigned to the kernels;
+// launches are those of plugin.cu itself, which the simulator records and does not run. The table is written to
+// NC_LAUNCH_TABLE.
 //
-// Bytes on their way, of a multiprocessor (Little's law): 3.35 TB/s and 700 ns of latency over 132 multiprocessors need
-// 18 KB at all times, 4.8 TB/s 25 KB. A kernel that has no more than that at its best moment falls short whenever its
-// threads do anything else, so twice 18 KB is asked for.
+// Bytes in flight per SM (Little's law): 3.35 TB/s and 700 ns of latency over 132 SMs need 18 KB at all times, 4.8 TB/s
+// 25 KB. A kernel whose maximum is no more than that falls short whenever its threads do anything else, so the test
+// requires twice 18 KB.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
@@ -27,7 +27,7 @@ extern "C" const nc::CudaPlugin* nc_cuda_plugin(void);
 
 namespace {
 
-// Of compute capability 9.0: CUDA's programming guide, "compute capabilities".
+// Limits of compute capability 9.0: CUDA's programming guide, "compute capabilities".
 constexpr int kMultiprocessors = 132;  // of the H100 and H200
 constexpr int kRegisters = 65536, kRegisterUnit = 256, kMostThreads = 2048, kMostBlocks = 32, kWarpThreads = 32;
 constexpr int kSharedBytes = 228 * 1024, kSharedOfSystem = 1024;
@@ -65,7 +65,7 @@ const std::map<std::string, Kernel>& kernels() {
   return all;
 }
 
-// Null if the kernel has no symbol, as those that hold any shape, or it is not in the table.
+// Null if the kernel has no symbol, as the generic kernels of any format, or is not in the table.
 const Kernel* find(const void* address) {
   Dl_info info{};
   if (dladdr(address, &info) == 0 || info.dli_sname == nullptr) return nullptr;
@@ -79,7 +79,7 @@ int registers_at(const void* address) {
 }
 
 struct Occupancy {
-  int blocks;  // of a multiprocessor
+  int blocks;  // per SM
   const char* limit;
 };
 Occupancy occupancy(const Kernel& kernel, const nc::simt::LaunchRecord& l) {
@@ -125,7 +125,7 @@ nc::NormSpec spec_of(nc::Op op, const Formats& f, int64_t n) {
   return s;
 }
 
-// Whatever is aligned: no launch is run.
+// Any aligned address: no launch is run.
 char* address() { return reinterpret_cast<char*>(int64_t{1} << 40); }
 
 class CudaLaunches : public ::testing::Test {

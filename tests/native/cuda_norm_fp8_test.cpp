@@ -21,7 +21,7 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaFp8Outputs,
                                             ::testing::ValuesIn(kNormTypes), ::testing::ValuesIn(kNormTypes)),
                          fp8TypesName);
 
-// On the devices in turn.
+// On each device in turn.
 TEST_P(CudaFp8Outputs, EveryCombination) {
   const auto [op, x, w] = GetParam();
   const std::vector<int32_t> devices = cudaDevices();
@@ -32,7 +32,7 @@ TEST_P(CudaFp8Outputs, EveryCombination) {
   });
 }
 
-// The pairs of x and weight that have kernels of their own, under the policies that those have built in or look up.
+// The pairs of x and weight with kernels of their own, under the policies that those have compiled in or look up.
 class CudaFp8Hot : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> {
  protected:
   Case next(int64_t rows, int64_t n) {
@@ -63,7 +63,7 @@ INSTANTIATE_TEST_SUITE_P(Pairs, CudaFp8Hot,
                            return formatName(info.param.first) + "_" + formatName(info.param.second);
                          });
 
-// Each size meets every scaling, at every number of octets that a lane may hold.
+// Every size with every scaling, at every number of vectors per thread.
 TEST_P(CudaFp8Hot, EverySize) {
   for (const int64_t n : {1,   7,    8,    16,   24,   32,   40,   229,  256,  264,  512,   768,
                           769, 1024, 2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
@@ -71,7 +71,7 @@ TEST_P(CudaFp8Hot, EverySize) {
   }
 }
 
-// 16392: the segments end within blocks of scales.
+// 16392: the segments end within scale blocks.
 TEST_P(CudaFp8Hot, RowsOfSeveralSegments) {
   for (const int64_t n : {16392, 16416, 20480, 32768, 65536, 131072}) {
     for (int i = 0; i < 3; ++i) expectOnEveryDevice(next(2, n));

@@ -1,4 +1,4 @@
-// Every kernel of a CUDA device, bit for bit against the CPU's: formats, policies, sizes, numbers of rows, strides,
+// Every kernel of a CUDA device, bit for bit against the CPU: formats, policies, sizes, numbers of rows, strides,
 // misaligned addresses, in place, gradients, special values.
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@ using namespace harness;
 
 const int32_t kDtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
 
-// The CPU's answer, and the devices' in any form.
+// The CPU's result, compared with the devices' in any form.
 class Comparison {
  public:
   Comparison(const Case& c, const Data& data) : case_(c), data_(data), expected_(run(c, data)) {}
@@ -41,7 +41,7 @@ INSTANTIATE_TEST_SUITE_P(Types, CudaPolicies,
                                             ::testing::ValuesIn(kDtypes)),
                          typesName);
 
-// On the devices in turn.
+// On each device in turn.
 TEST_P(CudaPolicies, EveryCombination) {
   const auto [op, x, w] = GetParam();
   const std::vector<int32_t> devices = cudaDevices();
@@ -63,7 +63,7 @@ class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
     c.dweight_dtype = c.dbias_dtype = triple.weight;
     return c;
   }
-  // The policies that the hot kernels have built in or look up.
+  // The policies that the fast kernels have compiled in or look up.
   Case vary(Case c, uint64_t turn) const {
     c.spec.scale_rounding = static_cast<int32_t>(turn % 3);
     c.spec.gamma_offset = static_cast<int32_t>(turn / 3 % 3);
@@ -71,7 +71,7 @@ class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
     c.dresidual = turn % 4 >= 2;
     return c;
   }
-  // The next of them.
+  // The next variation.
   Comparison varied(const Case& c) {
     ++turn_;
     return Comparison(vary(c, turn_), turn_);
@@ -99,7 +99,7 @@ TEST_P(CudaHot, ShortRows) {
   }
 }
 
-// Every number of octets that a lane may hold in registers, and the sizes between.
+// Every number of vectors per thread in registers, and the sizes between.
 TEST_P(CudaHot, LongerRows) {
   for (const int64_t n : {2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
     varied(make(2, n)).expectOnEveryDevice();
@@ -114,7 +114,7 @@ TEST_P(CudaHot, RowsOfSeveralSegments) {
 
 TEST_P(CudaHot, LongestRows) {
   varied(make(1, 262144)).expectOnEveryDevice();
-  // 9 octets a lane, and 17: more than any kernel keeps in registers.
+  // 9 vectors per thread, and 17: more than any kernel keeps in registers.
   for (const int64_t n : {262152, 524296}) EXPECT_TRUE(varied(make(1, n)).holds(onDevice(0)));
 }
 
@@ -130,9 +130,9 @@ TEST_P(CudaHot, NumbersOfRows) {
   varied(make(5, 16392)).expectOnEveryDevice();
 }
 
-// So many that the backward's blocks, which work on four short rows of a row lane at once, or on two, go round all of
-// their stages more than once: 256 groups of 8 and of 4 row lanes have 41 and 13 rows in each. The latter take the
-// simulator ten seconds, so two formats stand for all.
+// So many rows that the backward's blocks, which process four or two short rows per row slot at once, use all of their
+// stages more than once: 256 groups of 8 and of 4 row slots have 41 and 13 rows in each. The latter take the simulator
+// ten seconds, so two formats stand for all.
 TEST_P(CudaHot, ManyShortRows) {
   EXPECT_TRUE(varied(make(256 * 8 * 41 - 3, 8)).holds(onDevice(0)));
   const Triple& formats = std::get<1>(GetParam());
@@ -161,7 +161,7 @@ TEST_P(CudaHot, Alignment) {
   }
 }
 
-// Every tensor at a boundary of its own, rows of whole octets and others, of one warp, of several, of several blocks.
+// Every tensor at its own alignment; rows of whole and partial vectors, of one warp, several warps and several blocks.
 TEST_P(CudaHot, EveryShift) {
   for (const int64_t n : {65, 128, 229, 769, 1023, 3079, 4104, 6151, 16391}) {
     for (const size_t spread : {2u, 4u, 6u, 10u, 14u}) {
@@ -257,7 +257,7 @@ TEST_P(CudaHot, Affine) {
   }
 }
 
-// Without statistics there is no backward, and the rest is as it was.
+// Without saved statistics there is no backward; the other outputs are unchanged.
 TEST_P(CudaHot, Inference) {
   for (const int64_t n : {40, 229, 1024, 16392}) {
     Case c = vary(make(3, n), static_cast<uint64_t>(n));
@@ -273,7 +273,7 @@ TEST_P(CudaHot, Inference) {
   }
 }
 
-// NaN, infinities, zeros, subnormals and the largest numbers, strewn over rows of which one has none.
+// NaN, infinities, zeros, subnormals and the largest numbers, in all rows but one.
 TEST_P(CudaHot, SpecialValues) {
   const auto& [op, triple] = GetParam();
   uint64_t turn = 11;
@@ -314,7 +314,7 @@ TEST_P(CudaHot, SpecialValues) {
   }
 }
 
-// The kernels that look their formats up: the sizes and rows at which they change how they work.
+// The generic kernels: the sizes and rows at which their work changes shape.
 struct Mix {
   const char* name;
   int32_t op, x, weight, y, rounding, variance, compute;
@@ -387,7 +387,7 @@ TEST_P(CudaAny, RowsStridesAndAlignment) {
   }
 }
 
-// More rows than there are groups for.
+// More rows than groups.
 TEST(CudaRows, ManyRows) {
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
     for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{{9001, 3}, {9001, 8}, {1100, 4096}}) {

@@ -1,5 +1,5 @@
-// The rotary position embedding of a CUDA device, bit for bit against the CPU's: formats, layouts, roundings,
-// directions, dimensions, both orders of memory, misaligned addresses, in place, special values, few and many heads.
+// Rotary position embedding on CUDA devices, bit for bit against the CPU: formats, layouts, roundings, directions,
+// dimensions, both memory orders, misaligned addresses, in place, special values, few and many heads.
 
 #include <gtest/gtest.h>
 
@@ -32,7 +32,7 @@ TEST_P(CudaRotary, EveryCombination) {
     RotaryForm form;
     form.in_place = turn % 3 == 0;
     form.heads_first = turn % 2 == 0;
-    // Heads that begin on boundaries, whatever their dimension.
+    // Aligned heads, whatever their dimension.
     if (turn % 5 < 2) form.padding = (c.spec.head_dim + 7) / 8 * 8 - c.spec.head_dim;
     EXPECT_TRUE(asOnTheCpu(c, drawRotary(c, turn), form)) << "turn " << turn;
   });
@@ -76,7 +76,7 @@ TEST_P(CudaRotary, Forms) {
   }
 }
 
-// Tables that are misaligned by themselves, and tensors that are.
+// Tables and tensors misaligned separately.
 TEST_P(CudaRotary, TablesOfTheirOwnAlignment) {
   for (const int32_t table : rotaryDtypes()) {
     RotaryCase c = makeRotary(GetParam(), table, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 64, 64);
@@ -117,8 +117,8 @@ TEST_P(CudaRotary, Heads) {
   }
 }
 
-// So many that a thread takes several heads, the last one perhaps fewer: in the kernels of whole octets, and in that of
-// anything.
+// Enough heads that a thread takes several, the last thread perhaps fewer: in the kernels of whole vectors and in the
+// generic one.
 TEST_P(CudaRotary, ManyHeads) {
   for (const int64_t heads : {3, 7}) {
     for (const int32_t table : {NC_FLOAT32, GetParam() == NC_FLOAT16 ? NC_BFLOAT16 : NC_FLOAT16}) {

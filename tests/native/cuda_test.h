@@ -1,4 +1,4 @@
-// The kernels of CUDA devices against those of the CPU, on whatever plugin is found: a real one, or the simulator.
+// CUDA kernels against the CPU's, on any plugin found: a real one, or the simulator.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 
 namespace harness {
 
-// One after the other: what differs between devices is how kernels are chosen and launched.
+// One after the other: devices differ in how kernels are selected and launched.
 inline std::vector<int32_t> cudaDevices() {
   int32_t count = 0;
   check(nc_cuda_device_count(&count));

@@ -1,5 +1,5 @@
-// The C wall of CUDA, without CUDA: why there is none is said in a sentence, and with a plugin that only writes down
-// what it is asked, what reaches a device and what is refused before.
+// The C interface of CUDA, without CUDA: it reports why CUDA is unavailable and, with a fake plugin that records its
+// calls, which calls reach a device and which are refused before.
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -23,7 +23,7 @@ using namespace harness;
 
 constexpr char kVariable[] = "NORMCORE_CUDA_LIBRARY";
 
-// The library looks for its plugin once: this comes first.
+// Must run first: the library looks for its plugin once.
 const int named = setenv(kVariable, FAKE_PLUGIN_FILE, 1);
 
 FakePlugin& fake() {
@@ -50,7 +50,7 @@ nc_norm_spec cudaSpec(int32_t op, int64_t n, int32_t device) {
   return spec;
 }
 
-// Everything that needs CUDA, called rightly.
+// Every function that needs CUDA, with valid arguments.
 std::vector<std::pair<const char*, std::function<int32_t()>>> callsThatNeedCuda() {
   static int64_t handle, out;
   static int32_t count;
@@ -94,12 +94,12 @@ std::vector<std::pair<const char*, std::function<int32_t()>>> callsThatNeedCuda(
   };
 }
 
-// The answer is kept, so each reason has a process of its own.
+// The library caches the reason, so each one has a process of its own.
 class CudaAbsenceDeathTest : public ::testing::Test {
  protected:
   CudaAbsenceDeathTest() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 
-  // Ends the process, with the reason on standard error; status 0 if every call gives it.
+  // Ends the process and writes the reason to standard error; status 0 if every call gives it.
   [[noreturn]] static void ask() {
     int32_t count = 77;
     int wrong = nc_cuda_device_count(&count) == NC_UNSUPPORTED && count == 77 ? 0 : 1;
@@ -364,7 +364,7 @@ TEST_F(CudaWall, WrongPlansAreRefused) {
   EXPECT_EQ(Strings{}, fake().calls);
 }
 
-// The norm calls on either device: the same arguments in host memory, which the fake device takes for its own.
+// The norm calls on either device, with the same arguments in host memory, which the fake device accepts as its own.
 class CudaNormCalls : public CudaWall {
  protected:
   static constexpr int64_t kRows = 5, kN = 12, kStride = 16;
@@ -450,8 +450,8 @@ class CudaNormCalls : public CudaWall {
     return spec;
   }
 
-  // Every field of the call changed to values that are wrong, or right, for one field or another. Addresses become
-  // others that can be read and written, or 0.
+  // Changes every field of the call in turn to values that are wrong or right for one field or another. Addresses
+  // become other readable and writable ones, or 0.
   template <class Call, class Body>
   void forEveryChange(const Call& valid, Body body) {
     constexpr size_t count = sizeof(Call) / sizeof(int64_t);
@@ -466,7 +466,7 @@ class CudaNormCalls : public CudaWall {
     }
     for (size_t i = 0; i < count; ++i) {
       for (const int64_t value : is_address(fields[i]) ? addresses : numbers) {
-        // The first field is the rows, and the buffers have no more than these.
+        // The first field is the rows, and the buffers have no more rows than this.
         if (i == 0 && value > kRows) continue;
         auto changed = fields;
         changed[i] = value;
@@ -610,7 +610,7 @@ TEST_F(CudaNormCalls, OfNoRowsOnlyWrittenGradientsAreLaunched) {
   EXPECT_EQ(2u, fake().columns.size());
 }
 
-// Whatever one field of a call is changed to, both devices accept it or refuse it in the same words.
+// For any change of one field, both devices accept the call, or refuse it with the same message.
 TEST_F(CudaNormCalls, ForwardRefusesWhatTheCpuRefuses) {
   int refused = 0, accepted = 0;
   for (const nc_norm_spec& spec : {layerSpec, rmsSpec}) {
@@ -644,7 +644,7 @@ TEST_F(CudaNormCalls, BackwardRefusesWhatEitherStepRefusesAndMore) {
       fake().calls.clear();
       const int32_t status = call.cuda(cuda);
       const std::string message = status == NC_OK ? "" : nc_last_error();
-      // Both steps write, so each gets a state of its own; the values don't matter.
+      // Both steps write, so each gets its own state; the values do not matter.
       const int32_t columns = call.cpuColumns(cpu);
       const std::string columns_message = columns == NC_OK ? "" : nc_last_error();
       const int32_t groups = call.cpuGroups(cpu);
@@ -742,7 +742,7 @@ TEST_F(CudaNormCalls, AddressesOfAnotherDeviceAreRefused) {
     expectRefused(NC_INVALID_ARGUMENT, f.cuda(plan),
                   {forward_names[i] + ": address", hex, "device 0", "expected that of device 1"}, forward_names[i]);
     EXPECT_EQ(Strings{}, fake().calls);
-    // Refused is not remembered.
+    // A refused address is not cached.
     fake().places.clear();
     EXPECT_EQ(NC_OK, f.cuda(plan)) << nc_last_error();
   }
@@ -783,7 +783,7 @@ TEST_F(CudaNormCalls, AddressesAreLookedUpOncePerPlan) {
   EXPECT_EQ(expected, fake().lookups);
 }
 
-// A loop over some buffers, as a training step is, asks the driver about each of them once.
+// A loop over several buffers, like a training step, queries the driver once for each of them.
 TEST_F(CudaNormCalls, AddressesInALoopAreRemembered) {
   const int64_t memory = int64_t{0x7f} << 40, buffer = 1 << 21, rows = 256;
   const int count = 64;

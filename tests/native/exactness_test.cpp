@@ -1,9 +1,9 @@
-// How close the results are to exact arithmetic: against the long double model, which knows no policy.
+// Distance of the results from exact arithmetic: against the long double model, which has no policy.
 //
-// Tolerances. u is half a unit in the last place of the compute type, 2^-24 or 2^-53. A sum formed in the order of
-// core/reduction_order.h sends each term through at most `depth` additions, so its error is at most depth * u times the
-// sum of the terms' magnitudes (first order; the factor 1.01 covers the rest). What follows a sum adds a handful of
-// roundings of u each, and the output's one rounding half a unit in the last place of the output.
+// Tolerances. u is half a unit in the last place of the compute type, 2^-24 or 2^-53. A sum in the order of
+// core/reduction_order.h passes each term through at most `depth` additions, so its error is at most depth * u times
+// the sum of the terms' magnitudes (first order; the factor 1.01 covers the rest). The operations after a sum add a few
+// roundings of u each, and the output's one rounding adds half a unit in the last place of the output.
 
 #include <gtest/gtest.h>
 
@@ -80,7 +80,7 @@ TEST_P(Exactness, OneRoundingFromTheExactValue) {
                               y = decoded(mix.y, result.y), dx = decoded(mix.x, result.dx),
                               dweight = decoded(mix.weight, result.dweight), dbias = decoded(mix.weight, result.dbias);
     const auto size = static_cast<size_t>(n);
-    // Welford rounds its running mean once per value where a sum rounds once: twice the depth, and the merges'.
+    // Welford also rounds its running mean once per value: twice a sum's depth, and the merges'.
     const double u = unit(c.computeFormat()), d = depth(n) * (mix.variance == NC_VARIANCE_WELFORD ? 3 : 1);
     std::vector<long double> dweights(size), dbiases(size), dweight_size(size), dbias_size(size);
     for (int64_t r = 0; r < c.rows; ++r) {
@@ -111,7 +111,7 @@ TEST_P(Exactness, OneRoundingFromTheExactValue) {
       const std::vector<long double> exact = row.dx(mix.op, h);
       for (size_t i = 0; i < size; ++i) {
         const long double hat = std::fabs(row.xhat[i]);
-        // rstd * (h - xhat * c1 - c2): each sum with its depth, and xhat with its own error in c1 and beside it.
+        // rstd * (h - xhat * c1 - c2): each sum with its depth, and xhat with its error both in c1 and directly.
         const long double tolerance =
             1.01L * row.rstd *
                 ((relative + 4 * u) * (std::fabs(h[i]) + hat * c1_size + c2_size) + hat_error * c1_size +
@@ -131,8 +131,8 @@ TEST_P(Exactness, OneRoundingFromTheExactValue) {
   }
 }
 
-// Weight gradients of LayerNorm in bfloat16 where dy has a mean: each is the exact sum, rounded once. Where the exact
-// sum lies so near a tie that the float32 sum's own error decides, the other neighbour is allowed, and counted.
+// Weight gradients of LayerNorm in bfloat16 where dy has a mean: each is the exact sum, rounded once. If the exact sum
+// is so close to a tie that the float32 sum's own error decides, the other neighbour is allowed and counted.
 TEST(Exactness, LayerNormWeightGradientsAreRoundedOnce) {
   const int64_t rows = 4096, n = 1024;
   Case c;
@@ -198,7 +198,7 @@ TEST_F(OneFlowPair, InFloat64EveryAlgorithmIsRight) {
     const std::vector<double> y = normalised(NC_FLOAT64, NC_COMPUTE_FLOAT64, variance);
     EXPECT_NEAR(-0.845427, y[0], 5e-7);
     EXPECT_NEAR(0.845427, y[1], 5e-7);
-    // E[x^2] - E[x]^2 loses the factor mean^2 / variance, 1.3e5, of 2^-53.
+    // E[x^2] - E[x]^2 loses a factor of mean^2 / variance, 1.3e5, over 2^-53.
     EXPECT_NEAR(exact(), y[1], variance == NC_VARIANCE_SUM_OF_SQUARES ? 1e-10 : 1e-13) << variance;
   }
 }
@@ -214,7 +214,7 @@ TEST_F(OneFlowPair, InFloat32TwoPassAndWelfordAreRight) {
 
 TEST_F(OneFlowPair, InFloat32TheSumOfSquaresIsNot) {
   const std::vector<double> y = normalised(NC_FLOAT32, NC_COMPUTE_FLOAT32, NC_VARIANCE_SUM_OF_SQUARES);
-  // The variance, 2.5e-5, is a difference of numbers near 3.4 with a last place of 2.4e-7: right to a per cent or so.
+  // The variance, 2.5e-5, is a difference of numbers near 3.4 with a last place of 2.4e-7: right to about one per cent.
   EXPECT_GT(std::fabs(y[1] - 0.845427), 1e-4);
   EXPECT_LT(std::fabs(y[1] - 0.845427), 2e-2);
 }

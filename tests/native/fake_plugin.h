@@ -1,5 +1,5 @@
-// A CUDA plugin that computes nothing: it writes down what it is asked and answers as told. Two devices. What the test
-// says to it goes through fake_plugin(), which the library exports beside the plugin's own function.
+// A fake CUDA plugin with two devices: it computes nothing, records its calls and returns configured results. A test
+// controls it through fake_plugin(), which the library exports beside the plugin's own function.
 #pragma once
 
 #include <cstdint>
@@ -10,10 +10,10 @@
 #include "cuda/plugin.h"
 
 struct FakePlugin {
-  std::vector<std::string> calls;  // name and arguments, without those of errors and lookups
+  std::vector<std::string> calls;  // name and arguments, except error and lookup calls
   std::vector<int64_t> lookups;
 
-  // What the last call of the kind got.
+  // The arguments of the last call of each kind.
   nc::CudaNorm prepared, norm;
   nc::ForwardArguments forward;
   nc::BackwardArguments backward;
@@ -25,11 +25,11 @@ struct FakePlugin {
   nc::Fp8QuantizeArguments quantize;
   nc::Fp8DequantizeArguments dequantize;
 
-  std::map<std::string, int32_t> errors;  // by name of the call
+  std::map<std::string, int32_t> errors;  // by call name
   int32_t devices = 2;
   int32_t host_memory_visible = 0;
-  std::map<int64_t, int32_t> places;  // answers of lookups
-  int32_t place = nc::kAnyDevice;     // of all other addresses
+  std::map<int64_t, int32_t> places;  // results of lookups
+  int32_t place = nc::kAnyDevice;     // for all other addresses
 };
 
 #define FAKE_PLUGIN_SYMBOL "fake_plugin"

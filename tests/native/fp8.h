@@ -1,5 +1,4 @@
-// Runs the FP8 calls in any of the forms that must not change a bit, and predicts what they give by the tests' own
-// number formats.
+// Runs the FP8 calls in any form that must not change a bit, and predicts them with the tests' own number formats.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -50,7 +49,7 @@ inline Matrix oneRow(int32_t dtype, Bits bits) {
   return {dtype, 1, columns, std::move(bits)};
 }
 
-// Numbers of all magnitudes that FP8 tells apart, and some that it does not; now and then a special one.
+// Numbers of all magnitudes that FP8 distinguishes, and some that it does not; occasionally a special one.
 inline Matrix draw(int32_t dtype, int64_t rows, int64_t columns, uint64_t seed) {
   static const double special[] = {HUGE_VAL, -HUGE_VAL, std::nan(""), 0.0,     -0.0,
                                    0x1p-149, -0x1p-130, 0x1p-24,      65504.0, 0x1p127};
@@ -67,7 +66,7 @@ inline Matrix draw(int32_t dtype, int64_t rows, int64_t columns, uint64_t seed) 
   return m;
 }
 
-// What must come out. Products are float32's, as the header says; everything else is exact.
+// The expected results. Products are float32's, as the header says; everything else is exact.
 
 inline float largestMagnitude(const Matrix& m, size_t begin, size_t end) {
   float amax = 0;
@@ -88,8 +87,8 @@ inline Bits quantizedByOne(const Matrix& m, int32_t format, float scale) {
   return q;
 }
 
-// The least power of two by which amax can be divided without exceeding the format's largest value, as an E8M0 code:
-// found by trying them all.
+// The smallest power of two by which amax can be divided without exceeding the format's largest value, as an E8M0 code:
+// found by trying all of them.
 inline int blockCode(int32_t format, float amax) {
   if (std::isinf(amax)) return 254;
   int code = 0;
@@ -119,7 +118,7 @@ inline Blocks quantizedByBlocks(const Matrix& m, int32_t format) {
   return result;
 }
 
-// scale_inv: float32 patterns of the scale or of the rows' scales, or the blocks' codes.
+// scale_inv: float32 patterns of the scale or of the row scales, or the block codes.
 inline Bits dequantized(const Matrix& q, int32_t scaling, const Bits& scale_inv, int32_t y_dtype) {
   Bits y;
   y.reserve(q.bits.size());
@@ -140,7 +139,7 @@ inline Bits dequantized(const Matrix& q, int32_t scaling, const Bits& scale_inv,
 }
 
 // largest / amax / 2^margin: a quotient of 7 times a power of two by 24 bits is no tie of float32 and further from
-// every tie than float64's error, so that rounding it twice is rounding it once.
+// every tie than float64's error, so that double rounding equals one rounding.
 inline float scaleOf(int32_t format, float amax, int margin, bool power_of_two) {
   if (!(amax > 0) || std::isinf(amax)) return 1;
   const double quotient = std::ldexp(reference::format(format).max / static_cast<double>(amax), -margin);
@@ -164,7 +163,7 @@ inline Tensor tensorOf(const Matrix& m, const Form& form) {
 inline Tensor emptyTensor(int32_t dtype, const Matrix& like, const Form& form) {
   return Tensor(dtype, like.rows, like.columns, like.columns + form.extra_stride, form.offset);
 }
-// float32 numbers, on a boundary of theirs that is none of 8 bytes.
+// float32 numbers, aligned to 4 but not to 8 bytes.
 inline Tensor floats(const Bits& bits) {
   const auto n = static_cast<int64_t>(bits.size());
   Tensor t(NC_FLOAT32, 1, n, n, 4);
@@ -172,7 +171,7 @@ inline Tensor floats(const Bits& bits) {
   return t;
 }
 inline Tensor floats(float value) { return floats(Bits{bitsOf(value)}); }
-// Codes of E8M0, which the tests' formats do not have: as bytes, nothing looks at them as numbers.
+// E8M0 codes as bytes: the tests' formats have no E8M0, and no test reads them as numbers.
 inline Tensor codesOf(const Matrix& m, const Form& form) {
   return Tensor(NC_FLOAT8_E4M3, 1, m.rows * m.blocks(), m.rows * m.blocks(), form.offset);
 }
@@ -184,7 +183,7 @@ inline void expectIntact(const Tensor& t, const char* name) {
   EXPECT_TRUE(t.surroundingsIntact()) << "something beside " << name << " was written";
 }
 
-// Raised from what it is before.
+// The maximum of its previous value and the matrix's.
 inline float runAmax(const Matrix& m, const Form& form, float before = 0) {
   Tensor x = tensorOf(m, form), amax = floats(before);
   const std::vector<uint8_t> x_before = x.memory();
@@ -276,7 +275,7 @@ inline Bits runDequantize(const Matrix& m, int32_t scaling, const Bits& scale_in
   return y.contents();
 }
 
-// What a call must give against what it gave; the first argument names the call.
+// The expected and the actual result of a call; the first argument names the call.
 inline ::testing::AssertionResult same(const std::string& what, int32_t dtype, const Bits& expected,
                                        const Bits& actual) {
   const std::string text = harness::difference(what.c_str(), dtype, expected, actual);
@@ -293,11 +292,11 @@ inline std::string describe(const Matrix& m, int32_t to, const Form& form) {
          std::to_string(form.row_cut);
 }
 
-// Everything that can be done with a matrix, predicted once and compared in any form.
+// All operations on a matrix, predicted once and compared in any form.
 class Predicted {
  public:
   Predicted(const Matrix& m, int32_t format, uint64_t seed) : m_(m), format_(format) {
-    // A scale that puts the largest finite numbers beyond the format's range and many among its subnormals.
+    // A scale that moves the largest finite numbers beyond the format's range and many into its subnormals.
     scale_ = format == NC_FLOAT8_E4M3 ? 0.0173f : 1.37f;
     amax_ = largestMagnitude(m);
     q_ = quantizedByOne(m, format, scale_);
@@ -346,8 +345,8 @@ class Predicted {
   std::vector<Bits> by_one_, by_row_, by_block_;
 };
 
-// Every tie of an FP8 format with its neighbours, its numbers with theirs, what lies beyond its range, NaNs of either
-// sign with all sorts of payloads, infinities and float32's subnormals: patterns of float32.
+// Float32 patterns: every tie of an FP8 format with its neighbours, its numbers with theirs, numbers beyond its range,
+// NaNs of either sign with various payloads, infinities and float32's subnormals.
 inline Bits edges(int32_t format) {
   const Format& f = reference::format(format);
   std::vector<double> magnitudes;
@@ -391,7 +390,7 @@ inline Matrix blocksOfEveryExponent(int32_t dtype) {
     for (const uint64_t mantissa : {uint64_t{0}, uint64_t{1}, one * 3 / 4 - 1, one * 3 / 4, one * 3 / 4 + 1, one - 1}) {
       const uint64_t largest = exponent << f.fraction_bits | mantissa;
       for (uint64_t i = 0; i < NC_SCALE_BLOCK; ++i) {
-        // The largest somewhere, of either sign; beside it what is smaller by up to 30 binades, and NaN.
+        // One largest element, of either sign; the others are smaller by up to 30 binades, or NaN.
         const uint64_t less = (i << f.fraction_bits) + i * 37;
         uint64_t bits = i == m.bits.size() / NC_SCALE_BLOCK % NC_SCALE_BLOCK ? largest
                         : less < largest                                     ? largest - less

@@ -25,7 +25,7 @@ inline std::string fp8TypesName(const ::testing::TestParamInfo<std::tuple<int32_
 }
 
 // Format x scaling x rounding x compute type x residual form x variance, in turn with offset, affine and powers of two.
-// Goes on as long as body(case, turn) says true.
+// Continues while body(case, turn) returns true.
 template <class Body>
 void forEveryFp8Combination(int32_t op, int32_t x, int32_t w, const std::vector<int64_t>& sizes, Body body) {
   uint64_t turn = 0;
@@ -56,7 +56,7 @@ void forEveryFp8Combination(int32_t op, int32_t x, int32_t w, const std::vector<
   }
 }
 
-// Both formats under every scaling, in float32, of short rows.
+// Both formats under every scaling, in float32, with short rows.
 inline std::vector<Case> specialFp8Cases() {
   std::vector<Case> cases;
   for (const int32_t y : {NC_FLOAT8_E4M3, NC_FLOAT8_E5M2}) {
@@ -71,8 +71,8 @@ inline std::vector<Case> specialFp8Cases() {
   return cases;
 }
 
-// Weights bring values of any magnitude into the rows: 0, subnormal, huge, infinite, NaN, signed, one by one in a row
-// of ordinary ones and as whole rows; and scales at the ends of float32.
+// Weights give values of any magnitude: 0, subnormal, huge, infinite, NaN, signed, singly in an ordinary row and as
+// whole rows; and scales at the ends of float32.
 inline std::vector<Data> specialFp8Data(const Case& c) {
   const reference::Format& single = reference::format(NC_FLOAT32);
   const float infinity = std::numeric_limits<float>::infinity();

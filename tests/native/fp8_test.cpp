@@ -1,5 +1,5 @@
 // FP8 on the CPU at every vector level: conversions against the tests' own number formats, scales against exact
-// reasoning, matrices of all shapes, and what must hold of quantising what was dequantised.
+// reasoning, matrices of all shapes, and the properties of quantising dequantised values.
 
 #include "fp8.h"
 
@@ -33,7 +33,7 @@ class Fp8Format : public ::testing::TestWithParam<int32_t> {
   const int32_t format = GetParam();
   const Format& f = reference::format(format);
 
-  // To FP8 by the scale 1, at every level, and by nc_convert.
+  // To FP8 with scale 1, at every level, and by nc_convert.
   void expectConverted(const Matrix& m) const {
     const Bits expected = quantizedByOne(m, format, 1);
     for (const int32_t level : harness::supportedLevels()) {
@@ -94,7 +94,7 @@ TEST_P(Fp8Format, EveryCodeBack) {
   }
 }
 
-// All codes with each of the 256 scales of blocks.
+// All codes with each of the 256 block scales.
 TEST_P(Fp8Format, EveryCodeByEveryBlockScale) {
   Matrix codes{format, 256, 256, {}};
   Bits scales;
@@ -121,7 +121,7 @@ TEST_P(Fp8Format, ScalesOfBlocksOfEveryExponent) {
       EXPECT_EQ(expected.codes, blocks.codes);
       EXPECT_TRUE(same("q", format, expected.q, blocks.q));
     }
-    // The scale is the least: nothing was cut off, and half of it would not have done.
+    // The scale is the smallest: nothing saturated, and half of it would saturate.
     for (int64_t row = 0; row < m.rows; ++row) {
       const auto begin = static_cast<size_t>(row * m.columns);
       const double amax = largestMagnitude(m, begin, begin + NC_SCALE_BLOCK);
@@ -164,7 +164,7 @@ TEST_P(Fp8Format, Scale) {
       for (const uint64_t amax : amaxes) {
         const float s = scaleOf(format, floatOf(amax), margin, power_of_two != 0);
         scale.push_back(bitsOf(s));
-        // As above: 1 by 24 bits is no tie, and float64 tells on which side of one it lies.
+        // As above: 1 divided by a 24-bit number is no tie, and float64 tells on which side of one it lies.
         scale_inv.push_back(reference::encode(f32(), 1 / static_cast<double>(s)));
       }
       const Scales scales = runScale(format, margin, power_of_two, amaxes);
@@ -174,7 +174,7 @@ TEST_P(Fp8Format, Scale) {
   }
 }
 
-// What the scale is for: the largest magnitude comes to the largest FP8 value, 2^margin below it, and never beyond.
+// The scale maps the largest magnitude to the largest FP8 value, 2^margin below it, and never beyond.
 TEST_P(Fp8Format, ScaleBringsAmaxToTheLargestValue) {
   for (const float amax : {0x1p-110f, 3e-5f, 0.7f, 1.0f, 448.0f, 1e9f, 0x1p120f}) {
     for (const int margin : {0, 1, 7}) {
@@ -194,7 +194,7 @@ TEST_P(Fp8Format, ScaleBringsAmaxToTheLargestValue) {
   }
 }
 
-// Shapes: no rows, one, several; columns around packets, blocks and what a loop takes at once.
+// Shapes: no rows, one, several; columns around vectors, scale blocks and loop tiles.
 class Fp8Matrices : public ::testing::TestWithParam<std::tuple<int32_t, int32_t>> {};
 
 std::string typesName(const ::testing::TestParamInfo<std::tuple<int32_t, int32_t>>& info) {
@@ -228,7 +228,7 @@ TEST_P(Fp8Matrices, EveryShapeStrideAlignmentAndLevel) {
   }
 }
 
-// Every value by itself: what is special must do the same at every position of a packet, a block and a row's end.
+// Every value by itself: special values give the same result at every position of a vector, a block and a row's end.
 TEST_P(Fp8Matrices, SpecialValuesAtEveryPosition) {
   const auto [dtype, format] = GetParam();
   const Format& f = reference::format(dtype);
@@ -287,7 +287,7 @@ TEST_P(Fp8Amax, IsRaisedAndNeverLowered) {
   EXPECT_EQ(0x1p-149f, of({0}, 0x1p-149f));
 }
 
-// Ranges of rows in several threads that raise one number.
+// Ranges of rows in several threads that update one maximum.
 TEST_P(Fp8Amax, OfRangesInSeveralThreads) {
   constexpr int64_t kRows = 64, kColumns = 37;
   constexpr int kThreads = 4;
@@ -324,7 +324,7 @@ Matrix finite(Matrix m) {
   return m;
 }
 
-// q, its values in float32, and q of those again: the same bits, by any scale that takes amax to the format's range.
+// q, its values in float32, and q of those again: the same bits, for any scale that maps amax to the format's range.
 TEST_P(Fp8Format, QuantisingWhatWasDequantised) {
   for (const int32_t dtype : kWide) {
     for (uint64_t seed = 0; seed < 12; ++seed) {
@@ -340,8 +340,8 @@ TEST_P(Fp8Format, QuantisingWhatWasDequantised) {
   }
 }
 
-// With scales of blocks the second scale may be the lesser one, where rounding has lowered the largest magnitude: the
-// values are the same.
+// With block scales the second scale may be smaller, if rounding has lowered the largest magnitude: the values are the
+// same.
 TEST_P(Fp8Format, QuantisingWhatWasDequantisedByBlocks) {
   for (const int32_t dtype : kWide) {
     for (uint64_t seed = 0; seed < 12; ++seed) {
@@ -357,7 +357,7 @@ TEST_P(Fp8Format, QuantisingWhatWasDequantisedByBlocks) {
   }
 }
 
-// Rows further than 2^31 bytes from one another, in memory of which only the rows are ever touched.
+// Rows more than 2^31 bytes apart, in memory in which only the rows' pages are used.
 TEST(Fp8FarRows, BeyondTwoToThe31) {
   constexpr int64_t kRows = 2, kColumns = 229, kStride = (int64_t{1} << 32) + 8;
   int64_t x = 0, q = 0;

@@ -1,6 +1,6 @@
-// The C wall of FP8: every wrong argument is refused with a sentence that names it, its value and what was expected, on
-// the CPU and for a CUDA device, before anything is written or asked of the device; and what is right reaches the
-// device as it should. CUDA is the plugin that only writes down what it is asked.
+// The C interface of FP8: every wrong argument is refused with a message that names it, its value and what was
+// expected, on the CPU and for a CUDA device, before anything is written or passed to the device; valid calls reach the
+// device unchanged. The CUDA plugin is a fake that records its calls.
 
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace fp8;
 
-// The library looks for its plugin once: this comes first.
+// Must run first: the library looks for its plugin once.
 const int named = setenv("NORMCORE_CUDA_LIBRARY", FAKE_PLUGIN_FILE, 1);
 
 FakePlugin& fake() {
@@ -44,7 +44,7 @@ void expectRefused(int32_t expected, int32_t status, const Strings& parts, const
   EXPECT_TRUE(says_why) << what << ": \"" << message << "\" does not say what was expected";
 }
 
-// The calls, as structures that a test can change. Where: on the CPU, or on the fake device 1.
+// The calls, as structures that a test can modify. Where: on the CPU, or on the fake device 1.
 enum class Where { kCpu, kDevice };
 constexpr int32_t kDevice = 1;
 constexpr int64_t kStream = 1234;
@@ -130,7 +130,7 @@ class Fp8Wall : public ::testing::TestWithParam<Where> {
     std::function<void(Call&)> change;
     Strings parts;
   };
-  // Refused, without a word to the device and without a byte written; and taken without the change.
+  // Refused without a device call and without a byte written; accepted without the change.
   template <class Call>
   void expectAllRefused(const Call& valid, const std::vector<Wrong<Call>>& wrongs) {
     for (const Wrong<Call>& wrong : wrongs) {
@@ -259,7 +259,7 @@ TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
           {"the last scale in q", [](Q& c) { c.q = c.scale_inv + 14; }, {"scale_inv: shares memory with q"}},
           {"scales in x", [](Q& c) { c.scale_inv = c.x + 40; }, {"scale_inv: shares memory with x"}},
       });
-  // 3 codes a row and not one more: what comes after them is q's.
+  // Exactly 3 codes per row: the memory after them belongs to q.
   QuantizeBlocks close = quantizeBlocks();
   close.rows = 1;
   close.q = close.scale_inv + 3;
@@ -294,13 +294,13 @@ TEST_P(Fp8Wall, DequantizeRefuses) {
     askew.scale_inv += 2;
     expectRefused(kInvalid, askew.call(GetParam()), {"scale_inv: address", "a multiple of 4"}, "askew");
   }
-  // Codes have no boundary; q and scales, which are only read, may share memory.
+  // Codes need no alignment; q and scales are only read and may overlap.
   Dequantize d = dequantize(NC_SCALING_BLOCK);
   d.scale_inv = d.q + 1;
   EXPECT_EQ(NC_OK, d.call(GetParam())) << nc_last_error();
 }
 
-// Of no rows and of no columns nothing is done, nothing is asked of the device, and no elements need be there.
+// For no rows or no columns the call does nothing, makes no device call and accepts null addresses.
 TEST_P(Fp8Wall, OfNothing) {
   for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{0, kColumns}, {kRows, 0}, {0, 0}}) {
     SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(columns));
@@ -363,7 +363,7 @@ TEST(Fp8Levels, AreThoseOfTheMachine) {
   }
 }
 
-// The rest is of the device.
+// The following tests are for the device.
 
 class Fp8Device : public Fp8Wall {};
 INSTANTIATE_TEST_SUITE_P(Wheres, Fp8Device, ::testing::Values(Where::kDevice), [](const auto&) { return "Cuda"; });

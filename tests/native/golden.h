@@ -2,11 +2,11 @@
 // vector level, the simulator and the GPUs to one numerics version, in every release.
 //
 // A hash covers each output of its case in a fixed order: the line "NAME DTYPE COUNT\n" and the elements, little
-// endian. Inputs are drawn by a generator that is specified here to the last bit, seeded by the case's name, so that
-// neither a library nor another case can change them. NaN payloads are not promised, so a case with a NaN is refused.
+// endian. Inputs come from a generator that is specified here to the last bit and seeded by the case's name, so that
+// neither a library nor another case can change them. NaN payloads are not specified, so a case with a NaN is refused.
 //
 // A hash in the file may change only with a raised kNumericsVersion. New cases go to the end of their part; their lines
-// go to the end of the file. Both are done by
+// go to the end of the file. To do both:
 //
 //   ninja -C target/native-build golden_test
 //   target/native-build/tests/golden_test --write tests/golden/hashes.txt
@@ -50,8 +50,8 @@ inline std::string dtypeName(int32_t dtype) {
 
 // Inputs.
 
-// Which numbers are drawn: exponents low .. high, each as likely as the others, and so many random bits at the end of
-// the fraction. Exponents below a format's are those of its zeros and subnormals; ones above it are its largest.
+// The distribution of numbers: exponents low .. high, uniformly, and this many random bits at the end of the fraction.
+// Exponents below a format's range give zeros and subnormals; those above it give the largest number.
 struct Values {
   int low, high;
   bool signs = true;
@@ -103,7 +103,7 @@ class Generator {
 
 class Hash {
  public:
-  // An output that a case does not have has no elements, and is not part of the hash.
+  // An absent output has no elements and is not part of the hash.
   void add(const char* name, int32_t dtype, const Bits& elements) {
     if (elements.empty()) return;
     const int bytes = dtype == NC_FLOAT8_E8M0 ? 1 : reference::format(dtype).bytes;
@@ -152,7 +152,7 @@ struct Where {
 };
 
 struct Case {
-  const char* part;  // the test that it belongs to
+  const char* part;  // the test of this case
   std::string name;
   std::function<std::string(const Where&)> hash;
 };
@@ -232,7 +232,7 @@ struct Formats {
   bool operator==(const Formats& other) const { return x == other.x && weight == other.weight && y == other.y; }
 };
 
-// The cases, part by part. All lists are local to this file: other tests may change theirs, golden cases stay.
+// The cases, part by part. All lists are local to this file, so that changes to other tests do not change them.
 class Cases {
  public:
   Cases() {
@@ -252,7 +252,7 @@ class Cases {
   static constexpr int32_t kDtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
   static constexpr int32_t kWide[] = {NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
   static constexpr int32_t kNarrow[] = {NC_FLOAT8_E4M3, NC_FLOAT8_E5M2};
-  // Those with CUDA kernels of their own in version 0.
+  // The triples with CUDA kernels of their own in version 0.
   static constexpr Formats kHot[] = {
       {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16},
@@ -274,7 +274,7 @@ class Cases {
     c.dweight_dtype = c.dbias_dtype = f.weight;
     return c;
   }
-  // What varies from case to case besides what a part is about.
+  // Varies the gradients independently of a part's subject.
   static void varyGradients(harness::Case& c, int turn) {
     const auto vary = [](int by, int32_t& mode, int32_t& dtype) {
       if (by % 4 == 1) mode = NC_GRADIENT_ACCUMULATE;
@@ -365,8 +365,8 @@ class Cases {
     }
   }
 
-  // Values that are hard on the statistics: a mean far larger than the deviation, constant rows, zeros of both signs,
-  // subnormals, the largest of float16, sums of squares near the ends of float32 and beyond, many magnitudes in a row.
+  // Values that are hard for the statistics: a mean far larger than the deviation, constant rows, zeros of both signs,
+  // subnormals, the largest float16, sums of squares near the ends of float32 and beyond, many magnitudes in a row.
   void values() {
     int turn = 0;
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -394,7 +394,7 @@ class Cases {
     }
   }
 
-  // Enough rows for many groups, and for the most that there are.
+  // Enough rows for many groups, and for the maximum number of groups.
   void manyRows() {
     static const std::pair<int64_t, int64_t> sizes[] = {{8, 8205},  {8, 2051},  {40, 1031}, {264, 257},
                                                         {769, 130}, {1024, 67}, {4096, 33}, {8192, 18}};
@@ -408,7 +408,7 @@ class Cases {
     }
   }
 
-  // The longest row of one segment, and rows of 2 to 16.
+  // The longest row of one segment, and rows of 2 to 16 segments.
   void longRows() {
     static const int64_t sizes[] = {16384, 16392, 20000, 32776, 65537, 131072, 262144};
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -452,7 +452,7 @@ class Cases {
     }
   }
 
-  // Matrices in FP8, which is what parameters are: amax, scale, codes by one scale and by blocks, and back.
+  // FP8 matrices, as used for parameters: amax, scale, codes with one scale and with block scales, and back.
   void matrices() {
     int turn = 0;
     for (const int32_t dtype : kWide) {
@@ -505,7 +505,7 @@ class Cases {
     return hash.finish();
   }
 
-  // Heads turned there and, as a gradient, back. The table is an input of the C interface: any numbers up to 1.
+  // Heads rotated forward and, as a gradient, back. The table is an input of the C interface: any numbers up to 1.
   void rotary() {
     static const std::pair<int32_t, int32_t> dims[] = {{2, 2},     {128, 128}, {3, 2},   {80, 80},  {64, 64}, {96, 30},
                                                        {16, 8},    {229, 228}, {20, 20}, {64, 48},  {18, 16}, {96, 96},
@@ -527,7 +527,7 @@ class Cases {
         }
       }
     }
-    // Of the size of a model's, smaller in tokens.
+    // Dimensions of a real model, with fewer tokens.
     for (const int32_t x : kWide) {
       for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
         ++turn;
@@ -612,7 +612,7 @@ inline const File& file() {
   return all;
 }
 
-// Every case of a part, in the place that where(case) names, against the file.
+// Compares every case of a part, run as where(case) says, with the file.
 inline void expectHashes(const std::string& part, const std::string& on,
                          const std::function<Where(const Case&)>& where) {
   int ran = 0, wrong = 0;

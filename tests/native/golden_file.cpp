@@ -1,4 +1,4 @@
-// tests/golden/hashes.txt, in the program: the GPU kit's programs run far from the repository.
+// Embeds tests/golden/hashes.txt in the program: the GPU kit's programs run without the repository.
 __asm__(
     ".section .rodata\n"
     ".global nc_golden_file_begin\n"

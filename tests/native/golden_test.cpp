@@ -1,9 +1,9 @@
-// The golden hashes at every vector level of this machine; and the program that makes their file. golden.h has the
-// cases, and says when the file may change.
+// The golden hashes at every vector level of this machine, and the program that writes their file. golden.h has the
+// cases and says when the file may change.
 //
-//   golden_test                      checks this machine's levels against the file that the program was built with
-//   golden_test --print LEVEL...     prints the lines of all cases, in which the levels must agree
-//   golden_test --write FILE         appends new cases; or makes the file anew, if its numerics version is a lower one
+// golden_test                      checks this machine's levels against the file that the program was built with
+// golden_test --print LEVEL...     prints the lines of all cases, in which the levels must agree
+// golden_test --write FILE         appends new cases; or rewrites the file, if its numerics version is a lower one
 
 #include "golden.h"
 
@@ -30,7 +30,7 @@ TEST(GoldenParts, Sha256) {
   EXPECT_EQ("cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0", hashOfText(std::string(1000000, 'a')));
 }
 
-// If this fails the inputs have changed, not the library.
+// A failure here means that the inputs have changed, not the library.
 TEST(GoldenParts, Generator) {
   Generator generator("");
   EXPECT_EQ(0xCBF29CE484222325u, fnv1a(""));
@@ -96,7 +96,7 @@ TEST_P(GoldenHashes, Agree) {
   }
 }
 
-// A case's hash, the same at all of the levels.
+// A case's hash, equal at all of the levels.
 std::string agreedHash(const Case& c, const std::vector<int32_t>& levels) {
   std::string agreed;
   for (const int32_t level : levels) {

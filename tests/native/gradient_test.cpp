@@ -17,7 +17,7 @@ const reference::Format& f64 = format(NC_FLOAT64);
 
 double valueOf(uint64_t bits) { return reference::decode(f64, bits); }
 
-// sum(y * dy) + sum(residual_out * dresidual): its gradients are what the backward is asked for.
+// sum(y * dy) + sum(residual_out * dresidual): the backward computes its gradients.
 double loss(const Case& c, const Data& d) {
   Form form;
   form.saves = false;
@@ -48,7 +48,7 @@ TEST(Gradients, AgreeWithDifferencesOfTheForward) {
     for (int32_t affine = 0; affine < 4; ++affine) {
       for (int32_t offset = 0; offset < 3; ++offset) {
         for (int32_t variance = 0; variance < (op == NC_LAYER_NORM ? 3 : 1); ++variance) {
-          for (int32_t rounding = 0; rounding < 3; ++rounding) {  // in float64 the roundings are none
+          for (int32_t rounding = 0; rounding < 3; ++rounding) {  // in float64 no policy rounds
             Case c;
             c.spec = makeSpec(op, NC_FLOAT64, NC_FLOAT64, NC_FLOAT64, 11);
             c.spec.affine = affine;

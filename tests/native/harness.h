@@ -1,4 +1,4 @@
-// Runs the library on a case, in any of the forms that must not change a bit, and predicts the same case by the model.
+// Runs the library on a case, in any form that must not change a bit, and predicts the same case with the model.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,14 +18,14 @@ namespace harness {
 
 using Bits = std::vector<uint64_t>;
 
-// What is computed.
+// The computation.
 struct Case {
   nc_norm_spec spec{};
   int64_t rows = 3;
   bool residual = false;   // forward: x + residual
   bool dresidual = false;  // backward: + dresidual
   bool dx = true;
-  int32_t dweight_mode = NC_GRADIENT_WRITE, dbias_mode = NC_GRADIENT_WRITE;  // where there is a weight, a bias
+  int32_t dweight_mode = NC_GRADIENT_WRITE, dbias_mode = NC_GRADIENT_WRITE;  // only if there is a weight or a bias
   int32_t dweight_dtype = NC_FLOAT32, dbias_dtype = NC_FLOAT32;
 
   bool hasWeight() const { return reference::hasWeight(spec.affine); }
@@ -40,28 +40,28 @@ struct Case {
   std::string describe() const;
 };
 
-// On what.
+// The input data.
 struct Data {
   Bits x, residual, weight, bias, dy, dresidual;
-  Bits dweight, dbias;  // what the gradients' buffers hold before
+  Bits dweight, dbias;  // initial contents of the gradient buffers
   float y_scale = 1;    // of NC_SCALING_TENSOR
 };
 
-// How: nothing in here may change a bit.
+// The form of the call: nothing in here may change a bit.
 struct Form {
   int32_t level = NC_CPU_BEST;
-  int32_t cuda_device = -1;  // on this device, whole: levels and cuts are the CPU's
-  int64_t extra_stride = 0;  // the rows lie this many elements further apart than they must
+  int32_t cuda_device = -1;  // run whole on this device; levels and cuts are for the CPU
+  int64_t extra_stride = 0;  // additional elements between rows
   size_t offset = 0;         // bytes after a 64-byte boundary; the workspace and the statistics stay aligned
-  size_t spread = 0;         // if not 0: the i-th tensor lies that many bytes times i further on, at whole elements
-  int64_t row_cut = 0, group_cut = 0, column_cut = 0;  // the most that one call takes; 0: all. Later ranges come first.
+  size_t spread = 0;         // if not 0: tensor i is shifted by that many bytes times i, at whole elements
+  int64_t row_cut = 0, group_cut = 0, column_cut = 0;  // maximum per call; 0: all. Later ranges run first.
   enum Place { kOwn, kX, kResidual, kDy } y = kOwn, residual_out = kOwn, dx = kOwn;
-  bool saves = true;  // mean and rstd; without them there is no backward
+  bool saves = true;  // mean and rstd; a backward requires them
 };
 
 struct Result {
   Bits y, residual_out, mean, rstd, dx, dweight, dbias;
-  Bits y_amax = {}, y_scale_inv = {};  // of a quantised y: float32, but for NC_SCALING_BLOCK, whose scales are bytes
+  Bits y_amax = {}, y_scale_inv = {};  // of a quantised y: float32, except for NC_SCALING_BLOCK, whose scales are bytes
 };
 
 inline void check(int32_t status) {
@@ -107,8 +107,8 @@ inline std::string Case::describe() const {
          std::to_string(s.hidden_size);
 }
 
-// Rounding x offset x affine x output type x compute type x residual form x variance: all of them, each at one of the
-// sizes and, in turn, with each way of keeping the gradients. Goes on as long as body(case, turn) says true.
+// Rounding x offset x affine x output type x compute type x residual form x variance: all combinations, each at one of
+// the sizes and with one of the gradient modes in turn. Continues while body(case, turn) returns true.
 template <class Body>
 void forEveryCombination(int32_t op, int32_t x, int32_t w, const std::vector<int64_t>& sizes, Body body) {
   uint64_t turn = 0;
@@ -171,14 +171,14 @@ inline Data draw(const Case& c, uint64_t seed, double mean = 0.3, double spread 
   return d;
 }
 
-// Calls body(begin, end) over 0 .. count - 1 in ranges of at most `cut`, the last range first.
+// Calls body(begin, end) for ranges of at most `cut` over 0 .. count - 1, the last range first.
 template <class Body>
 void inRanges(int64_t count, int64_t cut, Body body) {
   if (cut <= 0) return body(0, count);
   for (int64_t begin = (count - 1) / cut * cut; begin >= 0; begin -= cut) body(begin, std::min(count, begin + cut));
 }
 
-// Where the tensors of a call are: in their own memory or, while it lasts, in a CUDA device's.
+// The memory of a call's tensors: their own or, during the call, that of a CUDA device.
 class Residence {
  public:
   explicit Residence(int32_t cuda_device) : device_(cuda_device) {}
@@ -188,7 +188,7 @@ class Residence {
     for (const Guest& guest : guests_) nc_cuda_free(device_, guest.base);
   }
 
-  // The address of element (0, 0); 0 for a tensor that is not there.
+  // The address of element (0, 0); 0 for an absent tensor.
   int64_t operator()(Tensor& tensor) {
     if (device_ < 0 || !tensor.present()) return tensor.address();
     for (const Guest& guest : guests_) {
@@ -196,7 +196,7 @@ class Residence {
     }
     Guest guest{&tensor, 0, 0};
     const auto bytes = static_cast<int64_t>(tensor.memory().size());
-    // Device memory begins on a 256-byte boundary, the tensor's elements that many bytes after one of 64.
+    // Device memory is 256-byte aligned; the elements start at the tensor's offset from a 64-byte boundary.
     const auto before = static_cast<int64_t>((64 - (tensor.offset() - tensor.misalignment()) % 64) % 64);
     check(nc_cuda_allocate(device_, std::max<int64_t>(bytes + before, 1), &guest.base));
     guest.memory = guest.base + before;
@@ -205,7 +205,7 @@ class Residence {
     return guest.memory + static_cast<int64_t>(tensor.offset());
   }
 
-  // Waits for the device; then the tensors are as it left them, with all that is around them.
+  // Synchronises with the device and copies the tensors back, including their surroundings.
   void bringBack() {
     if (device_ >= 0) check(nc_cuda_stream_synchronize(device_, 0));
     for (const Guest& guest : guests_) {
@@ -230,7 +230,7 @@ inline void expectUntouched(const Tensor& tensor, const std::vector<uint8_t>& be
   EXPECT_TRUE(tensor.memory() == before) << name << " is an input and was changed";
 }
 
-// Where the tensors of a call begin, one after the other.
+// The start offsets of a call's tensors, one after the other.
 class Offsets {
  public:
   explicit Offsets(const Form& form) : next_(form.offset), spread_(form.spread) {}
@@ -280,7 +280,7 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
     y_amax.fill({0});
   }
   if (c.spec.y_scaling == NC_SCALING_ROW) y_scale_inv = Tensor(NC_FLOAT32, 1, c.rows, c.rows, 0);
-  // As bytes: nothing looks at them as FP8.
+  // As bytes: no test reads them as FP8.
   const int64_t blocks = c.rows * c.blocks();
   if (c.spec.y_scaling == NC_SCALING_BLOCK) y_scale_inv = Tensor(NC_FLOAT8_E4M3, 1, blocks, blocks, form.offset);
   const std::vector<uint8_t> x_before = x.memory(), residual_before = residual.memory(),
@@ -426,7 +426,7 @@ inline reference::Order orderOf(int64_t rows, int64_t n) {
   return {nc::lanes(n), nc::segments(n), nc::groups(rows, n), nc::row_lanes(n)};
 }
 
-// A forward's values, of the compute type, into FP8 as the case has it: row by row, from the definitions.
+// Quantises a forward's values, of the compute type, to FP8 row by row, from the definitions.
 inline void quantize(const Case& c, const Data& d, const std::vector<double>& values, Result& result) {
   const nc_norm_spec& s = c.spec;
   const int64_t n = s.hidden_size;
@@ -475,7 +475,7 @@ inline void quantize(const Case& c, const Data& d, const std::vector<double>& va
   }
 }
 
-// What run() must give, bit for bit.
+// The expected result of run(), bit for bit.
 inline Result predict(const Case& c, const Data& d) {
   const auto values = [](int32_t dtype, const Bits& bits) {
     std::vector<double> all;
@@ -533,7 +533,7 @@ inline Result predict(const Case& c, const Data& d) {
   return evaluate(reference::Model<float>(values_spec, order));
 }
 
-// "" or the first difference.
+// The first difference, or "".
 inline std::string difference(const char* name, int32_t dtype, const Bits& expected, const Bits& actual) {
   if (expected == actual) return "";
   if (expected.size() != actual.size()) {

@@ -1,5 +1,5 @@
-// What must not change a bit: vector level, ranges of rows, groups and columns, the other rows, alignment, strides, in
-// place or not, saving statistics or not, and running again.
+// Nothing of this may change a bit: vector level, ranges of rows, groups and columns, the other rows, alignment,
+// strides, in place or not, saved statistics or not, and repeated runs.
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@ namespace {
 
 using namespace harness;
 
-// Some of everything, each with all that it can have.
+// Some of every kind, each with all options.
 std::vector<Case> cases(int64_t rows, int64_t n) {
   std::vector<Case> all;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -69,7 +69,7 @@ TEST(Invariance, VectorLevel) {
   }
 }
 
-// Says of each level whether the tests of this file covered it.
+// Reports for each level whether the tests of this file covered it.
 #define LEVEL_TEST(Name, level)                                                                                    \
   TEST(Level, Name) {                                                                                              \
     int32_t supported = 0;                                                                                         \
@@ -95,7 +95,7 @@ TEST(Invariance, RangesOfRowsGroupsAndColumns) {
   }
 }
 
-// Every shape of the tree in which row groups are summed, however calls share its leaves.
+// Every shape of the tree over row groups, for any split of its leaves among calls.
 TEST(Invariance, TreesOfGroups) {
   for (const int64_t n : {16, 136}) {
     for (const size_t kind : {0u, 7u, 11u, 17u}) {
@@ -125,7 +125,7 @@ TEST(Invariance, Threads) {
   std::vector<std::thread> threads;
   std::vector<int> equal(4, 0);
   for (size_t t = 0; t < equal.size(); ++t) {
-    threads.emplace_back([&, t] {  // one plan, several threads, each with its own way of cutting
+    threads.emplace_back([&, t] {  // one plan, several threads, each with its own cuts
       for (int round = 0; round < 3; ++round) {
         Form form;
         form.row_cut = static_cast<int64_t>(t) * 11 + 5;
@@ -141,7 +141,7 @@ TEST(Invariance, Threads) {
   for (const int count : equal) EXPECT_EQ(3, count);
 }
 
-// One set of tensors, its rows and groups and columns shared out among threads.
+// One set of tensors, whose rows, groups and columns are split among threads.
 TEST(Invariance, ThreadsOnOneTensor) {
   Case c = cases(517, 129)[3];
   c.residual = c.dresidual = false;
@@ -302,7 +302,7 @@ TEST(Invariance, SavingNothing) {
   }
 }
 
-// What is left out changes nothing in what is there.
+// An omitted gradient does not change the others.
 TEST(Invariance, GradientsLeftOut) {
   for (const Case& c : cases(45, 50)) {
     const Data data = draw(c, 12);

@@ -1,4 +1,4 @@
-// What nc_allocate and nc_cuda_host_allocate give out, get back and count, on the simulator.
+// Allocation, freeing and accounting of nc_allocate and nc_cuda_host_allocate, on the simulator.
 
 #include <gtest/gtest.h>
 
@@ -50,13 +50,13 @@ TEST_P(Memory, IsCountedAsAskedForAndComesBack) {
   for (const int64_t bytes : {0, 1, 63, 64, 65, 4096, 1000003}) {
     const int64_t address = allocated(bytes);
     ASSERT_NE(0, address);
-    // All of it can be written, and nothing else is: the sanitizer watches.
+    // All of it can be written, and the sanitizer reports any access beyond it.
     std::memset(reinterpret_cast<void*>(address), 0xa5, static_cast<size_t>(bytes));
     addresses.push_back(address);
     expected += bytes;
     EXPECT_EQ(expected, nc_allocated_bytes());
   }
-  // In an order that is not theirs.
+  // In an order different from the allocations'.
   for (const size_t i : {3u, 0u, 6u, 1u, 5u, 2u, 4u}) check(GetParam().free(addresses[i]));
   EXPECT_EQ(before, nc_allocated_bytes());
 }
@@ -97,7 +97,7 @@ TEST_P(Memory, IsCountedAcrossThreads) {
   EXPECT_EQ(before, nc_allocated_bytes());
 }
 
-// Kernels of every device reach it, as they do not reach ordinary memory.
+// Kernels of every device can access it, unlike ordinary memory.
 TEST(PageLockedMemory, IsReachedByKernels) {
   int64_t x = 0, amax = 0, ordinary = 0;
   check(nc_cuda_host_allocate(12, &x));
@@ -121,7 +121,7 @@ TEST(PageLockedMemory, IsReachedByKernels) {
 }
 
 TEST(PageLockedMemory, ErrorsOfTheRuntimeAreNamed) {
-  // The first question about CUDA looks for devices, which is not the call that is to fail.
+  // The first CUDA call looks for devices; it is not the call that should fail.
   int32_t devices = 0;
   ASSERT_EQ(NC_OK, nc_cuda_device_count(&devices)) << nc_last_error();
   const int64_t before = nc_allocated_bytes();

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The NEON kernels, run on an x86 machine and held to the golden hashes.
+# Runs the NEON kernels on an x86 machine and checks them against the golden hashes.
 #
 #   tests/native/neon.sh BUILD_DIRECTORY
 #
@@ -48,7 +48,7 @@ for name in copy_test streaming_test numbers_test policy_test values_test fp8_te
   # shellcheck disable=SC2086
   aarch64-linux-gnu-g++ $flags "$here/$name.cpp" "$build/gtest.o" "$build/gtest_main.o" -o "$build/$name.aarch64" \
     -L"$build/aarch64/lib" -lnormcore -lpthread
-  # The sweep of float32 would take an hour.
+  # Without the sweep of float32, which would take an hour.
   emulate "$build/$name.aarch64" --gtest_brief=1 \
     --gtest_filter='-*Fp8Format.Sweep*:Fp8FarRows.*:*RotaryTypes.OffsetsBeyond*'
 done

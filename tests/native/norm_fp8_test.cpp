@@ -19,8 +19,8 @@ INSTANTIATE_TEST_SUITE_P(Types, Fp8Outputs,
                                             ::testing::ValuesIn(kNormTypes), ::testing::ValuesIn(kNormTypes)),
                          fp8TypesName);
 
-// At the supported levels in turn. 2100 and 4100 elements are more than one stretch of values in float64 and float32,
-// the latter with a rest too short for one of its own.
+// At each supported level in turn. 2100 and 4100 elements are more than one column tile in float64 and float32, the
+// latter with a remainder too short for a tile of its own.
 TEST_P(Fp8Outputs, EveryCombination) {
   const auto [op, x, w] = GetParam();
   const std::vector<int32_t> levels = supportedLevels();
@@ -33,7 +33,7 @@ TEST_P(Fp8Outputs, EveryCombination) {
   });
 }
 
-// Cuts, strides, misaligned addresses, residual_out in place of x: the same bits.
+// Cuts, strides, misaligned addresses, residual_out in place of x: none changes a bit.
 TEST(Fp8OutputForms, ChangeNothing) {
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     for (const int32_t residual : {0, 1, 2}) {
@@ -71,7 +71,8 @@ TEST(Fp8OutputValues, AnyMagnitude) {
   }
 }
 
-// A block's scale is the least at which nothing saturates, so its largest element lies in the upper half of the format.
+// A block's scale is the smallest at which nothing saturates, so its largest element lies in the upper half of the
+// format.
 TEST(Fp8OutputValues, BlocksUseTheirRange) {
   Case c = fp8Case(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_BLOCK, 4096);
   const Result result = run(c, draw(c, 3));

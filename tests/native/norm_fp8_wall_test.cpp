@@ -1,4 +1,4 @@
-// The C wall of FP8 outputs: every wrong argument is refused with a sentence that names it, and nothing is written.
+// The C interface of FP8 outputs: every wrong argument is refused with a message that names it, and nothing is written.
 
 #include <gtest/gtest.h>
 
@@ -98,7 +98,7 @@ TEST(Fp8Wall, ScalesOfBlocks) {
                    {{[](Call& c) { c.y_scale_inv = 0; }, {"y_scale_inv: address 0"}},
                     {[](Call& c) { c.y_scale = c.scale_tensor.address(); }, {"y_scale: address", "expected 0"}},
                     {[](Call& c) { c.y_scale_inv = c.y - kBlocks + 1; }, {"y: shares memory with y_scale_inv"}}});
-  // Codes are bytes: any address will do.
+  // Codes are bytes: any address is aligned.
   const Plan plan(fp8Case(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_BLOCK, kN).spec);
   Call call(NC_SCALING_BLOCK);
   call.y_scale_inv += 1;
@@ -116,7 +116,7 @@ TEST(Fp8Wall, EachFunctionHasItsPlans) {
   EXPECT_EQ(NC_INVALID_ARGUMENT, call(0));
 }
 
-// Of no rows nothing is read or written, and amax stays what it is.
+// For no rows the call reads and writes nothing, and amax is unchanged.
 TEST(Fp8Wall, NoRows) {
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     const Plan plan(fp8Case(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT8_E4M3, scaling, kN).spec);

@@ -1,5 +1,5 @@
-// The number formats once more, for the tests: written with frexp, ldexp and nearbyint on the values, where the library
-// works on the bits. Nothing here is shared with the library.
+// The tests' own number formats, computed on values with frexp, ldexp and nearbyint, where the library works on bits.
+// Nothing here is shared with the library.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ struct Format {
   int bias;
   double max;
   bool saturates;     // FP8: an infinity or an overflow becomes max
-  bool has_infinity;  // E4M3 spends the top exponent on numbers and has one NaN per sign
+  bool has_infinity;  // E4M3 uses the top exponent for numbers and has one NaN per sign
   uint64_t nan;       // the canonical quiet NaN
 };
 
@@ -103,7 +103,7 @@ inline double load(const Format& f, const void* at) { return decode(f, loadBits(
 
 inline void store(const Format& f, void* at, double v) { storeBits(f, at, encode(f, v)); }
 
-// The wider of two formats: equal stay, bfloat16 with float16 is float32.
+// The wider of two formats: equal formats stay, bfloat16 with float16 is float32.
 inline int32_t promote(int32_t a, int32_t b) {
   if (a == b) return a;
   if (a == NC_FLOAT64 || b == NC_FLOAT64) return NC_FLOAT64;

@@ -1,5 +1,5 @@
 // nc_convert against the tests' own number formats: every pattern of the small formats, every tie and its neighbours,
-// the edges of every range, traps for those who round twice, and wide sweeps of the large ones.
+// the edges of every range, double-rounding cases, and wide sweeps of the large formats.
 
 #include "numbers.h"
 
@@ -62,7 +62,7 @@ class SmallFormat : public ::testing::TestWithParam<int32_t> {
  protected:
   const Format& f = reference::format(GetParam());
 
-  // The format's magnitudes in order, then the first one that does not exist.
+  // The format's magnitudes in order, then the first one beyond its range.
   std::vector<double> magnitudes() const {
     std::vector<double> all;
     for (uint64_t bits = 0; bits < reference::signBit(f); ++bits) {
@@ -107,7 +107,7 @@ TEST_P(SmallFormat, EveryTieAndItsNeighbours) {
       for (const double v : {std::nextafter(tie, 0.0), tie, std::nextafter(tie, HUGE_VAL)}) {
         doubles.push_back(reference::encode(f64, sign * v));
       }
-      // All ties but the last of bfloat16's range, and none of its subnormal ones, are numbers of float32.
+      // All ties are float32 numbers, except the last of bfloat16's range and its subnormal ones.
       for (const float v : {std::nextafter(single, 0.0f), single, std::nextafter(single, HUGE_VALF)}) {
         singles.push_back(reference::encode(f32, sign * static_cast<double>(v)));
       }
@@ -117,7 +117,7 @@ TEST_P(SmallFormat, EveryTieAndItsNeighbours) {
   expectConverted(f64, f, doubles);
 }
 
-// A value a hair beside a tie, which float32 would move onto the tie: wrong in float64 if rounded twice.
+// A value next to a tie, which float32 would round onto the tie: wrong from float64 if rounded twice.
 TEST_P(SmallFormat, DoubleRoundingTraps) {
   const std::vector<double> all = magnitudes();
   std::vector<uint64_t> traps;
@@ -159,7 +159,7 @@ TEST_P(EveryFormat, RandomPatternsOfFloat64AndFloat32) {
   for (int i = 0; i < 100000; ++i) {
     doubles.push_back(random());
     singles.push_back(random() & 0xFFFFFFFFu);
-    // Most patterns of float64 are out of every other format's range: these are in it.
+    // Most float64 patterns are out of every other format's range; these are within it.
     std::uniform_real_distribution<double> exponent(-160, 130);
     doubles.push_back(reference::encode(
         f64, std::ldexp(1 + static_cast<double>(random() >> 11) * 0x1p-53, static_cast<int>(exponent(random)))));

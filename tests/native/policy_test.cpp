@@ -30,7 +30,7 @@ INSTANTIATE_TEST_SUITE_P(Types, Policies,
                                             ::testing::ValuesIn(kDtypes)),
                          typesName);
 
-// At the supported levels in turn.
+// At each supported level in turn.
 TEST_P(Policies, EveryCombination) {
   const auto [op, x, w] = GetParam();
   const std::vector<int32_t> levels = supportedLevels();

@@ -1,8 +1,8 @@
-// The norms once more, for the tests, sharing no code with the library.
+// The tests' own norms, sharing no code with the library.
 //
-// Exact: RMSNorm and LayerNorm, forward and backward, in long double, with no rounding policy at all.
-// Model<C>: the rounding policies and the order of every sum, written as plain loops over one element at a time in the
-// compute type C. It predicts every result of the library bit for bit.
+// Exact: RMSNorm and LayerNorm, forward and backward, in long double, with no rounding policy. Model<C>: the rounding
+// policies and the order of every sum, written as plain loops over one element at a time in the compute type C. It
+// predicts every result of the library bit for bit.
 #pragma once
 
 #include <cmath>
@@ -14,7 +14,7 @@
 
 namespace reference {
 
-// How a shape's sums are cut: the four functions of the shape, as plain numbers.
+// The summation order of a shape: the four functions of the shape, as plain numbers.
 struct Order {
   int64_t lanes, segments;    // of a row
   int64_t groups, row_lanes;  // of the column sums
@@ -33,7 +33,7 @@ struct Outputs {
 inline bool hasWeight(int32_t affine) { return affine == NC_AFFINE_WEIGHT || affine == NC_AFFINE_WEIGHT_AND_BIAS; }
 inline bool hasBias(int32_t affine) { return affine == NC_AFFINE_BIAS || affine == NC_AFFINE_WEIGHT_AND_BIAS; }
 
-// v[0] + ... by halving: the upper part is folded on the lower one, at half the next power of two, a quarter, ...
+// v[0] + ... as a tree: the upper part is added to the lower one, at half the next power of two, a quarter, ...
 template <class T, class Combine>
 T halve(std::vector<T> v, Combine combine) {
   size_t power = 1;
@@ -44,7 +44,7 @@ T halve(std::vector<T> v, Combine combine) {
   return v[0];
 }
 
-// The order of a row's sums. T starts as T{}; step(accumulator, i) takes element i in; combine(lower, upper).
+// The order of a row's sums. T starts as T{}; step(accumulator, i) adds element i; combine(lower, upper) merges.
 template <class T, class Step, class Combine>
 T reduceRow(int64_t n, const Order& order, Step step, Combine combine) {
   const int64_t packets = (n + 7) / 8;
@@ -101,11 +101,11 @@ template <class C>
 class Model {
  public:
   Model(const nc_norm_spec& spec, const Order& order) : spec_(spec), order_(order), n_(spec.hidden_size) {
-    // Without weight and bias there is no second type: a weight's rounding is the input's.
+    // Without weight and bias there is no second type: WEIGHT rounds to the input's.
     if (spec.affine == NC_AFFINE_NONE) spec_.weight_dtype = spec.x_dtype;
   }
 
-  // Everything the forward gives. With inputs.residual, the sum is formed first.
+  // All outputs of the forward. With inputs.residual, the sum is computed first.
   Outputs forward(const Inputs& in) const {
     Outputs out;
     const auto size = static_cast<size_t>(in.rows * n_);
@@ -136,7 +136,7 @@ class Model {
     return out;
   }
 
-  // Adds dx and the column sums to out, whose mean and rstd are the saved ones; in.x is what was normalised.
+  // Adds dx and the column sums to out, whose mean and rstd are the saved ones; in.x is the normalised tensor.
   void backward(const Inputs& in, Outputs& out) const {
     const auto size = static_cast<size_t>(in.rows * n_);
     out.dx.resize(size);
@@ -217,7 +217,7 @@ class Model {
 
   bool isLayerNorm() const { return spec_.op == NC_LAYER_NORM; }
 
-  // The format of the rounded normalised value, and that of what is formed from it and the weight.
+  // The format of the rounded normalised value, and that of its product with the weight.
   int32_t roundedFormat() const { return spec_.scale_rounding == NC_ROUND_INPUT ? spec_.x_dtype : spec_.weight_dtype; }
   int32_t productFormat() const {
     return spec_.scale_rounding == NC_ROUND_INPUT ? promote(spec_.x_dtype, spec_.weight_dtype) : spec_.weight_dtype;
@@ -284,7 +284,7 @@ class Model {
   int64_t n_;
 };
 
-// One row, exactly: what the formulas mean before any rounding.
+// One row, exactly: the formulas without rounding.
 struct ExactRow {
   long double mean = 0, variance = 0, rstd = 0;
   std::vector<long double> xhat;

@@ -1,12 +1,12 @@
-// Runs the rotary position embedding in any of the forms that must not change a bit, and predicts it: from the
-// definitions, one pair at a time, sharing no code with the library.
+// Runs the rotary position embedding in any form that must not change a bit, and predicts it from the definitions, one
+// pair at a time, sharing no code with the library.
 #pragma once
 
 #include "harness.h"
 
 namespace harness {
 
-// What is computed: batch x seq tokens of so many heads.
+// The computation: batch x seq tokens with this many heads.
 struct RotaryCase {
   nc_rotary_spec spec{};
   int64_t batch = 2, seq = 3, heads = 3;
@@ -19,7 +19,7 @@ struct RotaryCase {
   int64_t elements() const { return tokens() * heads * spec.head_dim; }
   const reference::Format& x() const { return reference::format(spec.x_dtype); }
   const reference::Format& table() const { return reference::format(spec.table_dtype); }
-  // Element i of head h of token (b, s), where tensors are lists.
+  // Index of element i of head h of token (b, s) in a list.
   size_t at(int64_t b, int64_t s, int64_t h, int64_t i) const {
     return static_cast<size_t>(((b * seq + s) * heads + h) * spec.head_dim + i);
   }
@@ -46,21 +46,21 @@ inline RotaryCase makeRotary(int32_t x, int32_t table, int32_t layout, int32_t r
   return c;
 }
 
-// On what: x in the order of RotaryCase::at.
+// The input data: x in the order of RotaryCase::at.
 struct RotaryData {
   Bits x, cos, sin;
 };
 
-// How.
+// The form of the call.
 struct RotaryForm {
   int32_t level = NC_CPU_BEST;
   int32_t cuda_device = -1;
   bool heads_first = false;  // [batch, heads, seq, dim] in memory, otherwise [batch, seq, heads, dim]
-  int64_t padding = 0;       // elements between heads, and as many more between what is around them
+  int64_t padding = 0;       // elements between heads, and as many more at each outer level
   size_t offset = 0;         // bytes after a 64-byte boundary: of x, y, cos and sin
   bool in_place = false;
-  bool broadcast = false;  // x has the batch stride 0, and its first batch is that of all
-  int64_t cut = 0;         // the most tokens that one call takes; 0: all. Later ones come first.
+  bool broadcast = false;  // x has batch stride 0: all batches read the first one
+  int64_t cut = 0;         // maximum tokens per call; 0: all. Later ones run first.
 };
 
 inline RotaryData drawRotary(const RotaryCase& c, uint64_t seed) {
@@ -77,8 +77,8 @@ inline RotaryData drawRotary(const RotaryCase& c, uint64_t seed) {
   return d;
 }
 
-// Zeros of both signs, subnormals, the largest numbers, infinities and NaN: each meets each in some pair, one row of
-// the table and one token excepted.
+// Zeros of both signs, subnormals, the largest numbers, infinities and NaN: every two are combined in some pair, except
+// in one row of the table and one token.
 inline void strewSpecial(const RotaryCase& c, uint64_t seed, RotaryData& d) {
   std::mt19937_64 random(seed);
   const auto strew = [&](const reference::Format& f, Bits& bits, int64_t from) {
@@ -87,7 +87,7 @@ inline void strewSpecial(const RotaryCase& c, uint64_t seed, RotaryData& d) {
                               -f.max, HUGE_VAL, -HUGE_VAL, std::nan(""), std::sqrt(f.max), 65504.0};
     for (auto i = static_cast<size_t>(from); i < bits.size(); ++i) {
       if (random() % 2 == 0) bits[i] = reference::encode(f, special[random() % 12]);
-      // NaNs with any sign and payload, that of all ones foremost.
+      // NaNs of any sign and payload, first of all the payload of all ones.
       const uint64_t payload = random() % 2 == 0 ? f.nan - 1 : random() & (f.nan - 1);
       if (random() % 13 == 0) bits[i] = (f.nan | payload) ^ (random() % 2 == 0 ? reference::signBit(f) : 0);
     }
@@ -97,7 +97,7 @@ inline void strewSpecial(const RotaryCase& c, uint64_t seed, RotaryData& d) {
   strew(c.table(), d.sin, c.half());
 }
 
-// NaNs that are computed in float32 have any payload; in the small formats the canonical one; copies are copies.
+// A NaN computed in float32 has any payload, in the small formats the canonical one; a copied NaN keeps its own.
 inline void forgetPayloads(const RotaryCase& c, Bits& bits) {
   if (c.spec.x_dtype != NC_FLOAT32) return;
   for (size_t i = 0; i < bits.size(); ++i) {
@@ -106,7 +106,7 @@ inline void forgetPayloads(const RotaryCase& c, Bits& bits) {
   }
 }
 
-// What every form must give.
+// The expected result of every form.
 inline Bits predictRotary(const RotaryCase& c, const RotaryData& d) {
   const reference::Format& f = c.x();
   const bool by_input = c.spec.rounding == NC_ROTARY_ROUND_INPUT;
@@ -127,7 +127,7 @@ inline Bits predictRotary(const RotaryCase& c, const RotaryData& d) {
           const size_t two = c.at(b, s, h, interleaved ? 2 * k + 1 : k + c.half());
           const auto x1 = static_cast<float>(reference::decode(f, d.x[one]));
           const auto x2 = static_cast<float>(reference::decode(f, d.x[two]));
-          // The gradient as autograd forms it: of x1 * cos - x2 * sin and x2 * cos + x1 * sin, with respect to both.
+          // The gradient as autograd computes it: of x1 * cos - x2 * sin and x2 * cos + x1 * sin, with respect to both.
           const float y1 = c.backward != 0 ? product(x1, cos) + product(x2, sin) : product(x1, cos) - product(x2, sin);
           const float y2 = c.backward != 0 ? product(x2, cos) - product(x1, sin) : product(x2, cos) + product(x1, sin);
           y[one] = reference::encode(f, y1);
@@ -170,7 +170,7 @@ struct HeadStrides {
   }
 };
 
-// f(place in a list, place in memory) of every element.
+// Calls f(index in the list, index in memory) for every element.
 template <class F>
 void forEachElement(const RotaryCase& c, const HeadStrides& strides, F f) {
   for (int64_t b = 0; b < c.batch; ++b) {
@@ -182,14 +182,14 @@ void forEachElement(const RotaryCase& c, const HeadStrides& strides, F f) {
   }
 }
 
-// Data of a broadcast x: all batches are as the first.
+// Data of a broadcast x: all batches equal the first.
 inline RotaryData broadcast(const RotaryCase& c, RotaryData d) {
   const size_t one = c.batch == 0 ? 0 : d.x.size() / static_cast<size_t>(c.batch);
   for (size_t i = one; i < d.x.size(); ++i) d.x[i] = d.x[i - one];
   return d;
 }
 
-// y, in the order of a list. Whatever else is written is a failure.
+// y, in the order of a list. Fails if anything else was written.
 inline Bits runRotary(const RotaryCase& c, const RotaryData& d, const RotaryForm& form = {}) {
   nc_rotary_spec spec = c.spec;
   if (form.cuda_device >= 0) {
@@ -264,7 +264,7 @@ inline const std::vector<int32_t>& rotaryDtypes() {
   return all;
 }
 
-// Dimensions of a head and of what turns of it: whole and partial packets and octets, halves of either.
+// Head dimensions and rotary dimensions: whole and partial vectors, and halves of either.
 inline const std::vector<std::pair<int32_t, int32_t>>& headDims() {
   static const std::vector<std::pair<int32_t, int32_t>> all = {
       {2, 2},   {3, 2},   {6, 6},   {16, 16}, {16, 8},  {18, 16},   {20, 20},   {64, 64},   {64, 32},

@@ -1,6 +1,6 @@
-// Rotary position embedding on the CPU, bit for bit against a model of its own, at every vector level: formats,
-// layouts, roundings, directions, sizes, and the forms that must not change a bit. Then what a rotation is: its
-// backward undoes it, and is its adjoint.
+// Rotary position embedding on the CPU, bit for bit against its own model, at every vector level: formats, layouts,
+// roundings, directions, sizes, and the forms that must not change a bit. Then the properties of a rotation: its
+// backward is its inverse and its adjoint.
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -26,7 +26,7 @@ INSTANTIATE_TEST_SUITE_P(X, RotaryTypes, ::testing::ValuesIn(rotaryDtypes()),
   return ::testing::AssertionSuccess();
 }
 
-// The forms in turn: every combination meets some of them.
+// The forms in turn: every combination is run in some of them.
 RotaryForm formOf(uint64_t turn) {
   RotaryForm form;
   form.heads_first = turn % 2 == 1;
@@ -84,7 +84,7 @@ TEST_P(RotaryTypes, Forms) {
   }
 }
 
-// A call writes its own tokens and no others, wherever the range is cut.
+// A call writes only its own tokens, for any cut of the range.
 TEST_P(RotaryTypes, TokenRanges) {
   RotaryCase c = makeRotary(GetParam(), GetParam(), NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 18, 16);
   c.batch = 3;
@@ -124,7 +124,7 @@ TEST_P(RotaryTypes, TokenRanges) {
   }
 }
 
-// Heads so large that their angles are held in pieces, and the largest there are.
+// Heads so large that their angles are processed in pieces, and the largest supported.
 TEST_P(RotaryTypes, LargeHeads) {
   for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
     for (const auto& [head_dim, rotary_dim] : std::vector<std::pair<int32_t, int32_t>>{
@@ -172,7 +172,7 @@ std::vector<double> valuesOf(const RotaryCase& c, const Bits& bits) {
   return all;
 }
 
-// Element k of the pair that element i belongs to: its partner.
+// The partner of element i in its pair.
 int64_t partner(const RotaryCase& c, int64_t i) {
   if (c.spec.layout == NC_ROTARY_INTERLEAVED) return i ^ 1;
   return i < c.half() ? i + c.half() : i - c.half();
@@ -191,9 +191,9 @@ std::vector<double> lengths(const RotaryCase& c, const std::vector<double>& v) {
 }
 
 // With u, t the roundoffs of x's and the table's type and n the length of a pair: a call rounds two products, together
-// no more than sqrt(2) n, and their sum: an error of at most (sqrt(2) + 1) u n an element and sqrt(2) times that a
-// pair, which the second call turns and adds its own to. The table's angles are of length 1 up to t. Second orders are
-// within what 6 and 3 are more than 5.9 and 2.
+// at most sqrt(2) n, and their sum: an error of at most (sqrt(2) + 1) u n per element and sqrt(2) times that per pair,
+// which the second call rotates and adds its own to. The table's angles have length 1 up to t. The margins of 6 over
+// 5.9 and of 3 over 2 cover second-order terms.
 TEST_P(RotaryTypes, BackwardOfForwardIsTheInput) {
   for (const int32_t table : rotaryDtypes()) {
     for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
@@ -214,8 +214,8 @@ TEST_P(RotaryTypes, BackwardOfForwardIsTheInput) {
   }
 }
 
-// <dy, R x> = <R^T dy, x>: the gradient of the sum of dy * y, which is linear in x. Whatever the table holds; each side
-// has an error of at most sqrt(2) (sqrt(2) + 1) u times the lengths of the pairs of x and dy, and that of the angles.
+// <dy, R x> = <R^T dy, x>: the gradient of the sum of dy * y, which is linear in x. True for any table; each side has
+// an error of at most sqrt(2) (sqrt(2) + 1) u times the lengths of the pairs of x and dy, and that of the angles.
 TEST_P(RotaryTypes, BackwardIsTheAdjoint) {
   for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
     for (const int32_t rounding : {NC_ROTARY_ROUND_COMPUTE, NC_ROTARY_ROUND_INPUT}) {
@@ -231,7 +231,7 @@ TEST_P(RotaryTypes, BackwardIsTheAdjoint) {
       for (size_t i = 0; i < x.size(); ++i) {
         left += dy[i] * y[i];
         right += dx[i] * x[i];
-        pairs += x_lengths[i] * dy_lengths[i] / 2;  // each pair is met twice
+        pairs += x_lengths[i] * dy_lengths[i] / 2;  // each pair is counted twice
         difference += std::fabs(x[i] - y[i]);
       }
       EXPECT_NEAR(left, right, 2 * 3.5 * roundoff(GetParam()) * pairs) << c.describe();
@@ -240,7 +240,7 @@ TEST_P(RotaryTypes, BackwardIsTheAdjoint) {
   }
 }
 
-// Tokens that lie 2^31 elements and more apart, in memory of which only the pages in use exist.
+// Tokens 2^31 elements and more apart, in memory in which only the used pages exist.
 TEST_P(RotaryTypes, OffsetsBeyond31Bits) {
   RotaryCase c = makeRotary(GetParam(), NC_FLOAT32, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 24, 16);
   c.batch = 1;

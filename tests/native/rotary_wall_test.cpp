@@ -1,5 +1,5 @@
-// The C wall of the rotary position embedding, with a CUDA plugin that only writes down what it is asked: what is
-// refused, in which words, that nothing is written before, and what reaches a kernel.
+// The C interface of the rotary position embedding, with a fake CUDA plugin that records its calls: which calls are
+// refused, with which message, that nothing is written before, and which arguments reach a kernel.
 
 #include <dlfcn.h>
 
@@ -14,7 +14,7 @@ namespace {
 
 using namespace harness;
 
-// The library looks for its plugin once: this comes first.
+// Must run first: the library looks for its plugin once.
 [[maybe_unused]] const int named = setenv("NORMCORE_CUDA_LIBRARY", FAKE_PLUGIN_FILE, 1);
 
 FakePlugin& fake() {
@@ -161,7 +161,7 @@ TEST_F(RotaryWall, PlansOfTheOtherDeviceAreRefused) {
                 {"plan", "for the CPU", "nc_rotary_apply"}, "CPU plan");
 }
 
-// A call by names.
+// A call's arguments by name.
 struct Call {
   int32_t backward = 0;
   int64_t batch = 2, seq = 3, heads = 4, token_begin = 0, token_end = 6;
@@ -183,7 +183,7 @@ class RotaryCalls : public RotaryWall {
  protected:
   static constexpr size_t kElements = 2 * 3 * 4 * 16;
 
-  // x and y in one piece of memory, with as much before, between and behind.
+  // x and y in one piece of memory, with as much before, between and after.
   RotaryCalls() : memory_(5 * kElements, 0x3f80), table_(2 * 24 + 8, 0.5f) {}
 
   Call valid() {
@@ -196,7 +196,7 @@ class RotaryCalls : public RotaryWall {
   }
   static int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
 
-  // By both devices in the same words, and nothing is written or launched.
+  // Refused by both devices with the same message; nothing is written or launched.
   void expectBothRefuse(const Call& call, const Strings& parts, const std::string& what) {
     const std::vector<uint16_t> before = memory_;
     expectRefused(NC_INVALID_ARGUMENT, call.cpu(cpu_), parts, what);
@@ -330,7 +330,7 @@ TEST_F(RotaryCalls, WithoutHeadsNothingIsDone) {
   }
 }
 
-// What reaches the plugin: strides in bytes, 0 where there is but one.
+// The plugin's arguments: strides in bytes, 0 for a dimension of size 1.
 TEST_F(RotaryCalls, KernelsGetWhatWasAsked) {
   EXPECT_EQ(16, fake().rotary_spec.head_dim);
   EXPECT_EQ(8, fake().rotary_spec.rotary_dim);
@@ -379,7 +379,7 @@ TEST_F(RotaryCalls, AddressesOfAnotherDeviceAreRefused) {
       EXPECT_EQ(NC_OK, call.cuda(plan));
     }
   }
-  // An address is looked up once.
+  // Each address is looked up once.
   fake().lookups.clear();
   check(call.cuda(cuda_));
   check(call.cuda(cuda_));
@@ -398,8 +398,8 @@ TEST_F(RotaryCalls, ErrorsOfThePluginAreNamed) {
   EXPECT_EQ(77, plan);
 }
 
-// Strides and addresses drawn at random, against the sets of bytes that they mean: what is taken never shares any, and
-// of what is refused, tensors of equal strides always do.
+// Random strides and addresses against the sets of bytes that they cover: accepted tensors never overlap, and refused
+// tensors of equal strides always do.
 TEST_F(RotaryWall, OverlapIsToldByTheBytes) {
   nc_rotary_spec spec = validSpec(NC_DEVICE_CUDA, 1);
   spec.head_dim = 3;
@@ -421,7 +421,7 @@ TEST_F(RotaryWall, OverlapIsToldByTheBytes) {
     int64_t* const x_strides[] = {&call.x_batch_stride, &call.x_seq_stride, &call.x_head_stride};
     const bool equal = draw(4) != 0;
     if (draw(2) == 0) {
-      // One within the other, with gaps.
+      // Nested strides, with gaps.
       int64_t reach = 3;
       for (const int64_t i : {2, 1, 0}) {
         const int64_t extent = i == 0 ? call.batch : i == 1 ? call.seq : call.heads;
@@ -470,7 +470,7 @@ TEST_F(RotaryWall, OverlapIsToldByTheBytes) {
     }
   }
   for (const int count : {taken, own_refused, pair_refused}) EXPECT_GT(count, 1000);
-  // Strides that are not one within the other are refused even where no two elements meet.
+  // Strides that do not nest are refused even if no two elements overlap.
   EXPECT_GT(apart_refused, 100);
 }
 

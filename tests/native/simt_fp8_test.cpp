@@ -1,6 +1,5 @@
-// What only the simulator can show of the FP8 kernels: which of them ran and with how many blocks, that the order of
-// their threads changes no bit, that the barrier is needed, and that offsets beyond 2^31 elements are formed in 64
-// bits.
+// Properties of the FP8 kernels that need the simulator: which of them ran and with how many blocks, no thread order
+// changes a bit, the barrier is needed, and offsets beyond 2^31 elements are computed in 64 bits.
 
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
@@ -28,7 +27,7 @@ class SimulatedFp8 : public ::testing::Test {
   }
   void TearDown() override { control() = before_; }
 
-  // What the one launch of a call was.
+  // The single launch of a call.
   template <class Call>
   static nc::simt::LaunchRecord launchOf(Call call) {
     control().launches.clear();
@@ -52,7 +51,7 @@ TEST_F(SimulatedFp8, NoSeedChangesABit) {
   }
 }
 
-// Without the barrier a warp's largest magnitude comes too late.
+// Without the barrier a warp's largest magnitude is read too early.
 TEST_F(SimulatedFp8, TheBarrierIsNeeded) {
   Matrix m{NC_FLOAT32, 1, 2048, Bits(2048, bitsOf(1))};
   m.bits[2000] = bitsOf(3);
@@ -74,7 +73,7 @@ TEST_F(SimulatedFp8, TheBarrierIsNeeded) {
   EXPECT_TRUE(noticed);
 }
 
-// One kernel for whole words of each format, and one for everything else; what is misaligned goes to that.
+// One kernel for whole words of each format, and a generic one, also for misaligned tensors.
 TEST_F(SimulatedFp8, EveryKernelRuns) {
   struct Calls {
     const char* name;
@@ -122,7 +121,7 @@ TEST_F(SimulatedFp8, EveryKernelRuns) {
     kernels.insert(by_elements.begin(), by_elements.end());
   }
   EXPECT_EQ(16u, kernels.size());
-  // How values are scaled is looked up by one kernel.
+  // One kernel looks up the scaling at run time.
   const auto kernelOf = [&](int32_t scaling) {
     return launchOf([&] { dequantize(scaling)(NC_BFLOAT16, onDevice(0)); }).kernel;
   };
@@ -130,7 +129,7 @@ TEST_F(SimulatedFp8, EveryKernelRuns) {
   EXPECT_EQ(kernelOf(NC_SCALING_TENSOR), kernelOf(NC_SCALING_BLOCK));
 }
 
-// Rows without gaps are one: nothing of a thread is spent on their ends. Blocks of threads are few.
+// Contiguous rows are merged into one, so threads spend nothing on row ends. The grid is small.
 TEST_F(SimulatedFp8, Grids) {
   const auto blocksOf = [&](int64_t rows, int64_t columns, int64_t extra_stride, bool in_blocks) {
     Form form = onDevice(0);
@@ -155,7 +154,7 @@ TEST_F(SimulatedFp8, Grids) {
   EXPECT_EQ(2048, blocksOf(140000, 1, 1, false));
 }
 
-// Rows 2^31 elements apart, on boundaries and off them.
+// Rows 2^31 elements apart, aligned and unaligned.
 TEST_F(SimulatedFp8, OffsetsBeyond31Bits) {
   constexpr int64_t kRows = 3, kColumns = 77;
   for (const int64_t stride : {(int64_t{1} << 31) + 16, (int64_t{1} << 31) + 17}) {

@@ -1,5 +1,5 @@
-// The simulator itself: that threads, warps, blocks and clusters do what simt.cuh says, that a kernel which asks for
-// what it may not is refused with the reason, and that a barrier which is missing shows.
+// The simulator itself: threads, warps, blocks and clusters behave as simt.cuh says, a kernel that breaks a rule is
+// refused with the reason, and a missing barrier changes results.
 
 #include <gtest/gtest.h>
 
@@ -29,7 +29,7 @@ constexpr int32_t kInvalidValue = cudaErrorInvalidValue, kInvalidConfiguration =
                   kCaptureInvalidated = cudaErrorStreamCaptureInvalidated,
                   kInvalidCluster = cudaErrorInvalidClusterSize;
 
-// What kernels of this file take: one function of theirs for all.
+// The parameter of this file's kernels: one function for all of them.
 struct Body {
   const std::function<void()>* run;
 };
@@ -50,7 +50,7 @@ class Simulator : public ::testing::Test {
     EXPECT_EQ(0, device);
   }
 
-  // The launch's error or, of one that the runtime takes, that of waiting for it.
+  // The launch error or, if the runtime accepts the launch, the error of waiting for it.
   int32_t run(int64_t blocks, int threads, int cluster, int shared, const std::function<void()>& body, int rows = 1) {
     const int32_t error = launch<Body>({kernel, blocks, rows, threads, cluster, shared}, {&body}, 0);
     return error != 0 ? error : returned(cudaStreamSynchronize(nullptr));
@@ -64,7 +64,7 @@ class Simulator : public ::testing::Test {
     EXPECT_NE(std::string::npos, std::string(cuda_runtime::error_text(error)).find(part));
     EXPECT_EQ(error, run(1, 32, 1, 0, [] {})) << "the device is lost";
     EXPECT_EQ(cudaSuccess, cudaDeviceReset());
-    std::vector<int> ran(64);  // and the next launch is as any other
+    std::vector<int> ran(64);  // and the next launch is unaffected
     EXPECT_EQ(0, run(1, 64, 1, 0, [&] {
                 simt::block_barrier();
                 ran[static_cast<size_t>(simt::thread_index())] = simt::shuffle_xor(1, 1);
@@ -72,13 +72,13 @@ class Simulator : public ::testing::Test {
     EXPECT_EQ(64, std::count(ran.begin(), ran.end(), 1));
   }
 
-  // In how many of 20 seeds the kernel's answer is not the expected one.
+  // The number of seeds, of 20, for which the kernel's result is wrong.
   int wrong(const std::function<bool()>& right) {
     int count = 0;
     for (uint64_t seed = 1; seed <= 20; ++seed) {
       simt::control().seed = seed;
       if (!right()) ++count;
-      // Without a barrier a launch may fail, too.
+      // Without a barrier a launch may also fail.
       EXPECT_EQ(cudaSuccess, cudaPeekAtLastError() != cudaSuccess ? cudaDeviceReset() : cudaSuccess);
     }
     return count;
@@ -98,7 +98,7 @@ class Simulator : public ::testing::Test {
   Control before_;
 };
 
-// Host memory that counts as that of a device.
+// Host memory registered as device memory.
 class Known {
  public:
   Known(const void* p, size_t bytes, int32_t device = kAnyDevice) : address_(reinterpret_cast<int64_t>(p)) {
@@ -174,7 +174,7 @@ TEST_F(Simulator, ShufflesExchangeWhatWasGiven) {
             }));
 }
 
-// Thread i writes, all meet, thread i reads what another wrote; again and again in the same place.
+// Thread i writes, all threads synchronise, thread i reads another thread's value; repeatedly in the same memory.
 bool exchanged(const std::function<int32_t(const std::function<void()>&)>& run, const std::function<void()>& meet,
                int partner, bool meets_after_reading) {
   bool right = true;
@@ -243,7 +243,7 @@ TEST_F(Simulator, ClustersReachEachOthersSharedMemory) {
 }
 
 TEST_F(Simulator, MissingClusterWaitsShow) {
-  // Blocks pass a number round; the last barrier keeps the memory that others read.
+  // Blocks pass a number round; the last barrier keeps shared memory alive while other blocks read it.
   const auto right = [&] {
     bool all = true;
     const int32_t error = run(8, 64, 4, 16, [&] {
@@ -277,7 +277,7 @@ TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
   alignas(16) static uint32_t source[64 * 8];
   const Known known(source, sizeof source);
   for (uint32_t i = 0; i < 64 * 8; ++i) source[i] = i;
-  // Two groups of one copy each; `early` reads before the wait that it needs.
+  // Two groups of one copy each; `early` reads before the required wait.
   int unwritten = 0, arrived = 0;
   const auto right = [&] {
     bool all = true;
@@ -334,7 +334,7 @@ TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
             }));
 }
 
-// Whole sectors for whole warps, a sector for each of a warp's distant elements, and shared memory for nothing.
+// Whole sectors for whole warps, one sector for each distant element of a warp, and no traffic for shared memory.
 TEST_F(Simulator, TrafficIsCounted) {
   alignas(32) static float from[32 * 64], to[64];
   const Known known_from(from, sizeof from), known_to(to, sizeof to);
@@ -361,7 +361,8 @@ TEST_F(Simulator, TrafficIsCounted) {
   expect(0, 0, 0, traffic(0, simt::kStores));
   expect(0, 0, 0, traffic(2, simt::kLoads));
   expect(0, 0, 0, traffic(2, simt::kStores));
-  // Far apart; the same element for all; across a sector's end; 16 bytes each, half of them before the warp meets.
+  // Far apart; the same element for all; across a sector's end; 16 bytes each, half of them before the warp
+  // synchronises.
   EXPECT_EQ(0, run(1, 64, 1, 4096, [] {
               const int i = simt::thread_index();
               simt::load_value<float>(from + 8 * i);
@@ -373,7 +374,7 @@ TEST_F(Simulator, TrafficIsCounted) {
               simt::copy_async16(shared<char>(16 * i), from + 4 * i);
               simt::copy_async_wait<0>();
             }));
-  // Thread 5's access across the end makes its 16 bytes, which come later than the others', a request of their own.
+  // Thread 5's access across the end makes its 16-byte access, later than the others', a request of its own.
   expect(2 + 2 + 1 + 1 + 1, 2 * 32 + 2 + 8 + 1 + 8, 64 * 8 + 4 + 32 * 16, traffic(0, simt::kLoads));
   expect(2, 32, 64 * 16, traffic(0, simt::kCopies));
   // One element outside every region.
@@ -389,7 +390,7 @@ TEST_F(Simulator, TrafficIsCounted) {
   expect(1, 1, 16, traffic(2, simt::kLoads));
 }
 
-// With NaN, and with numbers: what nobody has written is no one value that a kernel could live with.
+// With NaN, and with numbers: no single unwritten value can hide a missing write from all tests.
 TEST_F(Simulator, SharedMemoryBeginsUnwritten) {
   int blocks = 0, nan = 0, zero = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
@@ -457,7 +458,7 @@ TEST_F(Simulator, MisuseIsReported) {
                 [] { simt::of_cluster_block(simt::shared_memory() + 256, 0); });
   expectFailure("may not have started", 32, 2,
                 [] { simt::of_cluster_block(simt::shared_memory(), 1 - simt::cluster_rank()); });
-  // Where the other block runs first, as under some seed it does.
+  // The case in which the other block runs first, which some seed gives.
   const auto reach_back = [] {
     simt::cluster_arrive();
     simt::cluster_wait();
@@ -488,8 +489,8 @@ TEST_F(Simulator, MisuseIsReported) {
   expectFailure("not in the block's", 32, 1, [] { simt::copy_async16(memory, memory); });
 }
 
-// Kernels reach what was allocated on their device, or pinned, to its last byte and no further, and only while it is
-// there. The host reaches none of it.
+// Kernels can access memory allocated on their device, and pinned memory, to its last byte and no further, and only
+// until it is freed. The host can access none of the device memory.
 TEST_F(Simulator, MemoryThatKernelsDoNotReach) {
   const auto illegal = [&](const std::string& part, const std::function<void()>& body) {
     expectFailure(part, 32, 1, body, kIllegalAddress);
@@ -520,7 +521,7 @@ TEST_F(Simulator, MemoryThatKernelsDoNotReach) {
   illegal("no memory that kernels reach", [&] { simt::load_value<int>(at(pinned, 0)); });
 }
 
-// load16_constant may return what was there before the kernel began, whatever was stored since.
+// load16_constant may return the contents from before the kernel, whatever was stored since.
 TEST_F(Simulator, ConstantMemoryIsNotWritten) {
   alignas(16) static char memory[64 * 16];
   const Known known(memory, sizeof memory);
@@ -582,7 +583,7 @@ TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
   EXPECT_EQ(kNotSupported, run(2, 32, 2, 0, nothing));
 }
 
-// What is set last holds, and not the most that was ever set.
+// The last value set applies, not the largest one.
 TEST_F(Simulator, AttributesAreAssigned) {
   const std::function<void()> nothing = [] {};
   EXPECT_EQ(0, run(1, 32, 1, 100000, nothing));
@@ -599,7 +600,7 @@ TEST_F(Simulator, AttributesAreAssigned) {
   EXPECT_EQ(100, simt::control().launches.back().carveout);
 }
 
-// A failed kernel takes its device with it, and no other.
+// A failed kernel makes its device unusable, and no other.
 TEST_F(Simulator, ErrorsOfKernelsStick) {
   int64_t address = 0, other = 0, stream = 0;
   ASSERT_EQ(0, cuda_runtime::allocate(0, 16, &address));
@@ -619,7 +620,7 @@ TEST_F(Simulator, ErrorsOfKernelsStick) {
   EXPECT_EQ(0, cuda_runtime::stream_destroy(0, stream));
 }
 
-// An error that the library has returned is gone; one that it has not is found by the next who asks.
+// An error that the library returned is cleared; one that it did not return stays for the next cudaGetLastError.
 TEST_F(Simulator, TheLastErrorIsTheThreads) {
   int64_t address = 0;
   simt::control().next_call_error = cudaErrorMemoryAllocation;
@@ -631,7 +632,7 @@ TEST_F(Simulator, TheLastErrorIsTheThreads) {
   EXPECT_EQ(cudaErrorInvalidResourceHandle, cudaGetLastError());
 }
 
-// Work runs when its own stream is waited for: not before, and not with another stream's.
+// Work runs when its own stream is waited for: not earlier, and not with another stream.
 TEST_F(Simulator, StreamsDoNothingBeforeTheyAreWaitedFor) {
   int64_t streams[2] = {};
   for (int64_t& stream : streams) ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream));
@@ -646,14 +647,14 @@ TEST_F(Simulator, StreamsDoNothingBeforeTheyAreWaitedFor) {
   EXPECT_EQ(0, cuda_runtime::copy(0, address, reinterpret_cast<int64_t>(&value), 4, streams[1]));
   EXPECT_EQ(0, order);
   EXPECT_TRUE(simt::work_waits());
-  value = 6;  // too early: the copy has not been made
+  value = 6;  // too early: the copy has not run
   EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, 0));
   EXPECT_EQ(0, order) << "the default stream waits for no other";
   EXPECT_EQ(0, cuda_runtime::stream_synchronize(0, streams[1]));
   EXPECT_EQ(0, ran[0]);
   EXPECT_EQ(1, ran[1]);
   EXPECT_EQ(6, *static_cast<int*>(simt::host_view(address)));
-  // Destroying a stream waits for nothing, freeing memory for everything.
+  // Destroying a stream waits for nothing; freeing memory waits for everything.
   EXPECT_EQ(0, cuda_runtime::stream_destroy(0, streams[0]));
   EXPECT_EQ(0, ran[0]);
   EXPECT_EQ(0, cuda_runtime::free(0, address));
@@ -718,7 +719,7 @@ TEST_F(Capture, RunsWhenItIsReplayed) {
   EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
 }
 
-// Whatever a capture may forbid is refused, and breaks it.
+// Every call that a capture may forbid is refused and breaks the capture.
 TEST_F(Capture, IsBrokenByWhatItForbids) {
   int64_t other = 0;
   int value = 0;
@@ -746,7 +747,7 @@ TEST_F(Capture, IsBrokenByWhatItForbids) {
     EXPECT_EQ(nullptr, graph);
     EXPECT_EQ(cudaErrorStreamCaptureInvalidated, cudaGetLastError());
   }
-  // A load that says that it does not depend on the capture is allowed, and then so is the launch.
+  // A load under a relaxed capture mode is allowed, and then so is the launch.
   EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
   EXPECT_EQ(0, load_kernel<Body>(fresh, &facts));
   EXPECT_EQ(0, launch<Body>({fresh, 1, 1, 32, 1, 0}, {}, stream_));
@@ -822,7 +823,7 @@ TEST_F(SimulatorDeath, OverrunsAreSeen) {
   EXPECT_DEATH(run(1, 32, 1, 40, [=] { *shared<char>(40) = 1; }), "heap-buffer-overflow");
   int64_t address = 0;
   ASSERT_EQ(0, cuda_runtime::allocate(0, 1000, &address));
-  // Nobody but the machine follows a pointer to device memory, neither the host nor a kernel by itself.
+  // Only the simulated machine can dereference device addresses; the host and plain kernel code crash.
   EXPECT_DEATH(*reinterpret_cast<volatile char*>(address) = 1, "SEGV");
   EXPECT_DEATH(run(1, 32, 1, 40, [=] { *reinterpret_cast<volatile char*>(address) = 1; }), "SEGV");
   EXPECT_EQ(0, cuda_runtime::free(0, address));
@@ -841,7 +842,7 @@ TEST(SimulatedRuntime, Devices) {
   EXPECT_EQ(80, device.compute_capability);
   EXPECT_EQ(0, device.clusters);
   EXPECT_EQ(kInvalidDevice, cuda_runtime::device(2, &device));
-  // What is known of a device is not asked for again.
+  // Device properties are cached.
   simt::control().next_call_error = 3;
   EXPECT_EQ(0, cuda_runtime::device(0, &device));
   EXPECT_EQ(3, cuda_runtime::device_count(&count));

@@ -1,5 +1,5 @@
-// Which kernel each shape gets: on a device with clusters, on one without, on one too small for the larger clusters,
-// and for code that was written before clusters. A fast kernel that is left out is named, with the reason.
+// The kernel of each shape: on a device with clusters, without clusters, with room for small clusters only, and for
+// code compiled without clusters. A fast kernel that is left out is named, with the reason.
 #include <cuda_runtime.h>
 #include <dlfcn.h>
 #include <gtest/gtest.h>
@@ -36,10 +36,9 @@ class SimulatedKernels : public ::testing::Test {
   nc::simt::Control before_;
 };
 
-// A kernel's letter and the vectors of 8 elements that one of its threads holds. F: the fast one, for rows that begin
-// on 16-byte boundaries and have whole vectors. U: the one for unaligned rows. G: the generic one, by design. M: the
-// generic one, for what a block of the faster kernel holds of a row does not fit its shared memory. After a stroke:
-// with a residual, where that is another.
+// A kernel's letter and its vectors of 8 elements per thread. F: fast, for rows that begin on 16-byte boundaries and
+// have whole vectors. U: for unaligned rows. G: generic, by design. M: generic, because a block's part of a row does
+// not fit the shared memory of the faster kernel. After a slash: with a residual, if different.
 std::string choice(const std::string& line) {
   const auto has = [&](const char* part) { return line.find(part) != std::string::npos; };
   const size_t comma = line.find(", ");
@@ -110,7 +109,7 @@ TEST_F(SimulatedKernels, OfEveryShape) {
   }
 }
 
-// The names are those of what is launched.
+// The described names are those of the launched kernels.
 TEST_F(SimulatedKernels, AreLaunchedAsDescribed) {
   control().records = true;
   for (const int64_t n : {7, 256, 769, 16392}) {
@@ -139,7 +138,7 @@ TEST_F(SimulatedKernels, AreLaunchedAsDescribed) {
         Dl_info info{};
         const bool named =
             dladdr(control().launches[static_cast<size_t>(launch)].kernel, &info) != 0 && info.dli_sname != nullptr;
-        // Names are mangled: a length and the name. The generic kernels of this triple have one, too.
+        // Names are mangled: a length and the name. The generic kernels of this triple have a name as well.
         const std::string name = line.substr(role.size(), end - role.size());
         ASSERT_TRUE(named) << line;
         EXPECT_NE(std::string::npos, std::string(info.dli_sname).find(std::to_string(name.size()) + name + "I"))
@@ -149,8 +148,8 @@ TEST_F(SimulatedKernels, AreLaunchedAsDescribed) {
   }
 }
 
-// Where clusters are too small, or there are none, or the code knows none, long rows run in the generic kernel, say so,
-// and have the same bits. Short rows have their fast kernels.
+// If clusters are too small, unsupported, or not in the code, long rows run in the generic kernel, the description says
+// so, and the bits are the same. Short rows have their fast kernels.
 TEST_F(SimulatedKernels, ThatAreLeftOutAreNamed) {
   struct Lack {
     const char* reason;
@@ -186,7 +185,7 @@ TEST_F(SimulatedKernels, ThatAreLeftOutAreNamed) {
   }
 }
 
-// Blocks that fill half of a multiprocessor's shared memory run in twos only if it has as much.
+// Two blocks that each use half of an SM's shared memory run together only with the maximum carveout.
 TEST_F(SimulatedKernels, OfTheBackwardPreferSharedMemory) {
   control().records = true;
   for (const int64_t n : {256, 769, 4096, 16392}) {

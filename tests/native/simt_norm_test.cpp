@@ -1,5 +1,5 @@
-// What only the simulator can show of the CUDA kernels: that no order of their threads changes a bit, that each of
-// their barriers is needed, and that offsets beyond 2^31 elements are formed in 64 bits.
+// Properties of the CUDA kernels that need the simulator: no thread order changes a bit, each barrier is needed, and
+// offsets beyond 2^31 elements are computed in 64 bits.
 
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
@@ -30,7 +30,7 @@ class SimulatedNorm : public ::testing::Test {
   nc::simt::Control before_;
 };
 
-// Both norms in hot kernels and in the kernels that look their formats up, with all that they can have.
+// Both norms in fast kernels and in generic ones, with all options.
 std::vector<Case> cases(int64_t rows, int64_t n) {
   std::vector<Case> all;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -48,7 +48,7 @@ std::vector<Case> cases(int64_t rows, int64_t n) {
   return all;
 }
 
-// The same with a y in FP8, whose threads meet once more.
+// The same with y in FP8, whose threads synchronise once more.
 std::vector<Case> quantizedCases(int64_t rows, int64_t n) {
   std::vector<Case> all;
   for (const bool hot : {true, false}) {
@@ -83,8 +83,8 @@ TEST_F(SimulatedNorm, NoSeedChangesABit) {
   }
 }
 
-// Leaves out one barrier of the kernels' source after the other. In some case some seed has to give other bits, or a
-// launch that fails: not in every one, because a barrier may be there for what only some shapes have.
+// Leaves out one barrier of the kernels' source at a time. Some seed of some case must give other bits or a failed
+// launch; not every case, because only some shapes may need a barrier.
 TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   std::map<std::string, bool> noticed;
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
@@ -126,7 +126,7 @@ struct Launched {
   std::set<const void*> forward, backward;
 };
 
-// Runs a case, which must give the expected bits, and notes its kernels.
+// Runs a case, which must give the expected bits, and records its kernels.
 void launch(const Case& c, const Data& data, const Result& expected, const Form& form, Launched& launched) {
   control().launches.clear();
   ASSERT_TRUE(same(c, expected, run(c, data, form)));
@@ -135,10 +135,10 @@ void launch(const Case& c, const Data& data, const Result& expected, const Form&
   launched.backward.insert(control().launches[1].kernel);
 }
 
-// Every hot kernel that is compiled, forward and backward, is launched and gives the CPU's bits.
+// Every compiled fast kernel, forward and backward, is launched and gives the CPU's bits.
 TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   control().records = true;
-  // A size for each number of octets that a lane may hold.
+  // A size for each number of vectors per thread.
   const int64_t sizes[] = {256, 512, 1024, 2048, 3072, 16384};
   static_assert(std::size(nc::kKeptOctets) == std::size(sizes));
   Launched hot, others;
@@ -157,7 +157,7 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
           const Result expected = run(c, data);
           launch(c, data, expected, onDevice(0), hot);
           ++expected_kernels;
-          if (n == 256) {  // other kernels take what is not aligned
+          if (n == 256) {  // unaligned tensors select other kernels
             Form unaligned = onDevice(0);
             unaligned.offset = 1;
             launch(c, data, expected, unaligned, others);
@@ -172,7 +172,7 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
   for (const void* kernel : others.backward) EXPECT_EQ(0u, hot.backward.count(kernel));
 }
 
-// Every kernel for rows that begin anywhere, and no other for a row that is long enough and begins at an element.
+// Every kernel for unaligned rows runs, and no other one for long enough rows that begin at an element.
 TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
   control().records = true;
   const int64_t sizes[] = {229, 769, 1501, 3071};
@@ -238,9 +238,9 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
   EXPECT_EQ(expected_kernels, kernels.size());
 }
 
-// A kernel serves many hidden sizes, and has one set of attributes on a device: a plan takes nothing from an earlier
-// one. Longer rows first, which need more shared memory and larger clusters; the first plan's calls after the second is
-// made.
+// A kernel serves many hidden sizes with one set of attributes per device: a later plan must not lower an earlier
+// plan's attributes. Longer rows come first, which need more shared memory and larger clusters; the first plan's calls
+// run after the second plan is made.
 TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
   const std::pair<int64_t, int64_t> sizes[] = {
       {12289, 3071}, {16383, 2049}, {262144, 16392}, {16384, 64}, {40961, 20481}};
@@ -272,7 +272,7 @@ TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
   }
 }
 
-// Two plans of FP8 outputs, of which the first has more to sum in shared memory.
+// Two plans of FP8 outputs; the first has more to reduce in shared memory.
 TEST_F(SimulatedNorm, PlansOfFp8DoNotDisturbEachOther) {
   for (const int64_t n : {256, 16392}) {
     const Case rows = fp8Case(NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_ROW, n),
@@ -314,7 +314,7 @@ TEST_F(SimulatedNorm, ThreadsShareAPlan) {
 
 TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
   for (const int64_t n : {24, 1024, 16392}) {
-    // Aligned rows, and rows that are not: 2^31 elements apart, and row 2 lies 2^33 bytes or more after row 0.
+    // Aligned and unaligned rows, 2^31 elements apart; row 2 lies 2^33 bytes or more after row 0.
     for (const int64_t stride : {(int64_t{1} << 31) + 8, (int64_t{1} << 31) + 1}) {
       for (Case c : cases(3, n)) {
         const Data data = draw(c, 4);

@@ -1,5 +1,5 @@
-// What only the simulator can show of the rotary kernels: which of them ran, that the order of their threads changes no
-// bit, and that offsets beyond 2^31 elements are formed in 64 bits.
+// Properties of the rotary kernels that need the simulator: which of them ran, no thread order changes a bit, and
+// offsets beyond 2^31 elements are computed in 64 bits.
 
 #include <gtest/gtest.h>
 
@@ -47,8 +47,8 @@ TEST_F(SimulatedRotary, NoSeedChangesABit) {
   }
 }
 
-// Each pair of formats in common use has a kernel of its own per layout; what is not aligned, or of other formats, goes
-// to the one that takes anything.
+// Each pair of formats in common use has a kernel per layout; unaligned tensors and other formats use the generic
+// kernel.
 TEST_F(SimulatedRotary, EveryKernelRuns) {
   control().records = true;
   const auto kernelOf = [&](const RotaryCase& c, RotaryForm form) {
@@ -93,7 +93,7 @@ TEST_F(SimulatedRotary, EveryKernelRuns) {
   EXPECT_EQ(10u, kernels.size());
 }
 
-// Few heads spread over threads, many are taken by one thread each so many.
+// Few heads are distributed over threads; of many heads each thread takes several.
 TEST_F(SimulatedRotary, ThreadsPerHead) {
   control().records = true;
   RotaryCase c = makeRotary(NC_BFLOAT16, NC_BFLOAT16, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_INPUT, 16, 16);
@@ -110,7 +110,7 @@ TEST_F(SimulatedRotary, ThreadsPerHead) {
   EXPECT_EQ(20000 * 2 / 128 + 1, blocksOf(20000));
 }
 
-// Batches, tokens or heads 2^31 elements apart, on boundaries and off them.
+// Batches, tokens or heads 2^31 elements apart, aligned and unaligned.
 TEST_F(SimulatedRotary, OffsetsBeyond31Bits) {
   const int64_t far = (int64_t{1} << 31) + 8;
   for (const int32_t x_dtype : rotaryDtypes()) {

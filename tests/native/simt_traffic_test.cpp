@@ -1,5 +1,5 @@
-// What the norms' kernels move between memory and the multiprocessors, counted in the simulator: every tensor once, in
-// whole sectors, and not a byte outside of the tensors.
+// Global-memory traffic of the norm kernels, counted in the simulator: every tensor once, in whole sectors, and not a
+// byte outside of the tensors.
 
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ using nc::simt::Traffic;
 
 using ByName = std::map<std::string, RegionTraffic>;
 
-// Calls of one case whose tensors have the contents that memory happens to have.
+// Calls of one case on uninitialised tensors.
 class Calls {
  public:
   Calls(const Case& c, const Form& form)
@@ -60,7 +60,7 @@ class Calls {
                                at("rstd"), 0));
     return counted(0);
   }
-  // Of the first step, or of the second.
+  // The traffic of the first or the second step.
   ByName backward(size_t step) {
     const int32_t bias_mode = case_.isLayerNorm() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT;
     check(nc_cuda_norm_backward(plan_, case_.rows, at("x"), stride_, at("weight"), at("dy"), stride_, at("mean"),
@@ -124,7 +124,7 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     const auto& [op, triple] = GetParam();
     Case c;
     c.spec = makeSpec(op, triple.x, triple.weight, triple.y, n);
-    // Of the policies one that the hot kernels have.
+    // A policy that the fast kernels support.
     const auto type = [](int32_t dtype) { return static_cast<nc::DType>(dtype); };
     if (!nc::has_hot_kernels(type(triple.x), type(triple.weight), type(triple.y), false)) {
       c.spec.scale_rounding = NC_ROUND_INPUT;
@@ -134,7 +134,7 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     return c;
   }
 
-  // An octet of 32 bytes is two accesses, each of which takes one half of every sector.
+  // A vector of 32 bytes takes two accesses, each of half of every sector.
   static int64_t halves(int32_t dtype) { return reference::format(dtype).bytes == 4 ? 2 : 1; }
   static int64_t bytesOf(int32_t dtype, int64_t elements) { return elements * reference::format(dtype).bytes; }
 
@@ -143,7 +143,7 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     EXPECT_EQ(bytes, t.bytes) << name;
     EXPECT_EQ(halves(dtype) * bytes / kSectorBytes, t.sectors) << name;
   }
-  // In words and, where a row begins and ends, in elements, with hardly more sectors than the rows have.
+  // As words and, at both ends of a row, as elements, with few sectors more than the rows have.
   static void expectOnceAnywhere(const Case& c, int32_t dtype, const RegionTraffic& t, nc::simt::AccessKind words,
                                  nc::simt::AccessKind elements, const char* name) {
     const int64_t row = bytesOf(dtype, c.spec.hidden_size);
@@ -154,11 +154,11 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     }
     EXPECT_EQ(c.rows * row, all.bytes) << name;
     const int64_t sectors = c.rows * nc::ceil_div(row, kSectorBytes);
-    // The ends of a row are its only requests that are not as long as they could be.
+    // Only the requests at the ends of a row are short.
     EXPECT_LE(static_cast<double>(all.sectors), (row < 512 ? 1.2 : 1.15) * static_cast<double>(sectors)) << name;
   }
   static void expectNone(const Traffic& t, const std::string& name) { EXPECT_EQ(0, t.requests) << name; }
-  // But for what is named, nothing is accessed that way.
+  // Except for the named tensors, no access is of that kind.
   static void expectNoOther(ByName all, nc::simt::AccessKind kind, const std::vector<std::string>& named) {
     for (const std::string& name : named) all.erase(name);
     for (const auto& [name, traffic] : all) expectNone(traffic.of[kind], name);
@@ -179,7 +179,7 @@ INSTANTIATE_TEST_SUITE_P(Triples, SimulatedTraffic,
                                             ::testing::ValuesIn(hotTriples())),
                          tripleName);
 
-// Rows of whole sectors, so that no two share one.
+// Rows of whole sectors: no two rows share one.
 const int64_t kAlignedSizes[] = {64, 256, 768, 1024, 3072, 4096, 16384, 32768};
 
 TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
@@ -194,7 +194,7 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
         expectOnce(c, c.spec.x_dtype, t.at("residual").of[kLoads], "residual");
         expectOnce(c, c.spec.x_dtype, t.at("residual_out").of[kStores], "residual_out");
       }
-      // For every row at most that a block has room for; rows of one warp, or of one thread, share them.
+      // At most once for each row of a block; rows of one warp, or of one thread, share the loads.
       const int64_t slots = std::max<int64_t>(1, 128 / nc::lanes(n));
       const int64_t rows = nc::ceil_div(c.rows, slots) * slots;
       for (const char* name : {"weight", "bias"}) {
@@ -217,7 +217,7 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
   }
 }
 
-// Rows of which hardly one begins on a boundary, and none ends with an octet.
+// Rows that are mostly unaligned and end with a partial vector.
 const int64_t kOddSizes[] = {229, 769, 1025, 3079, 4099, 12289, 20001};
 
 TEST_P(SimulatedTraffic, ForwardOfRowsAnywhere) {
@@ -276,7 +276,7 @@ TEST_P(SimulatedTraffic, BackwardOfAlignedRows) {
   for (const int64_t n : kAlignedSizes) {
     for (const bool residual : {false, true}) {
       const Case c = make(n > 10000 ? 2 : 21, n, residual);
-      // One row of x, dy and dresidual beside the sums of dbias is more than a block's shared memory.
+      // One row of x, dy and dresidual together with the dbias sums exceeds a block's shared memory.
       if (c.isLayerNorm() && residual && c.spec.x_dtype == NC_FLOAT32 && n == 16384) continue;
       SCOPED_TRACE(c.describe());
       Calls calls(c, {});
@@ -290,7 +290,7 @@ TEST_P(SimulatedTraffic, BackwardOfAlignedRows) {
       const Traffic& shares = t.at("shares").of[kStores];
       EXPECT_EQ(kinds * groups * n * 4, shares.bytes);
       EXPECT_EQ(2 * shares.bytes / kSectorBytes, shares.sectors) << "in halves";
-      // Once per block where it fits beside the rows, or else at both readings of a row.
+      // Once per block if it fits beside the rows, otherwise at both reads of a row.
       const Traffic& weight = t.at("weight").of[kLoads];
       const int64_t bytes = bytesOf(c.spec.weight_dtype, n);
       EXPECT_TRUE(weight.bytes == groups * bytes || weight.bytes == 2 * c.rows * bytes) << weight.bytes;

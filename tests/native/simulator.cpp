@@ -1,4 +1,4 @@
-// Linked into a test, makes the simulator the CUDA plugin that libnormcore.so finds, and watches what each test leaves.
+// Linked into a test: makes the simulator the CUDA plugin of libnormcore.so and checks the state after each test.
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
 
@@ -10,7 +10,7 @@ namespace {
 
 [[maybe_unused]] const int named = setenv("NORMCORE_CUDA_LIBRARY", NC_SIMULATOR_FILE, 1);
 
-// A test leaves no error that somebody else would find, the first device current, and no work that nobody waited for.
+// Each test must leave no pending error, the first device current, and no work that was not waited for.
 class Watcher : public ::testing::EmptyTestEventListener {
   void OnTestEnd(const ::testing::TestInfo&) override {
     int device = -1;

@@ -1,4 +1,4 @@
-// Every size from 1 to 300 and the edges of every change of the summation order up to 2^20, at every vector level of
+// Every size from 1 to 300, and the sizes up to 2^20 at which the summation order changes, at every vector level of
 // this machine, bit for bit against the scalar model; and every number of rows at which the column sums change shape.
 
 #include <gtest/gtest.h>
@@ -76,7 +76,7 @@ TEST_P(Sizes, SeveralSegments) {
 }
 
 TEST_P(Sizes, Longest) {
-  // The scalar model takes seconds over the longest rows: one mix of each norm does that.
+  // The scalar model takes seconds for the longest rows, so only one mix of each norm runs them.
   const bool longest = GetParam().x == NC_FLOAT32 && GetParam().variance == NC_VARIANCE_TWO_PASS;
   expectPredicted(1, longest ? 1048576 : 262144);
 }
@@ -87,7 +87,7 @@ TEST_P(Sizes, Rows) {
   for (const int64_t rows : {1, 4, 5, 9, 33}) expectPredicted(rows, 7000);
 }
 
-// More rows than there are groups for: the groups' sizes differ by one row.
+// More rows than groups: the groups' sizes differ by one row.
 TEST_P(Sizes, ManyRows) {
   expectPredicted(9001, 3);
   expectPredicted(20011, 1);

@@ -1,4 +1,4 @@
-// Address space of the simulated device of which only the pages in use exist: for offsets beyond 2^31.
+// Address space of the simulated device in which only the used pages exist: for offsets beyond 2^31.
 #pragma once
 
 #include <sys/mman.h>

@@ -1,5 +1,5 @@
-// Outputs that go past the caches: the same bits as those that do not. Which ones do, the library decides by their size
-// and alignment; here every output is said to be larger than the caches, so that alignment alone decides.
+// Outputs written with non-temporal stores have the same bits as others. The library decides by output size and
+// alignment; here the cache size is set so small that alignment alone decides.
 
 #include <gtest/gtest.h>
 
@@ -13,10 +13,10 @@ namespace {
 
 using namespace harness;
 
-// Read once, when the library is first asked, hence set before.
+// Set before the library first reads it, which it does once.
 const bool kSmallCache = setenv("NORMCORE_CACHE_BYTES", "1", 1) == 0;
 
-// Memory with something behind it that must stay.
+// Memory followed by guard bytes that must not change.
 class Block {
  public:
   Block(int64_t bytes, int64_t offset) : size(bytes), memory(static_cast<size_t>(bytes + 256), 0x5a) {
@@ -44,7 +44,7 @@ struct Outputs {
   std::vector<uint8_t> y, dx;
 };
 
-// y and dx, both at the offset from a line's beginning.
+// y and dx, both at this offset from a cache line's start.
 Outputs outputs(const nc_norm_spec& spec, int64_t rows, int64_t stride, int64_t offset) {
   const int64_t n = spec.hidden_size, width = spec.x_dtype == NC_FLOAT32 ? 4 : 2, bytes = rows * stride * width;
   const Plan plan(spec);
@@ -87,7 +87,7 @@ TEST(Streaming, SameBits) {
           spec.affine = NC_AFFINE_WEIGHT;
           spec.scale_rounding = rounding;
           spec.cpu_level = level;
-          // Rows on 32-byte boundaries, with a gap behind them that must stay as it is.
+          // Rows on 32-byte boundaries, followed by a gap that must not change.
           const int64_t stride = (n + 31) / 16 * 16;
           const Outputs streamed = outputs(spec, 11, stride, 0);
           for (const int64_t offset : {2 * (type == NC_FLOAT32 ? 4 : 2), 16, 32}) {

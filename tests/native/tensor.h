@@ -1,4 +1,4 @@
-// A tensor at any byte offset and with any row stride, in memory of which every other byte is watched.
+// A tensor at any byte offset and with any row stride, in memory whose other bytes are guarded.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace harness {
 using reference::Format;
 
 #if defined(__SANITIZE_ADDRESS__)
-inline constexpr size_t kGuard = 0;  // the sanitizer watches the ends, reads included
+inline constexpr size_t kGuard = 0;  // the sanitizer guards the ends, against reads as well
 #else
 inline constexpr size_t kGuard = 128;
 #endif
@@ -21,7 +21,7 @@ class Tensor {
  public:
   Tensor() = default;
 
-  // Element (0, 0) lies `offset` bytes after a 64-byte boundary (or, where the sanitizer watches, after malloc's).
+  // Element (0, 0) lies `offset` bytes after a 64-byte boundary (or, with the sanitizer, after malloc's address).
   Tensor(int32_t dtype, int64_t rows, int64_t columns, int64_t stride, size_t offset)
       : format_(&reference::format(dtype)), rows_(rows), columns_(columns), stride_(stride), misalignment_(offset) {
     const auto elements = rows == 0 ? 0 : (rows - 1) * stride + columns;
@@ -52,7 +52,7 @@ class Tensor {
     }
   }
 
-  // The patterns of all elements. NaNs of the wide formats are made canonical: their payloads are nobody's promise.
+  // The patterns of all elements. NaNs of the wide formats are made canonical: payloads are unspecified.
   std::vector<uint64_t> contents() const {
     std::vector<uint64_t> all;
     all.reserve(static_cast<size_t>(rows_ * columns_));
@@ -66,7 +66,7 @@ class Tensor {
     return all;
   }
 
-  // Whether every byte that belongs to no element is as it was made.
+  // Whether every byte outside the elements is unchanged.
   bool surroundingsIntact() const {
     const size_t row_bytes = static_cast<size_t>(columns_ * format_->bytes);
     const size_t stride_bytes = static_cast<size_t>(stride_ * format_->bytes);
@@ -84,11 +84,11 @@ class Tensor {
     return true;
   }
 
-  // Everything, with what is watched around the elements.
+  // All memory, including the guarded bytes.
   const std::vector<uint8_t>& memory() const { return memory_; }
   std::vector<uint8_t>& memory() { return memory_; }
-  size_t offset() const { return first_; }               // of element (0, 0) in it
-  size_t misalignment() const { return misalignment_; }  // bytes after a 64-byte boundary, as asked for
+  size_t offset() const { return first_; }               // of element (0, 0) in memory()
+  size_t misalignment() const { return misalignment_; }  // bytes after a 64-byte boundary, as requested
 
  private:
   static uint8_t pattern(size_t i) { return static_cast<uint8_t>(i * 167 + 13); }

@@ -1,5 +1,5 @@
-// Special values: they do in a row what IEEE arithmetic says, bit for bit as in the scalar model, and nothing to the
-// other rows.
+// Special values behave in a row as IEEE arithmetic says, bit for bit as in the scalar model, and do not affect other
+// rows.
 
 #include <gtest/gtest.h>
 
@@ -52,7 +52,7 @@ INSTANTIATE_TEST_SUITE_P(Mixes, Values, ::testing::ValuesIn(kMixes), [](const au
 const double kInfinity = HUGE_VAL;
 const double kNan = std::nan("");
 
-// What is put into a row, by element; the rest of the batch is drawn.
+// The special elements of a row; the rest of the batch is drawn.
 struct SpecialRow {
   const char* name;
   std::function<double(int64_t i, int64_t n, double drawn, const reference::Format&)> at;
@@ -141,7 +141,7 @@ TEST_P(Values, SpecialWeightsAndGradients) {
   }
 }
 
-// The residual sum overflows its storage: infinity is stored and, under INPUT, normalised.
+// The residual sum overflows its storage type: infinity is stored and, under INPUT, normalised.
 TEST_P(Values, ResidualSumOverflows) {
   Case c = make(2, 40);
   c.residual = c.dresidual = true;
@@ -155,12 +155,12 @@ TEST_P(Values, ResidualSumOverflows) {
     const Result result = run(c, data);
     EXPECT_TRUE(same(c, predict(c, data), result));
     EXPECT_EQ(encode(x, kNan), result.residual_out[5]);
-    // In float64 stored from float32 sums, it is float32's infinity that is stored.
+    // Float64 storage of a float32 sum: float32's infinity is stored.
     EXPECT_EQ(encode(x, kInfinity), result.residual_out[3]);
   }
 }
 
-// 65504 everywhere: float16's statistics are formed in the compute type, so nothing overflows.
+// 65504 everywhere: float16's statistics are computed in the compute type, so nothing overflows.
 TEST(FiniteValues, LargestFloat16DoesNotOverflow) {
   for (const int64_t n : {31, 4096, 65537}) {
     Case c;
@@ -173,7 +173,7 @@ TEST(FiniteValues, LargestFloat16DoesNotOverflow) {
   }
 }
 
-// A constant row of a 16-bit type: its sum is exact in float32, so its variance is 0 and xhat is 0: y is the bias.
+// A constant row of a 16-bit type: its sum is exact in float32, so its variance and xhat are 0 and y is the bias.
 TEST(FiniteValues, ConstantRowGivesTheBias) {
   for (const int32_t dtype : {NC_BFLOAT16, NC_FLOAT16}) {
     for (const int64_t n : {1, 2, 37, 769, 4096}) {
@@ -220,7 +220,7 @@ TEST(FiniteValues, EpsilonZero) {
   }
 }
 
-// Zero rows: the gradients written are zeros, those accumulated are untouched, and no address is looked at.
+// Zero rows: written gradients are zeros, accumulated ones are unchanged, and no address is read.
 TEST(ZeroRows, GradientsAreZerosOrUntouched) {
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
     Case c;
@@ -247,8 +247,8 @@ TEST(ZeroRows, GradientsAreZerosOrUntouched) {
   }
 }
 
-// Products too small for the type make sums of -0, which a +0 from nowhere would turn: of a packet that a lane does not
-// have (264 elements: 33 packets in 32 lanes), of a row lane without rows.
+// Products too small for the type make sums of -0, which an added +0 would change: of a vector that a lane does not
+// have (264 elements: 33 vectors in 32 lanes), or of a row slot without rows.
 TEST(Underflow, SumsKeepTheirZeros) {
   for (const int32_t type : {NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16}) {
     for (const int64_t n : {64, 136, 264, 520, 1032, 4096, 6152}) {

@@ -1,4 +1,4 @@
-// The C wall: every wrong argument is refused with a status that tells wrong from unsupported and a sentence that
+// The C interface: every wrong argument is refused with a status that tells invalid from unsupported and a message that
 // names the argument, its value and what was expected; nothing is written.
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ namespace {
 
 using namespace harness;
 
-// The status, and every part in the message.
+// The status, and each of these parts in the message.
 void expectRefused(int32_t expected, int32_t status, const std::vector<std::string>& parts, const std::string& what) {
   const std::string message = nc_last_error();
   EXPECT_EQ(expected, status) << what << ": " << message;
@@ -115,7 +115,7 @@ TEST(Plan, EdgesAreAccepted) {
   }
 }
 
-// A call's arguments by name, so that one can be made wrong, and the buffers they point at.
+// A call's arguments by name, so that a test can make one wrong, and their buffers.
 class Calls : public ::testing::Test {
  protected:
   static constexpr int64_t kRows = 5, kN = 12, kStride = 16;
@@ -199,7 +199,7 @@ class Calls : public ::testing::Test {
             NC_GRADIENT_WRITE};
   }
 
-  // All that could be written.
+  // All memory that a call could write.
   std::vector<std::vector<float>> everything() const {
     std::vector<std::vector<float>> all = {x,    residual, y,      out,  dy,      dx,   dresidual,
                                            mean, rstd,     weight, bias, dweight, dbias};
@@ -281,7 +281,7 @@ TEST_F(Calls, ForwardRefuses) {
   EXPECT_EQ(NC_OK, with_rms.call()) << nc_last_error();
 }
 
-// Columns of one wider tensor are no overlap: they share a stride and no byte.
+// Column slices of one wider tensor do not overlap: they share a stride and no byte.
 TEST_F(Calls, InterleavedSlicesAreApart) {
   std::vector<float> wide(kRows * 2 * kN, 1);
   Forward f = forward();
@@ -386,7 +386,7 @@ TEST_F(Calls, QueriesRefuse) {
   EXPECT_EQ(77, supported);
 }
 
-// Rows by the quintillion: sizes are computed without overflow, and the refusal comes before any access.
+// About 10^18 rows: sizes are computed without overflow, and the refusal precedes any access.
 TEST_F(Calls, AbsurdSizes) {
   int64_t result = 0;
   check(nc_norm_backward_groups(layer, INT64_MAX, &result));
@@ -433,7 +433,7 @@ TEST(Memory, AllocateAndFree) {
   expectRefused(NC_INVALID_ARGUMENT, nc_allocate(-1, &address), {"bytes", "-1"}, "negative");
   expectRefused(NC_INVALID_ARGUMENT, nc_allocate(8, nullptr), {"address", "null"}, "null");
   EXPECT_EQ(77, address);
-#if !defined(__SANITIZE_ADDRESS__)  // which ends the process instead
+#if !defined(__SANITIZE_ADDRESS__)  // it ends the process instead
   EXPECT_EQ(NC_OUT_OF_MEMORY, nc_allocate(int64_t{1} << 61, &address));
   EXPECT_NE(std::string::npos, std::string(nc_last_error()).find(std::to_string(int64_t{1} << 61)));
   EXPECT_EQ(77, address);

@@ -1,5 +1,5 @@
-"""A kit whose programs do as they are told by FAKE_... variables, so that every way in which a run can end is tried in
-seconds, without a GPU and without PyTorch."""
+"""A kit whose programs obey FAKE_... variables, so that the tests can try every way in which a run ends, in seconds,
+without a GPU and without PyTorch."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 SCRIPTS = os.path.dirname(HERE)
 
-# gpu_norm_test: the gate as FAKE_GATE says, the rest as FAKE_BITS.
+# gpu_norm_test: FAKE_GATE controls the gate, FAKE_BITS the rest.
 TESTS = r"""#!/bin/sh
 how=$FAKE_BITS suite=Triples/CudaHot.ShortRows
 case "$1" in
@@ -35,7 +35,7 @@ head -c 3000 /dev/urandom
 echo '{"result": 7}'
 echo '{"result": '
 """
-# compare.py --select alone: as FAKE_ALONE says, after two results.
+# compare.py --select alone: obeys FAKE_ALONE after two results.
 COMPARE = """
 import json, os, signal, sys, time
 stage = sys.argv[sys.argv.index("--select") + 1]
@@ -81,7 +81,7 @@ case = {"result": "tuned", "doing": "done", "case": "backward rms_norm bfloat16 
 print(json.dumps(case), flush=True)
 sys.exit(1 if os.environ.get("FAKE_TUNE") == "fails" else 0)
 """
-# Runs the kit with fewer launches to count, and short limits for the stages that FAKE_CUT names: those that hang.
+# Runs the kit with fewer launches to count, and short limits for the stages in FAKE_CUT, which hang.
 DRIVER = """
 import dataclasses, os, sys
 sys.path.insert(0, sys.argv.pop(1))
@@ -96,7 +96,7 @@ kit.main()
 
 
 class FakeKit:
-    """Below the folder: the kit, a PyTorch that is one by name alone, and the output."""
+    """In the folder: the kit, a dummy PyTorch package, and the output."""
 
     def __init__(self, folder, **without):
         self.folder, self.root, self.out = folder, os.path.join(folder, "kit"), os.path.join(folder, "out")
@@ -107,7 +107,7 @@ class FakeKit:
         for name in os.listdir(SCRIPTS):
             if name.endswith((".py", ".toml")) or name == "run.sh":
                 os.symlink(os.path.join(SCRIPTS, name), os.path.join(self.root, name))
-        # A script finds what it imports beside itself, so that the one that is started must not be a link.
+        # A script imports from its own folder, so the started one must not be a link.
         for name in ("kit.py", "kernel_names.py"):
             with open(os.path.join(SCRIPTS, name)) as file:
                 self.script(name, file.read())
@@ -154,7 +154,7 @@ class FakeKit:
             return file.read()
 
     def results(self):
-        """Of the results file, all lines but one that was being written."""
+        """All lines of the results file except one that was being written."""
         lines = self.text("results.jsonl").split("\n")[:-1]
         return [json.loads(line) for line in lines]
 

@@ -1,4 +1,4 @@
-"""The device's clock on a pretended device: one that does what is asked of it in order, while the host goes on."""
+"""The device's clock on a fake device, which runs work in order while the host continues."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 
 class Device:
-    """Seconds of the device at which what has been asked for so far will be done."""
+    """The device time at which all work enqueued so far will be done."""
 
     def __init__(self):
         self.busy_until = 0.0
@@ -25,7 +25,7 @@ class Device:
 
 
 def pretended(device):
-    """As much of torch as the clock uses."""
+    """The part of torch that the clock uses."""
 
     class Event:
         def __init__(self, enable_timing):
@@ -67,7 +67,7 @@ def pretended(device):
 
 
 class Work:
-    """On the device it takes so many microseconds, on the host so many; it fails after so many calls."""
+    """Work that takes given microseconds on the device and on the host, and fails after a given number of calls."""
 
     def __init__(self, device, microseconds, host=1.0, fails_after=None):
         self.device, self.microseconds, self.host, self.fails_after = device, microseconds, host, fails_after
@@ -89,7 +89,7 @@ class Clock(unittest.TestCase):
         sys.modules.pop("clock", None)
         import clock
 
-        # The host's time is the pretended one.
+        # The host's time is the fake one.
         clock.time = types.SimpleNamespace(perf_counter=lambda: self.device.host_time)
         self.module = clock
         sys.modules.pop("clock")
@@ -107,7 +107,7 @@ class Clock(unittest.TestCase):
             for sample in found[name].microseconds:
                 self.assertAlmostEqual(sample, work.microseconds, 3)
             self.assertEqual(set(work.sets), set(range(5)))
-        # 60 us of the fastest, and as many launches of the others.
+        # 60 us of the fastest, and the same number of launches of the others.
         self.assertEqual({samples.launches for samples in found.values()}, {3})
 
     def test_slow_hosts_stay_out_of_the_samples(self):
@@ -119,7 +119,7 @@ class Clock(unittest.TestCase):
                 self.assertAlmostEqual(sample, work.microseconds, 3)
 
     def test_what_is_the_hosts_time_is_said_to_be(self):
-        # The device is let sleep for a twentieth of a second at most.
+        # The device sleeps at most a twentieth of a second.
         works = {"endless": Work(self.device, 10, host=100000)}
         found = self.clock.interleaved(works, samples=5)
         self.assertEqual(found["endless"].starved, 5)

@@ -1,4 +1,4 @@
-"""What the comparison of speeds decides without a GPU and without a framework: order, budget, verdicts, tables."""
+"""The comparison's decisions, without a GPU or a framework: order, budget, verdicts, tables."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ def group(rows, n, op="rms_norm", x_dtype="bfloat16", weight_dtype="bfloat16"):
 
 
 def case(times, rows=32768, n=4096, kind="forward", replayed=None, **more):
-    """A case as compare.py writes it, with these microseconds."""
+    """A case in the form that compare.py writes, with these microseconds."""
     timed = {name: {"microseconds": t, "starved": 0} for name, t in times.items()}
     again = {name: {"microseconds": t} for name, t in (replayed or {}).items()}
     return {
@@ -133,7 +133,7 @@ class Targets(unittest.TestCase):
             "missed: 1.20 us over an empty kernel (target 1.00), 0.97 times PyTorch (target 1.00)",
         )
         self.assertEqual(targets.best_peer(case(launched, 8, replayed=quick)), ("PyTorch", 3.1))
-        # As many rows as these are no matter of latency.
+        # This many rows are not latency-bound.
         self.assertIn("of the copy", targets.verdict(case(launched, 65, replayed=quick)))
 
 
@@ -159,7 +159,7 @@ class Report(unittest.TestCase):
         text = comparison_report.markdown(self.report())
         rows = self.rows(text)
         head = next(row for row in rows if row[0] == "x/weight")
-        # cuDNN is in no table: it was measured nowhere.
+        # cuDNN is in no table, because it was never measured.
         self.assertEqual(
             head,
             ["x/weight", "rows x N", "us", "GB/s", "of the copy", "PyTorch", "Triton", "best peer", "times best",

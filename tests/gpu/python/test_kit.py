@@ -36,7 +36,7 @@ def without_tools_and_torch(kit):
         kit.remove(f"simulator/{name}")
 
 
-# By name: what is done to the kit, and what start() is given.
+# By name: a modification of the kit, and the arguments of start().
 SCENARIOS = {
     "well": (None, {}),
     "gate wrong": (None, {"FAKE_GATE": "wrong", "NORMCORE_STAND_IN_SANITIZER": "finds"}),
@@ -73,7 +73,7 @@ class Runs(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.folder = tempfile.TemporaryDirectory()
-        # Most of what these processes do is wait.
+        # These processes mostly wait.
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             futures = {name: pool.submit(ended, cls.folder.name, name) for name in SCENARIOS}
             cls.runs = {name: future.result() for name, future in futures.items()}
@@ -83,7 +83,8 @@ class Runs(unittest.TestCase):
         cls.folder.cleanup()
 
     def run_of(self, name, status):
-        """The run: it has ended so, the summary came last and is not too long, and few files are left."""
+        """Checks that the run ended this way, that the summary came last and is short enough, and that few files are
+        left."""
         run = self.runs[name]
         self.assertEqual(run.status, status, run.output)
         summary = run.kit.text("summary.txt")
@@ -116,7 +117,7 @@ class Runs(unittest.TestCase):
         self.assertIn("the gate has failed: nothing is timed", run.output)
         with open(os.path.join(run.kit.folder, "tests.txt")) as file:
             asked = file.read().splitlines()
-        # The sanitizers are run on what has failed, and on nothing else.
+        # The sanitizers run only on the tests that failed.
         self.assertEqual(asked[1:], ["--gtest_filter=Hot/GpuGate.IsTheCpus/Rms_bf16_4096"] * 2)
 
     def test_a_crash_and_a_hang_shut_the_gate(self):
@@ -135,7 +136,7 @@ class Runs(unittest.TestCase):
                 self.assertIn(why, run.kit.stages()["gate"])
 
     def failed(self, run, reasons):
-        """What became of the stages, of which all others have passed."""
+        """Checks the outcomes of these stages; all others must have passed."""
         for name, verdict in run.kit.stages().items():
             if name != "java":
                 self.assertIn(reasons.get(name, "passed"), verdict, f"{name}: {run.output}")
@@ -164,7 +165,7 @@ class Runs(unittest.TestCase):
         self.assertIn("RMS bf16 32768x4096: F 131.0", summary)
         self.assertIn("WRONG: our y is 3 tolerances from the formula", summary)
         self.assertIn("MEMCHECK: CudaFp8Amax: 1 errors: Invalid __global__ write", summary)
-        # An ncu that does not know the metrics that are named is asked without them.
+        # An ncu that does not know the named metrics is called without them.
         self.assertIn("membar 15", summary)
         self.assertNotIn("sectors 16", summary)
         run, summary = self.run_of("bits hang", 1)
@@ -206,7 +207,7 @@ class Runs(unittest.TestCase):
 
 
 class Killed(unittest.TestCase):
-    """A run that is ended from outside, in the middle of a stage."""
+    """A run terminated from outside, in the middle of a stage."""
 
     def started(self, kit, stage, **variables):
         process = kit.start(**variables)
@@ -215,7 +216,7 @@ class Killed(unittest.TestCase):
         while time.monotonic() < until:
             if os.path.exists(os.path.join(kit.out, "results.jsonl")) and os.path.exists(pid_file):
                 if any(r.get("stage") == stage and r.get("kind") == "backward" for r in kit.results()):
-                    # As long as the summary may be behind the results.
+                    # The time that the summary may lag behind the results.
                     time.sleep(1.5)
                     with open(pid_file) as file:
                         return process, int(file.read())
@@ -259,7 +260,7 @@ class Killed(unittest.TestCase):
                 process.communicate()
                 self.expect_gone(pid)
                 self.expect_what_was_learned(kit, stage, before)
-                # What the stage had said is not in the archive yet.
+                # The stage's output is not in the archive yet.
                 self.assertIn('"n": 4096', kit.text("stage.log"))
 
     def test_sigterm_ends_with_the_summary(self):

@@ -220,7 +220,7 @@ class KernelNames(unittest.TestCase):
             (first["name"], first["launches"], first["us"], first["block"]), ("nc::norm_backward<>", 1, 15, "128")
         )
         self.assertNotIn("gap_us", first)
-        # One ends 15 us after it began, the next begins 20 us after it.
+        # The first kernel ends 15 us after its start; the second starts 20 us after the same time.
         self.assertEqual((second["gap_us"], second["hot"]), (5.0, True))
 
     def test_a_kernel_that_is_not_hot(self):

@@ -1,4 +1,4 @@
-"""What the kit reads of its processes' output. Standard library only."""
+"""The readers of the processes' output. Standard library only."""
 
 import os
 import subprocess
@@ -91,7 +91,7 @@ class Counters(unittest.TestCase):
         self.assertEqual(found["case"], "backward bfloat16 32768x256")
         self.assertEqual((found["us"], found["dram"], found["l2"], found["issue"]), (1234.56, 71.2, 48.0, 41.0))
         self.assertEqual((found["occupancy"], found["load_sectors"], found["store_sectors"]), (12.4, 16.0, 15.5))
-        # Of 20 cycles from one instruction of a warp to the next; those not issued are counted twice otherwise.
+        # 20 cycles between instructions of a warp; those not issued would otherwise count twice.
         self.assertEqual(
             found["stalls"], {"membar": 15.0, "barrier": 10.0, "short_scoreboard": 5.0, "long_scoreboard": 40.0}
         )

@@ -1,4 +1,4 @@
-"""What the summary says, and that it stays short. Standard library only."""
+"""The contents and the length of the summary. Standard library only."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ def speed(group, kind, us=100.0, of_copy=0.9, stage="alone", **more):
 
 
 def everything():
-    """As much as a run can give: every case of ours and the peers', every counter and kernel, many failures."""
+    """The maximum of a run: every case of ours and the peers', every counter and kernel, many failures."""
     results = [speed(g, kind) for g in cases.alone_groups() for kind in g.kinds]
     peers = {"PyTorch": 170.0, "torch.compile": 120.0, "Triton": 110.0, "HF compiled": 130.0}
     results += [speed(g, kind, stage="peers", peers=peers) for g in cases.peer_groups() for kind in g.kinds]
@@ -50,7 +50,7 @@ class Summary(unittest.TestCase):
         stages = [{"name": f"stage-{i}", "verdict": "FAILED: " + "x" * 300, "seconds": 3.0} for i in range(12)]
         text = self.text(everything(), stages)
         self.assertLess(len(text), 12000)
-        # Failures come first, and leave room for every case of ours that matters most.
+        # Failures come first, and leave room for every important case of ours.
         self.assertLess(text.index("FAILED: Triples"), text.index("RMS bf16 32768x4096: F"))
         self.assertIn("lines more: see results.jsonl", text)
 

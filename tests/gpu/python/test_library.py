@@ -23,7 +23,7 @@ ROWS, N, EPSILON = 5, 24, 1e-5
 
 
 def floats(count, seed=None):
-    """Float32 values that are no pattern of any vector width, or, without a seed, NaN."""
+    """Float32 values without a period of any vector width or, without a seed, NaN."""
     values = [math.nan if seed is None else math.sin(seed + 1.7 * i) for i in range(count)]
     return array.array("f", values)
 
@@ -33,7 +33,7 @@ def at(memory):
 
 
 class Tensors:
-    """On the host, and where a plan computes: there, or on device 0 of a library."""
+    """Memory on the host, and memory of the plan: the host's, or device 0 of a library."""
 
     INPUTS = {"x": ROWS * N, "dy": ROWS * N, "dresidual": ROWS * N, "weight": N, "bias": N}
     OUTPUTS = {"y": ROWS * N, "dx": ROWS * N, "mean": ROWS, "rstd": ROWS, "dweight": N, "dbias": N}
@@ -147,7 +147,7 @@ class OnPlugins(unittest.TestCase):
 
 
 class Kernels(unittest.TestCase):
-    """What a library says of a plan's kernels, if it can tell."""
+    """The library's description of a plan's kernels, if it supports that."""
 
     TEXT = b"forward aligned: norm_forward<8, 1>\nforward any: norm_forward_any\nbackward aligned: left out: no room\n"
 

@@ -68,11 +68,11 @@ class MachineCode(unittest.TestCase):
     def test_loads_on_their_way_end_where_one_is_used(self):
         loads = [f"LDG.E.128 R{4 * i + 8}, desc[UR6][R2.64+{16 * i:#x}]" for i in range(4)]
         self.assertEqual(one(*loads, "FADD R1, R8, R9").in_flight, 4)
-        # The second pair is asked for after the first has arrived.
+        # The second pair is loaded after the first has arrived.
         self.assertEqual(one(*loads[:2], "FADD R1, R8, R12", *loads[2:]).in_flight, 2)
         # Any of a load's four registers.
         self.assertEqual(one(*loads[:2], "FADD R1, R11, RZ", *loads[2:]).in_flight, 3)
-        # A load at an address that was loaded.
+        # A load from an address that was loaded.
         self.assertEqual(one(loads[0], "LDG.E.128 R12, desc[UR6][R8.64]").in_flight, 1)
 
     def test_several_functions(self):

@@ -1,5 +1,4 @@
-"""The whole comparison without a GPU, and the Triton kernels without Triton's compiler; each where this Python has what
-it takes.
+"""The whole comparison without a GPU, and the Triton kernels without Triton's compiler; each test needs its packages.
 
 NORMCORE_LIBRARY: libnormcore.so.
 """
@@ -17,7 +16,7 @@ LIBRARY = os.environ.get("NORMCORE_LIBRARY", "")
 
 
 def lacks(*modules):
-    """Those of the modules that this Python does not have."""
+    """The modules of these that this Python lacks."""
     return ", ".join(m for m in modules if importlib.util.find_spec(m) is None)
 
 

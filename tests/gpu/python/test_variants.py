@@ -1,4 +1,5 @@
-"""The table of variants against the present sources, and what tune.py makes of measurements. No GPU, no PyTorch."""
+"""The table of variants against the current sources, and the evaluation of measurements by tune.py. No GPU, no PyTorch.
+"""
 
 import os
 import sys

@@ -1,6 +1,6 @@
-// Bulk copies from global to this block's shared memory, which one thread starts and all may wait for: the variant
-// bulk-4 of variants.toml includes this. On a host a copy is done when it is begun; a barrier of the block, all of
-// whose threads wait, is as good there as the arrival.
+// Bulk copies from global to this block's shared memory, started by one thread and waited for by all; for the variant
+// bulk-4 of variants.toml. On a host a copy completes immediately, and a block barrier, at which all threads wait,
+// replaces the arrival.
 #pragma once
 
 #include "simt.cuh"
@@ -12,18 +12,18 @@ namespace simt {
 
 NC_DEVICE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
-// By one thread, before a barrier of the block.
+// Called by one thread, before a block barrier.
 NC_DEVICE void arrival_init(uint64_t* arrival) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(arrival)) : "memory");
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
-// By the same thread: how many bytes the coming copies bring together, before the first of them.
+// Called by the same thread before the first copy: the total bytes of the following copies.
 NC_DEVICE void arrival_expect(uint64_t* arrival, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(shared_address(arrival)), "r"(bytes)
                : "memory");
 }
-// All of it a multiple of 16.
+// Addresses and size are multiples of 16.
 NC_DEVICE void copy_bulk(void* shared, const void* global, uint32_t bytes, uint64_t* arrival) {
   asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
                    shared_address(shared)),

@@ -1,12 +1,12 @@
 // The CUDA runtime's names, for the parts of the plugin that call it (native/cuda/launch.h, runtime.cu) and for tests.
 // The simulator implements them (runtime_*.cpp): same signatures, same error numbers, stricter behaviour. Where the
-// runtime leaves a choice, or forgives, the simulator takes the harder answer:
+// runtime leaves a choice or tolerates an error, the simulator takes the strictest option:
 //
 // - Work in a stream runs when something waits for the stream, and not before. Streams do not wait for each other.
-// - Device memory is at addresses that the host cannot touch, and no address is given out twice.
-// - A function's attributes are assigned, whatever they were.
-// - A kernel that fails takes the device with it: every later call returns its error, until cudaDeviceReset.
-// - While a stream is captured, everything that a capture may forbid is refused, and breaks the capture.
+// - Device memory has addresses that the host cannot access, and no address is used twice.
+// - Setting a function's attribute replaces the previous value.
+// - A failed kernel makes its device unusable: every later call returns its error, until cudaDeviceReset.
+// - During stream capture every call that a capture may forbid is refused, and breaks the capture.
 //
 // Functions are C++ here, so that the library can be loaded beside the real runtime.
 #pragma once

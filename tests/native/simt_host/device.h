@@ -1,4 +1,4 @@
-// What the simulated machine (machine.cpp) and the simulated runtime (runtime_*.cpp) know of each other.
+// The interface between the simulated machine (machine.cpp) and the simulated runtime (runtime_*.cpp).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,32 +21,32 @@ constexpr int kRegistersOfMultiprocessor = 65536;
 struct Device {
   int compute_capability;
   int multiprocessors;
-  int shared_bytes;  // the most of a block, static and dynamic
+  int shared_bytes;  // maximum of a block, static and dynamic
   bool clusters;
 };
 extern const Device kDevice[kDevices];
 
-// One lock for all that is told apart by handle or address below. Never held while work runs.
+// One lock for all tables below that are keyed by handle or address. Never held while work runs.
 extern std::mutex lock;
 
-// runtime_devices.cpp: what every call begins and ends with. The calling thread's current device.
+// runtime_devices.cpp: the beginning and end of every call. The calling thread's current device.
 int32_t current_device();
-// A call that may fail by request of a test, or because the device is lost; clears the thread's reason.
+// Starts a call that may fail at a test's request or because the device is lost; clears the thread's error reason.
 cudaError_t begin();
-// Notes the error as the thread's last one.
+// Stores the error as the thread's last one.
 cudaError_t noted(cudaError_t error);
-// The error, with the reason for cudaGetErrorString.
+// Returns the error and stores the reason for cudaGetErrorString.
 cudaError_t refused(cudaError_t error, const char* why);
-// The device takes no more calls.
+// Makes the device refuse all further calls.
 void lose(int32_t device, cudaError_t error);
 
-// runtime_memory.cpp: memory that kernels may reach. `to_host`: from an address of it to where its bytes are.
+// runtime_memory.cpp: memory that kernels may access. `to_host`: offset from a device address to the host address.
 struct MemoryRange {
   int64_t begin, end;
   int32_t device;  // or kAnyDevice
   intptr_t to_host;
 };
-// Of what has not been freed. An address that is not in it is the host's, or nobody's.
+// Looks up allocated memory; false for a host or invalid address.
 bool find_memory(int64_t address, MemoryRange* range);
 
 // runtime_streams.cpp
@@ -57,17 +57,17 @@ struct Capture {
   bool broken = false;
   std::vector<Work> work;
 };
-// Puts work into a stream, or into the graph that it is captured for. `why`: the work, in messages.
+// Enqueues work into a stream, or into the graph of its capture. `why`: describes the work in messages.
 cudaError_t enqueue(cudaStream_t stream, Work work);
-// Of a stream that exists; null, of the current device's default one. Null if there is none.
+// Looks up a stream; null means the current device's default stream. Returns null if there is none.
 cudaStream_t stream_of(cudaStream_t stream);
 int32_t device_of(cudaStream_t stream);
 bool is_captured(cudaStream_t stream);
 // Breaks a stream's capture, if it has one.
 void break_capture(cudaStream_t stream);
-// Whether a capture forbids the calling thread what may depend on other work. Such a call breaks the capture.
+// Whether a capture forbids the calling thread calls that may depend on other work. Such a call breaks the capture.
 bool capture_forbids();
-// Runs all that is in the streams of a device, those that have been destroyed included.
+// Runs all work of a device's streams, including destroyed ones.
 cudaError_t run_all(int32_t device);
 void drop_all(int32_t device);
 
@@ -86,7 +86,7 @@ cudaError_t run(const KernelLaunch& launch);
 }  // namespace simt
 }  // namespace nc
 
-// A stream of a device. Its work waits until something asks for it.
+// A stream of a device. Its work runs when something waits for it.
 struct CUstream_st {
   int32_t device;
   std::deque<nc::simt::host::Work> queue;

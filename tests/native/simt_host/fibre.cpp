@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 
-// The machine itself may be compiled without the sanitizers, for speed, where the kernels have them.
+// The machine may be compiled without sanitizers, for speed, while the kernels have them.
 #if defined(__SANITIZE_ADDRESS__) && !defined(NC_SANITIZED_KERNELS)
 #define NC_SANITIZED_KERNELS
 #endif
@@ -14,7 +14,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// Elsewhere, or where asked for, by the C library, several times as slowly.
+// On other processors, or on request, uses the C library's contexts, several times slower.
 #if !defined(__x86_64__) && !defined(__aarch64__) && !defined(NC_PORTABLE_FIBRES)
 #define NC_PORTABLE_FIBRES
 #endif
@@ -27,8 +27,8 @@ thread_local nc::simt::Fibre* running = nullptr;
 }
 
 #if !defined(NC_PORTABLE_FIBRES)
-// nc_simt_switch(from, to): keeps what a called function has to keep on the stack in use, stores its address at *from,
-// and goes on where the stack `to` was left. The system's swapcontext does the same with two system calls.
+// nc_simt_switch(from, to): saves the callee-saved registers on the current stack, stores its address at *from, and
+// resumes the stack `to`. The system's swapcontext does the same with two system calls.
 extern "C" __attribute__((visibility("hidden"))) void nc_simt_switch(void** from, void* to);
 #if defined(__x86_64__)
 asm(R"(
@@ -54,7 +54,7 @@ nc_simt_switch:
   ret
 .size nc_simt_switch, . - nc_simt_switch
 )");
-// Six registers, the address to return to, and none for that function to return to.
+// Six registers, the return address, and no return address for the called function.
 constexpr size_t kSlots = 8, kReturn = 6;
 #else
 asm(R"(
@@ -103,7 +103,7 @@ struct Fibre::Context {
 #endif
 
 Fibre::Fibre() {
-  // The sanitizer wants to know the stack to which a switch leads.
+  // The sanitizer needs the bounds of the stack that a switch leads to.
   pthread_attr_t attributes;
   void* memory = nullptr;
   if (pthread_getattr_np(pthread_self(), &attributes) != 0 ||
@@ -132,7 +132,7 @@ Fibre::~Fibre() {
 void Fibre::start(void (*entry)(), size_t down) {
   entry_ = entry;
 #if defined(NC_SANITIZED_KERNELS)
-  // Frames that never returned are still marked: all of them, or the first of a fibre that ended.
+  // Frames that never returned are still poisoned: all of them, or the first ones of a fibre that ended.
   constexpr size_t first_frames = 1024;
   if (unfinished_) {
     __asan_unpoison_memory_region(memory_, bytes_);

@@ -1,4 +1,4 @@
-// Threads of control that give way to each other by hand: each has a stack and remembers where on it it stopped.
+// Cooperative fibres: each has a stack and remembers where on it it stopped.
 #pragma once
 
 #include <cstddef>
@@ -8,20 +8,22 @@ namespace simt {
 
 class Fibre {
  public:
-  // The calling thread itself, on the stack that the system gave it.
+  // The calling thread itself, on its system stack.
   Fibre();
-  // On memory that has to outlive it; a page below it should be a guard. entry never returns: it leaves for good.
+  // Uses memory that must outlive the fibre; a page below it should be a guard. entry never returns: it calls
+  // leave_for.
   Fibre(char* memory, size_t bytes);
   Fibre(const Fibre&) = delete;
   Fibre& operator=(const Fibre&) = delete;
   ~Fibre();
 
-  // Makes the next switch to it call entry. Whatever was on its stack is dropped. `down`: how far below the end of its
-  // memory it starts, a multiple of 16: stacks that start at the same place of a page compete for the same cache lines.
+  // Makes the next switch to this fibre call entry. The stack's previous contents are dropped. `down`: how far below
+  // the end of its memory the stack starts, a multiple of 16: stacks that start at the same page offset compete for the
+  // same cache lines.
   void start(void (*entry)(), size_t down);
-  // Leaves this fibre, which is running, for another. Comes back when another one switches to it.
+  // Suspends this fibre, which is running, and resumes another. Returns when another fibre switches back.
   void switch_to(Fibre& other);
-  // The same, never to come back.
+  // The same without return.
   [[noreturn]] void leave_for(Fibre& other);
 
   struct Context;
@@ -31,10 +33,10 @@ class Fibre {
 
   char* memory_;
   size_t bytes_;
-  void* at_ = nullptr;  // where on the stack, or of the portable form the context
+  void* at_ = nullptr;  // stack pointer or, in the portable form, the context
   void (*entry_)() = nullptr;
-  void* sanitizer_ = nullptr;  // what the address sanitizer keeps for the stack that is not in use
-  bool unfinished_ = false;    // was left without an end, and the sanitizer still watches its frames
+  void* sanitizer_ = nullptr;  // the address sanitizer's state of the suspended stack
+  bool unfinished_ = false;    // left without an end: the sanitizer still tracks its frames
 };
 
 }  // namespace simt

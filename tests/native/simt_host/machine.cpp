@@ -1,4 +1,4 @@
-// The scheduler: runs the threads of a launch as fibres, one at a time, and keeps the state of all that they meet at.
+// The scheduler: runs a launch's threads as fibres, one at a time, and holds the state of their synchronisation.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -36,13 +36,13 @@ thread_local const Position* position = nullptr;
 namespace {
 
 constexpr int kWarp = 32;
-// What nobody has written: every float format's NaN, mostly. A kernel may hide a NaN, with a maximum, say; so shared
-// memory begins with one of these, which differ from block to block and from seed to seed.
+// Fill bytes of unwritten memory: NaN in every float format, mostly. A kernel may hide a NaN, for example with a
+// maximum, so the fill of shared memory differs from block to block and from seed to seed.
 constexpr int kUnwritten = 0xff;
 constexpr int kBeginnings[] = {kUnwritten, kUnwritten, kUnwritten, 0x00, 0x3f, 0x40, 0xbf, 0x7f};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(NC_SANITIZED_KERNELS)
-constexpr size_t kStack = 256 * 1024;  // the sanitizer's frames are several times as large
+constexpr size_t kStack = 256 * 1024;  // the sanitizer's frames are several times larger
 #else
 constexpr size_t kStack = 64 * 1024;
 #endif
@@ -88,32 +88,32 @@ struct Thread {
   Block* block = nullptr;
   State state = State::ready;
   bool started = false;
-  bool arrived = false;  // at the cluster's barrier, and has not waited yet
-  int64_t phase = 0;     // how often it has arrived there
+  bool arrived = false;  // arrived at the cluster barrier and has not waited yet
+  int64_t phase = 0;     // number of arrivals there
   int64_t calls[kBarriers] = {};
-  std::vector<Copy> copies;      // on their way
-  int64_t group = 0;             // of copies that are not committed yet
-  std::vector<size_t> accesses;  // since its warp last met: by region and kind
+  std::vector<Copy> copies;      // in flight
+  int64_t group = 0;             // of uncommitted copies
+  std::vector<size_t> accesses;  // since the last warp synchronisation, by region and kind
 };
 
-// What the threads of a warp access together, as the numbers of sectors.
+// A warp's simultaneous access, as sector numbers.
 struct Request {
   std::vector<int64_t> sectors;
   int64_t bytes = 0;
 };
 
-// Threads of a warp meet at shuffles and warp barriers, all 32.
+// All 32 threads of a warp synchronise at shuffles and warp barriers.
 struct Warp {
   Thread* threads[kWarp];
-  uint8_t ready[kWarp];  // lanes that can go on
+  uint8_t ready[kWarp];  // lanes that can continue
   int ready_count;
-  int place;  // in its block's list of warps with such lanes
+  int place;  // index in its block's list of warps with such lanes
   Block* block;
   int arrived;
   int bytes, mask;  // of the shuffle; 0 bytes: a barrier
-  // Since the warp last met: by region and kind, and which of a thread's accesses they are.
+  // Since the last warp synchronisation: by region and kind, and by the index of a thread's access.
   std::vector<std::vector<Request>> requests;
-  // What is given at a shuffle is taken after all have met, while some already give at the next.
+  // Double-buffered: a thread may write for the next shuffle while others still read this one's values.
   int turn;
   alignas(16) char given[2][kWarp][16];
 };
@@ -121,8 +121,8 @@ struct Warp {
 struct Block {
   std::unique_ptr<char, decltype(&std::free)> shared{nullptr, std::free};
   std::vector<Warp*> warps;
-  std::vector<Warp*> ready;  // of which some lane can go on
-  int place = 0;             // in the list of blocks with such warps
+  std::vector<Warp*> ready;  // warps with a lane that can continue
+  int place = 0;             // index in the list of blocks with such warps
   int at_barrier = 0;
   int returned = 0;
   bool started = false;
@@ -150,7 +150,7 @@ class Machine {
     constants_.clear();
     const uint64_t seed = control().seed;
     const int64_t clusters = shape.blocks / shape.cluster * shape.block_rows;
-    // A walk through all of them: the step has no common divisor with their number.
+    // Visits all of them: the step is coprime to their number.
     random_.seed(seed, 0);
     int64_t step = 1 + random_.below(static_cast<uint32_t>(clusters));
     while (greatest_common_divisor(step, clusters) != 1) ++step;
@@ -279,7 +279,7 @@ class Machine {
     Thread& t = here();
     if (skip(t, {kCopyWait, file, line})) return;
     while (true) {
-      // Those that have to arrive, in any order.
+      // Copies that must complete, in any order.
       due_.clear();
       for (size_t i = 0; i < t.copies.size(); ++i) {
         if (t.copies[i].group < t.group - pending) due_.push_back(i);
@@ -315,7 +315,7 @@ class Machine {
 
   void* reach(const void* p, unsigned bytes, Use how) {
     const auto first = reinterpret_cast<int64_t>(p);
-    // Most accesses are of the block's shared memory, or of what was reached a moment ago.
+    // Fast path: most accesses are to the block's shared memory or to the range accessed last.
     for (const Block& block : blocks_) {
       const auto shared = reinterpret_cast<int64_t>(block.shared.get());
       if (first < shared || first >= shared + shape_.shared_bytes) continue;
@@ -353,7 +353,7 @@ class Machine {
     return a;
   }
 
-  // Texts on their way to fail() own no memory: what is on a stack that is given up is never freed.
+  // Texts passed to fail() own no memory: objects on an abandoned stack are never destroyed.
   struct Text {
     char of[100];
   };
@@ -369,7 +369,7 @@ class Machine {
 
   Thread& here() { return *running_; }
 
-  // The memory of the device that all of these bytes are in.
+  // The device memory range that contains all of these bytes.
   const MemoryRange& range_of(const void* p, unsigned bytes) {
     const auto first = reinterpret_cast<int64_t>(p);
     const auto is_in = [&](const MemoryRange& r) { return first >= r.begin && first < r.end; };
@@ -391,7 +391,7 @@ class Machine {
     give_up(cudaErrorIllegalAddress, text.of);
   }
 
-  // What has been read as constant since the launch began, as disjoint ranges: begin and end.
+  // Ranges read as constant since the launch began, disjoint: begin and end.
   void add_constant(int64_t begin, int64_t end) {
     auto after = constants_.upper_bound(begin);
     if (after != constants_.begin()) {
@@ -416,7 +416,7 @@ class Machine {
     give_up(cudaErrorLaunchFailure, text.of);
   }
 
-  // All threads of the warp have come as far: what each has accessed meanwhile makes requests.
+  // Forms requests from the accesses since the last warp synchronisation, which all threads have reached.
   void make_requests(Warp& warp) {
     for (size_t list = 0; list < warp.requests.size(); ++list) {
       Traffic& traffic = record_->traffic[list / kAccessKinds].of[list % kAccessKinds];
@@ -447,8 +447,8 @@ class Machine {
     last_ = nullptr;
     phase_ = 0;
     arrivals_.clear();
-    // The same warp again, or one of the same block, as long as it can: never, mostly or always. Even progress hides
-    // what one far ahead shows.
+    // Probability of staying with the same warp, or with one of the same block: 0, most, or all of the time. Even
+    // progress hides errors that a thread far ahead reveals.
     constexpr uint32_t chances[] = {0, 12, 16};
     stay_in_warp_ = chances[random_.below(3)];
     stay_in_block_ = chances[random_.below(3)];
@@ -549,7 +549,7 @@ class Machine {
     return list[random_.below(static_cast<uint32_t>(list.size()))];
   }
 
-  // The thread that goes on, or null where none can.
+  // Picks the next thread to run; null if none can.
   Thread* next() {
     if (ready_blocks_.empty()) return nullptr;
     Warp* warp = last_;
@@ -570,7 +570,7 @@ class Machine {
     return t;
   }
 
-  // Lets another thread go on; comes back when it is this one's turn again.
+  // Suspends this thread and runs others until it is picked again.
   void give_way(Thread& from) {
     Thread* to = next();
     if (to == nullptr) stand_still();
@@ -593,7 +593,7 @@ class Machine {
     t.state = State::returned;
     for (int kind = 0; kind < kBarriers; ++kind) record_->calls[kind] = std::max(record_->calls[kind], t.calls[kind]);
     if (++t.block->returned == shape_.threads && shape_.cluster > 1) {
-      // Nobody may rely on it any more.
+      // Overwritten, because no other block may read it any more.
       std::memset(t.block->shared.get(), kUnwritten, static_cast<size_t>(shape_.shared_bytes));
     }
     if (--live_ == 0) t.fibre.leave_for(main_);
@@ -604,7 +604,7 @@ class Machine {
     t.fibre.leave_for(to->fibre);
   }
 
-  // Nobody can go on: says where the threads of the first warp are that has not returned.
+  // Deadlock: reports where the threads of the first unfinished warp are.
   [[noreturn]] void stand_still() const {
     static const char* const doing[] = {"ready", "at a shuffle or warp barrier", "at a block barrier",
                                         "at a cluster wait", "returned"};
@@ -627,7 +627,7 @@ class Machine {
     fail("no thread can go on");
   }
 
-  // Whether the barrier is the one to leave out. Sites are compared as texts: several files may have the same header.
+  // Whether to skip this barrier. Sites are compared as texts: several files may include the same header.
   bool skip(Thread& t, const Site& site) {
     const int64_t call = t.calls[site.kind]++;
     const auto is = [&site](const Site& other) {
@@ -660,7 +660,7 @@ class Machine {
   LaunchRecord* record_ = nullptr;
   int32_t device_ = 0;
   cudaError_t error_ = cudaSuccess;
-  std::vector<MemoryRange> reached_;  // since the launch began, the last new one first
+  std::vector<MemoryRange> reached_;  // accessed since the launch began, the latest first
   std::map<int64_t, int64_t> constants_;
 
   Random random_;
@@ -674,7 +674,7 @@ class Machine {
   std::vector<Block*> ready_blocks_;
   Warp* last_ = nullptr;
   int live_ = 0, live_at_start_ = 0;
-  int64_t phase_ = 0;          // how often all threads of the cluster have arrived
+  int64_t phase_ = 0;          // number of complete arrivals of the cluster
   std::vector<int> arrivals_;  // at each of the cluster's barriers
   std::vector<size_t> due_;
 };

@@ -1,4 +1,4 @@
-// The simulated runtime: devices, and the errors that calls leave behind.
+// The simulated runtime: devices and sticky errors.
 #include <cstdio>
 #include <string>
 

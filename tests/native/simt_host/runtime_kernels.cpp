@@ -1,4 +1,4 @@
-// The simulated runtime: kernels, their attributes, and what a launch has to fulfil.
+// The simulated runtime: kernels, their attributes, and the checks of a launch.
 #include <cstring>
 #include <map>
 #include <utility>
@@ -15,15 +15,15 @@ constexpr int kWarp = 32, kMostThreads = 1024;
 constexpr int kMostCluster = 16, kPortableCluster = 8;
 constexpr int kSharedWithoutAsking = 48 * 1024;
 constexpr int kNoPreference = -1;
-constexpr int kRegisterUnit = 256;  // of a warp
+constexpr int kRegisterUnit = 256;  // per warp
 
-// A kernel as functions of the runtime know it, by address alone.
+// A kernel as the runtime's functions see it, by address alone.
 struct Function {
   void (*call)(const void*, const void*);
   size_t parameter_bytes;
 };
 
-// One set for a kernel and device: what is set replaces what was set before.
+// One set per kernel and device: setting a value replaces the previous one.
 struct Attributes {
   int shared_bytes = kSharedWithoutAsking;
   bool large_clusters = false;
@@ -69,7 +69,7 @@ LaunchShape shape_of(const cudaLaunchConfig_t& c) {
   return s;
 }
 
-// What the device, and what was set for the kernel on it, do not allow.
+// Checks a launch against the device's limits and the kernel's attributes.
 cudaError_t check(const LaunchShape& s, const Attributes& of, const void* function) {
   const Device& d = kDevice[current_device()];
   if (s.threads < kWarp || s.threads > kMostThreads || s.threads % kWarp != 0) {
@@ -167,7 +167,7 @@ using namespace nc::simt::host;
 
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
   if (const cudaError_t error = load(function); error != cudaSuccess) return noted(error);
-  // As many registers as let two blocks of 128 threads, and not of 256, run together.
+  // Registers that let two blocks of 128 threads, but not of 256, run together.
   constexpr int kTwoBlocks = 168;
   const Control& c = control();
   *attributes = {0, c.registers_of != nullptr ? c.registers_of(function) : kTwoBlocks, c.code_capability};

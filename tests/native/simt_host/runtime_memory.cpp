@@ -1,4 +1,4 @@
-// The simulated runtime: memory of devices, which is ordinary memory at other addresses, and copies.
+// The simulated runtime: device memory, which is ordinary memory at other addresses, and copies.
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -15,19 +15,19 @@ namespace {
 struct Memory {
   int64_t bytes;
   int32_t device;
-  char* storage;  // of the bytes
+  char* storage;  // the bytes
   bool pinned;
-  bool own;  // given out here, or only made known
+  bool own;  // allocated here, otherwise only registered
 };
 
-// Not destroyed: a library is unloaded before the last of its users' threads has ended.
+// Never destroyed: a user's threads may outlive static destructors.
 std::map<int64_t, Memory>& blocks() {
   static auto* const all = new std::map<int64_t, Memory>;
   return *all;
 }
 
-// Device addresses. No pointer of any process is in this range (bit 62 is not bit 63), so that whoever follows one
-// without the machine crashes; and none is given out twice, so that freed memory stays unknown.
+// Device addresses. No process uses this range (bit 62 differs from bit 63), so dereferencing one outside the machine
+// crashes. No address is used twice, so that freed memory stays unknown.
 constexpr int64_t kFirstAddress = int64_t{1} << 62;
 constexpr int64_t kGap = 4096, kAlignment = 256;
 int64_t next_address = kFirstAddress;
@@ -43,7 +43,7 @@ const Memory* find(int64_t address, int64_t* begin) {
 
 int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
 
-// Where a copy's bytes are; null, with the error, if they are not in one block. Host memory is where it is.
+// The host address of a copy's bytes; null, with the error, if they are not in one block. Host memory maps to itself.
 char* bytes_at(const void* address, size_t bytes, bool* pageable, cudaError_t* error) {
   const std::lock_guard<std::mutex> hold(lock);
   int64_t begin = 0;
@@ -64,7 +64,7 @@ char* bytes_at(const void* address, size_t bytes, bool* pageable, cudaError_t* e
   return memory->storage + offset;
 }
 
-// The end of an allocation's life: everything that might use it has run.
+// Frees an allocation after everything that might use it has run.
 cudaError_t release(void* address, bool pinned) {
   if (const cudaError_t error = begin(); error != cudaSuccess) return error;
   if (address == nullptr) return cudaSuccess;
@@ -103,7 +103,7 @@ cudaError_t allocated(void** address, size_t bytes, bool pinned) {
   *address = nullptr;
   if (bytes == 0) return pinned ? cudaErrorInvalidValue : cudaSuccess;
   if (bytes > size_t{1} << 40) return cudaErrorMemoryAllocation;
-  // Exactly as many bytes, so that sanitizers see the next one. What nobody has written is NaN.
+  // Exact size, so that sanitizers detect the next byte. Unwritten memory is NaN.
   void* storage = nullptr;
   if (posix_memalign(&storage, kAlignment, bytes) != 0) return cudaErrorMemoryAllocation;
   std::memset(storage, 0xff, bytes);

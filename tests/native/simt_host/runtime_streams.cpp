@@ -1,4 +1,4 @@
-// The simulated runtime: streams, whose work waits until somebody does, and what captures make of it.
+// The simulated runtime: streams, whose work runs when something waits for it, and stream captures.
 #include <algorithm>
 #include <memory>
 #include <set>
@@ -29,7 +29,7 @@ Streams& streams() {
 
 thread_local cudaStreamCaptureMode own_mode = cudaStreamCaptureModeGlobal;
 
-// With the lock held.
+// The caller holds the lock.
 cudaStream_t known(cudaStream_t stream) {
   if (stream == nullptr) return &streams().by_default[current_device()];
   return streams().created.count(stream) != 0 ? stream : nullptr;
@@ -41,7 +41,7 @@ void end_capture(cudaStream_t stream) {
   stream->capture = nullptr;
 }
 
-// Runs what is in a stream, one after the other; after an error, nothing more.
+// Runs a stream's work in order; stops at the first error.
 cudaError_t run_stream(cudaStream_t stream) {
   const std::lock_guard<std::mutex> alone(stream->running);
   while (true) {
@@ -165,7 +165,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
   return cudaSuccess;
 }
 
-// Its work goes on, and nothing but the whole device waits for it any more.
+// Its work stays queued; only waiting for the whole device runs it.
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   if (const cudaError_t error = begin(); error != cudaSuccess) return noted(error);
   const std::lock_guard<std::mutex> hold(lock);

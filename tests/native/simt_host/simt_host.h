@@ -1,9 +1,8 @@
-// native/cuda/simt.cuh once more, for any host: the same functions, with fibres for threads. What a kernel may not do
-// (what simt.cuh asks of it, and what the machine would punish or let pass by luck) makes its launch fail and say why.
+// The host implementation of native/cuda/simt.cuh: the same functions, with fibres as threads. A violation of
+// simt.cuh's rules, whether hardware would fault on it or tolerate it by luck, makes the launch fail with a reason.
 //
-// A block's threads, or those of all blocks of a cluster, are alive together; blocks and clusters run one after
-// another, in no order to rely on. Which thread goes on where one has to wait is drawn from a seeded generator
-// (control.h).
+// The threads of a block, or of all blocks of a cluster, are alive together; blocks and clusters run one after another,
+// in an unspecified order. A seeded generator (control.h) picks the next thread whenever one has to wait.
 #pragma once
 
 #include <cstddef>
@@ -23,14 +22,14 @@ namespace nc {
 namespace simt {
 namespace host {
 
-// What a thread knows without asking the others.
+// A thread's coordinates.
 struct Position {
   int index, count;
   int64_t block;
   int block_row;
   int cluster_rank;
   char* shared_memory;
-  bool counted;  // are its accesses of global memory
+  bool counted;  // whether its global-memory accesses are counted
 };
 extern thread_local const Position* position __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
@@ -39,9 +38,9 @@ void warp_barrier();
 void shuffle(const void* give, void* take, int bytes, int mask);
 void cluster_arrive();
 void cluster_wait(const char* file, int line);
-// How far it is from this block's shared memory to that of another block of its cluster.
+// Offset from this block's shared memory to that of another block of its cluster.
 ptrdiff_t to_cluster_block(const void* p, int rank);
-// copy: moves 16 bytes, in the caller's code, which sanitizers watch.
+// copy: moves 16 bytes, in the caller's code, which sanitizers instrument.
 void copy_async16(void* shared, const void* global, void (*copy)(void* to, const void* from));
 void copy_async_commit();
 void copy_async_wait(int pending, const char* file, int line);
@@ -55,12 +54,12 @@ inline void require_aligned(const char* what, const void* p, unsigned to = 16) {
   if (reinterpret_cast<uintptr_t>(p) % to != 0) fail_misaligned(what, p, to);
 }
 
-// Where the bytes at an address are that a kernel of the device reaches; ends the launch where there are none. Of
-// memory that is read as constant: ends the launch, too, if it is written meanwhile.
+// The host address of bytes that a kernel of the device accesses; ends the launch if there are none. Memory that is
+// read as constant also ends the launch if it is written meanwhile.
 enum Use { kReads, kReadsConstant, kWrites };
 void* reach(const void* p, unsigned bytes, Use how);
 
-// What every access of a kernel goes through that may be of global memory.
+// Every kernel access to possible global memory uses this.
 template <class T>
 T load(const void* p, Use how = kReads) {
   if (position->counted) count(kLoad, p, sizeof(T));
@@ -78,7 +77,7 @@ struct LaunchShape {
   int64_t blocks;
   int block_rows, threads, cluster, shared_bytes;
 };
-// How a kernel is called that the runtime knows by its address alone.
+// Registers how to call a kernel that the runtime knows by its address alone.
 void know(const void* kernel, void (*call)(const void* kernel, const void* parameters), size_t parameter_bytes);
 
 }  // namespace host
@@ -89,7 +88,7 @@ NC_DEVICE int64_t block_index() { return host::position->block; }
 NC_DEVICE int block_row() { return host::position->block_row; }
 NC_DEVICE char* shared_memory() { return host::position->shared_memory; }
 
-// Barriers know where they are called: tests leave them out one by one.
+// Barriers record their call site: tests leave them out one by one.
 NC_DEVICE void block_barrier(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   host::block_barrier(file, line);
 }
@@ -164,7 +163,7 @@ NC_DEVICE void copy_async_wait(const char* file = __builtin_FILE(), int line = _
   host::copy_async_wait(Pending, file, line);
 }
 
-// The conversions of the device differ from the library's in what becomes of NaN.
+// The device's conversions differ from the library's in the NaN that they produce.
 NC_DEVICE uint32_t bfloat16_pair(float low, float high) {
   const auto code = [](float v) { return v != v ? 0x7fffu : encode_bfloat16(v); };
   return code(low) | code(high) << 16;
@@ -175,7 +174,7 @@ NC_DEVICE uint32_t float16_pair(float low, float high) {
 }
 NC_DEVICE float from_float16(uint32_t code) { return decode<Float16>(code & 0xffffu); }
 
-// Of NaN what the device gives, in either format.
+// NaN as the device produces it, in either format.
 NC_DEVICE uint32_t float8_e4m3_pair(float low, float high) {
   const auto code = [](float v) { return v != v ? 0x7fu : encode<Float8E4m3>(static_cast<double>(v)); };
   return code(low) | code(high) << 8;

@@ -135,7 +135,7 @@ final class CudaGraphTest {
     CudaException e = assertThrows(CudaException.class, stream::synchronize);
     assertTrue(e.getMessage().contains("cudaErrorStreamCapture"), e.getMessage());
     assertNotEquals(0, cudaStreamEndCapture(handle, new CUgraph_st()), "the capture is void");
-    // The device and the stream work on.
+    // The device and the stream still work.
     try (Step gpu = new Step(NormKind.RMS_NORM, GPU);
         Step cpu = new Step(NormKind.RMS_NORM, Device.CPU)) {
       gpu.fill(7, stream);
@@ -160,7 +160,7 @@ final class CudaGraphTest {
         .build();
   }
 
-  /** A forward and a backward, with all their memory, on either device. */
+  /** A forward and a backward on either device, with their memory. */
   private static final class Step implements AutoCloseable {
     private final List<AutoCloseable> owned = new ArrayList<>();
     private final Device device;
@@ -215,7 +215,7 @@ final class CudaGraphTest {
       return norm.kind() == NormKind.LAYER_NORM;
     }
 
-    /** Draws all inputs; they are there when the stream has come to it. */
+    /** Draws all inputs and enqueues their copies to the device. */
     void fill(long seed, CudaStream stream) {
       Random random = new Random(seed);
       for (TensorView tensor : List.of(x, dy, weight, bias)) {
