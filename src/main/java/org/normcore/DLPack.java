@@ -133,7 +133,7 @@ public final class DLPack {
   /**
    * Frees an export that has no consumer.
    *
-   * @throws IllegalArgumentException if there is no such export, or its deleter has been called
+   * @throws IllegalArgumentException if the export does not exist, or its deleter has been called
    */
   public static void discard(long exported) {
     checkArgument(

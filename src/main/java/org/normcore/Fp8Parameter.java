@@ -36,9 +36,10 @@ import org.normcore.internal.UseGuard;
  * <tr><td>all zero, or empty</td><td>amax 0, scale 1; zeros keep their sign</td><td>code 0, 2^-127;
  *     the same</td></tr>
  * <tr><td>NaN</td><td>stays NaN; ignored in amax</td><td>the same</td></tr>
- * <tr><td>infinity</td><td>amax infinity, scale 1: infinity becomes the largest FP8 value of its sign, other
- *     values are rounded unscaled</td><td>code 254: the same in its block, where finite values of
- *     at most 2^117 (E4M3) or 2^110 (E5M2) underflow to 0; other blocks are unaffected</td></tr>
+ * <tr><td>infinity</td><td>amax infinity, scale 1: infinity becomes the largest FP8 value of its
+ *     sign, other values are rounded unscaled</td><td>code 254: the same in its block, where finite
+ *     values of at most 2^117 (E4M3) or 2^110 (E5M2) underflow to 0; other blocks are
+ *     unaffected</td></tr>
  * <tr><td>below about {@code largest * 2^-128}, such as float32 subnormals</td><td>the scale is the
  *     largest float32 number, or power of two, and no longer fills the format's range</td><td>code
  *     0, 2^-127: the same</td></tr>
