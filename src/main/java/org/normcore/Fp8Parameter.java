@@ -706,7 +706,7 @@ public final class Fp8Parameter implements AutoCloseable {
     if (!guard.tryAcquire()) {
       throw new IllegalArgumentException(
           guard.isOpen()
-              ? "weight: another call is modifying it; expected an idle " + NAME
+              ? "weight: another call is modifying it; expected an " + NAME + " that is idle"
               : "weight: is closed; expected an open " + NAME);
     }
     boolean done = false;
