@@ -255,7 +255,7 @@ class RotarySpecTest {
     assertRefused(() -> RotarySpec.builder(64).rotaryDim(66), "rotaryDim: 66", "64");
     assertRefused(() -> RotarySpec.builder(64).rotaryDim(7), "rotaryDim: 7", "even");
     assertRefused(() -> RotarySpec.builder(64).rotaryDim(0), "rotaryDim: 0");
-    assertRefused(() -> RotarySpec.builder(7).build(), "headDim: 7", "even", "or a rotaryDim");
+    assertRefused(() -> RotarySpec.builder(7).build(), "headDim: 7", "even", "explicit rotaryDim");
     assertEquals(6, RotarySpec.builder(7).rotaryDim(6).build().rotaryDim());
     for (double theta : new double[] {0, -1, Double.NaN, Double.POSITIVE_INFINITY}) {
       assertRefused(() -> RotarySpec.builder(64).theta(theta), "theta: " + theta, "positive");

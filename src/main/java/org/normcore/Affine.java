@@ -19,12 +19,12 @@ public enum Affine {
     this.hasBias = hasBias;
   }
 
-  /** Returns whether there is a weight. */
+  /** Returns whether the norm has a weight. */
   public boolean hasWeight() {
     return hasWeight;
   }
 
-  /** Returns whether there is a bias. */
+  /** Returns whether the norm has a bias. */
   public boolean hasBias() {
     return hasBias;
   }

@@ -5,7 +5,7 @@ package org.normcore;
  * gradients.
  */
 public enum ComputeType {
-  /** Single precision, as the frameworks do it. The default. */
+  /** Single precision, as in the frameworks. The default. */
   FLOAT32(DType.FLOAT32),
   /** Double precision, for references and gradient checks. */
   FLOAT64(DType.FLOAT64);

@@ -6,14 +6,14 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.internal.CudaCapi;
 
 /**
- * Whether tensors in the memory of an NVIDIA GPU can be worked on, on which ones, and why not.
+ * Tells whether CUDA is available, which devices the machine has, and why CUDA is unavailable.
  *
- * <p>CUDA is available if the CUDA part of the native library is there (the jar with the classifier
- * {@code linux-x86_64-gpu} on the class path, or a {@code libnormcore_cuda.so} where the dynamic
- * linker looks, or the file that the environment variable {@code NORMCORE_CUDA_LIBRARY} names), and
- * so are a driver and a device. The CUDA toolkit is not needed. Both are looked for once, when
- * first asked for. That CUDA is missing is an ordinary answer with a reason; that Normcore's own
- * native library is, is an {@link UnsatisfiedLinkError} from every method here.
+ * <p>CUDA is available if the machine has a driver and a device, and the library finds its CUDA
+ * plugin: the jar with the classifier {@code linux-x86_64-gpu} on the class path, a {@code
+ * libnormcore_cuda.so} on the dynamic linker's search path, or the file that the environment
+ * variable {@code NORMCORE_CUDA_LIBRARY} names. The CUDA toolkit is not needed. The library looks
+ * once, on first use. Missing CUDA is reported as a reason, not as an error. If Normcore's own
+ * native library is missing, every method here throws {@link UnsatisfiedLinkError}.
  */
 public final class Cuda {
   private Cuda() {}
@@ -24,9 +24,9 @@ public final class Cuda {
   }
 
   /**
-   * Returns if CUDA is available.
+   * Returns normally if CUDA is available.
    *
-   * @throws UnsupportedOperationException with the reason if it is not
+   * @throws UnsupportedOperationException with the reason if it is unavailable
    */
   public static void ensureAvailable() {
     UnsupportedOperationException cause = unavailabilityCause();
@@ -46,15 +46,15 @@ public final class Cuda {
     return CudaCapi.deviceCount();
   }
 
-  /** Returns what the CUDA devices are, in the order of their indices; none if unavailable. */
+  /** Returns all CUDA devices in index order; an empty list if CUDA is unavailable. */
   public static List<CudaDevice> devices() {
     return IntStream.range(0, deviceCount()).mapToObj(CudaCapi::device).toList();
   }
 
   /**
-   * Returns what a CUDA device is.
+   * Describes a CUDA device.
    *
-   * @throws IllegalArgumentException if it is not a CUDA device, or there is no such one
+   * @throws IllegalArgumentException if the device is not an existing CUDA device
    * @throws UnsupportedOperationException with the reason if CUDA is unavailable
    */
   public static CudaDevice device(Device device) {
@@ -62,7 +62,7 @@ public final class Cuda {
     return CudaCapi.device(device.index());
   }
 
-  /** Checks that an argument is a CUDA device, whether there is such a one or not. */
+  /** Checks that an argument is a CUDA device; the device need not exist. */
   static void requireCuda(String argument, @Nullable Device device) {
     if (device == null || device.isCpu()) {
       throw new IllegalArgumentException(
@@ -70,7 +70,7 @@ public final class Cuda {
     }
   }
 
-  /** Checks that an argument is a CUDA device that there is. */
+  /** Checks that an argument is an existing CUDA device. */
   static void requireDevice(String argument, @Nullable Device device) {
     requireCuda(argument, device);
     ensureAvailable();

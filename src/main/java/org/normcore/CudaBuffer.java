@@ -6,18 +6,17 @@ import java.lang.ref.Reference;
 import org.normcore.internal.CudaCapi;
 
 /**
- * A block of a CUDA device's memory, aligned to 256 bytes, for callers that have none of their own.
+ * A block of CUDA device memory, aligned to 256 bytes, for callers without an allocator.
  *
- * <p>The memory is not cleared; {@link #zero(CudaStream)} does that. The host can't read or write
- * it: {@link TensorView#copyFrom(TensorView, CudaStream)} copies to and from views of it.
+ * <p>The memory is not initialised; {@link #zero(CudaStream)} clears it. The host can't access it:
+ * {@link TensorView#copyFrom(TensorView, CudaStream)} copies to and from views of it.
  *
- * <p>{@link #close()} waits until the device has done all of its work, so memory that queued work
- * uses may be closed; so does the collector, which may free the memory once nothing in Java refers
- * to it. As closing holds up the whole device, and as neither allocating nor closing can be
- * captured into a CUDA graph, a training loop allocates before it begins. Do not leave memory to
- * the collector where graphs are captured in CUDA's global mode, in which freeing by any thread
- * ends the capture; in its thread-local mode it does not. Safe to share among threads; the streams
- * order what is done with the contents.
+ * <p>{@link #close()} waits until the device is idle, so it is safe while queued work uses the
+ * memory. The garbage collector frees an unreachable buffer in the same way. Closing stalls the
+ * whole device, and neither allocating nor closing can be captured into a CUDA graph: allocate
+ * before the training loop. Do not leave buffers to the collector while a graph is captured in
+ * CUDA's global mode, in which a free by any thread ends the capture; the thread-local mode is not
+ * affected. Thread-safe; streams order accesses to the contents.
  */
 public final class CudaBuffer extends OwnedMemory {
   private CudaBuffer(Device device, long address, long bytes) {
@@ -32,11 +31,11 @@ public final class CudaBuffer extends OwnedMemory {
   /**
    * Allocates a block.
    *
-   * @throws IllegalArgumentException if the device is not a CUDA device that there is, or {@code
-   *     bytes} is negative
+   * @throws IllegalArgumentException if the device is not an existing CUDA device, or {@code bytes}
+   *     is negative
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws OutOfMemoryError if the device does not have as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws OutOfMemoryError if the device runs out of memory
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static CudaBuffer allocate(Device device, long bytes) {
@@ -47,11 +46,11 @@ public final class CudaBuffer extends OwnedMemory {
   /**
    * Allocates a block for a contiguous tensor.
    *
-   * @throws IllegalArgumentException if the device is not a CUDA device that there is, a dimension
-   *     is negative or the size is beyond 2^63 - 1 bytes
+   * @throws IllegalArgumentException if the device is not an existing CUDA device, a dimension is
+   *     negative or the size is beyond 2^63 - 1 bytes
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws OutOfMemoryError if the device does not have as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws OutOfMemoryError if the device runs out of memory
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static CudaBuffer allocate(Device device, DType dtype, long... shape) {
@@ -59,14 +58,13 @@ public final class CudaBuffer extends OwnedMemory {
   }
 
   /**
-   * Sets all bytes to 0, for instance before gradients are accumulated, when the stream comes to
-   * it.
+   * Sets all bytes to 0 in stream order, for instance before gradients are accumulated.
    *
    * @param stream a stream of this device
    * @return this
    * @throws IllegalArgumentException if the stream is null, closed or of another device
    * @throws IllegalStateException if the buffer is closed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public CudaBuffer zero(CudaStream stream) {
     CudaStream.requireOf(device(), stream);

@@ -3,7 +3,7 @@ package org.normcore;
 import java.util.Locale;
 
 /**
- * What a CUDA device is.
+ * The properties of a CUDA device.
  *
  * @param device the device
  * @param name its name, as the driver gives it

@@ -8,21 +8,20 @@ import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
 /**
- * A queue of work on a CUDA device. What is put into one stream is done in that order; different
- * streams are not ordered, unless the caller does that by CUDA's events.
+ * A queue of work on a CUDA device. Work in one stream runs in order. Different streams are not
+ * ordered, unless the caller orders them with CUDA events.
  *
- * <p>Calls that take a stream return as soon as their work is queued: results may be read, and
- * memory that is not this library's may be freed, after {@link #synchronize()} or whatever else
- * tells the caller that the stream has come that far. Errors in the work itself are reported by
- * {@code synchronize()} or by any later call.
+ * <p>Calls that take a stream return as soon as their work is queued. Read results, and free memory
+ * that this library does not own, only after {@link #synchronize()} or another synchronisation with
+ * the stream. {@code synchronize()} or any later call reports errors in the work itself.
  *
- * <p>Streams of other libraries are used as they are: {@link #of} takes the pointer of the JavaCPP
- * CUDA presets, {@link #ofAddress} the bare {@code cudaStream_t}. They stay theirs: {@link
- * #close()} does nothing then, and they must live until the last call that was given one has
- * returned. A stream made by {@link #create} is destroyed by {@link #close()}, or some time after
- * it has become unreachable; CUDA still does what is queued in it.
+ * <p>Streams of other libraries can be wrapped: {@link #of} takes a pointer of the JavaCPP CUDA
+ * presets, {@link #ofAddress} a raw {@code cudaStream_t}. A wrapper does not own the stream: {@link
+ * #close()} does nothing, and the stream must live until the last call that uses it has returned. A
+ * stream made by {@link #create} is destroyed by {@link #close()}, or by the garbage collector
+ * after it has become unreachable; CUDA still completes the queued work.
  *
- * <p>Immutable, but for being closed, and safe to share among threads.
+ * <p>Immutable except for {@code close()}; thread-safe.
  */
 public final class CudaStream implements AutoCloseable {
   private static final String NAME = "CudaStream";
@@ -42,8 +41,7 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * Returns the device's default stream, which CUDA gives the address 0. Calls that are given no
-   * stream use it.
+   * Returns the device's default stream, whose address is 0. Calls without a stream use it.
    *
    * @throws IllegalArgumentException if the device is not a CUDA device
    */
@@ -52,9 +50,9 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * Returns the stream of a pointer of the JavaCPP CUDA presets, {@code CUstream_st}. The pointer
-   * is the stream's own address, as {@code cudaStreamCreate} sets it; a pointer that holds null is
-   * the default stream. It is kept reachable.
+   * Wraps a {@code CUstream_st} pointer of the JavaCPP CUDA presets. The pointer's address is the
+   * stream, as {@code cudaStreamCreate} sets it; a pointer that holds null is the default stream.
+   * The wrapper keeps the pointer reachable.
    *
    * @param device the device that the stream was made for
    * @throws IllegalArgumentException if the device is not a CUDA device, or the pointer is null
@@ -69,7 +67,7 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * Returns the stream with the given address, a {@code cudaStream_t}; 0 is the default stream.
+   * Wraps the stream with the given address, a {@code cudaStream_t}; 0 is the default stream.
    *
    * @param device the device that the stream was made for
    * @throws IllegalArgumentException if the device is not a CUDA device
@@ -80,12 +78,12 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * Makes a new stream, to be closed by the caller. It does not wait for the device's default
-   * stream, nor does that wait for it.
+   * Creates a stream, which the caller must close. It does not synchronise with the device's
+   * default stream.
    *
-   * @throws IllegalArgumentException if the device is not a CUDA device that there is
+   * @throws IllegalArgumentException if the device is not an existing CUDA device
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static CudaStream create(Device device) {
@@ -108,18 +106,18 @@ public final class CudaStream implements AutoCloseable {
     return handle;
   }
 
-  /** Returns whether it has not been closed. Streams of other libraries are always open. */
+  /** Returns whether the stream is open. Streams of other libraries are always open. */
   public boolean isOpen() {
     return guard.isOpen();
   }
 
   /**
-   * Waits until everything that has been put into the stream is done. Not while it is being
-   * captured into a CUDA graph.
+   * Waits until all queued work is complete. Not allowed while the stream is being captured into a
+   * CUDA graph.
    *
    * @throws IllegalStateException if the stream is closed
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void synchronize() {
     guard.acquire();
@@ -131,11 +129,11 @@ public final class CudaStream implements AutoCloseable {
   }
 
   /**
-   * Destroys a stream made by {@link #create}. Does nothing if that has been done, or if the stream
-   * is another library's. What has been put into it is still done.
+   * Destroys a stream made by {@link #create}. Does nothing if it is already closed, or belongs to
+   * another library. CUDA still completes the queued work.
    *
    * @throws IllegalStateException if a call is using it
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   @Override
   public void close() {
@@ -165,7 +163,7 @@ public final class CudaStream implements AutoCloseable {
     }
   }
 
-  /** The address, for whoever has acquired the stream. */
+  /** The address. The caller must have acquired the stream. */
   long handle() {
     return handle;
   }

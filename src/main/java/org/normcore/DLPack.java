@@ -14,34 +14,34 @@ import org.normcore.internal.DLPackCapi;
 import org.normcore.internal.Memory;
 
 /**
- * Tensors handed from library to library without a copy, by the C structures of DLPack: {@code
- * DLManagedTensor}, and {@code DLManagedTensorVersioned} of version 1. Both go by their address.
+ * Exchanges tensors with other libraries without a copy, through the C structures of DLPack: {@code
+ * DLManagedTensor}, and {@code DLManagedTensorVersioned} of version 1. A structure is passed by its
+ * address.
  *
  * <pre>{@code
  * try (DLPackTensor theirs = DLPack.importTensor(address)) {
  *   norm.infer(theirs.tensor(), weight, y);
- * } // their deleter has been called
+ * } // close() has called their deleter
  *
  * long ours = DLPack.exportTensor(y); // for a consumer, which calls our deleter
  * }</pre>
  *
- * <p>Ownership. An import takes the structure over if it succeeds; if it is refused, the structure
- * is still the caller's. What has been imported must not be given to anybody else, nor deleted by
- * the caller. An export keeps the tensor's memory alive and open until the consumer calls the
- * deleter in the structure: until then closing the {@link NativeBuffer}, {@link CudaBuffer} or
- * {@link DLPackTensor} under it is refused. Whoever gives an export to nobody has it back by {@link
- * #discard}.
+ * <p>Ownership. A successful import takes ownership of the structure; after a failed one the caller
+ * still owns it. The caller must not import the same structure elsewhere, nor delete it. An export
+ * keeps the tensor's memory alive and open until the consumer calls the deleter in the structure:
+ * until then, closing the {@link NativeBuffer}, {@link CudaBuffer} or {@link DLPackTensor} under it
+ * throws. {@link #discard} frees an export that has no consumer.
  *
- * <p>Threads. All of this may be called from any thread, and so may the deleter of an export, also
- * from threads that Java doesn't know. It must not be called after the Java machine has ended.
+ * <p>Threads. All methods are thread-safe. A consumer may call the deleter of an export from any
+ * thread, attached to the JVM or not, but not after the JVM has exited.
  *
- * <p>CUDA. Nothing is synchronised, as in all of DLPack's C interface: producer and consumer use
- * one stream, or the producer's stream has been synchronised before.
+ * <p>CUDA. Nothing is synchronised, as everywhere in DLPack's C interface: producer and consumer
+ * use one stream, or the caller synchronises the producer's stream first.
  *
  * <p>Device types: CPU, CUDA, page-locked host memory (a CPU tensor here) and CUDA managed memory
  * (a tensor of its CUDA device here). Dtypes: those of {@link DType}. Shapes of up to 64
- * dimensions; absent strides mean a compact tensor. As in {@link TensorView}, the elements of a row
- * are contiguous and the rows are equally far apart.
+ * dimensions; absent strides mean a contiguous tensor. As in {@link TensorView}, the elements of a
+ * row are contiguous and all rows have one stride.
  */
 public final class DLPack {
   private static final int VERSION_MAJOR = 1;
@@ -58,22 +58,22 @@ public final class DLPack {
 
   private static final long READ_ONLY = 1;
 
-  /** What consumers hold of ours, by the address of the structure. */
+  /** Exports that consumers hold, by the address of the structure. */
   private static final Map<Long, Export> EXPORTS = new ConcurrentHashMap<>();
 
-  /** The structures that are taken over and not yet deleted. */
+  /** Imported structures that are not yet deleted. */
   private static final Set<Long> IMPORTS = ConcurrentHashMap.newKeySet();
 
   private DLPack() {}
 
   /**
-   * Takes over the {@code DLManagedTensor} at an address.
+   * Imports the {@code DLManagedTensor} at an address and takes ownership of it.
    *
-   * @return the tensor, to be closed by the caller, which calls the deleter
+   * @return the tensor; the caller must close it, which calls the deleter
    * @throws IllegalArgumentException if the address is 0 or has been imported and not closed; if
-   *     the tensor is of another device type or dtype than this library knows, has {@code lanes}
-   *     other than 1, rows that are not contiguous or not equally far apart, or no memory. The
-   *     structure then is still the caller's
+   *     the tensor has an unknown device type or dtype, {@code lanes} other than 1, rows that are
+   *     not contiguous or have no common stride, or no memory. The caller then still owns the
+   *     structure
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static DLPackTensor importTensor(long address) {
@@ -81,12 +81,12 @@ public final class DLPack {
   }
 
   /**
-   * Takes over the {@code DLManagedTensorVersioned} at an address. If that says read-only, calls
-   * that would write to the tensor are refused.
+   * Imports the {@code DLManagedTensorVersioned} at an address and takes ownership of it. If it is
+   * marked read-only, calls that would write to the tensor throw.
    *
-   * @return the tensor, to be closed by the caller, which calls the deleter
+   * @return the tensor; the caller must close it, which calls the deleter
    * @throws IllegalArgumentException as {@link #importTensor}, or if the major version is not 1.
-   *     The structure then is still the caller's
+   *     The caller then still owns the structure
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static DLPackTensor importVersioned(long address) {
@@ -94,11 +94,11 @@ public final class DLPack {
   }
 
   /**
-   * Makes a {@code DLManagedTensor} of a tensor, for one consumer.
+   * Exports a tensor as a {@code DLManagedTensor}, for one consumer.
    *
    * @return the structure's address
-   * @throws IllegalArgumentException if the tensor is null, its memory closed, or for reading only,
-   *     which this structure can't say
+   * @throws IllegalArgumentException if the tensor is null, or its memory is closed or read-only,
+   *     which this structure can't express
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static long exportTensor(TensorView tensor) {
@@ -107,8 +107,8 @@ public final class DLPack {
   }
 
   /**
-   * Makes a {@code DLManagedTensorVersioned} of version 1.1 of a tensor, for one consumer. It says
-   * read-only if the tensor's memory is for reading, as that of a read-only import.
+   * Exports a tensor as a {@code DLManagedTensorVersioned} of version 1.1, for one consumer. It is
+   * marked read-only if the tensor's memory is read-only, for instance that of a read-only import.
    *
    * @return the structure's address
    * @throws IllegalArgumentException if the tensor is null or its memory closed
@@ -120,7 +120,7 @@ public final class DLPack {
   }
 
   /**
-   * Makes a {@code DLManagedTensorVersioned} as {@link #exportVersioned}, that says read-only.
+   * Exports a tensor as {@link #exportVersioned} does, marked read-only.
    *
    * @return the structure's address
    * @throws IllegalArgumentException if the tensor is null or its memory closed
@@ -131,9 +131,9 @@ public final class DLPack {
   }
 
   /**
-   * Takes back an export that was given to nobody.
+   * Frees an export that has no consumer.
    *
-   * @throws IllegalArgumentException if there is no such export, or its deleter has been called
+   * @throws IllegalArgumentException if the export does not exist, or its deleter has been called
    */
   public static void discard(long exported) {
     checkArgument(
@@ -142,7 +142,7 @@ public final class DLPack {
         Long.toHexString(exported));
   }
 
-  /** Notes that a structure that was imported goes back to its producer. */
+  /** Records that an imported structure is returned to its producer. */
   static void forget(long managed) {
     IMPORTS.remove(managed);
   }
@@ -184,13 +184,13 @@ public final class DLPack {
     long data = fields.getLong(at + Layout.DATA);
     checkArgument(data != 0 || elements == 0, "data: null; expected %s elements", elements);
     long first = data + fields.getLong(at + Layout.BYTE_OFFSET);
-    // Everything is looked at before anything is taken over.
+    // Check everything before taking ownership.
     long bytes =
         TensorView.ofAddress(first, dtype, device, shape).withRowStride(rowStride).extent();
     long deleter = fields.getLong(layout.deleter);
     checkArgument(
         IMPORTS.add(address),
-        "address: 0x%s has been imported and not closed; expected one that nobody has taken over",
+        "address: 0x%s has been imported and not closed; expected a structure that is not in use",
         Long.toHexString(address));
     return new DLPackTensor(
         device,
@@ -251,7 +251,7 @@ public final class DLPack {
     }
   }
 
-  /** Lets go of an export. Returns false if there is none, so that a second call does nothing. */
+  /** Frees an export. Returns false if it does not exist, so that a second call does nothing. */
   private static boolean delete(long managed) {
     Export export = EXPORTS.remove(managed);
     if (export == null) {
@@ -306,7 +306,7 @@ public final class DLPack {
     };
   }
 
-  /** The distance between rows of a tensor with elements. A dimension of size 1 has no stride. */
+  /** The row stride of a non-empty tensor. A dimension of size 1 has no stride. */
   private static long rowStride(long[] shape, long[] strides) {
     int last = shape.length - 1;
     if (last < 0) {
@@ -353,17 +353,19 @@ public final class DLPack {
     return values;
   }
 
-  /** A tensor that a consumer holds; {@code held}: is its memory kept open by that? */
+  /**
+   * A tensor that a consumer holds; {@code held} tells whether the export keeps its memory open.
+   */
   private record Export(TensorView tensor, boolean held) {}
 
-  /** Made when the first export needs it. */
+  /** Created by the first export. */
   private static final class Deleter {
     static final long ADDRESS = DLPackCapi.makeDeleter(DLPack::delete);
 
     private Deleter() {}
   }
 
-  /** Where the fields are, on machines with addresses of 64 bits. */
+  /** Field offsets on machines with 64-bit addresses. */
   private enum Layout {
     UNVERSIONED("DLManagedTensor", 0, 56, 64),
     VERSIONED("DLManagedTensorVersioned", 32, 16, 80);

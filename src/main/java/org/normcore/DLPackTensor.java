@@ -3,22 +3,21 @@ package org.normcore;
 import org.normcore.internal.DLPackCapi;
 
 /**
- * A tensor of another library, taken over by {@link DLPack#importTensor} or {@link
- * DLPack#importVersioned}: its memory stays where it is, and is the other library's until this is
- * closed.
+ * A tensor of another library, imported by {@link DLPack#importTensor} or {@link
+ * DLPack#importVersioned}. The memory is not copied; closing this object returns it to the other
+ * library.
  *
- * <p>{@link #close()} calls the deleter that came with it, once, in the calling thread; should that
- * be forgotten, it is called some time after this object and all views of it have become
- * unreachable, in a thread of this library. {@code close()} is refused while a call works on the
- * memory; calls on a view of it are refused from then on. On a CUDA device nothing waits for what
- * is queued: close it when the stream has come that far.
+ * <p>{@link #close()} calls the tensor's deleter, once, in the calling thread. Without a {@code
+ * close()}, a thread of this library calls it after this object and all views of it have become
+ * unreachable. {@code close()} throws while a call uses the memory; afterwards, calls on a view of
+ * it throw. On a CUDA device nothing waits for queued work: synchronise the stream before closing.
  *
- * <p>Immutable but for being closed, and safe to share among threads.
+ * <p>Immutable except for {@code close()}; thread-safe.
  */
 public final class DLPackTensor extends OwnedMemory {
   private final TensorView tensor;
 
-  /** Takes over what a deleter is there for; {@code address} is that of the first element. */
+  /** Takes ownership; {@code address} is that of the first element. */
   DLPackTensor(
       Device device,
       long address,
@@ -36,7 +35,7 @@ public final class DLPackTensor extends OwnedMemory {
   }
 
   /**
-   * Returns the tensor, with the dtype, device, shape and row stride that it came with.
+   * Returns the tensor, with the imported dtype, device, shape and row stride.
    *
    * @throws IllegalStateException if this is closed
    */
@@ -45,12 +44,12 @@ public final class DLPackTensor extends OwnedMemory {
     return tensor;
   }
 
-  /** Returns whether it came marked as read-only: calls that would write to it are refused. */
+  /** Returns whether the import is marked read-only: calls that would write to it throw. */
   public boolean isReadOnly() {
     return readOnly() != null;
   }
 
-  /** Calls the deleter at an address, unless that is 0. */
+  /** Calls the deleter at an address, unless the address is 0. */
   record Delete(long deleter, long managed) implements Runnable {
     @Override
     public void run() {

@@ -4,9 +4,9 @@ package org.normcore;
  * A number format of tensor elements.
  *
  * <p>Norms compute on {@link #FLOAT64}, {@link #FLOAT32}, {@link #BFLOAT16} and {@link #FLOAT16}.
- * The FP8 formats are those of quantised tensors, which have scales beside them ({@link
- * Fp8Scaling}), and {@link #FLOAT8_E8M0} is that of the scales of blocks. A dtype is always given
- * by the caller and never inferred from the class of a buffer.
+ * The FP8 formats hold quantised tensors with separate scales ({@link Fp8Scaling}); {@link
+ * #FLOAT8_E8M0} holds the scales of blocks. The caller always states the dtype; it is never
+ * inferred from the class of a buffer.
  */
 public enum DType {
   /** IEEE 754 binary64. */
@@ -25,8 +25,8 @@ public enum DType {
   /** FP8 with 5 exponent and 2 fraction bits; largest finite value 57344, saturating. */
   FLOAT8_E5M2(1, "F8_E5M2"),
   /**
-   * Powers of two without a sign, {@code 2^(code - 127)}, 255 for NaN: the scales of blocks, and
-   * nothing else. It is converted from, but nothing is converted to it.
+   * Unsigned powers of two, {@code 2^(code - 127)}; code 255 is NaN. Only for the scales of blocks.
+   * Conversions read this format but do not write it.
    */
   FLOAT8_E8M0(1, "F8_E8M0");
 
@@ -43,7 +43,7 @@ public enum DType {
     return bytes;
   }
 
-  /** Returns the number that stands for this format in the C interface. */
+  /** Returns the code of this format in the C interface. */
   public int code() {
     return ordinal();
   }
@@ -64,12 +64,10 @@ public enum DType {
   }
 
   /**
-   * Returns the wider of two formats by the usual promotion, as PyTorch and NumPy do it: the same
-   * format if both are equal, float64 if one is, float32 otherwise (bfloat16 with float16 is
-   * float32 too).
+   * Returns the promotion of two formats, as in PyTorch and NumPy: the same format if both are
+   * equal, float64 if either is, float32 otherwise (bfloat16 with float16 is float32 too).
    *
-   * @throws IllegalArgumentException if the formats differ and one of them has 8 bits, for which no
-   *     promotion is usual
+   * @throws IllegalArgumentException if the formats differ and one of them has 8 bits
    */
   public static DType promote(DType a, DType b) {
     if (a == b) {

@@ -4,7 +4,7 @@ import static com.google.common.base.Preconditions.checkArgument;
 
 import org.jspecify.annotations.Nullable;
 
-/** Where a tensor's memory lies: the CPU's memory or that of a CUDA device. An immutable value. */
+/** The memory space of a tensor: host memory or the memory of a CUDA device. Immutable. */
 public final class Device {
   /** The kinds of device. */
   public enum Kind {
@@ -26,9 +26,8 @@ public final class Device {
   }
 
   /**
-   * Returns the CUDA device with the given index, in the order in which the CUDA runtime counts
-   * them. That there is such a device, and CUDA at all, is looked at where it is used; see {@link
-   * Cuda}.
+   * Returns the CUDA device with the given index in the CUDA runtime's numbering. The device need
+   * not exist, nor CUDA be available; methods that use it check that. See {@link Cuda}.
    *
    * @throws IllegalArgumentException if the index is negative
    */

@@ -9,69 +9,71 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.internal.UseGuard;
 
 /**
- * A parameter of a model in FP8: bits, scales and, by option, the values that it was quantised
- * from.
+ * A model parameter in FP8: bits, scales and, optionally, the values it was quantised from.
  *
  * <pre>{@code
  * Fp8Spec spec = Fp8Spec.builder(DType.FLOAT8_E4M3)
  *     .initialValue(InitialValue.KEEP_UNTIL_FIRST_FORWARD).build();
- * try (Fp8Parameter weight = Fp8Parameter.quantize(source, spec);
+ * try (NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 4);
+ *     Fp8Parameter weight = Fp8Parameter.quantize(
+ *         memory.view(DType.FLOAT32, 4).copyFrom(new float[] {0.1f, 0.25f, -0.5f, 1}), spec);
  *     MasterWeights master = weight.masterWeights()) {
- *   norm.infer(Operands.of(x, y).fp8Weight(weight));   // the initial value is freed here
- *   // .. the optimiser changes master.values()
- *   weight.update(master.values());
+ *   System.out.println(master.origin());           // FROM_INITIAL_VALUE
+ *   System.out.println(weight.dequantized(DType.FLOAT32).toFloats()[0]);   // 0.09821429
+ *   weight.markForward();                          // norms call this; frees the initial value
+ *   System.out.println(weight.hasInitialValue());  // false
+ *   weight.update(master.values());                // after each optimiser step
  * }
  * }</pre>
  *
  * <p><b>Values.</b> {@code q = rd(v * scale)}, {@code v = q * scaleInv}, products in float32,
  * {@code rd} to nearest even and saturating; scales as {@link Fp8Scaling} defines and {@link
- * Fp8Recipe} chooses them. The bits are the same on every device. What there is no number for:
+ * Fp8Recipe} chooses them. The bits are the same on every device. Special cases:
  *
  * <table>
- * <caption>Tensors that are unlike others</caption>
+ * <caption>Special values</caption>
  * <tr><th>values</th><th>one scale</th><th>blocks of 32</th></tr>
- * <tr><td>all zero, or none</td><td>amax 0, scale 1; zeros keep their sign</td><td>code 0, 2^-127;
+ * <tr><td>all zero, or empty</td><td>amax 0, scale 1; zeros keep their sign</td><td>code 0, 2^-127;
  *     the same</td></tr>
- * <tr><td>NaN</td><td>stays NaN and is left out of amax</td><td>the same</td></tr>
- * <tr><td>infinity</td><td>amax infinity, scale 1: it becomes the largest FP8 value of its sign, the
- *     others are rounded unscaled</td><td>code 254: the same in its block, where finite values of
- *     at most 2^117 (E4M3) or 2^110 (E5M2) vanish; other blocks are untouched</td></tr>
+ * <tr><td>NaN</td><td>stays NaN; ignored in amax</td><td>the same</td></tr>
+ * <tr><td>infinity</td><td>amax infinity, scale 1: infinity becomes the largest FP8 value of its
+ *     sign, other values are rounded unscaled</td><td>code 254: the same in its block, where finite
+ *     values of at most 2^117 (E4M3) or 2^110 (E5M2) underflow to 0; other blocks are
+ *     unaffected</td></tr>
  * <tr><td>below about {@code largest * 2^-128}, such as float32 subnormals</td><td>the scale is the
  *     largest float32 number, or power of two, and no longer fills the format's range</td><td>code
  *     0, 2^-127: the same</td></tr>
  * </table>
  *
- * <p><b>Shapes and dtypes.</b> Sources are float32, bfloat16 or float16 of any shape, rows a free
- * stride apart; bits have the same shape, contiguous. Nothing is written to a source.
+ * <p><b>Shapes and dtypes.</b> Sources are float32, bfloat16 or float16 of any shape and row
+ * stride; bits have the same shape, contiguous. Sources are only read.
  *
- * <p><b>Memory.</b> One byte for each element and the scales, on {@link #device()}; the initial
- * value in host memory where it is kept; one dequantised copy for each dtype in which {@link
- * #dequantized} or a norm has asked for one. An update allocates no native memory. All is freed by
- * {@link #close()}, or some time after the parameter and all views of it have become unreachable.
+ * <p><b>Memory.</b> One byte per element and the scales, on {@link #device()}; the initial value,
+ * if kept, in host memory; one dequantised copy for each dtype that {@link #dequantized} or a norm
+ * has requested. An update allocates no native memory. {@link #close()} frees everything; otherwise
+ * the garbage collector does, after the parameter and all views of it have become unreachable.
  *
- * <p><b>Threads.</b> On the CPU the calling thread does all of the work. Any number may read at
- * once. {@link #update}, {@link #to} and {@link #close} are refused while another call uses the
- * parameter, norms among them, and other calls while they run. The initial value may be read and
- * cleared by any number of threads at once. Nothing orders accesses to the memory through views.
+ * <p><b>Threads.</b> On the CPU all work runs in the calling thread. Any number of threads may read
+ * at once. {@link #update}, {@link #to} and {@link #close} are exclusive: each throws while another
+ * call, for instance of a norm, uses the parameter, and other calls throw while it runs. Threads
+ * may read and clear the initial value concurrently. Accesses through views are not synchronised.
  *
- * <p><b>CUDA devices.</b> Work goes into the stream that a call is given, the default stream of the
- * device otherwise, and is done in its order: a call in another stream has to be ordered by the
- * caller, one that reads a dequantised copy after the one that made or updated it included. {@link
- * #quantize}, {@link #masterWeights} and {@link #to} allocate and wait for the stream; the others
- * return at once and can be captured into a CUDA graph, except for the first use of a dequantised
- * copy, which allocates it, for what clears a kept initial value, which may wait for the device,
- * and for updates with {@link Fp8Recipe#DELAYED}, which take another place in the history each
- * time.
+ * <p><b>CUDA devices.</b> A call queues its work in the given stream, by default the device's
+ * default stream. The caller orders calls in different streams; that includes a read of a
+ * dequantised copy after the call that made or updated it. {@link #quantize}, {@link
+ * #masterWeights} and {@link #to} allocate and wait for the stream. The other calls are
+ * asynchronous and can be captured into a CUDA graph, with three exceptions: the first use of a
+ * dequantised copy allocates it, clearing a kept initial value may wait for the device, and each
+ * update with {@link Fp8Recipe#DELAYED} writes a different history entry.
  *
- * <p><b>Tensor parallelism.</b> Where a tensor is spread over several processes, one scale for all
- * of it needs the largest amax of all: {@link #amax(TensorView, TensorView, CudaStream)} computes
- * that of the part here, and what it has been reduced to is passed to {@link #quantize(TensorView,
- * Fp8Spec, TensorView, Device, CudaStream)} and {@link #update(TensorView, TensorView,
- * CudaStream)}. With delayed scaling that is needed for the first quantisation only: later it is
- * enough to reduce {@link #amax()} in place after an update, because the next one reads it from
- * there.
+ * <p><b>Tensor parallelism.</b> If a tensor is sharded over several processes, a common scale needs
+ * the maximum amax of all shards. {@link #amax(TensorView, TensorView, CudaStream)} computes the
+ * amax of the local shard; the caller reduces it and passes the result to {@link
+ * #quantize(TensorView, Fp8Spec, TensorView, Device, CudaStream)} and {@link #update(TensorView,
+ * TensorView, CudaStream)}. With delayed scaling only the first quantisation needs this: later,
+ * reduce {@link #amax()} in place after an update, because the next update reads it.
  *
- * <p><b>Errors.</b> As for norms: a call that refuses its arguments has written nothing; {@link
+ * <p><b>Errors.</b> As for norms: a call that rejects its arguments has written nothing; {@link
  * CudaException} may report earlier work.
  */
 public final class Fp8Parameter implements AutoCloseable {
@@ -87,12 +89,15 @@ public final class Fp8Parameter implements AutoCloseable {
   private final KeptValue initialValue;
   private final UseGuard guard = new UseGuard(NAME);
 
-  /** Changed by the only user, or before there is any other. */
+  /** Written under exclusive use, or before the object is shared. */
   private volatile Fp8Storage storage;
 
   private volatile @Nullable CudaStream defaultStream;
 
-  /** By dtype. Never changed in place: the first uses of two dtypes may come at once. */
+  /**
+   * By dtype. Replaced, never modified: two dtypes may be requested for the first time
+   * concurrently.
+   */
   private volatile Copy[] copies = NO_COPIES;
 
   private volatile boolean isUpdated;
@@ -106,15 +111,15 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Quantises a tensor, on its device. As {@link #quantize(TensorView, Fp8Spec, TensorView, Device,
-   * CudaStream)} without an amax of the caller's, a device of its own and a stream.
+   * Quantises a tensor on its own device, in the default stream, with the tensor's own amax. As
+   * {@link #quantize(TensorView, Fp8Spec, TensorView, Device, CudaStream)}.
    */
   public static Fp8Parameter quantize(TensorView source, Fp8Spec spec) {
     return quantize(source, spec, null, TensorView.required("source", source).device(), null);
   }
 
   /**
-   * Quantises a tensor, on its device, with an amax that the caller has reduced. As {@link
+   * Quantises a tensor on its own device, with an amax that the caller has reduced. As {@link
    * #quantize(TensorView, Fp8Spec, TensorView, Device, CudaStream)}.
    */
   public static Fp8Parameter quantize(TensorView source, Fp8Spec spec, TensorView reducedAmax) {
@@ -124,21 +129,21 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Quantises a tensor where it is, and puts the bits on a device.
+   * Quantises a tensor on its own device, and places the bits on the given device.
    *
-   * @param source float32, bfloat16 or float16, on the CPU or a CUDA device; not written to, and
-   *     not needed any more on return
-   * @param reducedAmax one float32 number, where the source is, to be taken as the amax in place of
-   *     the source's own; null for that. With NaN or a negative number, which are not looked for,
-   *     the scale is 1. Only with {@link Fp8Recipe#CURRENT} and {@link Fp8Recipe#DELAYED}
-   * @param device where the bits and scales are to be
+   * @param source float32, bfloat16 or float16, on the CPU or a CUDA device; only read, and no
+   *     longer needed on return
+   * @param reducedAmax one float32 number on the source's device, used instead of the source's own
+   *     amax; null to use its own. Not validated: with NaN or a negative number the scale is 1.
+   *     Only with {@link Fp8Recipe#CURRENT} and {@link Fp8Recipe#DELAYED}
+   * @param device the device for bits and scales
    * @param stream a stream of the source's device or, if that is the CPU, of {@code device}; null
-   *     for the default stream, and if both are the CPU
+   *     for the default stream; null if both are the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, size or
    *     device
-   * @throws UnsupportedOperationException if CUDA is needed and not available
-   * @throws OutOfMemoryError if there is not as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws UnsupportedOperationException if CUDA is required and not available
+   * @throws OutOfMemoryError if memory is exhausted
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static Fp8Parameter quantize(
@@ -149,7 +154,7 @@ public final class Fp8Parameter implements AutoCloseable {
       @Nullable CudaStream stream) {
     requireWide("source", source);
     checkArgument(spec != null, "spec: null; expected an Fp8Spec");
-    checkArgument(device != null, "device: null; expected where the bits are to be");
+    checkArgument(device != null, "device: null; expected the device for the bits");
     requireReduced(reducedAmax, spec, source.device());
     for (Device each : new Device[] {source.device(), device}) {
       if (!each.isCpu()) {
@@ -181,7 +186,7 @@ public final class Fp8Parameter implements AutoCloseable {
         if (!done) {
           storage.memory().close();
           if (kept != null) {
-            kept.clear("the parameter could not be made");
+            kept.clear("the parameter could not be created");
           }
         }
       }
@@ -191,7 +196,8 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns the largest {@code |x|} of a tensor in host memory, NaN left out; 0 if there is none.
+   * Returns the largest {@code |x|} of a tensor in host memory, ignoring NaN; 0 if the tensor is
+   * empty or all NaN.
    *
    * @param source float32, bfloat16 or float16
    * @throws IllegalArgumentException if it is null, closed or of another dtype
@@ -214,17 +220,17 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Writes the largest {@code |x|} of a tensor, NaN left out, to a float32 number on its device; 0
-   * if there is none.
+   * Writes the largest {@code |x|} of a tensor, ignoring NaN, to a float32 number on its device; 0
+   * if the tensor is empty or all NaN.
    *
    * @param source float32, bfloat16 or float16
-   * @param target one float32 number, on a 4-byte boundary
-   * @param stream of the tensors' device; null for its default stream, and on the CPU
+   * @param target one float32 number, aligned to 4 bytes
+   * @param stream a stream of the tensors' device; null for its default stream and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, size or
    *     device, the two overlap, or the target is in an initial value or a dequantised copy of an
    *     Fp8Parameter
-   * @throws UnsupportedOperationException if CUDA is needed and not available
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws UnsupportedOperationException if CUDA is required and not available
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public static void amax(TensorView source, TensorView target, @Nullable CudaStream stream) {
     requireWide("source", source);
@@ -246,7 +252,7 @@ public final class Fp8Parameter implements AutoCloseable {
     }
   }
 
-  /** Returns what it was quantised with. */
+  /** Returns the quantisation spec. */
   public Fp8Spec spec() {
     return spec;
   }
@@ -256,7 +262,7 @@ public final class Fp8Parameter implements AutoCloseable {
     return shape.clone();
   }
 
-  /** Returns where bits and scales are. */
+  /** Returns the device of bits and scales. */
   public Device device() {
     return storage.device();
   }
@@ -273,8 +279,8 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns the scale that the last quantisation multiplied by, one float32 number on {@link
-   * #device()}. A view of this object's memory: an update changes it.
+   * Returns the scale of the last quantisation, one float32 number on {@link #device()}. A view of
+   * this object's memory: an update changes it.
    *
    * @throws IllegalStateException if the parameter is closed
    * @throws UnsupportedOperationException with {@link Fp8Recipe#MXFP8}, which stores the inverse
@@ -286,9 +292,9 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns what the bits are multiplied by to get the values back: one float32 number or, with
-   * {@link Fp8Recipe#MXFP8}, {@code [.., ceil(columns / 32)]} numbers in {@link DType#FLOAT8_E8M0},
-   * on {@link #device()}. A view of this object's memory: an update changes it.
+   * Returns the factor that dequantises the bits: one float32 number or, with {@link
+   * Fp8Recipe#MXFP8}, {@code [.., ceil(columns / 32)]} numbers in {@link DType#FLOAT8_E8M0}, on
+   * {@link #device()}. A view of this object's memory: an update changes it.
    *
    * @throws IllegalStateException if the parameter is closed
    */
@@ -298,13 +304,13 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns the amax of the last quantisation, one float32 number on {@link #device()}: that of the
-   * data, or the reduced one that was passed. A view of this object's memory: an update changes it.
-   * With {@link Fp8Recipe#DELAYED} the next update takes it into the history from here, so that the
-   * amaxes of several processes may be reduced in this place.
+   * Returns the amax of the last quantisation, one float32 number on {@link #device()}: the data's
+   * own, or the reduced one. A view of this object's memory: an update changes it. With {@link
+   * Fp8Recipe#DELAYED} the next update copies it from here into the history, so several processes
+   * may reduce their amaxes in place.
    *
    * @throws IllegalStateException if the parameter is closed
-   * @throws UnsupportedOperationException with {@link Fp8Recipe#MXFP8}, which has an amax for each
+   * @throws UnsupportedOperationException with {@link Fp8Recipe#MXFP8}, which computes an amax per
    *     block and stores none
    */
   public TensorView amax() {
@@ -320,21 +326,21 @@ public final class Fp8Parameter implements AutoCloseable {
     }
   }
 
-  /** Writes the values to a tensor. As {@link #dequantize(TensorView, CudaStream)}. */
+  /** Dequantises into a tensor. As {@link #dequantize(TensorView, CudaStream)}. */
   public void dequantize(TensorView target) {
     dequantize(target, null);
   }
 
   /**
-   * Writes the values, {@code rd(q * scaleInv)}, to a tensor, the product in float32.
+   * Dequantises into a tensor: {@code rd(q * scaleInv)}, the product in float32.
    *
    * @param target float32, bfloat16 or float16, in the parameter's shape, on its device
-   * @param stream of the parameter's device; null for its default stream, and on the CPU
+   * @param stream a stream of the parameter's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
-   *     device, or the target overlaps the parameter's memory, kept initial value and dequantised
-   *     copies included, or those of another
-   * @throws IllegalStateException if the parameter is closed or being changed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   *     device, or the target overlaps the memory, kept initial value or dequantised copies of this
+   *     or another parameter
+   * @throws IllegalStateException if the parameter is closed or being modified
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void dequantize(TensorView target, @Nullable CudaStream stream) {
     guard.acquire();
@@ -358,18 +364,18 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns the values in another dtype, in memory of this object's: made by the first call for a
-   * dtype, refreshed by every update in the update's stream, kept until the parameter is moved or
-   * closed. This is what norms read that have the parameter as their weight.
+   * Returns a dequantised copy, in memory that this object owns. The first call for a dtype creates
+   * the copy, every update refreshes it in the update's stream, and it lives until the parameter is
+   * moved or closed. Norms with this parameter as their weight read this copy.
    *
    * @param dtype float32, bfloat16 or float16
-   * @param stream of the parameter's device, in which a copy that is not there yet is made; null
-   *     for its default stream, and on the CPU
-   * @throws IllegalArgumentException if the dtype is another one, or the stream is closed or of
-   *     another device
-   * @throws IllegalStateException if the parameter is closed or being changed
-   * @throws OutOfMemoryError if there is not as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @param stream a stream of the parameter's device, in which a missing copy is created; null for
+   *     its default stream and on the CPU
+   * @throws IllegalArgumentException if the dtype is not one of these, or the stream is closed or
+   *     of another device
+   * @throws IllegalStateException if the parameter is closed or being modified
+   * @throws OutOfMemoryError if memory is exhausted
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public TensorView dequantized(DType dtype, @Nullable CudaStream stream) {
     guard.acquire();
@@ -381,7 +387,7 @@ public final class Fp8Parameter implements AutoCloseable {
     }
   }
 
-  /** The copy in a dtype, by a user of this object. */
+  /** The copy in a dtype. The caller must have acquired this object. */
   private TensorView copy(DType dtype, @Nullable CudaStream stream) {
     Copy present = copies[dtype.ordinal()];
     if (present != null) {
@@ -420,15 +426,15 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Returns the float32 values in new memory on the parameter's device, to be closed by the caller:
-   * from the initial value where that is kept and there has been no update since, which made it a
-   * thing of the past; otherwise from the bits. The result says which. Waits for the stream.
+   * Returns the float32 values in new memory on the parameter's device, which the caller must
+   * close. They come from the initial value if it is kept and no update has replaced it; otherwise
+   * from the bits. {@link MasterWeights#origin()} tells which. Waits for the stream.
    *
-   * @param stream of the parameter's device; null for its default stream, and on the CPU
+   * @param stream a stream of the parameter's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException if the stream is closed or of another device
-   * @throws IllegalStateException if the parameter is closed or being changed
-   * @throws OutOfMemoryError if there is not as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws IllegalStateException if the parameter is closed or being modified
+   * @throws OutOfMemoryError if memory is exhausted
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public MasterWeights masterWeights(@Nullable CudaStream stream) {
     guard.acquire();
@@ -497,19 +503,19 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Quantises new values in place of the old ones, by the same recipe, and refreshes the
-   * dequantised copies. Allocates no native memory. An initial value that is kept stays as it is.
+   * Replaces the values: quantises new ones by the same recipe and refreshes the dequantised
+   * copies. Allocates no native memory. A kept initial value does not change.
    *
    * @param master float32, bfloat16 or float16, in the parameter's shape, on its device
-   * @param reducedAmax one float32 number, on the parameter's device, to be taken as the amax in
-   *     place of the values' own; null for that. With NaN or a negative number, which are not
-   *     looked for, the scale is 1; a history leaves NaN out and takes magnitudes. Only with {@link
-   *     Fp8Recipe#CURRENT} and {@link Fp8Recipe#DELAYED}
-   * @param stream of the parameter's device; null for its default stream, and on the CPU
+   * @param reducedAmax one float32 number on the parameter's device, used instead of the values'
+   *     own amax; null to use their own. Not validated: with NaN or a negative number the scale is
+   *     1; a history ignores NaN and uses magnitudes. Only with {@link Fp8Recipe#CURRENT} and
+   *     {@link Fp8Recipe#DELAYED}
+   * @param stream a stream of the parameter's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
    *     device, or overlaps the parameter's memory
    * @throws IllegalStateException if the parameter is closed or in use by another call
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void update(
       TensorView master, @Nullable TensorView reducedAmax, @Nullable CudaStream stream) {
@@ -542,24 +548,23 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Moves bits and scales to another device, bit for bit, with the history of delayed scaling. An
-   * initial value that is kept stays kept, in host memory, which becomes page-locked by a move to a
-   * CUDA device. Views from before are refused from then on: ask for new ones. Dequantised copies
-   * are made again when next asked for. Does nothing if the parameter is there already. Waits for
-   * the stream.
+   * Moves bits, scales and the history of delayed scaling to another device, bit for bit. A kept
+   * initial value stays in host memory, which a move to a CUDA device page-locks. The move
+   * invalidates existing views; get new ones. Dequantised copies are created again on demand. Does
+   * nothing if the parameter is already on the device. Waits for the stream.
    *
-   * @param stream of the CUDA device that the parameter is on or, if it is on the CPU, of the one
-   *     that it moves to; null for the default stream
+   * @param stream a stream of the parameter's CUDA device or, if it is on the CPU, of the target
+   *     device; null for the default stream
    * @return this
-   * @throws IllegalArgumentException if the device is null, or a CUDA device that there is not, or
+   * @throws IllegalArgumentException if the device is null or a CUDA device that does not exist, or
    *     the stream is closed or of another device
    * @throws IllegalStateException if the parameter is closed or in use by another call
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws OutOfMemoryError if there is not as much memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws OutOfMemoryError if memory is exhausted
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public Fp8Parameter to(Device device, @Nullable CudaStream stream) {
-    checkArgument(device != null, "device: null; expected where the bits are to be");
+    checkArgument(device != null, "device: null; expected the device for the bits");
     guard.acquireExclusive();
     try {
       Device from = device();
@@ -599,20 +604,20 @@ public final class Fp8Parameter implements AutoCloseable {
     }
   }
 
-  /** Returns whether the values that this was quantised from are still there. */
+  /** Returns whether the initial value is kept. */
   public boolean hasInitialValue() {
     return initialValue.isKept();
   }
 
   /**
    * Returns the values that this was quantised from, bit for bit, contiguous, in the source's dtype
-   * and shape, in host memory. To be read only: any number of times, by any number of threads.
+   * and shape, in host memory. Read-only; any number of threads may read it.
    *
-   * <p>The view does not keep them: once they have been cleared, a call on it is refused as on a
-   * closed {@link NativeBuffer}. Copies from it that wait in a CUDA stream must be done by then.
+   * <p>The view does not keep the values alive: once they are cleared, a call on it throws as for a
+   * closed {@link NativeBuffer}. Copies queued in a CUDA stream must be complete by then.
    *
-   * @throws IllegalStateException if the parameter is closed, or the values are not there, with the
-   *     reason: not kept, cleared, or kept until the first forward
+   * @throws IllegalStateException if the parameter is closed, or the values are gone; the message
+   *     gives the reason: not kept, cleared, or kept until the first forward
    */
   public TensorView initialValue() {
     guard.checkOpen();
@@ -620,37 +625,36 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Frees the memory of the initial value. Does nothing if that has been done, or nothing was kept.
+   * Frees the initial value. Does nothing if it is already cleared, or was not kept.
    *
-   * <p>New calls on it are refused at once; those that are working on it are waited for, so that
-   * the memory has been given back on return.
+   * <p>New calls on it throw at once. This method waits for calls in progress, so the memory is
+   * free on return.
    *
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void clearInitialValue() {
     initialValue.clear("it has been cleared");
   }
 
   /**
-   * Says that the parameter has been used: clears the initial value if that is kept until the first
-   * forward, as {@link #clearInitialValue()} does, and does nothing otherwise. Norms call this when
-   * a forward or inference with the parameter as weight has succeeded, on a CUDA device when it is
-   * in the stream; for other operations the caller does.
+   * Marks the parameter as used. Clears the initial value, as {@link #clearInitialValue()} does, if
+   * it is kept until the first forward; does nothing otherwise. Norms call this after a successful
+   * forward or inference with the parameter as weight, on a CUDA device after queueing it. For
+   * other operations the caller calls it.
    *
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void markForward() {
     initialValue.markForward();
   }
 
   /**
-   * Frees all memory. Does nothing if that has been done, or another thread is at it. On a CUDA
-   * device it first waits until the device has done its work; readers of the initial value are
-   * waited for, too.
+   * Frees all memory. Does nothing if already closed, or if another thread is closing it. Waits for
+   * readers of the initial value and, on a CUDA device, until the device is idle.
    *
-   * @throws IllegalStateException if a call that does not close it is using the parameter, or any
-   *     call views of its memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws IllegalStateException if another call, except {@code close()}, uses the parameter, or
+   *     any call uses a view of its memory
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   @Override
   public void close() {
@@ -695,14 +699,14 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /**
-   * Begins a forward with this as the weight, to be ended by {@link #endForward}: the values in a
-   * norm's weight dtype.
+   * Begins a forward with this as the weight and returns the values in a norm's weight dtype. The
+   * caller must call {@link #endForward}.
    */
   TensorView beginForward(DType dtype, @Nullable CudaStream stream) {
     if (!guard.tryAcquire()) {
       throw new IllegalArgumentException(
           guard.isOpen()
-              ? "weight: is being changed by another call; expected an " + NAME + " at rest"
+              ? "weight: another call is modifying it; expected an " + NAME + " that is idle"
               : "weight: is closed; expected an open " + NAME);
     }
     boolean done = false;
@@ -725,7 +729,7 @@ public final class Fp8Parameter implements AutoCloseable {
     }
   }
 
-  /** Begins the only use of all device memory; of none if a view of some is in use. */
+  /** Acquires all device memory exclusively, or none of it if a view is in use. */
   private void acquireMemory() {
     storage.memory().guard().acquireExclusive();
     int acquired = 0;
@@ -809,12 +813,12 @@ public final class Fp8Parameter implements AutoCloseable {
     }
     checkArgument(
         spec.recipe() == Fp8Recipe.CURRENT || spec.recipe() == Fp8Recipe.DELAYED,
-        "reducedAmax: given with %s; expected none, as no scale is made of it",
+        "reducedAmax: given with %s; expected none, because this recipe derives no scale from it",
         spec.recipe());
     requireNumber("reducedAmax", reducedAmax, expected);
   }
 
-  /** Checks a tensor that values are taken from or written to. */
+  /** Checks a source or target tensor. */
   private void requireLike(String argument, @Nullable TensorView view) {
     requireWide(argument, view);
     checkArgument(
@@ -833,7 +837,7 @@ public final class Fp8Parameter implements AutoCloseable {
     requireApart(argument, view.overlaps(own.address(), own.bytes()));
   }
 
-  /** Checks a tensor that values are written to: unlike a source, it must not be initial values. */
+  /** Checks a target. Unlike a source, it must not overlap an initial value or a copy. */
   private void requireTarget(@Nullable TensorView target) {
     requireLike("target", target);
     requireApart("target", initialValue.overlaps(target));
@@ -854,7 +858,7 @@ public final class Fp8Parameter implements AutoCloseable {
         argument);
   }
 
-  /** The tensors and the stream of a call, in use until its end. */
+  /** Holds the tensors and the stream of a call until it ends. */
   private record Uses(
       @Nullable TensorView first,
       boolean firstHeld,

@@ -5,7 +5,7 @@ import static com.google.common.base.Preconditions.checkArgument;
 import java.util.Objects;
 
 /**
- * How an {@link Fp8Parameter} is quantised, and what becomes of its initial value. Immutable.
+ * How an {@link Fp8Parameter} is quantised, and how long it keeps its initial value. Immutable.
  *
  * <pre>{@code
  * Fp8Spec spec = Fp8Spec.builder(DType.FLOAT8_E4M3)
@@ -13,15 +13,15 @@ import java.util.Objects;
  * }</pre>
  *
  * @param format {@link DType#FLOAT8_E4M3} or {@link DType#FLOAT8_E5M2}
- * @param recipe where the scale comes from
- * @param margin by how many powers of two the scale is smaller than it could be, 0 to {@value
- *     #MAX_MARGIN}; 0 with a given scale and with MXFP8, which have no use for it
+ * @param recipe how the scale is obtained
+ * @param margin the number of powers of two by which the scale is reduced, 0 to {@value
+ *     #MAX_MARGIN}; 0 with a given scale and with MXFP8
  * @param powerOfTwo whether the scale is rounded down to a power of two; false with a given scale,
- *     and with MXFP8, whose scales are powers of two anyway
+ *     and with MXFP8, whose scales are always powers of two
  * @param givenScale the scale of {@link Fp8Recipe#GIVEN}; NaN with all others
- * @param historyLength how many amaxes {@link Fp8Recipe#DELAYED} remembers, 1 to {@value
+ * @param historyLength the number of amaxes that {@link Fp8Recipe#DELAYED} keeps, 1 to {@value
  *     #MAX_HISTORY_LENGTH}; 0 with all others
- * @param initialValue what becomes of the values that are quantised
+ * @param initialValue how long the source values are kept
  */
 public record Fp8Spec(
     DType format,
@@ -38,10 +38,10 @@ public record Fp8Spec(
   public static final int MAX_HISTORY_LENGTH = 1 << 16;
 
   /**
-   * Checks that all goes together.
+   * Checks that the components are consistent.
    *
-   * @throws IllegalArgumentException if a number is out of its range, the format is not an FP8
-   *     format, or something is set that the recipe has no use for
+   * @throws IllegalArgumentException if a number is out of range, the format is not an FP8 format,
+   *     or a component does not apply to the recipe
    */
   public Fp8Spec {
     checkArgument(
@@ -55,12 +55,12 @@ public record Fp8Spec(
     boolean computed = recipe == Fp8Recipe.CURRENT || recipe == Fp8Recipe.DELAYED;
     checkArgument(
         computed || margin == 0,
-        "margin: %s with %s; expected 0, as no scale is made of an amax",
+        "margin: %s with %s; expected 0, because this recipe uses no amax",
         margin,
         recipe);
     checkArgument(
         computed || !powerOfTwo,
-        "powerOfTwo: true with %s; expected false, as no scale is made of an amax",
+        "powerOfTwo: true with %s; expected false, because this recipe uses no amax",
         recipe);
     if (recipe == Fp8Recipe.GIVEN) {
       checkArgument(
@@ -70,7 +70,7 @@ public record Fp8Spec(
     } else {
       checkArgument(
           Float.isNaN(givenScale),
-          "givenScale: %s with %s; expected NaN, as no scale is given",
+          "givenScale: %s with %s; expected NaN, because this recipe takes no given scale",
           givenScale,
           recipe);
     }
@@ -83,14 +83,15 @@ public record Fp8Spec(
     } else {
       checkArgument(
           historyLength == 0,
-          "historyLength: %s with %s; expected 0, as there is no history",
+          "historyLength: %s with %s; expected 0, because this recipe has no history",
           historyLength,
           recipe);
     }
   }
 
   /**
-   * Starts a spec with {@link Fp8Recipe#CURRENT}, no margin, the exact scale, and nothing kept.
+   * Returns a builder with {@link Fp8Recipe#CURRENT}, no margin, an exact scale and no kept initial
+   * value.
    *
    * @param format {@link DType#FLOAT8_E4M3} or {@link DType#FLOAT8_E5M2}
    */
@@ -110,12 +111,12 @@ public record Fp8Spec(
     return builder;
   }
 
-  /** Returns whether there is one scale for all, or one for each block. */
+  /** Returns whether there is one scale per tensor or one per block. */
   public Fp8Scaling scaling() {
     return recipe.scaling();
   }
 
-  /** Builds an {@link Fp8Spec}. Not for use by several threads at once. */
+  /** Builds an {@link Fp8Spec}. Not thread-safe. */
   public static final class Builder {
     private final DType format;
     private Fp8Recipe recipe = Fp8Recipe.CURRENT;
@@ -136,28 +137,29 @@ public record Fp8Spec(
       return this;
     }
 
-    /** Takes the scale from the data's own amax, {@link Fp8Recipe#CURRENT}. */
+    /** Derives the scale from the data's own amax: {@link Fp8Recipe#CURRENT}. */
     public Builder currentScaling() {
       return recipe(Fp8Recipe.CURRENT, Float.NaN, 0);
     }
 
-    /** Takes the scale from the amaxes of the last quantisations, {@link Fp8Recipe#DELAYED}. */
+    /** Derives the scale from the amaxes of past quantisations: {@link Fp8Recipe#DELAYED}. */
     public Builder delayedScaling(int historyLength) {
       return recipe(Fp8Recipe.DELAYED, Float.NaN, historyLength);
     }
 
-    /** Takes the given scale, by which values are multiplied, {@link Fp8Recipe#GIVEN}. */
+    /** Multiplies values by the given scale: {@link Fp8Recipe#GIVEN}. */
     public Builder givenScale(float scale) {
       return recipe(Fp8Recipe.GIVEN, scale, 0);
     }
 
-    /** Takes one power of two for each block of 32, {@link Fp8Recipe#MXFP8}. */
+    /** Uses one power of two per block of 32: {@link Fp8Recipe#MXFP8}. */
     public Builder mxfp8() {
       return recipe(Fp8Recipe.MXFP8, Float.NaN, 0);
     }
 
     /**
-     * Makes the scale smaller by as many powers of two, as room for larger values. 0 if not set.
+     * Reduces the scale by this number of powers of two, as headroom for larger values. 0 if not
+     * set.
      */
     public Builder margin(int margin) {
       this.margin = margin;
@@ -170,9 +172,7 @@ public record Fp8Spec(
       return this;
     }
 
-    /**
-     * Sets what becomes of the values that are quantised. {@link InitialValue#DISCARD} if not set.
-     */
+    /** Sets how long the source values are kept. {@link InitialValue#DISCARD} if not set. */
     public Builder initialValue(InitialValue initialValue) {
       this.initialValue =
           Objects.requireNonNull(initialValue, "initialValue: null; expected an InitialValue");
@@ -182,8 +182,8 @@ public record Fp8Spec(
     /**
      * Returns the spec.
      *
-     * @throws IllegalArgumentException if a number is out of its range, the format is not an FP8
-     *     format, or something is set that the recipe has no use for
+     * @throws IllegalArgumentException if a number is out of range, the format is not an FP8
+     *     format, or a component does not apply to the recipe
      */
     public Fp8Spec build() {
       return new Fp8Spec(

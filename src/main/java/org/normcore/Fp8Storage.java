@@ -8,11 +8,11 @@ import org.normcore.internal.Fp8Capi;
 import org.normcore.internal.Memory;
 
 /**
- * The bits of an FP8 tensor and the numbers of its scaling, in one block on one device. Checks
- * nothing: that is the parameter's task, as is to see that nobody else uses the block.
+ * The bits of an FP8 tensor and its scaling data, in one block on one device. Argument checks and
+ * locking are the caller's.
  *
- * <p>The numbers come after the bits. One scale: float32, namely scale, its inverse, amax, the
- * largest amax of the history, and the history. Blocks: their E8M0 codes.
+ * <p>The scaling data follow the bits. With one scale: scale, its inverse, amax, the largest amax
+ * of the history, and the history, all float32. With blocks: their E8M0 codes.
  */
 final class Fp8Storage {
   private static final int ALIGNMENT = 64;
@@ -47,7 +47,7 @@ final class Fp8Storage {
         device.isCpu() ? NativeBuffer.allocate(bytes) : CudaBuffer.allocate(device, bytes);
   }
 
-  /** Allocates storage for the values of a tensor, and sets the numbers that don't come of them. */
+  /** Allocates storage for the values of a tensor, and initialises the scaling data. */
   static Fp8Storage allocate(Fp8Spec spec, TensorView source, @Nullable CudaStream stream) {
     long columns = source.rank() == 0 ? 1 : source.size(-1);
     Fp8Storage storage =
@@ -113,7 +113,7 @@ final class Fp8Storage {
     return memory.view(numbersOffset + 4 * AMAX, DType.FLOAT32, 1);
   }
 
-  /** Quantises values of this shape on this device, with an amax of the caller's or their own. */
+  /** Quantises values of this shape on this device, with the caller's amax or their own. */
   void quantize(TensorView source, @Nullable TensorView reducedAmax, @Nullable CudaStream stream) {
     long handle = handle(stream);
     switch (spec.recipe()) {
@@ -208,7 +208,7 @@ final class Fp8Storage {
         handle);
   }
 
-  /** Brings the values back into a tensor of this shape on this device. */
+  /** Dequantises into a tensor of this shape on this device. */
   void dequantize(TensorView target, @Nullable CudaStream stream) {
     boolean blocks = spec.scaling() == Fp8Scaling.BLOCK;
     Fp8Capi.dequantize(
@@ -226,7 +226,7 @@ final class Fp8Storage {
     Reference.reachabilityFence(memory);
   }
 
-  /** Returns the same on another device, when the stream, of a CUDA device among both, is done. */
+  /** Copies to another device and waits for the stream, which is of a CUDA device of the two. */
   Fp8Storage copiedTo(Device target, CudaStream stream) {
     Fp8Storage copy = new Fp8Storage(spec, shape, rows, columns, target);
     boolean done = false;
@@ -249,7 +249,7 @@ final class Fp8Storage {
     return copy;
   }
 
-  /** Raises a float32 on a tensor's device to its largest magnitude. */
+  /** Sets a float32 on a tensor's device to the maximum of itself and the tensor's magnitudes. */
   static void amax(TensorView source, long amax, long handle) {
     long columns = source.rank() == 0 ? 1 : source.size(-1);
     Fp8Capi.amax(
@@ -275,7 +275,7 @@ final class Fp8Storage {
     zero(device(), number(index), handle);
   }
 
-  /** Copies one float32 to a place of its own; nothing to do if it is there. */
+  /** Copies one float32 into the scaling data, unless it is already there. */
   private void copy(int index, long from, long handle) {
     long to = number(index);
     if (from == to) {

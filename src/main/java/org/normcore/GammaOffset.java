@@ -1,6 +1,6 @@
 package org.normcore;
 
-/** What is added to the stored weight {@code w} to form the factor {@code g}. */
+/** The offset that turns the stored weight {@code w} into the factor {@code g}. */
 public enum GammaOffset {
   /** Nothing: {@code g = w}. */
   NONE,

@@ -1,6 +1,6 @@
 package org.normcore;
 
-/** What happens to the buffer of a weight or bias gradient. */
+/** How a weight or bias gradient is written to its buffer. */
 public enum GradientMode {
   /**
    * The gradient replaces the buffer's contents. The buffer has the weight's dtype or is float32.

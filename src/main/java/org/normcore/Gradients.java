@@ -4,9 +4,25 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Which gradients a backward call computes and where they go, by name; and on a CUDA device the
- * stream. What is absent is not computed. Immutable; each method returns new gradients. Keep them
- * and pass them again where nothing may be allocated.
+ * The output tensors of a backward call, by name and, on a CUDA device, the stream. Absent
+ * gradients are not computed. Immutable; each method returns a new object. To avoid allocation,
+ * keep an object and pass it again.
+ *
+ * <pre>{@code
+ * try (RmsNorm norm =
+ *         RmsNorm.builder(2).input(DType.FLOAT32).policy(NormPolicy.PYTORCH).build();
+ *     NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 4, 2).zero()) {
+ *   TensorView all = memory.view(DType.FLOAT32, 4, 2);
+ *   TensorView x = all.rows(0, 1).copyFrom(new float[] {3, 4});
+ *   TensorView weight = all.rows(1, 2).reshape(2).copyFrom(new float[] {1, 1});
+ *   TensorView y = all.rows(2, 3);
+ *   TensorView dweight = all.rows(3, 4).reshape(2);
+ *   try (Saved saved = norm.forward(x, weight, y)) {   // here y is also dy and dx
+ *     norm.backward(saved, y, Gradients.of(y).weight(dweight, GradientMode.ACCUMULATE));
+ *   }
+ *   System.out.println(dweight.toFloats()[0]);         // 0.71999943
+ * }
+ * }</pre>
  */
 public final class Gradients {
   private static final Gradients NONE =
@@ -38,18 +54,18 @@ public final class Gradients {
   }
 
   /**
-   * Returns gradients with {@code dx} only.
+   * Returns gradients with only {@code dx}.
    *
-   * @param dx the gradient of the input (in the residual-fused form: of the sum, hence of both its
+   * @param dx the gradient of the input (in the residual-fused form: of the sum, and so of both its
    *     terms), with the rows, shape and dtype of {@code x}; may be {@code dy}, {@code x} or the
-   *     residual's gradient in place if the dtypes are of one size
+   *     residual's gradient, in place, if the dtypes have the same size
    * @throws IllegalArgumentException if it is null
    */
   public static Gradients of(TensorView dx) {
     return NONE.input(TensorView.required("dx", dx));
   }
 
-  /** Returns gradients with nothing in them, to start from where {@code dx} is not wanted. */
+  /** Returns an empty object, to start from if {@code dx} is not needed. */
   public static Gradients none() {
     return NONE;
   }
@@ -59,7 +75,7 @@ public final class Gradients {
   }
 
   /**
-   * Returns these gradients with that of the weight.
+   * Returns these gradients plus the weight's.
    *
    * @param dweight {@code [normalizedShape]}, in the weight's dtype or float32; float32 for {@link
    *     GradientMode#ACCUMULATE}
@@ -72,7 +88,7 @@ public final class Gradients {
   }
 
   /**
-   * Returns these gradients with that of the bias.
+   * Returns these gradients plus the bias's.
    *
    * @param dbias {@code [normalizedShape]}, in the weight's dtype or float32; float32 for {@link
    *     GradientMode#ACCUMULATE}
@@ -85,11 +101,11 @@ public final class Gradients {
   }
 
   /**
-   * Returns these gradients with the incoming gradient of the residual sum, which is added to
-   * {@code dx} before its one rounding. An input of the backward, not an output.
+   * Returns these gradients with the incoming gradient of the residual sum. The backward reads it
+   * and adds it to {@code dx} before the rounding of {@code dx}.
    *
-   * @param dresidual the gradient that reaches {@code residualOut}, with the rows, shape and dtype
-   *     of {@code x}
+   * @param dresidual the gradient of {@code residualOut}, with the rows, shape and dtype of {@code
+   *     x}
    * @throws IllegalArgumentException if it is null
    */
   public Gradients residual(TensorView dresidual) {
@@ -104,26 +120,26 @@ public final class Gradients {
   }
 
   /**
-   * Returns these gradients with the stream that the work goes into, of the norm's device; null for
-   * the device's default stream. It must come after the forward's work: the same stream, or one
-   * that waits for it. The memory of all tensors must stay valid until the stream has done the
-   * work. A norm on the CPU takes none.
+   * Returns these gradients with a stream of the norm's device; null for the default stream. The
+   * backward must run after the forward: in the same stream, or in one that waits for it. All
+   * tensors must stay valid until the stream has completed the work. Must be null for a norm on the
+   * CPU.
    */
   public Gradients stream(@Nullable CudaStream stream) {
     return new Gradients(dx, dweight, weightMode, dbias, biasMode, dresidual, stream);
   }
 
-  /** Returns where the input's gradient goes, or null if it is not wanted. */
+  /** Returns the tensor for the input's gradient, or null. */
   public @Nullable TensorView dx() {
     return dx;
   }
 
-  /** Returns where the weight's gradient goes, or null if it is not wanted. */
+  /** Returns the tensor for the weight's gradient, or null. */
   public @Nullable TensorView dweight() {
     return dweight;
   }
 
-  /** Returns where the bias's gradient goes, or null if it is not wanted. */
+  /** Returns the tensor for the bias's gradient, or null. */
   public @Nullable TensorView dbias() {
     return dbias;
   }
@@ -138,7 +154,7 @@ public final class Gradients {
     return stream;
   }
 
-  /** Names what is there. */
+  /** Lists the gradients that are present. */
   @Override
   public String toString() {
     StringBuilder text = new StringBuilder("Gradients(");

@@ -9,9 +9,9 @@ import java.util.Arrays;
  * Attention heads in memory: a tensor {@code [batch, seq, heads, headDim]} with a stride for each
  * dimension but the last, whose elements are contiguous. Immutable.
  *
- * <p>A heads view never owns memory; what {@link TensorView} says of keeping memory reachable, and
- * of memory that has been closed, holds for the view it was made from. Queries and keys that lie in
- * one buffer, as a fused projection writes them, are parts of one view:
+ * <p>A heads view does not own memory; the rules of {@link TensorView} on reachable and closed
+ * memory apply to the tensor it was made from. Queries and keys in one buffer, as a fused
+ * projection writes them, are parts of one view:
  *
  * <pre>{@code
  * HeadsView qkv = HeadsView.of(projected);         // [batch, seq, heads + 2 * keyHeads, headDim]
@@ -21,7 +21,7 @@ import java.util.Arrays;
  * }</pre>
  */
 public final class HeadsView {
-  /** In which order the dimensions of a tensor of heads lie in memory, the slowest first. */
+  /** The order of the dimensions in memory, slowest first. */
   public enum Order {
     /** {@code [batch, seq, heads, headDim]}, as projections write them. */
     BATCH_SEQ_HEADS,
@@ -120,11 +120,11 @@ public final class HeadsView {
    * Returns heads at explicit strides, all in elements.
    *
    * @param memory the memory, contiguous, of any shape
-   * @param offset where element {@code [0, 0, 0, 0]} is
+   * @param offset the offset of element {@code [0, 0, 0, 0]}
    * @param shape {@code [batch, seq, heads, headDim]}
-   * @param strides of {@code batch}, {@code seq} and {@code heads}
-   * @throws IllegalArgumentException if an argument is null, negative or of another length, or the
-   *     heads are not within the memory
+   * @param strides the strides of {@code batch}, {@code seq} and {@code heads}
+   * @throws IllegalArgumentException if an argument is null, negative or of the wrong length, or
+   *     the heads are not within the memory
    */
   public static HeadsView of(TensorView memory, long offset, long[] shape, long[] strides) {
     TensorView.required("memory", memory);
@@ -136,7 +136,7 @@ public final class HeadsView {
         Arrays.toString(shape));
     checkArgument(
         strides != null && strides.length == 3 && Arrays.stream(strides).allMatch(n -> n >= 0),
-        "strides: %s; expected those of batch, seq and heads, each at least 0",
+        "strides: %s; expected strides of batch, seq and heads, each at least 0",
         Arrays.toString(strides));
     checkArgument(offset >= 0, "offset: %s; expected at least 0", offset);
     long end = LongMath.saturatedAdd(offset, shape[3]);
@@ -179,8 +179,8 @@ public final class HeadsView {
   }
 
   /**
-   * Returns elements {@code from} to {@code to - 1} of each head, for instance the part that turns
-   * of a head of multi-head latent attention.
+   * Returns elements {@code from} to {@code to - 1} of each head, for instance the rotary part of a
+   * head in multi-head latent attention.
    *
    * @throws IllegalArgumentException if the range is not within the head
    */
@@ -247,7 +247,7 @@ public final class HeadsView {
     return memory.dtype();
   }
 
-  /** Returns where the memory lies. */
+  /** Returns the device of the memory. */
   public Device device() {
     return memory.device();
   }
@@ -307,8 +307,8 @@ public final class HeadsView {
   }
 
   /**
-   * Whether no two elements share an address, as far as that shows when the strides are taken by
-   * size: each must reach beyond everything that the smaller ones reach.
+   * Whether no two elements have the same address. Conservative: sorted by size, each stride must
+   * exceed the span of all smaller ones.
    */
   boolean hasDistinctElements() {
     return distinct;
@@ -332,7 +332,7 @@ public final class HeadsView {
     return true;
   }
 
-  /** Whether the two are the same elements at the same places. */
+  /** Whether both views have the same elements at the same addresses. */
   boolean isInPlaceOf(HeadsView other) {
     return address == other.address
         && hasShapeOf(other)
@@ -343,9 +343,9 @@ public final class HeadsView {
   }
 
   /**
-   * Whether the two have an element in common. Where their memory is interleaved, as that of parts
-   * of one tensor, this is found out if strides and element size are the same, and otherwise
-   * assumed. Allocates nothing.
+   * Whether the views have a common element. Exact for interleaved views, such as parts of one
+   * tensor, if strides and element size are equal; otherwise interleaved views count as
+   * overlapping. Does not allocate.
    */
   boolean overlaps(HeadsView other) {
     if (isEmpty() || other.isEmpty()) {
@@ -373,21 +373,22 @@ public final class HeadsView {
         other);
   }
 
-  /** Whether strides differ, of which that of a single index is none. */
+  /** Whether two strides differ. The stride of a dimension of size 1 is ignored. */
   private static boolean differ(long stride, long size, long otherStride, long otherSize) {
     return stride != otherStride && size > 1 && otherSize > 1;
   }
 
-  /** Whether a tensor lies in the memory that this spans. */
+  /** Whether a tensor overlaps the memory that this view spans. */
   boolean overlaps(TensorView tensor) {
     return tensor.overlaps(address, span * dtype().bytes());
   }
 
   /**
-   * Whether any two heads, of which these are so many elements after the other's, overlap: is there
-   * a difference of indices, b of batch, s of seq and h of heads, for which {@code distance + b *
-   * batchStride + s * seqStride + h * headStride} is above {@code -headDim} and below {@code
-   * other.headDim}? The two differences with the larger strides are tried out; few come near.
+   * Whether any two heads overlap, if these heads start {@code distance} elements after the
+   * other's: whether index differences b of batch, s of seq and h of heads exist with {@code
+   * distance + b * batchStride + s * seqStride + h * headStride} above {@code -headDim} and below
+   * {@code other.headDim}. Enumerates the two differences with the larger strides; few are in
+   * range.
    */
   private boolean meets(
       long distance, long batchStride, long seqStride, long headStride, HeadsView other) {
@@ -404,7 +405,7 @@ public final class HeadsView {
     long inner = seqOuter ? headStride : seqStride;
     long innerLow = seqOuter ? hLow : sLow;
     long innerHigh = seqOuter ? hHigh : sHigh;
-    // What the dimensions further in can add, from least to most, heads included.
+    // The range that the inner dimensions can add, including the elements of a head.
     long low1 = innerLow * inner - other.headDim + 1;
     long high1 = innerHigh * inner + headDim - 1;
     long low2 = low1 + outerLow * outer;
@@ -427,8 +428,8 @@ public final class HeadsView {
   }
 
   /**
-   * The first index, not below {@code low}, from which on {@code at + index * stride + high >= 0}.
-   * With a stride of 0 all indices are as good as 0, which always is one.
+   * The smallest index of at least {@code low} with {@code at + index * stride + high >= 0}. With a
+   * stride of 0 all indices are equivalent to 0, which is always valid.
    */
   private static long first(long at, long high, long stride, long low) {
     if (stride == 0) {
@@ -437,7 +438,7 @@ public final class HeadsView {
     return Math.max(low, -Math.floorDiv(at + high, stride));
   }
 
-  /** The last index, not above {@code high}, up to which {@code at + index * stride + low <= 0}. */
+  /** The largest index of at most {@code high} with {@code at + index * stride + low <= 0}. */
   private static long last(long at, long low, long stride, long high) {
     if (stride == 0) {
       return at + low <= 0 ? 0 : Long.MIN_VALUE;

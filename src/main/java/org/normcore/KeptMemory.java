@@ -5,7 +5,7 @@ import org.normcore.internal.CudaCapi;
 
 /**
  * The host memory of an initial value: page-locked if its parameter is on a CUDA device, so that
- * copies to the device don't wait. Nobody outside has it in hand, so only the parameter closes it.
+ * copies to the device are asynchronous. Not visible to users; only the parameter closes it.
  */
 final class KeptMemory extends OwnedMemory {
   private KeptMemory(long address, long bytes, Runnable free) {

@@ -5,9 +5,9 @@ import org.normcore.internal.CudaCapi;
 import org.normcore.internal.Memory;
 
 /**
- * The initial value of an FP8 parameter, as long as it is kept. Any number of threads may read it
- * while another one clears it: the first to clear it refuses every further use of its memory, waits
- * for those in progress, and frees it.
+ * Holds the initial value of an FP8 parameter. Any number of threads may read it while another
+ * clears it: the first clear rejects further uses, waits for those in progress, and frees the
+ * memory.
  */
 final class KeptValue {
   private static final String HINT =
@@ -18,10 +18,12 @@ final class KeptValue {
   private final InitialValue mode;
   private volatile @Nullable Kept kept;
 
-  /** Why it is not there, null if it is. Set once, before the memory is freed. */
+  /**
+   * The reason why the value is gone; null while it is kept. Set once, before the memory is freed.
+   */
   private volatile @Nullable String absence;
 
-  /** Keeps a copy of a tensor's bits, as the mode says. A stream's copy is done on return. */
+  /** Copies a tensor's bits, if the mode keeps them. A copy in a stream is complete on return. */
   KeptValue(InitialValue mode, TensorView source, boolean pageLocked, @Nullable CudaStream stream) {
     this.mode = mode;
     if (mode == InitialValue.DISCARD) {
@@ -60,7 +62,7 @@ final class KeptValue {
     return absence == null;
   }
 
-  /** The value. Throws IllegalStateException, with the reason, if it is no longer there. */
+  /** The value. Throws IllegalStateException with the reason if it is gone. */
   TensorView view() {
     Kept present = kept;
     String reason = absence;
@@ -70,13 +72,13 @@ final class KeptValue {
     return present.view;
   }
 
-  /** Whether a tensor lies in the memory of the value. */
+  /** Whether a tensor overlaps the memory of the value. */
   boolean overlaps(TensorView tensor) {
     Kept present = kept;
     return present != null && tensor.overlaps(present.view);
   }
 
-  /** The value in use by the caller, until {@link #release}; null if it is no longer there. */
+  /** Acquires the value until {@link #release}; null if it is gone. */
   @Nullable TensorView tryAcquire() {
     Kept present = kept;
     return present != null && present.memory.guard().tryAcquire() ? present.view : null;
@@ -86,7 +88,7 @@ final class KeptValue {
     acquired.release(true);
   }
 
-  /** Frees the memory, for whatever reason is given first. */
+  /** Frees the memory. The first reason given is kept. */
   void clear(String reason) {
     if (kept == null) {
       return;
@@ -103,11 +105,11 @@ final class KeptValue {
 
   void markForward() {
     if (mode == InitialValue.KEEP_UNTIL_FIRST_FORWARD) {
-      clear("it was kept until the first forward, which has been");
+      clear("it was kept until the first forward, which has run");
     }
   }
 
-  /** Sees to it that the memory is page-locked, in other memory if it was not. */
+  /** Moves the value to page-locked memory if it is not there yet. */
   synchronized void lockPages() {
     Kept present = kept;
     if (present == null || present.isPageLocked) {

@@ -11,8 +11,8 @@ import org.jspecify.annotations.Nullable;
  * and bias with the roundings of the {@link NormPolicy}; see {@link ScaleRounding}. Backward, with
  * {@code h} the gradient at {@code xhat}: {@code c1 = sum(h*xhat)/N}, {@code c2 = sum(h)/N}, {@code
  * dx = rd_I(rstd*(h - xhat*c1 - c2))}; the weight's gradient is the sum over rows of {@code dy}
- * times the normalised value, the bias's that of {@code dy}, both summed in {@code C}. What the
- * results depend on, what is refused and what is allocated: {@link Norm}.
+ * times the normalised value, the bias's that of {@code dy}, both summed in {@code C}. {@link Norm}
+ * describes shapes, determinism, allocation and errors.
  *
  * <pre>{@code
  * LayerNorm norm = LayerNorm.builder(768)
@@ -32,7 +32,7 @@ public final class LayerNorm extends Norm {
   }
 
   /**
-   * Starts a LayerNorm over the last dimensions, which have the given sizes; for the usual
+   * Returns a builder for a LayerNorm over the last dimensions, of the given sizes; in the usual
    * one-dimensional form, the hidden size. Input dtype and policy must be set before {@code
    * build()}.
    */
@@ -42,7 +42,7 @@ public final class LayerNorm extends Norm {
 
   /**
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
-   * to be closed by the caller. On a CUDA device this goes into the default stream; {@link
+   * which the caller must close. On a CUDA device this uses the default stream; {@link
    * #forward(Operands)} takes another one.
    *
    * @param weight null if the norm has none
@@ -55,8 +55,8 @@ public final class LayerNorm extends Norm {
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing. On a CUDA device this
-   * goes into the default stream; {@link #infer(Operands)} takes another one.
+   * Normalises {@code x} into {@code y} without saving anything. Does not allocate. On a CUDA
+   * device this uses the default stream; {@link #infer(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @param bias null if the norm has none
@@ -67,7 +67,7 @@ public final class LayerNorm extends Norm {
     inferRows(x, weight, bias, y, null, null, null, null, null, null);
   }
 
-  /** Builds a {@link LayerNorm}. Not for use by several threads at once. */
+  /** Builds a {@link LayerNorm}. Not thread-safe. */
   public static final class Builder extends Norm.Builder<Builder> {
     private Builder(long[] normalizedShape) {
       super(normalizedShape, Affine.WEIGHT_AND_BIAS);

@@ -15,8 +15,8 @@ import java.util.Objects;
 import java.util.Optional;
 
 /**
- * How a Hugging Face model family computes its main norm: facts read from the modeling files of
- * Hugging Face transformers 5.18.0, kept in the resource {@code org/normcore/model_types.tsv}.
+ * How a Hugging Face model family computes its main norm, as read from the modeling files of
+ * Hugging Face transformers 5.18.0. The table is the resource {@code org/normcore/model_types.tsv}.
  *
  * @param modelType the family's {@code model_type} in {@code config.json}, for example {@code
  *     qwen3}
@@ -25,11 +25,11 @@ import java.util.Optional;
  *     HUGGING_FACE_LLAMA}
  * @param policy that preset
  * @param affine which of weight and bias the norm has
- * @param epsilonKeys the keys of {@code config.json} that hold epsilon, the first one present
- *     counts; empty if the family fixes it in its code
- * @param defaultEpsilon epsilon where {@code config.json} says nothing
- * @param source the file and line below {@code src/transformers/models} where this was read
- * @param note what else is worth knowing; may be empty
+ * @param epsilonKeys the keys of {@code config.json} for epsilon, of which the first one present
+ *     applies; empty if the family's code fixes epsilon
+ * @param defaultEpsilon epsilon if {@code config.json} has none of the keys
+ * @param source the file and line below {@code src/transformers/models} of the source
+ * @param note remarks; may be empty
  */
 public record ModelType(
     String modelType,
@@ -43,7 +43,7 @@ public record ModelType(
     String note) {
 
   /**
-   * Returns the facts of a model family.
+   * Returns the entry of a model family.
    *
    * @throws IllegalArgumentException if the family is not in the table; the message names the
    *     nearest ones
@@ -64,7 +64,7 @@ public record ModelType(
     return found;
   }
 
-  /** Returns the facts of a model family, or nothing if it is not in the table. */
+  /** Returns the entry of a model family, or empty if the table does not have it. */
   public static Optional<ModelType> find(String modelType) {
     return Optional.ofNullable(
         Table.ALL.get(

@@ -7,10 +7,10 @@ import org.normcore.internal.Capi;
 import org.normcore.internal.Memory;
 
 /**
- * A block of host memory, aligned to 64 bytes, for callers that have none of their own.
+ * A block of host memory, aligned to 64 bytes, for callers without an allocator.
  *
- * <p>The memory is outside the Java heap and is not cleared; {@link #zero()} does that. Safe to
- * share among threads, as far as the contents go to what the threads do with them.
+ * <p>The memory is outside the Java heap and is not initialised; {@link #zero()} clears it.
+ * Thread-safe, but accesses to the contents are not synchronised.
  */
 public final class NativeBuffer extends OwnedMemory {
   private NativeBuffer(long address, long bytes) {
@@ -25,7 +25,7 @@ public final class NativeBuffer extends OwnedMemory {
    * Allocates a block.
    *
    * @throws IllegalArgumentException if {@code bytes} is negative
-   * @throws OutOfMemoryError if there is not as much memory
+   * @throws OutOfMemoryError if memory is exhausted
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static NativeBuffer allocate(long bytes) {
@@ -38,7 +38,7 @@ public final class NativeBuffer extends OwnedMemory {
    *
    * @throws IllegalArgumentException if a dimension is negative or the size is beyond 2^63 - 1
    *     bytes
-   * @throws OutOfMemoryError if there is not as much memory
+   * @throws OutOfMemoryError if memory is exhausted
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static NativeBuffer allocate(DType dtype, long... shape) {
@@ -47,10 +47,10 @@ public final class NativeBuffer extends OwnedMemory {
 
   /**
    * Returns the memory as a direct byte buffer in native byte order. It must not be used after
-   * {@link #close()}: that is not checked. While it is reachable, the memory is not freed by the
-   * collector.
+   * {@link #close()}, which is not checked. A reachable byte buffer keeps the memory from being
+   * garbage-collected.
    *
-   * @throws IllegalArgumentException if the block is larger than a byte buffer can be
+   * @throws IllegalArgumentException if the block is larger than the maximum size of a byte buffer
    * @throws IllegalStateException if the buffer is closed
    */
   public ByteBuffer asByteBuffer() {

@@ -23,53 +23,65 @@ import org.normcore.internal.UseGuard;
  * A normalisation, forward and backward: {@link RmsNorm} or {@link LayerNorm}.
  *
  * <p><b>Shapes.</b> A tensor of shape {@code [.., normalizedShape]} is a matrix of rows: the last
- * dimensions make up a row of {@code N} elements, the leading ones are flattened into rows. {@code
- * x}, {@code y}, {@code dy}, {@code dx}, the residuals: as many rows each. Weight, bias and their
- * gradients: {@code normalizedShape}. Statistics: one number per row. With a one-dimensional {@code
- * normalizedShape} the row stride is free; with more dimensions tensors are contiguous.
+ * dimensions form a row of {@code N} elements, the leading dimensions are flattened into rows.
+ * {@code x}, {@code y}, {@code dy}, {@code dx} and the residuals have the same number of rows.
+ * Weight, bias and their gradients have shape {@code normalizedShape}. Statistics have one number
+ * per row. With a one-dimensional {@code normalizedShape} any row stride of at least {@code N} is
+ * allowed; with more dimensions tensors must be contiguous.
  *
  * <p><b>Dtypes.</b> Input, weight and output are chosen independently among float64, float32,
  * bfloat16 and float16; the output may also be FP8. {@code x}, {@code dx} and the residuals have
- * the input's; weight and bias the weight's; {@code y} and {@code dy} the output's, but {@code dy}
- * {@link #gradientDType()} where {@code y} is FP8; statistics {@link #statisticsDType()}.
+ * the input dtype; weight and bias the weight dtype; {@code y} and {@code dy} the output dtype. If
+ * {@code y} is FP8, {@code dy} has {@link #gradientDType()}. Statistics have {@link
+ * #statisticsDType()}.
  *
- * <p><b>FP8 outputs.</b> The policy's roundings come first, the quantisation last: {@code v} is
- * what the policy would otherwise round to the output's dtype, so the unrounded {@code xhat * g +
- * b} under {@link ScaleRounding#COMPUTE} and {@code rd_P(..)} under the others; {@code y = rd(v *
- * scale)}, the product in the compute type, rounded to the FP8 format once, to nearest even and
- * saturating. The scale is that of {@link Operands#yScale} for the whole tensor, or worked out from
- * the values of each row or block and its inverse written to {@link Operands#yScaleInv}, as {@link
- * Fp8Scaling} says. The backward takes no notice of the quantisation: its gradient is passed
- * through.
+ * <p><b>FP8 outputs.</b> The norm quantises after the policy's roundings. Let {@code v} be the
+ * value that the policy would round to the output dtype: the unrounded {@code xhat * g + b} under
+ * {@link ScaleRounding#COMPUTE}, {@code rd_P(..)} otherwise. Then {@code y = rd(v * scale)}: the
+ * product is formed in the compute type and rounded once to the FP8 format, to nearest even and
+ * saturating. The scale is {@link Operands#yScale} for the whole tensor, or is computed from the
+ * values of each row or block; its inverse then goes to {@link Operands#yScaleInv}. See {@link
+ * Fp8Scaling}. The backward ignores the quantisation (straight-through gradient).
  *
  * <p><b>Results.</b> For given dtypes, policy and {@code N} the bits do not depend on the device,
- * the vector level, the number of threads, alignment, row stride or run; and a row's {@code y},
- * statistics and {@code dx} do not depend on the other rows.
+ * the vector level, the number of threads, alignment or row stride, and are the same in every run.
+ * A row's {@code y}, statistics and {@code dx} do not depend on other rows.
  *
- * <p><b>Memory and threads.</b> A norm is immutable and may be used by any number of threads at
- * once. All tensors are on its {@link #device()}. On the CPU a call runs in the calling thread and,
- * if it is large enough, in tasks given to the executor; it returns when all of it is done. Apart
- * from {@link #newSaved}, {@link #forward(Operands)} and its kin, and the first calls, which set up
- * what is then reused, nothing is allocated. Tensors may be in place of each other where the
- * methods say so; otherwise an output must not overlap anything.
+ * <p><b>Memory and threads.</b> A norm is immutable and thread-safe. All tensors are on its {@link
+ * #device()}. On the CPU a call runs in the calling thread and, if it is large enough, in tasks of
+ * the executor; it returns when all work is complete. Calls do not allocate, except those that
+ * return a new {@link Saved} and the first calls, which set up reusable objects. The methods say
+ * which tensors may be in place of each other; otherwise an output must not overlap any other
+ * tensor.
  *
- * <p><b>CUDA devices.</b> A call puts its work into the stream that the operands or the gradients
- * name, the device's default stream if they name none, and returns: it does not wait for the
- * device, and what is said of allocation holds for device memory too, so that calls which allocate
- * nothing can be captured into a CUDA graph. Until the stream has done the work, all tensors must
- * stay valid, and a call in another stream that uses them has to be ordered after it by the caller.
- * A {@link CudaBuffer} and a {@link Saved} may be closed at any time: that waits for the device. A
- * captured graph uses the same memory each time it is launched: until the last time all of it, that
- * of the {@code Saved} included, must stay open and reachable.
+ * <p><b>CUDA devices.</b> A call queues its work in the stream of the operands or the gradients, by
+ * default the device's default stream, and returns without waiting for the device. The statements
+ * on allocation include device memory: calls that do not allocate can be captured into a CUDA
+ * graph. All tensors must stay valid until the stream has completed the work, and the caller must
+ * order calls that use them in other streams. {@link CudaBuffer#close()} and {@link Saved#close()}
+ * are safe at any time, because they wait for the device. A captured graph uses the same memory at
+ * every launch: until the last launch all of it, including the {@code Saved}, must stay open and
+ * reachable.
  *
- * <p><b>Errors.</b> A call that refuses its arguments or the state of an object, with {@link
- * IllegalArgumentException}, {@link IllegalStateException} or {@link
- * UnsupportedOperationException}, has written nothing. The message names the argument, its value
- * and what was expected. That does not hold for what the executor throws: such an exception, of
- * whatever class, is passed on when nothing runs any more, and by then part of the outputs may have
- * been written. Nor does it hold for {@link CudaException}, with which any call of a norm on a CUDA
- * device, of a {@link CudaStream} or a {@link CudaBuffer} may report that work on the device has
- * failed, also earlier work.
+ * <p><b>Errors.</b> A call that throws {@link IllegalArgumentException}, {@link
+ * IllegalStateException} or {@link UnsupportedOperationException} has written nothing. The message
+ * names the argument, its value and what was expected. Two cases differ. An exception of the
+ * executor, of any class, is rethrown after all tasks have stopped; by then part of the outputs may
+ * have been written. A {@link CudaException}, from any call of a norm on a CUDA device, of a {@link
+ * CudaStream} or of a {@link CudaBuffer}, may report a failure of earlier work.
+ *
+ * <pre>{@code
+ * try (Norm norm =
+ *         LayerNorm.builder(4)
+ *             .input(DType.FLOAT32).policy(NormPolicy.PYTORCH).affine(Affine.NONE).build();
+ *     NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 2, 4)) {
+ *   TensorView x =
+ *       memory.view(DType.FLOAT32, 2, 4).copyFrom(new float[] {1, 2, 3, 4, 0, 0, 0, 8});
+ *   norm.infer(Operands.of(x, x));        // in place
+ *   System.out.println(x.toFloats()[0]);  // -1.3416355
+ *   System.out.println(x.toFloats()[7]);  // 1.7320501
+ * }
+ * }</pre>
  */
 public abstract sealed class Norm implements AutoCloseable permits RmsNorm, LayerNorm {
   private final NormKind kind;
@@ -164,12 +176,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return kind;
   }
 
-  /** Returns a copy of the sizes of the last dimensions, those that are normalised together. */
+  /** Returns a copy of the sizes of the dimensions that form a row. */
   public final long[] normalizedShape() {
     return normalizedShape.clone();
   }
 
-  /** Returns {@code N}, the number of elements that are normalised together. */
+  /** Returns {@code N}, the number of elements of a row. */
   public final long hiddenSize() {
     return hiddenSize;
   }
@@ -189,7 +201,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return input;
   }
 
-  /** Returns the dtype of weight and bias; that of the input if the norm has neither. */
+  /** Returns the dtype of weight and bias; the input dtype if the norm has neither. */
   public final DType weightDType() {
     return weight;
   }
@@ -199,17 +211,19 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return output;
   }
 
-  /** Returns the dtype of {@code dy}: that of {@code y}, unless {@code y} is FP8. */
+  /**
+   * Returns the dtype of {@code dy}, which differs from that of {@code y} only if {@code y} is FP8.
+   */
   public final DType gradientDType() {
     return gradient;
   }
 
-  /** Returns how an FP8 {@code y} is scaled; null where {@code y} is not FP8. */
+  /** Returns how an FP8 {@code y} is scaled; null if {@code y} is not FP8. */
   public final @Nullable Fp8Scaling outputScaling() {
     return outputScaling;
   }
 
-  /** Returns whether the scales of an FP8 {@code y}'s rows are rounded down to powers of two. */
+  /** Returns whether the row scales of an FP8 {@code y} are rounded down to powers of two. */
   public final boolean powerOfTwoScales() {
     return powerOfTwoScales;
   }
@@ -224,12 +238,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return affine;
   }
 
-  /** Returns where it runs, and where its tensors are. */
+  /** Returns the device of the norm and its tensors. */
   public final Device device() {
     return device;
   }
 
-  /** Returns the vector level it was built with, which only the CPU uses. */
+  /** Returns the vector level; ignored on CUDA devices. */
   public final VectorLevel vectorLevel() {
     return vectorLevel;
   }
@@ -257,12 +271,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Returns an empty {@link Saved} of this norm for up to as many rows, to be filled again and
-   * again by {@link #forward(Operands, Saved)}.
+   * Returns an empty {@link Saved} of this norm for up to {@code rows} rows, for repeated use by
+   * {@link #forward(Operands, Saved)}.
    *
-   * @throws IllegalArgumentException if {@code rows} is negative or too large to be allocated
+   * @throws IllegalArgumentException if {@code rows} is negative or too large to allocate
    * @throws IllegalStateException if the norm is closed
-   * @throws OutOfMemoryError if the norm's device does not have as much memory
+   * @throws OutOfMemoryError if the norm's device runs out of memory
    */
   public final Saved newSaved(long rows) {
     checkArgument(
@@ -281,7 +295,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
 
   /**
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
-   * to be closed by the caller. Otherwise as {@link #forward(Operands, Saved)}.
+   * which the caller must close. Otherwise as {@link #forward(Operands, Saved)}.
    */
   public final Saved forward(Operands operands) {
     NormChecks.requireOperands(operands);
@@ -308,21 +322,21 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves what the backward needs in {@code reuse}.
-   * Allocates nothing.
+   * Normalises {@code x} into {@code y} and saves what the backward needs in {@code reuse}. Does
+   * not allocate.
    *
    * <p>In place: {@code y} may be the residual, and {@code residualOut} may be {@code x} or the
    * residual, if address, row stride and element size are the same. {@code y} may be {@code x} only
    * in the residual-fused form, because the backward reads {@code x} otherwise.
    *
-   * <p>If the call throws, {@code reuse} may hold nothing any more, because what it held before may
-   * have been overwritten in part.
+   * <p>If the call throws, {@code reuse} may be empty, because its previous contents may be partly
+   * overwritten.
    *
    * @return {@code reuse}
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or
-   *     device, given where the norm has none, missing where it has one, or overlaps another one;
-   *     if the stream is closed, of another device or given on the CPU; or if {@code reuse} belongs
-   *     to another norm or is too small
+   *     device, present although the norm has none, missing although it has one, or overlaps
+   *     another tensor; if the stream is closed, of another device or not null on the CPU; or if
+   *     {@code reuse} belongs to another norm or is too small
    * @throws IllegalStateException if the norm or {@code reuse} is closed, or {@code reuse} is in
    *     use
    */
@@ -394,15 +408,15 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Normalises {@code x} into {@code y} and writes the statistics to ordinary buffers, for
-   * frameworks that keep them themselves. Allocates nothing.
+   * Normalises {@code x} into {@code y} and writes the statistics to the caller's tensors, for
+   * frameworks with their own tape. Does not allocate.
    *
    * <p>In place: {@code y} and {@code residualOut} may each be {@code x} or the residual, if
    * address, row stride and element size are the same.
    *
    * @param mean one number per row, of any shape, contiguous, in {@link #statisticsDType()}; null
    *     for RMSNorm
-   * @param rstd the same for {@code 1/sqrt(.. + epsilon)}
+   * @param rstd {@code 1/sqrt(.. + epsilon)} of each row, likewise
    * @throws IllegalArgumentException as {@link #forward(Operands, Saved)}
    * @throws IllegalStateException if the norm is closed
    */
@@ -455,7 +469,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing.
+   * Normalises {@code x} into {@code y} without saving anything. Does not allocate.
    *
    * <p>In place: {@code y} and {@code residualOut} may each be {@code x} or the residual, if
    * address, row stride and element size are the same.
@@ -486,21 +500,21 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Computes gradients from what a forward call saved. May be called several times for one {@link
-   * Saved}, unless {@code dx} is written over {@code x}. Allocates nothing, but for the workspace
-   * within {@code saved} when it grows.
+   * Computes gradients from a forward call's {@link Saved}. May be called several times for one
+   * {@code Saved}, unless {@code dx} overwrites {@code x}. Does not allocate, except when the
+   * workspace in {@code saved} grows.
    *
    * <p>In place: {@code dx} may be {@code dy}, the {@code x} of the forward call or the residual's
-   * gradient, if address, row stride and element size are the same. Once a call has begun to write
-   * {@code dx} over {@code x}, {@code saved} holds nothing, even if the call fails.
+   * gradient, if address, row stride and element size are the same. As soon as a call begins to
+   * overwrite {@code x} with {@code dx}, {@code saved} is empty, even if the call fails.
    *
    * @param dy the gradient of {@code y}, with its rows and shape, in {@link #gradientDType()}
    * @throws IllegalArgumentException if a tensor is null, closed, of a wrong dtype, shape or device
-   *     or overlaps another one; if a gradient is asked for that the norm does not have; if the
-   *     stream is closed, of another device or given on the CPU; if {@code saved} belongs to
+   *     or overlaps another one; if a gradient is requested that the norm does not have; if the
+   *     stream is closed, of another device or not null on the CPU; if {@code saved} belongs to
    *     another norm
    * @throws IllegalStateException if the norm or {@code saved} is closed, or {@code saved} is in
-   *     use or was never filled
+   *     use or empty
    */
   public final void backward(Saved saved, TensorView dy, Gradients gradients) {
     guard.acquire();
@@ -533,20 +547,20 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Computes gradients from ordinary buffers, for frameworks that keep the statistics themselves.
-   * Allocates nothing.
+   * Computes gradients from the caller's tensors, for frameworks with their own tape. Does not
+   * allocate.
    *
    * <p>In place: {@code dx} may be {@code dy}, {@code x} or the residual's gradient, if address,
    * row stride and element size are the same.
    *
-   * @param x what was normalised: the forward call's {@code x}, in the residual-fused form its
+   * @param x the normalised tensor: the forward call's {@code x}, in the residual-fused form its
    *     {@code residualOut}
    * @param weight the forward call's weight; null if the norm has none
    * @param mean the statistics of the forward call; null for RMSNorm
    * @param rstd the statistics of the forward call
    * @param dy the gradient of {@code y}, with its rows and shape, in {@link #gradientDType()}
-   * @param workspace at least {@link #backwardWorkspaceBytes} bytes on the norm's device, contents
-   *     irrelevant; null if neither the weight's nor the bias's gradient is wanted
+   * @param workspace at least {@link #backwardWorkspaceBytes} bytes on the norm's device,
+   *     uninitialised; null if neither the weight's nor the bias's gradient is requested
    * @throws IllegalArgumentException as {@link #backward(Saved, TensorView, Gradients)}, or if the
    *     workspace is closed, too small or on another device
    * @throws IllegalStateException if the norm is closed
@@ -583,10 +597,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Returns the size of the workspace for a backward of as many rows: 0 if neither the weight's nor
-   * the bias's gradient is wanted.
+   * Returns the workspace size of a backward of {@code rows} rows; 0 if neither the weight's nor
+   * the bias's gradient is requested.
    *
-   * @throws IllegalArgumentException if {@code rows} is negative, or a gradient is asked for that
+   * @throws IllegalArgumentException if {@code rows} is negative, or a gradient is requested that
    *     the norm does not have
    * @throws IllegalStateException if the norm is closed
    */
@@ -605,8 +619,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Frees the native plan. Does nothing if that has been done. Every further call is refused;
-   * {@link Saved} objects of this norm stay readable and are to be closed on their own.
+   * Frees the native plan. A second call does nothing. All other calls then throw. {@link Saved}
+   * objects of this norm stay readable; close them separately.
    *
    * @throws IllegalStateException if a call is in progress
    */
@@ -617,7 +631,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
   }
 
-  /** Returns what it was built with. */
+  /** Describes the configuration. */
   @Override
   public final String toString() {
     return name
@@ -656,8 +670,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Makes a Saved while the norm is in use. On a CUDA device its workspace is made with it, because
-   * a backward that allocates can't be captured into a CUDA graph.
+   * Creates a Saved; the caller must have acquired the norm. On a CUDA device this allocates its
+   * workspace too, because a backward that allocates can't be captured into a CUDA graph.
    */
   private Saved makeSaved(long rows) {
     boolean hasWeight = affine.hasWeight();
@@ -757,8 +771,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Runs a forward whose arguments have been checked; overlaps are left to the native side, which
-   * checks before it writes.
+   * Runs a forward whose arguments have been checked. The native side checks overlaps before it
+   * writes.
    */
   private void forwardRows(
       long rows,
@@ -888,8 +902,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Checks what is left to check and runs a backward. The workspace is that of {@code saved}, if
-   * that is given.
+   * Does the remaining checks and runs a backward. Uses the workspace of {@code saved}, if present.
    */
   private void backwardRows(
       long rows,
@@ -960,7 +973,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       held |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
       if (workspaceBytes > 0 || dweight != null || dbias != null) {
-        // The native side sees these outputs in the second step only, when dx has been written.
+        // The native side sees these outputs in the second step only, after dx is written.
         NormChecks.requireApart("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
         NormChecks.requireApart("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
         checks.requireApart(
@@ -1037,7 +1050,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             dbias == null ? 0 : dbias.dtype().code(),
             dbias == null ? 0 : modeOf(gradients.biasMode));
         long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
-        // Of each range of groups the first step has left one sum, or a few.
+        // The first step leaves one or a few partial sums per range of groups.
         long bytes =
             frames.mostRanges(frame.groups()) * hiddenSize * statistics.bytes() * gradientCount;
         frame.run(frame.columns, frame.columns.blocks(), bytes);
@@ -1062,8 +1075,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * The weight of a forward as a tensor; to be followed by {@link #endWeight}. An FP8 parameter is
-   * in use in between, and its values are a tensor of its own.
+   * Returns the weight of a forward as a tensor; for an FP8 parameter its dequantised copy,
+   * acquired until {@link #endWeight}.
    */
   private @Nullable TensorView beginWeight(Operands operands) {
     Fp8Parameter parameter = operands.fp8Weight;
@@ -1126,12 +1139,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return view == null ? 0 : view.address();
   }
 
-  /** The distance between rows of N elements. */
+  /** The row stride, in elements. */
   private long stride(@Nullable TensorView view) {
     return view != null && normalizedShape.length == 1 ? view.rowStride() : hiddenSize;
   }
 
-  /** The bytes of a row in as many tensors of the input's dtype and one of another. */
+  /** The bytes of one row in {@code inputs} tensors of the input dtype and one of another dtype. */
   private long rowBytes(int inputs, DType other) {
     return hiddenSize * (inputs * input.bytes() + other.bytes());
   }
@@ -1148,7 +1161,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   }
 
   /**
-   * Builds a norm. Not for use by several threads at once.
+   * Builds a norm. Not thread-safe.
    *
    * @param <B> the builder's own type
    */
@@ -1217,8 +1230,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets the dtype of weight and bias. That of the input if not set, or if the norm has neither:
-     * with {@link Affine#NONE} what is set here changes nothing, the output's dtype included.
+     * Sets the dtype of weight and bias. The input dtype if not set. Ignored with {@link
+     * Affine#NONE}, also for the output dtype.
      *
      * @throws IllegalArgumentException if it is an FP8 format
      */
@@ -1228,8 +1241,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets the dtype of {@code y}, which may be FP8, and then has to be scaled: {@link
-     * #outputScaling}. {@link NormPolicy#outputDType} if not set.
+     * Sets the dtype of {@code y}. An FP8 output also needs {@link #outputScaling}. {@link
+     * NormPolicy#outputDType} if not set.
      *
      * @throws IllegalArgumentException if it is {@link DType#FLOAT8_E8M0}
      */
@@ -1243,7 +1256,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       return self();
     }
 
-    /** Sets how an FP8 {@code y} is scaled. Must be set for one, and for no other output. */
+    /** Sets how an FP8 {@code y} is scaled. Required for FP8 outputs, not allowed for others. */
     public B outputScaling(Fp8Scaling scaling) {
       this.outputScaling =
           Objects.requireNonNull(scaling, "outputScaling: null; expected an Fp8Scaling");
@@ -1251,9 +1264,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets whether the scales of an FP8 {@code y}'s rows are rounded down to powers of two, for
-     * {@link Fp8Scaling#ROW} only: those of blocks always are powers of two, that of a tensor is
-     * given. False if not set.
+     * Sets whether the row scales of an FP8 {@code y} are rounded down to powers of two. Only for
+     * {@link Fp8Scaling#ROW}: block scales are always powers of two, the caller gives a tensor
+     * scale. False if not set.
      */
     public B powerOfTwoScales(boolean powerOfTwo) {
       this.powerOfTwoScales = powerOfTwo;
@@ -1261,9 +1274,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets the dtype of {@code dy} where {@code y} is FP8. {@link NormPolicy#outputDType} if not
-     * set: that of {@code y} if it were not quantised. Of other norms {@code dy} has the dtype of
-     * {@code y}.
+     * Sets the dtype of {@code dy} if {@code y} is FP8. {@link NormPolicy#outputDType} if not set,
+     * the dtype of an unquantised {@code y}. In other norms {@code dy} has the dtype of {@code y}.
      *
      * @throws IllegalArgumentException if it is an FP8 format
      */
@@ -1281,16 +1293,16 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       return self();
     }
 
-    /** Sets where it rounds. Must be set. */
+    /** Sets the rounding policy. Must be set. */
     public B policy(NormPolicy policy) {
       this.policy = Objects.requireNonNull(policy, "policy: null; expected a NormPolicy");
       return self();
     }
 
     /**
-     * Sets where the norm runs, and where all of its tensors are. The CPU if not set. The device
-     * never changes a bit of the results. On a CUDA device threads, executor and vector level have
-     * no part.
+     * Sets the device of the norm and its tensors. The CPU if not set. The results are
+     * bit-identical on all devices. On a CUDA device {@code threads}, {@code executor} and {@code
+     * vectorLevel} are ignored.
      *
      * @see Cuda
      */
@@ -1300,10 +1312,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets how many threads at most work on one call, the calling thread among them. That of the
-     * common pool and one more, but at most 1024, if not set. 1: everything runs in the calling
-     * thread. A call gets one thread for each MB that it reads and writes, because to wake one
-     * costs as much time as that saves. The number never changes a bit of the results.
+     * Sets the maximum number of threads of one call, including the calling thread. If not set, the
+     * parallelism of the common pool plus 1, but at most 1024. With 1 everything runs in the
+     * calling thread. A call uses one thread per MB that it reads and writes, because waking a
+     * thread costs as much time as it saves on 1 MB. The results are bit-identical for any number.
      *
      * @throws IllegalArgumentException if it is not within 1 to 1024
      */
@@ -1318,10 +1330,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
 
     /**
-     * Sets who runs the tasks of calls that are large enough to be split. The common pool if not
-     * set. The calling thread always works too, so a call makes progress even if the executor is
-     * busy, shut down or runs nothing. On a {@link ForkJoinPool} nothing is allocated; other
-     * executors may allocate when given a task.
+     * Sets the executor for the tasks of large calls. The common pool if not set. The calling
+     * thread always participates, so a call makes progress even if the executor is busy, shut down
+     * or runs nothing. Submitting to a {@link ForkJoinPool} does not allocate; other executors may
+     * allocate per task.
      */
     public B executor(Executor executor) {
       this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
@@ -1341,12 +1353,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     /**
      * Returns the norm.
      *
-     * @throws IllegalArgumentException if there is no such CUDA device
-     * @throws IllegalStateException if input dtype or policy is not set, or what is set of the
-     *     output, its scaling and its gradient does not go together
-     * @throws UnsupportedOperationException if this machine does not have the vector level, or not
-     *     CUDA, with the reason
-     * @throws CudaException if CUDA reports an error, its own or that of earlier work
+     * @throws IllegalArgumentException if the CUDA device does not exist
+     * @throws IllegalStateException if input dtype or policy is not set, or output, its scaling and
+     *     gradient are inconsistent
+     * @throws UnsupportedOperationException if this machine lacks the vector level or CUDA; the
+     *     message gives the reason
+     * @throws CudaException if CUDA reports an error, from this call or from earlier work
      * @throws UnsatisfiedLinkError if the native library can't be loaded; the message says what to
      *     do
      */

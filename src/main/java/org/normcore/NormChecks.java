@@ -4,12 +4,10 @@ import java.util.Arrays;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What a norm's calls demand of their tensors. Each check throws an exception that names the
- * argument, its value and what was expected. On the hot path: nothing is built unless a check
- * fails.
+ * Argument checks of a norm's calls. Each check throws an exception that names the argument, its
+ * value and what was expected. On the hot path: a check that succeeds does not allocate.
  *
- * <p>Overlaps of what the native side sees in its first step are left to it: it refuses them before
- * it writes.
+ * <p>The native side checks overlaps among the tensors of its first step, before it writes.
  */
 final class NormChecks {
   private final NormKind kind;
@@ -77,7 +75,7 @@ final class NormChecks {
     return rows;
   }
 
-  /** Checks what goes with an FP8 output, and that nothing of it comes with another. */
+  /** Checks the scales of an FP8 output, and that another output has none. */
   void requireScales(
       @Nullable TensorView yScale,
       @Nullable TensorView yAmax,
@@ -177,7 +175,7 @@ final class NormChecks {
     }
   }
 
-  /** Checks an FP8 parameter before its values are asked for in the weight's dtype. */
+  /** Checks an FP8 parameter before it is dequantised to the weight dtype. */
   void requireFp8Weight(Fp8Parameter parameter) {
     if (!affine.hasWeight()) {
       throw given("weight", parameter);
@@ -209,7 +207,7 @@ final class NormChecks {
     requireNormalizedShape(argument, view);
   }
 
-  /** Checks that a gradient, if it is asked for, is one that the norm has. */
+  /** Checks that the norm has a requested gradient. */
   void requireWanted(String argument, @Nullable TensorView view, boolean expected) {
     if (view != null && !expected) {
       throw new IllegalArgumentException(
@@ -258,7 +256,7 @@ final class NormChecks {
     requireDevice(argument, view.device());
   }
 
-  /** Checks that a tensor, or memory, is where the norm is. */
+  /** Checks that a tensor or memory block is on the norm's device. */
   void requireDevice(String argument, Device actual) {
     if (actual != device && !actual.equals(device)) {
       throw new IllegalArgumentException(
@@ -266,7 +264,7 @@ final class NormChecks {
     }
   }
 
-  /** Checks that a stream, if there is one, is of the norm's device. */
+  /** Checks that a stream, if present, is of the norm's device. */
   void requireStream(@Nullable CudaStream stream) {
     if (stream == null) {
       return;

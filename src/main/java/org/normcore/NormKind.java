@@ -1,6 +1,6 @@
 package org.normcore;
 
-/** Which norm an operation is. */
+/** The two norms. */
 public enum NormKind {
   /** {@code xhat = x * rstd} with {@code rstd = 1/sqrt(mean(x^2) + epsilon)}: {@link RmsNorm}. */
   RMS_NORM,

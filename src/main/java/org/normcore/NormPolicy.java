@@ -8,11 +8,22 @@ import org.jspecify.annotations.Nullable;
  * Where a norm rounds, forward and backward: an immutable value made of {@link ScaleRounding},
  * {@link GammaOffset}, {@link VarianceAlgorithm}, {@link ComputeType} and {@link ResidualRounding}.
  *
- * <p>There is no default policy. Take the preset of the framework or model whose results you want,
- * look one up with {@link #forModelType}, or build your own with {@link #builder}.
+ * <p>There is no default policy. Use the preset of the framework or model to match, look one up
+ * with {@link #forModelType}, or build one with {@link #builder}.
+ *
+ * <pre>{@code
+ * NormPolicy llama = NormPolicy.forModelType("qwen3");
+ * System.out.println(llama.name());   // HUGGING_FACE_LLAMA
+ * System.out.println(llama.outputDType(DType.BFLOAT16, DType.FLOAT32));   // FLOAT32
+ * NormPolicy exact = llama.toBuilder().compute(ComputeType.FLOAT64).build();
+ * System.out.println(exact.name());   // INPUT+FLOAT64
+ * NormPolicy own =
+ *     NormPolicy.builder(ScaleRounding.INPUT).gammaOffset(GammaOffset.ONE_IN_COMPUTE).build();
+ * System.out.println(own.name());     // INPUT+ONE_IN_COMPUTE
+ * }</pre>
  *
  * <table>
- * <caption>The presets, with the place where each behaviour was read</caption>
+ * <caption>The presets and their sources</caption>
  * <tr><th>preset</th><th>rounding</th><th>gamma</th><th>source</th></tr>
  * <tr><td>{@link #TRANSFORMER_ENGINE}</td><td>COMPUTE</td><td>NONE</td><td>NVIDIA TransformerEngine,
  *     common/normalization</td></tr>
@@ -33,14 +44,15 @@ import org.jspecify.annotations.Nullable;
  *     float32, cast back, stage two in the input's type</td></tr>
  * </table>
  *
- * <p>All presets form the variance in two passes, compute in float32 and round the residual sum to
- * the input's dtype. Frameworks differ in the order of their sums (PyTorch merges Welford partials,
- * for one), which the last bits of a float32 statistic can show; two passes come nearest to the
- * exact value and so stay the default. {@code NormPolicy.PYTORCH.toBuilder().variance(WELFORD)}
- * gives the other.
+ * <p>All presets use the two-pass variance, compute in float32 and round the residual sum to the
+ * input dtype. Frameworks sum in different orders (PyTorch, for example, merges Welford partial
+ * sums), which can change the last bits of a float32 statistic. Two passes are closest to the exact
+ * value and therefore the default; {@code
+ * NormPolicy.PYTORCH.toBuilder().variance(VarianceAlgorithm.WELFORD).build()} selects the other
+ * algorithm.
  *
  * <p>Equality compares the contents, not the name: {@link #PYTORCH} equals {@link
- * #TRANSFORMER_ENGINE}. The name says under which one a policy was obtained, for reports.
+ * #TRANSFORMER_ENGINE}. The name is for reports.
  */
 public final class NormPolicy {
   /** One rounding at the end. NVIDIA TransformerEngine, also OLMo2 and gpt-oss. */
@@ -130,7 +142,7 @@ public final class NormPolicy {
   }
 
   /**
-   * Returns the preset that rounds as a Hugging Face model family's main norm does.
+   * Returns the preset that matches the main norm of a Hugging Face model family.
    *
    * @param modelType the {@code model_type} of a {@code config.json}, for example {@code qwen3}
    * @throws IllegalArgumentException if the family is not in the table; the message names the
@@ -159,17 +171,17 @@ public final class NormPolicy {
         .residualRounding(residualRounding);
   }
 
-  /** Returns where the normalised value is rounded. */
+  /** Returns the rounding of the normalised value. */
   public ScaleRounding scaleRounding() {
     return scaleRounding;
   }
 
-  /** Returns what is added to the weight. */
+  /** Returns the offset of the weight. */
   public GammaOffset gammaOffset() {
     return gammaOffset;
   }
 
-  /** Returns how LayerNorm forms the variance. RMSNorm ignores it. */
+  /** Returns LayerNorm's variance algorithm. RMSNorm ignores it. */
   public VarianceAlgorithm variance() {
     return variance;
   }
@@ -179,23 +191,23 @@ public final class NormPolicy {
     return compute;
   }
 
-  /** Returns what the residual-fused form normalises. */
+  /** Returns the rounding of the residual sum. */
   public ResidualRounding residualRounding() {
     return residualRounding;
   }
 
   /**
-   * Returns the constant's name for a preset; for a built policy a description that joins its
-   * rounding with whatever is not a default, for example {@code INPUT+ONE_IN_COMPUTE}.
+   * Returns the constant's name for a preset; for a built policy its rounding and all non-default
+   * components, for example {@code INPUT+ONE_IN_COMPUTE}.
    */
   public String name() {
     return name;
   }
 
   /**
-   * Returns the dtype of {@code y} that the frameworks would give: the input's under {@link
+   * Returns the default dtype of {@code y}, as in the frameworks: the input dtype under {@link
    * ScaleRounding#COMPUTE}, the promotion of input and weight under {@link ScaleRounding#INPUT},
-   * the weight's under {@link ScaleRounding#WEIGHT}.
+   * the weight dtype under {@link ScaleRounding#WEIGHT}.
    */
   public DType outputDType(DType input, DType weight) {
     return switch (scaleRounding) {
@@ -205,7 +217,7 @@ public final class NormPolicy {
     };
   }
 
-  /** Returns whether the other is a policy with the same contents, whatever its name. */
+  /** Returns whether the other policy has the same contents; names are ignored. */
   @Override
   public boolean equals(@Nullable Object other) {
     return other instanceof NormPolicy that
@@ -255,7 +267,7 @@ public final class NormPolicy {
     return text.toString();
   }
 
-  /** Builds a {@link NormPolicy}. Not for use by several threads at once. */
+  /** Builds a {@link NormPolicy}. Not thread-safe. */
   public static final class Builder {
     private ScaleRounding scaleRounding;
     private GammaOffset gammaOffset = GammaOffset.NONE;
@@ -268,21 +280,21 @@ public final class NormPolicy {
           Objects.requireNonNull(scaleRounding, "scaleRounding: null; expected a ScaleRounding");
     }
 
-    /** Sets where the normalised value is rounded. */
+    /** Sets the rounding of the normalised value. */
     public Builder scaleRounding(ScaleRounding scaleRounding) {
       this.scaleRounding =
           Objects.requireNonNull(scaleRounding, "scaleRounding: null; expected a ScaleRounding");
       return this;
     }
 
-    /** Sets what is added to the weight. */
+    /** Sets the offset of the weight. */
     public Builder gammaOffset(GammaOffset gammaOffset) {
       this.gammaOffset =
           Objects.requireNonNull(gammaOffset, "gammaOffset: null; expected a GammaOffset");
       return this;
     }
 
-    /** Sets how LayerNorm forms the variance. */
+    /** Sets LayerNorm's variance algorithm. */
     public Builder variance(VarianceAlgorithm variance) {
       this.variance =
           Objects.requireNonNull(variance, "variance: null; expected a VarianceAlgorithm");
@@ -295,7 +307,7 @@ public final class NormPolicy {
       return this;
     }
 
-    /** Sets what the residual-fused form normalises. */
+    /** Sets the rounding of the residual sum. */
     public Builder residualRounding(ResidualRounding residualRounding) {
       this.residualRounding =
           Objects.requireNonNull(

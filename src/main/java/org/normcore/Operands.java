@@ -3,10 +3,25 @@ package org.normcore;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The tensors of a forward call, by name: {@code x} and {@code y} and, as the norm has them, {@code
- * weight}, {@code bias}, the pair of the residual-fused form and the scales of an FP8 output; and
- * on a CUDA device the stream. Immutable; each method returns new operands. Keep them and pass them
- * again where nothing may be allocated.
+ * The tensors of a forward call, by name: {@code x}, {@code y} and, depending on the norm, {@code
+ * weight}, {@code bias}, the residual pair and the scales of an FP8 output; on a CUDA device also
+ * the stream. Immutable; each method returns new operands. To avoid allocation, keep an object and
+ * pass it again.
+ *
+ * <pre>{@code
+ * try (RmsNorm norm =
+ *         RmsNorm.builder(2).input(DType.FLOAT32).policy(NormPolicy.PYTORCH).build();
+ *     NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 4, 2)) {
+ *   TensorView all = memory.view(DType.FLOAT32, 4, 2);
+ *   TensorView x = all.rows(0, 1).copyFrom(new float[] {1, 2});
+ *   TensorView residual = all.rows(1, 2).copyFrom(new float[] {2, 2});
+ *   TensorView weight = all.rows(2, 3).reshape(2).copyFrom(new float[] {1, 1});
+ *   TensorView y = all.rows(3, 4);
+ *   norm.infer(Operands.of(x, y).weight(weight).residual(residual, residual));
+ *   System.out.println(residual.toFloats()[0]);   // 3.0, the sum
+ *   System.out.println(y.toFloats()[0]);          // 0.8485278, the normalised sum
+ * }
+ * }</pre>
  */
 public final class Operands {
   final TensorView x;
@@ -50,8 +65,8 @@ public final class Operands {
    * Returns operands without weight, bias and residual.
    *
    * @param x the input, {@code [.., normalizedShape]}, in the norm's input dtype
-   * @param y the output, as many rows, in the norm's output dtype; may be {@code x} itself if the
-   *     dtypes are of one size
+   * @param y the output, with as many rows as {@code x}, in the norm's output dtype; may be {@code
+   *     x} itself if the dtypes have the same size
    * @throws IllegalArgumentException if one is null
    */
   public static Operands of(TensorView x, TensorView y) {
@@ -71,7 +86,7 @@ public final class Operands {
 
   /**
    * Returns these operands with a weight, {@code [normalizedShape]} in the norm's weight dtype;
-   * null for none. Takes the place of an {@linkplain #fp8Weight(Fp8Parameter) FP8 parameter}.
+   * null for none. Replaces an {@linkplain #fp8Weight(Fp8Parameter) FP8 parameter}.
    */
   public Operands weight(@Nullable TensorView weight) {
     return new Operands(
@@ -80,15 +95,15 @@ public final class Operands {
 
   /**
    * Returns these operands with an FP8 parameter as the weight, of shape {@code [normalizedShape]}
-   * on the norm's device, in place of a weight tensor; null for none. The norm computes with its
-   * values in the norm's weight dtype, which is not float64: the copy that {@link
-   * Fp8Parameter#dequantized} gives, made by the first call, in the call's stream. A call that
-   * succeeds {@linkplain Fp8Parameter#markForward() marks} the parameter's first forward, which may
-   * wait where that clears an initial value. It must not be updated before the backward has run.
+   * on the norm's device; null for none. Replaces a weight tensor. The norm reads the copy of
+   * {@link Fp8Parameter#dequantized} in its weight dtype, which must not be float64; the first call
+   * creates that copy in its stream. A successful call {@linkplain Fp8Parameter#markForward()
+   * marks} the parameter as used, which may wait if that clears an initial value. Do not update the
+   * parameter before the backward has run.
    *
-   * <p>Nothing orders several streams. Before they share a parameter, ask once for {@link
-   * Fp8Parameter#dequantized(DType, CudaStream)} in one stream and have the others wait for it, so
-   * that no call reads a copy that another's stream is still making.
+   * <p>Streams are not ordered. Before several streams share a parameter, call {@link
+   * Fp8Parameter#dequantized(DType, CudaStream)} in one stream and make the others wait for it;
+   * otherwise a call may read a copy that another stream is still writing.
    */
   public Operands fp8Weight(@Nullable Fp8Parameter fp8Weight) {
     return new Operands(
@@ -105,8 +120,8 @@ public final class Operands {
   }
 
   /**
-   * Returns these operands in the residual-fused form: {@code x + residual} is normalised, and its
-   * value rounded to the input's dtype is stored in {@code residualOut}. Both have the rows, shape
+   * Returns these operands in the residual-fused form: the norm normalises {@code x + residual} and
+   * stores the sum, rounded to the input dtype, in {@code residualOut}. Both have the rows, shape
    * and dtype of {@code x}; {@code residualOut} may be {@code x} or {@code residual} itself.
    *
    * @throws IllegalArgumentException if one is null
@@ -127,10 +142,10 @@ public final class Operands {
   }
 
   /**
-   * Returns these operands with the scale of an FP8 output, one float32 number, {@code y = rd(v *
-   * yScale)}: for {@link Fp8Scaling#TENSOR}, where it is needed, and for nothing else. It should be
-   * positive, finite and normal, and is not looked at. Read when the norm runs, so that what the
-   * last step has made of its amax (delayed scaling) can be in the same memory. Null for none.
+   * Returns these operands with the scale of an FP8 output, one float32 number: {@code y = rd(v *
+   * yScale)}. Required for {@link Fp8Scaling#TENSOR}, otherwise null. It should be positive, finite
+   * and normal; this is not checked. The kernel reads it when it runs, so the previous step may
+   * write the scale it derives from its amax (delayed scaling) to the same memory.
    */
   public Operands yScale(@Nullable TensorView yScale) {
     return new Operands(
@@ -138,10 +153,10 @@ public final class Operands {
   }
 
   /**
-   * Returns these operands with where the largest {@code |v|} before scaling goes, one float32
-   * number, NaN left out: for {@link Fp8Scaling#TENSOR} only. It is raised, not overwritten, so
-   * several calls, also at once, can share one; zero it first. A value of compute type float64 is
-   * rounded to float32. Null for none.
+   * Returns these operands with a float32 number for the amax of an FP8 output, the largest {@code
+   * |v|} before scaling, ignoring NaN. Only for {@link Fp8Scaling#TENSOR}; null for none. The call
+   * takes the maximum with the present value, so several calls, also concurrent ones, can use the
+   * same number; zero it first. A float64 value is rounded to float32.
    */
   public Operands yAmax(@Nullable TensorView yAmax) {
     return new Operands(
@@ -149,10 +164,10 @@ public final class Operands {
   }
 
   /**
-   * Returns these operands with where the inverse scales of an FP8 output go, by which it is
-   * multiplied to get back the values, contiguous. {@link Fp8Scaling#ROW}: {@code [rows]} in
-   * float32. {@link Fp8Scaling#BLOCK}: {@code [rows, ceil(N / 32)]} in {@link DType#FLOAT8_E8M0}.
-   * Needed for these, and for nothing else. Null for none.
+   * Returns these operands with a contiguous tensor for the inverse scales of an FP8 output, the
+   * factors that dequantise it. {@link Fp8Scaling#ROW}: {@code [rows]} in float32. {@link
+   * Fp8Scaling#BLOCK}: {@code [rows, ceil(N / 32)]} in {@link DType#FLOAT8_E8M0}. Required for
+   * these two, otherwise null.
    */
   public Operands yScaleInv(@Nullable TensorView yScaleInv) {
     return new Operands(
@@ -160,9 +175,9 @@ public final class Operands {
   }
 
   /**
-   * Returns these operands with the stream that the work goes into, of the norm's device; null for
-   * the device's default stream. The memory of all tensors must stay valid until the stream has
-   * done the work. A norm on the CPU takes none.
+   * Returns these operands with a stream of the norm's device; null for the default stream. All
+   * tensors must stay valid until the stream has completed the work. Must be null for a norm on the
+   * CPU.
    */
   public Operands stream(@Nullable CudaStream stream) {
     return new Operands(
@@ -179,12 +194,12 @@ public final class Operands {
     return y;
   }
 
-  /** Returns the weight, or null; null too if that is an FP8 parameter. */
+  /** Returns the weight tensor, or null, also if the weight is an FP8 parameter. */
   public @Nullable TensorView weight() {
     return weight;
   }
 
-  /** Returns the FP8 parameter that is the weight, or null. */
+  /** Returns the FP8 weight, or null. */
   public @Nullable Fp8Parameter fp8Weight() {
     return fp8Weight;
   }
@@ -194,12 +209,12 @@ public final class Operands {
     return bias;
   }
 
-  /** Returns what is added to the input, or null. */
+  /** Returns the residual, or null. */
   public @Nullable TensorView residual() {
     return residual;
   }
 
-  /** Returns where the rounded sum is stored, or null. */
+  /** Returns the tensor for the rounded sum, or null. */
   public @Nullable TensorView residualOut() {
     return residualOut;
   }
@@ -209,12 +224,12 @@ public final class Operands {
     return yScale;
   }
 
-  /** Returns where an FP8 output's amax goes, or null. */
+  /** Returns the tensor for an FP8 output's amax, or null. */
   public @Nullable TensorView yAmax() {
     return yAmax;
   }
 
-  /** Returns where an FP8 output's inverse scales go, or null. */
+  /** Returns the tensor for an FP8 output's inverse scales, or null. */
   public @Nullable TensorView yScaleInv() {
     return yScaleInv;
   }
@@ -224,7 +239,7 @@ public final class Operands {
     return stream;
   }
 
-  /** Names what is there. */
+  /** Lists the operands that are present. */
   @Override
   public String toString() {
     return "Operands(x="

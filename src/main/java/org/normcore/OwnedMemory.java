@@ -8,12 +8,12 @@ import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
 /**
- * A block of memory that belongs to an object: {@link NativeBuffer} on the host, {@link CudaBuffer}
- * on a CUDA device, {@link DLPackTensor} where another library left it.
+ * A block of memory with an owner: {@link NativeBuffer} on the host, {@link CudaBuffer} on a CUDA
+ * device, {@link DLPackTensor} for another library's tensor.
  *
- * <p>It is freed by {@link #close()}, or, should that be forgotten, some time after the object and
- * all views of it have become unreachable. {@code close()} is refused while a call works on the
- * memory; calls on a view of closed memory are refused.
+ * <p>{@link #close()} frees it; otherwise the garbage collector does, after the object and all
+ * views of it have become unreachable. {@code close()} throws while a call uses the memory. Calls
+ * on a view of closed memory throw.
  */
 public abstract sealed class OwnedMemory implements AutoCloseable
     permits NativeBuffer, CudaBuffer, KeptMemory, DLPackTensor {
@@ -25,7 +25,7 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   private final Cleaner.Cleanable cleanable;
   private volatile @Nullable String readOnly;
 
-  /** Takes over memory; {@code free} must not refer to this object. */
+  /** Takes ownership of memory; {@code free} must not refer to this object. */
   OwnedMemory(String name, Device device, long address, long bytes, Runnable free) {
     this.name = name;
     this.guard = new UseGuard(name);
@@ -50,12 +50,12 @@ public abstract sealed class OwnedMemory implements AutoCloseable
     return bytes;
   }
 
-  /** Returns where the memory lies. */
+  /** Returns the device of the memory. */
   public final Device device() {
     return device;
   }
 
-  /** Returns whether {@link #close()} has not been called yet. */
+  /** Returns whether the memory is open. */
   public final boolean isOpen() {
     return guard.isOpen();
   }
@@ -63,7 +63,7 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   /**
    * Returns a contiguous tensor at the start of the block.
    *
-   * @throws IllegalArgumentException if the block is too small for it
+   * @throws IllegalArgumentException if the block is too small
    * @throws IllegalStateException if the memory is closed
    */
   public final TensorView view(DType dtype, long... shape) {
@@ -71,8 +71,8 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   }
 
   /**
-   * Returns a contiguous tensor that starts {@code offset} bytes into the block. Any alignment will
-   * do.
+   * Returns a contiguous tensor that starts {@code offset} bytes into the block. Any alignment is
+   * allowed.
    *
    * @throws IllegalArgumentException if the offset is negative or the rest of the block is too
    *     small
@@ -89,11 +89,11 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   }
 
   /**
-   * Frees the memory. Does nothing if that has been done. On a CUDA device it first waits until the
-   * device has done its work.
+   * Frees the memory. A second call does nothing. On a CUDA device it first waits until the device
+   * is idle.
    *
-   * @throws IllegalStateException if a call is working on the memory
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws IllegalStateException if a call uses the memory
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   @Override
   public final void close() {
@@ -102,13 +102,13 @@ public abstract sealed class OwnedMemory implements AutoCloseable
     }
   }
 
-  /** Frees the memory by whoever has the only use of it, which ends with that. */
+  /** Frees the memory. The caller holds exclusive use, which this releases. */
   final void closeExclusive() {
     guard.closeExclusive();
     cleanable.clean();
   }
 
-  /** Refuses every further use, waits until there is none, and frees the memory. */
+  /** Rejects further uses, waits for those in progress, and frees the memory. */
   final void closeWhenUnused() {
     if (guard.closeWhenUnused()) {
       cleanable.clean();
@@ -116,14 +116,14 @@ public abstract sealed class OwnedMemory implements AutoCloseable
   }
 
   /**
-   * Says that views of this are for reading: only the object that keeps it writes to it. Messages
-   * call it by the given words.
+   * Makes views of this read-only; only the owning object writes to it. Messages use the given
+   * description.
    */
   final void makeReadOnly(String words) {
     readOnly = words;
   }
 
-  /** What messages call this if it is for reading; otherwise null. */
+  /** The description for messages if this is read-only; otherwise null. */
   final @Nullable String readOnly() {
     return readOnly;
   }

@@ -1,10 +1,13 @@
 package org.normcore;
 
-/** What the residual-fused form normalises; {@code I} is the input's dtype. */
+/**
+ * Whether the residual-fused form normalises the rounded or the unrounded sum; {@code I} is the
+ * input dtype.
+ */
 public enum ResidualRounding {
   /**
-   * The rounded sum: {@code s = rd_I(x + residual)} is stored and normalised, as a framework that
-   * adds and then normalises does it. The default.
+   * The rounded sum: {@code s = rd_I(x + residual)} is stored and normalised, as in a framework
+   * that adds first and then normalises. The default.
    */
   INPUT,
   /**

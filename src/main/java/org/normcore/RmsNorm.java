@@ -10,8 +10,8 @@ import org.jspecify.annotations.Nullable;
  * and bias with the roundings of the {@link NormPolicy}; see {@link ScaleRounding}. Backward, with
  * {@code h} the gradient at {@code xhat}: {@code c1 = sum(h*xhat)/N}, {@code dx = rd_I(rstd*(h -
  * xhat*c1))}; the weight's gradient is the sum over rows of {@code dy} times the normalised value,
- * the bias's that of {@code dy}, both summed in {@code C}. What the results depend on, what is
- * refused and what is allocated: {@link Norm}.
+ * the bias's that of {@code dy}, both summed in {@code C}. {@link Norm} describes shapes,
+ * determinism, allocation and errors.
  *
  * <pre>{@code
  * RmsNorm norm = RmsNorm.builder(4096)
@@ -30,7 +30,7 @@ public final class RmsNorm extends Norm {
   }
 
   /**
-   * Starts an RMSNorm over the last dimensions, which have the given sizes; for the usual
+   * Returns a builder for an RMSNorm over the last dimensions, of the given sizes; in the usual
    * one-dimensional form, the hidden size. Input dtype and policy must be set before {@code
    * build()}.
    */
@@ -40,7 +40,7 @@ public final class RmsNorm extends Norm {
 
   /**
    * Normalises {@code x} into {@code y} and saves what the backward needs in a new {@link Saved},
-   * to be closed by the caller. On a CUDA device this goes into the default stream; {@link
+   * which the caller must close. On a CUDA device this uses the default stream; {@link
    * #forward(Operands)} takes another one.
    *
    * @param weight null if the norm has none
@@ -51,8 +51,8 @@ public final class RmsNorm extends Norm {
   }
 
   /**
-   * Normalises {@code x} into {@code y} and saves nothing. Allocates nothing. On a CUDA device this
-   * goes into the default stream; {@link #infer(Operands)} takes another one.
+   * Normalises {@code x} into {@code y} without saving anything. Does not allocate. On a CUDA
+   * device this uses the default stream; {@link #infer(Operands)} takes another one.
    *
    * @param weight null if the norm has none
    * @throws IllegalArgumentException as {@link Norm#infer(Operands)}
@@ -61,7 +61,7 @@ public final class RmsNorm extends Norm {
     inferRows(x, weight, null, y, null, null, null, null, null, null);
   }
 
-  /** Builds an {@link RmsNorm}. Not for use by several threads at once. */
+  /** Builds an {@link RmsNorm}. Not thread-safe. */
   public static final class Builder extends Norm.Builder<Builder> {
     private Builder(long[] normalizedShape) {
       super(normalizedShape, Affine.WEIGHT);

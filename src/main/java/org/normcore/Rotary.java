@@ -18,14 +18,14 @@ import org.normcore.internal.RotaryCapi;
 import org.normcore.internal.UseGuard;
 
 /**
- * Rotary position embedding, forward and backward: turns queries and keys by the angles of a {@link
- * RotaryTable}.
+ * Rotary position embedding, forward and backward: rotates queries and keys by the angles of a
+ * {@link RotaryTable}.
  *
  * <p>Per head and pair {@code (x1, x2)}, with the cosine and sine of the token's position: {@code
- * y1 = x1*cos - x2*sin}, {@code y2 = x2*cos + x1*sin}, rounded as {@link RotaryRounding} says.
- * {@link RotaryLayout} says which elements are a pair. Elements of the head beyond {@code
- * rotaryDim} are copied. Backward is the transpose, the turn by the negative angle, with the same
- * roundings: {@code dx1 = dy1*cos + dy2*sin}, {@code dx2 = dy2*cos - dy1*sin}.
+ * y1 = x1*cos - x2*sin}, {@code y2 = x2*cos + x1*sin}, rounded as {@link RotaryRounding} defines.
+ * {@link RotaryLayout} defines the pairs. Elements of the head beyond {@code rotaryDim} are copied.
+ * Backward is the transpose, a rotation by the negative angle with the same roundings: {@code dx1 =
+ * dy1*cos + dy2*sin}, {@code dx2 = dy2*cos - dy1*sin}.
  *
  * <pre>{@code
  * Rotary rotary = Rotary.builder(spec).dtype(BFLOAT16).tableDType(BFLOAT16)
@@ -35,26 +35,26 @@ import org.normcore.internal.UseGuard;
  * }</pre>
  *
  * <p><b>Shapes and dtypes.</b> Heads are {@link HeadsView}s of {@code [batch, seq, heads, headDim]}
- * in any strides; input and output have one shape. Queries and keys may differ in their number of
- * heads, nothing else. All are of one dtype, FLOAT32, BFLOAT16 or FLOAT16; the table's, of the same
- * choice, may be another. The table has {@code seq} positions, or {@code [batch, seq]}.
+ * with any strides; input and output have the same shape. Queries and keys may differ only in their
+ * number of heads. All heads have one dtype, FLOAT32, BFLOAT16 or FLOAT16; the table may have
+ * another one of these. The table has {@code seq} positions, or {@code [batch, seq]}.
  *
  * <p><b>Results.</b> The bits do not depend on the device, the vector level, the number of threads,
- * strides, alignment or run.
+ * strides or alignment, and are the same in every run.
  *
- * <p><b>Memory and threads.</b> Immutable; may be used by any number of threads at once. On the CPU
- * a call runs in the calling thread and, if it is large enough, in tasks given to the executor; it
- * returns when all of it is done. After the first calls nothing is allocated. An output may be its
- * input, in place. Otherwise an output must have no element in common with anything else of the
- * call; memory may be interleaved, as that of parts of one tensor is.
+ * <p><b>Memory and threads.</b> Immutable and thread-safe. On the CPU a call runs in the calling
+ * thread and, if it is large enough, in tasks of the executor; it returns when all work is
+ * complete. Only the first calls allocate. An output may be its input, in place. Otherwise an
+ * output must not share an element with any other tensor of the call; interleaved memory, such as
+ * parts of one tensor, is allowed.
  *
- * <p><b>CUDA devices.</b> A call puts its work into the given stream, the device's default stream
- * if there is none, and returns; it can be captured into a CUDA graph. Until the stream has done
- * the work, heads and table must stay valid. Otherwise as {@link Norm} says.
+ * <p><b>CUDA devices.</b> A call queues its work in the given stream, by default the device's
+ * default stream, and returns; it can be captured into a CUDA graph. Heads and table must stay
+ * valid until the stream has completed the work. Otherwise as for {@link Norm}.
  *
- * <p><b>Errors.</b> A call that refuses its arguments has written nothing; the message names the
- * argument, its value and what was expected. What the executor throws is passed on when nothing
- * runs any more, and by then part of the outputs may have been written.
+ * <p><b>Errors.</b> A call that rejects its arguments has written nothing; the message names the
+ * argument, its value and what was expected. An exception of the executor is rethrown after all
+ * tasks have stopped; by then part of the outputs may have been written.
  *
  * <p>Source of the formula: Su et al., "RoFormer: Enhanced Transformer with Rotary Position
  * Embedding" (2021); of {@link RotaryRounding#INPUT}: {@code apply_rotary_pos_emb} of Hugging Face
@@ -106,8 +106,8 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Starts an op for heads of the given size, which turn as a whole. Dtypes, layout and rounding
-   * must be set before {@code build()}.
+   * Returns a builder for heads of the given size, all of whose elements rotate. Dtypes, layout and
+   * rounding must be set before {@code build()}.
    *
    * @throws IllegalArgumentException if the size is not within 2 to {@link RotarySpec#MAX_HEAD_DIM}
    */
@@ -115,7 +115,7 @@ public final class Rotary implements AutoCloseable {
     return new Builder(headDim, headDim);
   }
 
-  /** Starts an op for heads of which as much turns as the spec says. */
+  /** Returns a builder with the head size and rotary dimension of a spec. */
   public static Builder builder(RotarySpec spec) {
     return new Builder(spec.headDim(), spec.rotaryDim());
   }
@@ -125,7 +125,7 @@ public final class Rotary implements AutoCloseable {
     return headDim;
   }
 
-  /** Returns how many of a head's first elements turn. */
+  /** Returns the number of elements, from the start of a head, that rotate. */
   public int rotaryDim() {
     return rotaryDim;
   }
@@ -140,32 +140,32 @@ public final class Rotary implements AutoCloseable {
     return tableDType;
   }
 
-  /** Returns which elements turn together. */
+  /** Returns the layout of pairs. */
   public RotaryLayout layout() {
     return layout;
   }
 
-  /** Returns where it rounds. */
+  /** Returns the rounding. */
   public RotaryRounding rounding() {
     return rounding;
   }
 
-  /** Returns the vector level it was built with, which only the CPU uses. */
+  /** Returns the vector level; ignored on CUDA devices. */
   public VectorLevel vectorLevel() {
     return vectorLevel;
   }
 
-  /** Returns where it runs, and where heads and tables are. */
+  /** Returns the device of the op, its heads and its tables. */
   public Device device() {
     return device;
   }
 
   /**
-   * Turns {@code x} into {@code y}. Allocates nothing.
+   * Rotates {@code x} into {@code y}. Does not allocate.
    *
    * @param y the output; may be {@code x} itself
    * @throws IllegalArgumentException if an argument is null, closed, of a wrong dtype, shape or
-   *     device, or {@code y} overlaps {@code x} without being it, or itself
+   *     device, or {@code y} overlaps itself, or overlaps {@code x} without being in place
    * @throws IllegalStateException if the op is closed
    */
   public void forward(RotaryTable table, HeadsView x, HeadsView y) {
@@ -173,20 +173,20 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Turns {@code x} into {@code y}, in a stream.
+   * Rotates {@code x} into {@code y}, in a stream.
    *
    * @param stream a stream of the op's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView)}, or if
-   *     the stream is closed, of another device or given on the CPU
+   *     the stream is closed, of another device or not null on the CPU
    * @throws IllegalStateException if the op is closed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void forward(RotaryTable table, HeadsView x, HeadsView y, @Nullable CudaStream stream) {
     turn(false, table, "x", x, "y", y, "", null, "", null, stream);
   }
 
   /**
-   * Turns queries and keys. Allocates nothing. Nothing is written before all are checked.
+   * Rotates queries and keys. Does not allocate. Checks all arguments before it writes.
    *
    * @param qOut may be {@code q} itself
    * @param kOut may be {@code k} itself
@@ -198,13 +198,13 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Turns queries and keys, in a stream.
+   * Rotates queries and keys, in a stream.
    *
    * @param stream a stream of the op's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
    *     CudaStream)}
    * @throws IllegalStateException if the op is closed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void forward(
       RotaryTable table,
@@ -219,7 +219,7 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Turns the gradient of the output into that of the input. Allocates nothing.
+   * Computes the gradient of the input from that of the output. Does not allocate.
    *
    * @param dy the gradient of {@code y}
    * @param dx the gradient of {@code x}; may be {@code dy} itself
@@ -231,21 +231,21 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Turns the gradient of the output into that of the input, in a stream.
+   * Computes the gradient of the input from that of the output, in a stream.
    *
    * @param stream a stream of the op's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
    *     CudaStream)}
    * @throws IllegalStateException if the op is closed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void backward(RotaryTable table, HeadsView dy, HeadsView dx, @Nullable CudaStream stream) {
     turn(true, table, "dy", dy, "dx", dx, "", null, "", null, stream);
   }
 
   /**
-   * Turns the gradients of the turned queries and keys into those of queries and keys. Allocates
-   * nothing. Nothing is written before all are checked.
+   * Computes the gradients of queries and keys from those of the rotated queries and keys. Does not
+   * allocate. Checks all arguments before it writes.
    *
    * @param dq may be {@code dqOut} itself
    * @param dk may be {@code dkOut} itself
@@ -258,13 +258,13 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Turns the gradients of the turned queries and keys, in a stream.
+   * Computes the gradients of queries and keys from those of the rotated ones, in a stream.
    *
    * @param stream a stream of the op's device; null for its default stream and on the CPU
    * @throws IllegalArgumentException as {@link #forward(RotaryTable, HeadsView, HeadsView,
    *     CudaStream)}
    * @throws IllegalStateException if the op is closed
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void backward(
       RotaryTable table,
@@ -279,7 +279,7 @@ public final class Rotary implements AutoCloseable {
   }
 
   /**
-   * Frees the native plan. Does nothing if that has been done. Every further call is refused.
+   * Frees the native plan. A second call does nothing. All other calls then throw.
    *
    * @throws IllegalStateException if a call is in progress
    */
@@ -290,7 +290,7 @@ public final class Rotary implements AutoCloseable {
     }
   }
 
-  /** Returns what it was built with. */
+  /** Describes the configuration. */
   @Override
   public String toString() {
     return "Rotary(headDim="
@@ -309,7 +309,7 @@ public final class Rotary implements AutoCloseable {
         + (guard.isOpen() ? ")" : ", closed)");
   }
 
-  /** Turns one tensor, or two if there is a second one. */
+  /** Rotates one tensor, or two if the second is present. */
   private void turn(
       boolean backward,
       RotaryTable table,
@@ -597,7 +597,7 @@ public final class Rotary implements AutoCloseable {
     }
   }
 
-  /** Builds a {@link Rotary}. Not for use by several threads at once. */
+  /** Builds a {@link Rotary}. Not thread-safe. */
   public static final class Builder {
     private static final int MAX_THREADS = 1024;
 
@@ -623,9 +623,9 @@ public final class Rotary implements AutoCloseable {
     }
 
     /**
-     * Sets how many of a head's first elements turn. The head's size if not set.
+     * Sets the number of elements, from the start of a head, that rotate. The head size if not set.
      *
-     * @throws IllegalArgumentException if it is odd, or not within 2 to the head's size
+     * @throws IllegalArgumentException if it is odd, or not within 2 to the head size
      */
     public Builder rotaryDim(int rotaryDim) {
       this.rotaryDim = requireRotaryDim(rotaryDim);
@@ -661,13 +661,13 @@ public final class Rotary implements AutoCloseable {
       return this;
     }
 
-    /** Sets which elements turn together. Must be set. */
+    /** Sets the layout of pairs. Must be set. */
     public Builder layout(RotaryLayout layout) {
       this.layout = Objects.requireNonNull(layout, "layout: null; expected a RotaryLayout");
       return this;
     }
 
-    /** Sets where it rounds. Must be set. */
+    /** Sets the rounding. Must be set. */
     public Builder rounding(RotaryRounding rounding) {
       this.rounding = Objects.requireNonNull(rounding, "rounding: null; expected a RotaryRounding");
       return this;
@@ -684,8 +684,8 @@ public final class Rotary implements AutoCloseable {
     }
 
     /**
-     * Sets how many threads at most work on one call, as {@link Norm.Builder#threads} does. The
-     * number never changes a bit of the results.
+     * Sets the maximum number of threads of one call, as {@link Norm.Builder#threads} does. The
+     * results are bit-identical for any number.
      *
      * @throws IllegalArgumentException if it is not within 1 to 1024
      */
@@ -699,15 +699,15 @@ public final class Rotary implements AutoCloseable {
       return this;
     }
 
-    /** Sets who runs the tasks of large calls, as {@link Norm.Builder#executor} does. */
+    /** Sets the executor for the tasks of large calls, as {@link Norm.Builder#executor} does. */
     public Builder executor(Executor executor) {
       this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
       return this;
     }
 
     /**
-     * Sets where the op runs, and where heads and tables are. The CPU if not set. The device never
-     * changes a bit of the results.
+     * Sets the device of the op, its heads and its tables. The CPU if not set. The results are
+     * bit-identical on all devices.
      */
     public Builder device(Device device) {
       this.device = Objects.requireNonNull(device, "device: null; expected a Device");
@@ -717,23 +717,23 @@ public final class Rotary implements AutoCloseable {
     /**
      * Returns the op.
      *
-     * @throws IllegalArgumentException if the head's size is odd and no rotary dimension is set, or
-     *     there is no such CUDA device
+     * @throws IllegalArgumentException if the head size is odd and no rotary dimension is set, or
+     *     the CUDA device does not exist
      * @throws IllegalStateException if a dtype, the layout or the rounding is not set
-     * @throws UnsupportedOperationException if this machine does not have the vector level, or not
-     *     CUDA, with the reason
-     * @throws CudaException if CUDA reports an error, its own or that of earlier work
+     * @throws UnsupportedOperationException if this machine lacks the vector level or CUDA; the
+     *     message gives the reason
+     * @throws CudaException if CUDA reports an error, from this call or from earlier work
      * @throws UnsatisfiedLinkError if the native library can't be loaded; the message says what to
      *     do
      */
     public Rotary build() {
       requireRotaryDim(rotaryDim);
-      checkState(dtype != null, "dtype: not set; expected that of heads, by dtype(DType)");
+      checkState(dtype != null, "dtype: not set; expected the dtype of heads, by dtype(DType)");
       checkState(
-          tableDType != null, "tableDType: not set; expected that of tables, by tableDType(DType)");
+          tableDType != null,
+          "tableDType: not set; expected the dtype of tables, by tableDType(DType)");
       checkState(
-          layout != null,
-          "layout: not set; expected which elements turn together, by layout(RotaryLayout)");
+          layout != null, "layout: not set; expected the layout of pairs, by layout(RotaryLayout)");
       checkState(
           rounding != null,
           "rounding: not set; expected where to round, by rounding(RotaryRounding)");

@@ -16,8 +16,8 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The rotary part of a Hugging Face {@code config.json}, read as transformers reads it: {@code
- * RotaryEmbeddingConfigMixin} and the configurations of the families that have names of their own.
+ * Reads the rotary parameters of a Hugging Face {@code config.json} as transformers does: {@code
+ * RotaryEmbeddingConfigMixin} and the configurations of families with their own key names.
  */
 final class RotaryConfig {
   private static final String KNOWN_TYPES =
@@ -25,7 +25,7 @@ final class RotaryConfig {
   private static final String FULL = "full_attention";
   private static final String SLIDING = "sliding_attention";
 
-  /** The model's part of the document, or that of its language model. */
+  /** The model's section of the document; in a composite model that of its language model. */
   private final Section config;
 
   private final String family;
@@ -41,8 +41,8 @@ final class RotaryConfig {
 
   private static JsonObject parse(String json) {
     Objects.requireNonNull(json, "json: null; expected the text of a config.json");
-    // Python writes numbers that JSON has not: Infinity, as some hybrid models do elsewhere in the
-    // file.
+    // Lenient, because Python writes numbers that JSON lacks: some hybrid models have an Infinity
+    // elsewhere in the file.
     try (JsonReader reader = new JsonReader(new StringReader(json))) {
       reader.setStrictness(Strictness.LENIENT);
       JsonElement document = JsonParser.parseReader(reader);
@@ -82,7 +82,7 @@ final class RotaryConfig {
     return build(parameters, theta(), layerType, true);
   }
 
-  /** Parameters that are listed by layer type. */
+  /** Builds the spec from parameters listed by layer type. */
   private RotarySpec ofLayer(Section layers, @Nullable String layerType) {
     String known = String.join(", ", layers.object.keySet());
     if (layerType == null && layers.object.size() > 1) {
@@ -101,7 +101,7 @@ final class RotaryConfig {
     return build(parameters, type.equals(SLIDING) ? slidingTheta() : theta(), type, false);
   }
 
-  /** Of a model whose file names the two layer types by other keys. */
+  /** For models whose file has separate keys for the two layer types. */
   private boolean isSliding(@Nullable String layerType) {
     if (layerType == null || !(layerType.equals(FULL) || layerType.equals(SLIDING))) {
       throw new IllegalArgumentException(
@@ -118,7 +118,9 @@ final class RotaryConfig {
     return layerType.equals(SLIDING);
   }
 
-  /** Of a model whose layers are alike, any of its own layer types will do. */
+  /**
+   * Checks the layer type of a model with identical layers: any of its own layer types is valid.
+   */
   private void requireListed(@Nullable String layerType) {
     JsonElement listed = config.object.get("layer_types");
     if (layerType != null
@@ -158,9 +160,10 @@ final class RotaryConfig {
   }
 
   /**
-   * The spec of one set of parameters.
+   * Builds the spec of one set of parameters.
    *
-   * @param outerOriginal whether an original length beside the parameters goes before one in them
+   * @param outerOriginal whether an original length next to the parameters takes precedence over
+   *     one in them
    */
   private RotarySpec build(
       Section p, double defaultTheta, @Nullable String layerType, boolean outerOriginal) {
@@ -208,7 +211,7 @@ final class RotaryConfig {
     if (type == null) {
       return "default";
     }
-    // The names that early Phi-3 checkpoints have for it.
+    // Early Phi-3 checkpoints use these names for longrope.
     boolean early = type.equals("su") || type.equals("yarn") && p.has("short_factor");
     return early ? "longrope" : type;
   }
@@ -329,7 +332,7 @@ final class RotaryConfig {
           holder.path(key)
               + ": "
               + partial
-              + "; expected a share of the head's "
+              + "; expected a fraction of the head's "
               + headDim
               + " elements, above 0 and up to 1");
     }
@@ -347,7 +350,7 @@ final class RotaryConfig {
         config.has("n_positions") ? "n_positions" : "max_position_embeddings", Long.MAX_VALUE);
   }
 
-  /** An object of the document, with its name. A key that holds null is taken as absent. */
+  /** An object of the document, with its name. A key with a null value counts as absent. */
   private static final class Section {
     final String name;
     final JsonObject object;
@@ -460,7 +463,7 @@ final class RotaryConfig {
       if (value == null) {
         return null;
       }
-      // Above 2^53 a double has no fraction to be refused for, but is no size or length either.
+      // A double above 2^53 has no fraction to detect, and is not a plausible size either.
       double limit = Math.min(largest, 1L << 53);
       if (value != Math.rint(value) || value < 0 || value > limit) {
         throw wrong(key, object.get(key), "a whole number from 0 to " + (long) limit);

@@ -21,7 +21,7 @@ final class RotaryFrequencies {
     this.pairs = rotaryDim / 2;
   }
 
-  /** What cosines and sines are multiplied with. */
+  /** The factor of cosines and sines. */
   double attentionScaling() {
     if (scaling instanceof RotaryScaling.Yarn s) {
       if (s.attentionFactor() != null) {
@@ -67,7 +67,7 @@ final class RotaryFrequencies {
     double log = StrictMath.log(base);
     for (int i = 0; i < pairs; i++) {
       double exponent = 2.0 * i / rotaryDim;
-      // What the exponent's rounding has cut off, which the power multiplies with ln(theta).
+      // The rounding error of the exponent, which the power amplifies by ln(theta).
       double rest = Math.fma(-exponent, rotaryDim, 2.0 * i) / rotaryDim;
       double power = StrictMath.pow(base, -exponent);
       w[i] = power - power * (rest * log);
@@ -116,20 +116,20 @@ final class RotaryFrequencies {
     return (1 - smooth) * w / s.factor() + smooth * w;
   }
 
-  /** Where the range that YaRN interpolates begins. */
+  /** The start of YaRN's interpolation range. */
   private double yarnLow(RotaryScaling.Yarn s) {
     double low = yarnPair(s, s.betaFast());
     return Math.max(s.truncate() ? Math.floor(low) : low, 0);
   }
 
-  /** Where it ends; a range that is empty gets some width. */
+  /** The end of the range; an empty range is widened by 0.001. */
   private double yarnHigh(RotaryScaling.Yarn s, double low) {
     double high = yarnPair(s, s.betaSlow());
     high = Math.min(s.truncate() ? Math.ceil(high) : high, rotaryDim - 1);
     return high == low ? high + 0.001 : high;
   }
 
-  /** The pair that turns as often within the original length; not a whole number. */
+  /** The pair that makes {@code turns} rotations within the original length; not a whole number. */
   private double yarnPair(RotaryScaling.Yarn s, double turns) {
     return rotaryDim
         * StrictMath.log(s.originalMaxPositions() / (turns * 2 * Math.PI))
@@ -141,9 +141,9 @@ final class RotaryFrequencies {
   }
 
   /**
-   * The inverse frequencies for a sequence of the given length, step by step as transformers forms
-   * them from float32 tensors and Python's numbers. A division of a number by a tensor is a
-   * reciprocal and a product there.
+   * The inverse frequencies for a sequence of the given length, in the steps of transformers with
+   * float32 tensors and Python numbers. There, dividing a number by a tensor is a reciprocal and a
+   * product.
    */
   float[] inFloat32(long length) {
     float[] w = new float[pairs];
@@ -190,7 +190,7 @@ final class RotaryFrequencies {
     return w;
   }
 
-  /** Theta as it enters the power: of a length that is a tensor, everything is float32. */
+  /** The base of the power. If the length is a tensor, transformers computes it in float32. */
   private float base32(long length) {
     if (!(scaling instanceof RotaryScaling.DynamicNtk s)) {
       return (float) theta;

@@ -1,6 +1,6 @@
 package org.normcore;
 
-/** Which elements of a head turn together; {@code r} is the rotary dimension. */
+/** Which elements of a head form a pair; {@code r} is the rotary dimension. */
 public enum RotaryLayout {
   /**
    * Elements {@code i} and {@code i + r/2}: the {@code rotate_half} of Hugging Face transformers;

@@ -7,14 +7,15 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
 /**
- * How the inverse frequencies of a {@link RotarySpec} come about. Immutable values.
+ * How the inverse frequencies of a {@link RotarySpec} are computed. Immutable.
  *
- * <p>{@code r} is the rotary dimension and {@code w_i = theta^(-2i/r)} the plain inverse frequency
- * of pair {@code i}, of which there are {@code r/2}. The formulas are those of {@code
- * modeling_rope_utils.py} of Hugging Face transformers, where each is called a {@code rope_type}.
+ * <p>{@code r} is the rotary dimension; {@code w_i = theta^(-2i/r)} is the plain inverse frequency
+ * of pair {@code i}, one of {@code r/2} pairs. The formulas are those of {@code
+ * modeling_rope_utils.py} of Hugging Face transformers; the names in parentheses are its {@code
+ * rope_type}s.
  */
 public sealed interface RotaryScaling {
-  /** Returns {@code w_i} as they are ({@code default}). */
+  /** Returns the unscaled {@code w_i} ({@code default}). */
   static Plain plain() {
     return Plain.INSTANCE;
   }
@@ -30,8 +31,8 @@ public sealed interface RotaryScaling {
 
   /**
    * Returns NTK-aware scaling that depends on the length of the sequence ({@code dynamic}): up to
-   * {@code originalMaxPositions} nothing changes, beyond it theta is multiplied with {@code (factor
-   * * length / originalMaxPositions - (factor - 1)) ^ (r / (r - 2))}.
+   * {@code originalMaxPositions} nothing changes; for longer sequences theta is multiplied by
+   * {@code (factor * length / originalMaxPositions - (factor - 1)) ^ (r / (r - 2))}.
    *
    * @throws IllegalArgumentException if the factor is not a finite number of at least 1, or the
    *     positions are not at least 1
@@ -43,7 +44,7 @@ public sealed interface RotaryScaling {
   /**
    * Returns the scaling of Llama 3.1 ({@code llama3}): wavelengths {@code 2 pi / w_i} above {@code
    * originalMaxPositions / lowFreqFactor} are divided by the factor, those below {@code
-   * originalMaxPositions / highFreqFactor} stay, between them it is interpolated.
+   * originalMaxPositions / highFreqFactor} stay, those between are interpolated.
    *
    * @throws IllegalArgumentException if a factor is not a positive, finite number, the high one
    *     does not exceed the low one, or the positions are not at least 1
@@ -54,8 +55,8 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * Returns YaRN with its usual constants: betas 32 and 1, an attention factor of {@code 0.1
-   * ln(factor) + 1}, a truncated range. The methods of {@link Yarn} change them.
+   * Returns YaRN with its default constants: betas 32 and 1, an attention factor of {@code 0.1
+   * ln(factor) + 1}, a truncated range. {@link Yarn} has methods to change them.
    *
    * @throws IllegalArgumentException if the factor is not a positive, finite number, or the
    *     positions are not at least 1
@@ -68,11 +69,11 @@ public sealed interface RotaryScaling {
    * Returns LongRoPE ({@code longrope}): {@code w_i / shortFactor[i]} for sequences of up to {@code
    * originalMaxPositions}, {@code w_i / longFactor[i]} for longer ones. The attention factor is
    * {@code sqrt(1 + ln(f) / ln(originalMaxPositions))} with {@code f = maxPositions /
-   * originalMaxPositions}, or 1 if {@code f} is no more than 1; {@link LongRope#attentionFactor}
-   * sets another.
+   * originalMaxPositions}, or 1 if {@code f} is at most 1; {@link LongRope#attentionFactor} sets
+   * another.
    *
    * @throws IllegalArgumentException if a factor is not a positive, finite number, the two lists
-   *     are not of one length, or the positions are not at least 1
+   *     differ in length, or the positions are not at least 1
    */
   static LongRope longRope(
       double[] shortFactor, double[] longFactor, long originalMaxPositions, long maxPositions) {
@@ -89,22 +90,22 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * Returns the scaling of Gemma 4 ({@code proportional}): of all pairs of the head the first
-   * {@code rotatingPairs} have {@code w_i / factor}, with exponents over the whole head; the others
-   * have the frequency 0 and so don't turn.
+   * Returns the scaling of Gemma 4 ({@code proportional}): the first {@code rotatingPairs} pairs of
+   * the head have {@code w_i / factor}, with exponents over the whole head; the others have
+   * frequency 0 and do not rotate.
    *
-   * @throws IllegalArgumentException if the factor is not a positive, finite number, or there is
-   *     not at least one pair
+   * @throws IllegalArgumentException if the factor is not a positive, finite number, or {@code
+   *     rotatingPairs} is below 1
    */
   static Proportional proportional(double factor, int rotatingPairs) {
     return new Proportional(factor, rotatingPairs);
   }
 
   /**
-   * Returns given inverse frequencies, one per pair, for example the {@code inv_freq} buffer of a
-   * checkpoint. Theta has no part.
+   * Returns explicit inverse frequencies, one per pair, for example the {@code inv_freq} buffer of
+   * a checkpoint. Theta is ignored.
    *
-   * @throws IllegalArgumentException if there are none, or one is not finite
+   * @throws IllegalArgumentException if the array is empty, or a frequency is not finite
    */
   static Given given(float[] inverseFrequencies) {
     double[] wide =
@@ -120,9 +121,10 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * Returns given inverse frequencies, one per pair. {@link Angles#FLOAT32} rounds them to float32.
+   * Returns explicit inverse frequencies, one per pair. {@link Angles#FLOAT32} rounds them to
+   * float32.
    *
-   * @throws IllegalArgumentException if there are none, or one is not finite
+   * @throws IllegalArgumentException if the array is empty, or a frequency is not finite
    */
   static Given given(double[] inverseFrequencies) {
     Objects.requireNonNull(
@@ -130,15 +132,15 @@ public sealed interface RotaryScaling {
     return new Given(ImmutableDoubleArray.copyOf(inverseFrequencies), 1);
   }
 
-  /** {@link #plain}. */
+  /** See {@link #plain}. */
   record Plain() implements RotaryScaling {
     private static final Plain INSTANCE = new Plain();
   }
 
   /**
-   * {@link #linear}.
+   * See {@link #linear}.
    *
-   * @param factor what frequencies are divided by
+   * @param factor the divisor of all frequencies
    */
   record Linear(double factor) implements RotaryScaling {
     /** Checks the factor. */
@@ -148,10 +150,10 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * {@link #dynamicNtk}.
+   * See {@link #dynamicNtk}.
    *
    * @param factor how strongly theta grows with the sequence
-   * @param originalMaxPositions the length from which on it grows
+   * @param originalMaxPositions the length beyond which theta grows
    */
   record DynamicNtk(double factor, long originalMaxPositions) implements RotaryScaling {
     /** Checks both. */
@@ -165,12 +167,12 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * {@link #llama3}.
+   * See {@link #llama3}.
    *
-   * @param factor what low frequencies are divided by
-   * @param lowFreqFactor what the original length is divided by for the upper wavelength
-   * @param highFreqFactor what the original length is divided by for the lower wavelength
-   * @param originalMaxPositions the length of the sequences in the first training
+   * @param factor the divisor of low frequencies
+   * @param lowFreqFactor the divisor of the original length that gives the upper wavelength
+   * @param highFreqFactor the divisor of the original length that gives the lower wavelength
+   * @param originalMaxPositions the sequence length of the original training
    */
   record Llama3(
       double factor, double lowFreqFactor, double highFreqFactor, long originalMaxPositions)
@@ -190,20 +192,20 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * YaRN (Peng et al., 2023): frequencies that turn more often than {@code betaFast} times within
-   * the original length stay, those that turn less often than {@code betaSlow} times are divided by
-   * the factor, between them it is interpolated; cosines and sines are multiplied with an attention
-   * factor.
+   * YaRN (Peng et al., 2023): pairs that make more than {@code betaFast} rotations within the
+   * original length keep their frequency; for pairs with fewer than {@code betaSlow} rotations it
+   * is divided by the factor; those between are interpolated. Cosines and sines are multiplied by
+   * an attention factor.
    *
-   * @param factor what low frequencies are divided by
-   * @param originalMaxPositions the length of the sequences in the first training
-   * @param betaFast the upper number of turns
-   * @param betaSlow the lower number of turns
-   * @param attentionFactor the attention factor, or null where it follows from the rest
+   * @param factor the divisor of low frequencies
+   * @param originalMaxPositions the sequence length of the original training
+   * @param betaFast the upper number of rotations
+   * @param betaSlow the lower number of rotations
+   * @param attentionFactor the attention factor, or null to derive it from the other components
    * @param mscale with {@code mscaleAllDim}: the attention factor is {@code (0.1 mscale ln(factor)
-   *     + 1) / (0.1 mscaleAllDim ln(factor) + 1)}; null or 0 where it is {@code 0.1 ln(factor) + 1}
+   *     + 1) / (0.1 mscaleAllDim ln(factor) + 1)}; null or 0 for {@code 0.1 ln(factor) + 1}
    * @param mscaleAllDim see {@code mscale}
-   * @param truncate whether the range that is interpolated begins and ends at whole pairs
+   * @param truncate whether the interpolation range starts and ends at whole pairs
    */
   record Yarn(
       double factor,
@@ -226,7 +228,7 @@ public sealed interface RotaryScaling {
       requireFinite("mscaleAllDim", mscaleAllDim);
     }
 
-    /** Returns the same with other numbers of turns. */
+    /** Returns a copy with other numbers of rotations. */
     public Yarn betas(double betaFast, double betaSlow) {
       return new Yarn(
           factor,
@@ -239,7 +241,7 @@ public sealed interface RotaryScaling {
           truncate);
     }
 
-    /** Returns the same with a given attention factor; null for the one that follows. */
+    /** Returns a copy with an explicit attention factor; null to derive it. */
     public Yarn attentionFactor(@Nullable Double attentionFactor) {
       return new Yarn(
           factor,
@@ -252,7 +254,7 @@ public sealed interface RotaryScaling {
           truncate);
     }
 
-    /** Returns the same with the attention factor of DeepSeek. */
+    /** Returns a copy with DeepSeek's attention factor. */
     public Yarn mscale(@Nullable Double mscale, @Nullable Double mscaleAllDim) {
       return new Yarn(
           factor,
@@ -265,7 +267,7 @@ public sealed interface RotaryScaling {
           truncate);
     }
 
-    /** Returns the same with a range that is truncated or not. */
+    /** Returns a copy with a truncated range or not. */
     public Yarn truncate(boolean truncate) {
       return new Yarn(
           factor,
@@ -280,13 +282,13 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * {@link #longRope}.
+   * See {@link #longRope}.
    *
-   * @param shortFactor what frequencies are divided by in short sequences
-   * @param longFactor what frequencies are divided by in long sequences
+   * @param shortFactor the divisors of the frequencies in short sequences
+   * @param longFactor the divisors of the frequencies in long sequences
    * @param originalMaxPositions the length up to which a sequence is short
-   * @param factor how many times longer sequences may be; the attention factor follows from it
-   * @param attentionFactor the attention factor, or null where it follows from the rest
+   * @param factor the ratio of the maximum to the original length; determines the attention factor
+   * @param attentionFactor the attention factor, or null to derive it from the other components
    */
   record LongRope(
       ImmutableDoubleArray shortFactor,
@@ -309,7 +311,7 @@ public sealed interface RotaryScaling {
       requireAttentionFactor(attentionFactor);
     }
 
-    /** Returns the same with a given attention factor; null for the one that follows. */
+    /** Returns a copy with an explicit attention factor; null to derive it. */
     public LongRope attentionFactor(@Nullable Double attentionFactor) {
       return new LongRope(shortFactor, longFactor, originalMaxPositions, factor, attentionFactor);
     }
@@ -322,10 +324,10 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * {@link #proportional}.
+   * See {@link #proportional}.
    *
-   * @param factor what frequencies are divided by
-   * @param rotatingPairs how many pairs turn
+   * @param factor the divisor of the frequencies
+   * @param rotatingPairs the number of pairs that rotate
    */
   record Proportional(double factor, int rotatingPairs) implements RotaryScaling {
     /** Checks both. */
@@ -336,10 +338,10 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * {@link #given(double[])}.
+   * See {@link #given(double[])}.
    *
    * @param inverseFrequencies one per pair
-   * @param attentionFactor what cosines and sines are multiplied with
+   * @param attentionFactor the factor of cosines and sines
    */
   record Given(ImmutableDoubleArray inverseFrequencies, double attentionFactor)
       implements RotaryScaling {
@@ -353,7 +355,7 @@ public sealed interface RotaryScaling {
       requireAttentionFactor(attentionFactor);
     }
 
-    /** Returns the same with a given attention factor. */
+    /** Returns a copy with another attention factor. */
     public Given attentionFactor(double attentionFactor) {
       return new Given(inverseFrequencies, attentionFactor);
     }

@@ -11,13 +11,14 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.internal.RotaryCapi;
 
 /**
- * What a model's rotary position embedding is: the size of a head, how much of it turns, and with
- * which inverse frequencies. Immutable.
+ * Describes a model's rotary position embedding: the size of a head, how many of its elements
+ * rotate, and the inverse frequencies. Immutable.
  *
- * <p>Of a head's {@code headDim} elements the first {@code rotaryDim} turn, in {@code rotaryDim/2}
- * pairs; pair {@code i} of a token at position {@code p} by the angle {@code p * w_i}. Plainly,
- * {@code w_i = theta^(-2i/rotaryDim)}; {@link RotaryScaling} has the other ways. Cosines and sines
- * are multiplied with {@link #attentionScaling()}, which is 1 but for YaRN and LongRoPE.
+ * <p>The first {@code rotaryDim} of a head's {@code headDim} elements rotate, in {@code
+ * rotaryDim/2} pairs. At position {@code p}, pair {@code i} rotates by the angle {@code p * w_i}.
+ * By default {@code w_i = theta^(-2i/rotaryDim)}; {@link RotaryScaling} has the alternatives.
+ * Cosines and sines are multiplied by {@link #attentionScaling()}, which is 1 except for YaRN,
+ * LongRoPE and given frequencies with an attention factor.
  *
  * <pre>{@code
  * RotarySpec spec = RotarySpec.fromConfig(Path.of("Llama-3.1-8B/config.json"));
@@ -30,7 +31,7 @@ import org.normcore.internal.RotaryCapi;
  * modeling_rope_utils.py} of Hugging Face transformers.
  */
 public final class RotarySpec {
-  /** The largest size of a head. */
+  /** The maximum size of a head. */
   public static final int MAX_HEAD_DIM = RotaryCapi.MAX_HEAD_DIM;
 
   private final int headDim;
@@ -56,8 +57,8 @@ public final class RotarySpec {
   }
 
   /**
-   * Starts a spec for heads of the given size, which turn as a whole, with theta 10000 and plain
-   * frequencies.
+   * Returns a builder for heads of the given size, all of whose elements rotate, with theta 10000
+   * and plain frequencies.
    *
    * @throws IllegalArgumentException if the size is not within 2 to {@link #MAX_HEAD_DIM}
    */
@@ -69,8 +70,8 @@ public final class RotarySpec {
    * Reads a model's {@code config.json}, as {@link #fromConfig(String, String)} does.
    *
    * @throws IOException if the file can't be read
-   * @throws IllegalArgumentException as {@link #fromConfig(String, String)}; the message begins
-   *     with the file
+   * @throws IllegalArgumentException as {@link #fromConfig(String, String)}; the message starts
+   *     with the file name
    */
   public static RotarySpec fromConfig(Path configJson) throws IOException {
     return fromConfig(configJson, null);
@@ -79,10 +80,10 @@ public final class RotarySpec {
   /**
    * Reads a model's {@code config.json}, as {@link #fromConfig(String, String)} does.
    *
-   * @param layerType for example {@code sliding_attention}; null if all layers are alike
+   * @param layerType for example {@code sliding_attention}; null if all layers are the same
    * @throws IOException if the file can't be read
-   * @throws IllegalArgumentException as {@link #fromConfig(String, String)}; the message begins
-   *     with the file
+   * @throws IllegalArgumentException as {@link #fromConfig(String, String)}; the message starts
+   *     with the file name
    */
   public static RotarySpec fromConfig(Path configJson, @Nullable String layerType)
       throws IOException {
@@ -94,7 +95,7 @@ public final class RotarySpec {
     }
   }
 
-  /** Reads the text of a {@code config.json}, all layers being alike. */
+  /** Reads the text of a {@code config.json} whose layers are all the same. */
   public static RotarySpec fromConfig(String json) {
     return fromConfig(json, null);
   }
@@ -103,29 +104,28 @@ public final class RotarySpec {
    * Reads the text of a Hugging Face {@code config.json}, as transformers does.
    *
    * <ul>
-   *   <li>The parameters are {@code rope_scaling} (with {@code rope_theta} beside it) or {@code
+   *   <li>The parameters are {@code rope_scaling} (with {@code rope_theta} next to it) or {@code
    *       rope_parameters}; in a composite model those of its {@code text_config}. {@code
    *       rope_type}, or {@code type}, is {@code default}, {@code linear}, {@code dynamic}, {@code
    *       llama3}, {@code yarn}, {@code longrope} (or {@code su}) or {@code proportional}; {@code
-   *       mrope} has plain frequencies and is right where all of its axes have one position, as
-   *       text has.
-   *   <li>The head's size is {@code head_dim}, otherwise {@code hidden_size / num_attention_heads};
-   *       with multi-head latent attention {@code qk_rope_head_dim}, the part that turns and that
-   *       the op is given.
-   *   <li>{@code partial_rotary_factor}, {@code rotary_pct} or {@code rotary_dim} say how much of
-   *       it turns; {@code rotary_emb_base} is another name of theta.
-   *   <li>{@code original_max_position_embeddings} stands beside the parameters or in them; the
-   *       factor of YaRN and LongRoPE is {@code max_position_embeddings} over it, unless given.
-   *   <li>Where parameters differ by layer ({@code rope_parameters} with an object for each layer
-   *       type; {@code rope_local_base_freq}, {@code local_rope_theta}), the layer type has to be
-   *       given.
+   *       mrope} has plain frequencies and is correct if all of its axes have the same position, as
+   *       in text.
+   *   <li>The head size is {@code head_dim}, otherwise {@code hidden_size / num_attention_heads};
+   *       with multi-head latent attention {@code qk_rope_head_dim}, the rotary part, which is what
+   *       the op takes.
+   *   <li>{@code partial_rotary_factor}, {@code rotary_pct} or {@code rotary_dim} set the rotary
+   *       dimension; {@code rotary_emb_base} is another name of theta.
+   *   <li>{@code original_max_position_embeddings} is next to the parameters or in them; the
+   *       default factor of YaRN and LongRoPE is {@code max_position_embeddings} divided by it.
+   *   <li>If parameters differ by layer ({@code rope_parameters} with an object per layer type;
+   *       {@code rope_local_base_freq}, {@code local_rope_theta}), the layer type is required.
    * </ul>
    *
    * @param layerType a key of {@code rope_parameters}, for example {@code full_attention} or {@code
-   *     sliding_attention}; null if all layers are alike
+   *     sliding_attention}; null if all layers are the same
    * @throws IllegalArgumentException if the text is not a JSON object, a field is missing, of a
-   *     wrong type or out of range, the type of the parameters is not known, or the layer type is
-   *     needed or not known; the message names the field, its value and what was expected
+   *     wrong type or out of range, the type of the parameters is unknown, or the layer type is
+   *     missing or unknown; the message names the field, its value and what was expected
    */
   public static RotarySpec fromConfig(String json, @Nullable String layerType) {
     return new RotaryConfig(json).spec(layerType);
@@ -136,22 +136,22 @@ public final class RotarySpec {
     return headDim;
   }
 
-  /** Returns how many of a head's first elements turn. */
+  /** Returns the number of elements, from the start of a head, that rotate. */
   public int rotaryDim() {
     return rotaryDim;
   }
 
-  /** Returns the base of the plain frequencies. Given frequencies don't use it. */
+  /** Returns the base of the plain frequencies. Given frequencies ignore it. */
   public double theta() {
     return theta;
   }
 
-  /** Returns how the frequencies come about. */
+  /** Returns the scaling of the frequencies. */
   public RotaryScaling scaling() {
     return scaling;
   }
 
-  /** Returns what cosines and sines are multiplied with. */
+  /** Returns the factor of cosines and sines. */
   public double attentionScaling() {
     return attentionScaling;
   }
@@ -176,9 +176,10 @@ public final class RotarySpec {
    * Returns the {@code rotaryDim/2} inverse frequencies of {@link Angles#FLOAT64}, in radians per
    * position.
    *
-   * @param sequenceLength the length that {@link #dependsOnLength} speaks of
-   * @throws IllegalArgumentException if the length is negative, or too large for the frequencies to
-   *     be finite
+   * @param sequenceLength the sequence length, for scalings that depend on it ({@link
+   *     #dependsOnLength})
+   * @throws IllegalArgumentException if the length is negative, or so large that a frequency is not
+   *     finite
    */
   public double[] inverseFrequencies(long sequenceLength) {
     requireLength(sequenceLength);
@@ -193,9 +194,10 @@ public final class RotarySpec {
 
   /**
    * Returns the {@code rotaryDim/2} inverse frequencies of {@link Angles#FLOAT32}: those of Hugging
-   * Face transformers, up to the last place of its float32 power.
+   * Face transformers, except for the last bit of its float32 power.
    *
-   * @param sequenceLength the length that {@link #dependsOnLength} speaks of
+   * @param sequenceLength the sequence length, for scalings that depend on it ({@link
+   *     #dependsOnLength})
    * @throws IllegalArgumentException if the length is negative, or a frequency is beyond float32
    */
   public float[] inverseFrequenciesInFloat32(long sequenceLength) {
@@ -214,7 +216,7 @@ public final class RotarySpec {
     return all;
   }
 
-  /** Returns whether the other is a spec of the same contents. */
+  /** Returns whether the other is a spec with the same contents. */
   @Override
   public boolean equals(@Nullable Object other) {
     return other instanceof RotarySpec that
@@ -229,7 +231,7 @@ public final class RotarySpec {
     return Objects.hash(headDim, rotaryDim, theta, scaling);
   }
 
-  /** Returns what it was built with. */
+  /** Describes the configuration. */
   @Override
   public String toString() {
     return "RotarySpec(headDim="
@@ -260,7 +262,7 @@ public final class RotarySpec {
     return all;
   }
 
-  /** Builds a {@link RotarySpec}. Not for use by several threads at once. */
+  /** Builds a {@link RotarySpec}. Not thread-safe. */
   public static final class Builder {
     private final int headDim;
     private int rotaryDim;
@@ -277,10 +279,10 @@ public final class RotarySpec {
     }
 
     /**
-     * Sets how many of a head's first elements turn. The head's size if not set; with given
-     * frequencies, twice their number.
+     * Sets the number of elements, from the start of a head, that rotate. The head size if not set;
+     * with given frequencies, twice their number.
      *
-     * @throws IllegalArgumentException if it is odd, or not within 2 to the head's size
+     * @throws IllegalArgumentException if it is odd, or not within 2 to the head size
      */
     public Builder rotaryDim(int rotaryDim) {
       checkArgument(
@@ -306,7 +308,7 @@ public final class RotarySpec {
       return this;
     }
 
-    /** Sets how the frequencies come about. {@link RotaryScaling#plain()} if not set. */
+    /** Sets the scaling of the frequencies. {@link RotaryScaling#plain()} if not set. */
     public Builder scaling(RotaryScaling scaling) {
       this.scaling = Objects.requireNonNull(scaling, "scaling: null; expected a RotaryScaling");
       return this;
@@ -315,8 +317,8 @@ public final class RotarySpec {
     /**
      * Returns the spec.
      *
-     * @throws IllegalArgumentException if the head's size is odd and no rotary dimension is set,
-     *     the scaling has not as many numbers as there are pairs, or a frequency is not finite
+     * @throws IllegalArgumentException if the head size is odd and no rotary dimension is set, the
+     *     scaling's lists do not have one number per pair, or a frequency is not finite
      */
     public RotarySpec build() {
       return new RotarySpec(this);
@@ -325,7 +327,7 @@ public final class RotarySpec {
     private int evenHeadDim() {
       checkArgument(
           headDim % 2 == 0,
-          "headDim: %s; expected an even number, or a rotaryDim: an odd head turns in part only",
+          "headDim: %s; expected an even number; an odd headDim needs an explicit rotaryDim",
           headDim);
       return headDim;
     }

@@ -11,39 +11,42 @@ import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The cosines and sines by which {@link Rotary} turns heads: for every position {@code p} and pair
- * {@code i}, {@code a * cos(p * w_i)} and {@code a * sin(p * w_i)}, with the inverse frequencies
- * {@code w} and the attention scaling {@code a} of a {@link RotarySpec}.
+ * The cosines and sines that {@link Rotary} reads: for every position {@code p} and pair {@code i},
+ * {@code a * cos(p * w_i)} and {@code a * sin(p * w_i)}, with the inverse frequencies {@code w} and
+ * the attention scaling {@code a} of a {@link RotarySpec}.
  *
  * <pre>{@code
- * try (RotaryTable table =
- *     RotaryTable.builder(spec).dtype(DType.BFLOAT16).range(0, 8192)) {
- *   rotary.forward(table, q, qOut, k, kOut);
+ * RotarySpec spec = RotarySpec.builder(4).theta(10_000).build();
+ * try (RotaryTable table = RotaryTable.builder(spec).dtype(DType.FLOAT32).range(0, 16)) {
+ *   System.out.println(table);   // RotaryTable([16] positions, 2 pairs, FLOAT64 to FLOAT32)
+ *   RotaryTable next = table.slice(15, 16);        // one decoding step, at position 15
+ *   System.out.println(next.positions()[0]);       // 15
+ *   System.out.println(next.cos().toFloats()[1]);  // 0.9887711, cos(15 * 0.01)
  * }
  * }</pre>
  *
- * <p><b>Positions</b> are whole numbers from 0 to 2^40, by type: there is no way to give one as a
- * floating-point number, and so none is ever rounded to a low-precision one.
+ * <p><b>Positions</b> are integers from 0 to 2^40. The API takes {@code int} and {@code long} only,
+ * so a position is never rounded to a low-precision number.
  *
- * <p><b>Accuracy.</b> Tables are computed on the CPU, in float64 or in the float32 steps of Hugging
- * Face ({@link Angles}), whatever the device, and rounded to the dtype once, last. With {@link
- * Angles#FLOAT64} an angle is the exact product of the position and the float64 frequency, and a
- * cosine or sine of it is within half a unit in the last place of the dtype, up to float64's own
- * error. The bits are the same on every machine.
+ * <p><b>Accuracy.</b> Tables are always computed on the CPU, in float64 or in the float32 steps of
+ * Hugging Face ({@link Angles}), and rounded to the dtype once, at the end. With {@link
+ * Angles#FLOAT64} an angle is the exact product of the position and the float64 frequency, and its
+ * cosine and sine are correct to half a unit in the last place of the dtype, up to the error of
+ * float64 arithmetic. The bits are the same on every machine.
  *
  * <p><b>Shape.</b> {@link #cos()} and {@link #sin()} are {@code [seq, rotaryDim/2]}, the same
  * positions for every batch, or {@code [batch, seq, rotaryDim/2]}.
  *
  * <p><b>Memory and threads.</b> The table owns {@code 2 * positions * rotaryDim/2} elements on its
- * device, and while it is built some float64 values per thread besides, on a CUDA device also a
- * copy on the host. Building 8192 positions of 64 pairs takes some tens of milliseconds of one
- * core. Immutable, but for being closed, and safe to share among threads.
+ * device. Building it also needs a few float64 values per thread and, for a CUDA device, a copy on
+ * the host. Building 8192 positions of 64 pairs takes some tens of milliseconds of one core.
+ * Immutable except for {@code close()}; thread-safe.
  */
 public final class RotaryTable implements AutoCloseable {
   /** The largest position, 2^40. */
   public static final long MAX_POSITION = 1L << 40;
 
-  /** Numbers that are computed before they are rounded together. */
+  /** The number of values that are computed, then rounded together. */
   private static final int CHUNK = 8192;
 
   private static final int ALIGNMENT = 256;
@@ -76,7 +79,7 @@ public final class RotaryTable implements AutoCloseable {
     this.sin = sin;
   }
 
-  /** Starts a table of a spec. The dtype must be set before the positions are. */
+  /** Returns a builder for tables of a spec. The dtype must be set before the positions. */
   public static Builder builder(RotarySpec spec) {
     return new Builder(spec);
   }
@@ -86,7 +89,7 @@ public final class RotaryTable implements AutoCloseable {
     return spec;
   }
 
-  /** Returns in which type the angles were formed. */
+  /** Returns the precision of the angles. */
   public Angles angles() {
     return angles;
   }
@@ -96,7 +99,7 @@ public final class RotaryTable implements AutoCloseable {
     return cos.dtype();
   }
 
-  /** Returns where the table is. */
+  /** Returns the device of the table. */
   public Device device() {
     return cos.device();
   }
@@ -112,9 +115,9 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /**
-   * Returns the positions, in row order. For a range they are made here.
+   * Returns the positions in row order, in a new array.
    *
-   * @throws IllegalArgumentException if there are more than an array holds
+   * @throws IllegalArgumentException if there are more positions than an array holds
    */
   public long[] positions() {
     checkArgument(
@@ -127,8 +130,8 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /**
-   * Returns the length of the sequence for which the frequencies were computed, where these depend
-   * on it: the largest position and 1, unless the caller said otherwise.
+   * Returns the sequence length for which the frequencies were computed, if they depend on it: by
+   * default the largest position plus 1.
    */
   public long sequenceLength() {
     return sequenceLength;
@@ -150,14 +153,14 @@ public final class RotaryTable implements AutoCloseable {
     return all;
   }
 
-  /** Returns what cosines and sines have been multiplied with. */
+  /** Returns the factor of cosines and sines. */
   public double attentionScaling() {
     return spec.attentionScaling();
   }
 
   /**
-   * Returns the cosines, a contiguous view of the table's memory: the shape of the positions and
-   * {@code rotaryDim/2}. Not to be written to.
+   * Returns the cosines, a contiguous view of the table's memory, with the shape of the positions
+   * and {@code rotaryDim/2}. Do not write to it.
    *
    * @throws IllegalStateException if the table is closed
    */
@@ -176,18 +179,18 @@ public final class RotaryTable implements AutoCloseable {
     return sin;
   }
 
-  /** Returns whether it, or the table that it is a slice of, has not been closed. */
+  /** Returns whether the table, or the table that this is a slice of, is open. */
   public boolean isOpen() {
     return memory.isOpen();
   }
 
   /**
    * Returns rows {@code from} to {@code to - 1} as a table, for instance the positions of the next
-   * tokens when decoding. It shares this table's memory and keeps it reachable; closing it does
-   * nothing, and it can't be used once this table is closed.
+   * tokens in decoding. The slice uses this table's memory and keeps it reachable. Closing a slice
+   * does nothing; closing this table closes its slices.
    *
    * @throws IllegalArgumentException if the range is not within the rows, or the table has
-   *     positions for each batch
+   *     positions per batch
    * @throws IllegalStateException if the table is closed
    */
   public RotaryTable slice(long from, long to) {
@@ -213,11 +216,11 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /**
-   * Frees the memory, on a CUDA device after that has done its work. Does nothing if that has been
-   * done, or for a slice.
+   * Frees the memory; on a CUDA device waits until the device is idle. Does nothing for a slice, or
+   * if already closed.
    *
    * @throws IllegalStateException if a call uses the table or a slice of it
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   @Override
   public void close() {
@@ -241,7 +244,7 @@ public final class RotaryTable implements AutoCloseable {
         + (isOpen() ? ")" : ", closed)");
   }
 
-  /** The cosines, whose memory may be closed. */
+  /** The cosines; does not check that the memory is open. */
   TensorView cosOrClosed() {
     return cos;
   }
@@ -255,7 +258,7 @@ public final class RotaryTable implements AutoCloseable {
     return positions.shape.length == 1 ? 0 : positions.shape[1];
   }
 
-  /** Whether there is a row for every token of so many. No batches have no tokens. */
+  /** Whether the table has a row for every token; an empty batch always fits. */
   boolean fits(long batch, long seq) {
     long[] shape = positions.shape;
     return shape.length == 1
@@ -263,7 +266,7 @@ public final class RotaryTable implements AutoCloseable {
         : shape[0] == batch && (batch == 0 || shape[1] == seq);
   }
 
-  /** Whole numbers: a range or a list. */
+  /** Integers: a range or a list. */
   private static final class Positions {
     final long[] shape;
     private final long start;
@@ -310,7 +313,7 @@ public final class RotaryTable implements AutoCloseable {
       return list == null ? start + index : list[(int) (start + index)];
     }
 
-    /** The largest one, and 1; 0 if there are none. */
+    /** The largest position plus 1; 0 if empty. */
     long length() {
       if (count() == 0) {
         return 0;
@@ -323,7 +326,7 @@ public final class RotaryTable implements AutoCloseable {
     }
   }
 
-  /** Builds a {@link RotaryTable}. Not for use by several threads at once. */
+  /** Builds a {@link RotaryTable}. Not thread-safe. */
   public static final class Builder {
     private final RotarySpec spec;
     private Angles angles = Angles.FLOAT64;
@@ -336,15 +339,15 @@ public final class RotaryTable implements AutoCloseable {
       this.spec = Objects.requireNonNull(spec, "spec: null; expected a RotarySpec");
     }
 
-    /** Sets in which type angles are formed. {@link Angles#FLOAT64} if not set. */
+    /** Sets the precision of the angles. {@link Angles#FLOAT64} if not set. */
     public Builder angles(Angles angles) {
       this.angles = Objects.requireNonNull(angles, "angles: null; expected an Angles");
       return this;
     }
 
     /**
-     * Sets the dtype that cosines and sines are rounded to. Must be set: Hugging Face rounds them
-     * to that of the heads, others keep float32.
+     * Sets the dtype of cosines and sines. Must be set: Hugging Face rounds them to the dtype of
+     * the heads, other frameworks keep float32.
      *
      * @throws IllegalArgumentException if it is not FLOAT32, BFLOAT16 or FLOAT16
      */
@@ -353,7 +356,9 @@ public final class RotaryTable implements AutoCloseable {
       return this;
     }
 
-    /** Sets where the table is to be used. The CPU if not set; it is computed there in any case. */
+    /**
+     * Sets the device of the table. The CPU if not set. The table is always computed on the CPU.
+     */
     public Builder device(Device device) {
       this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return this;
@@ -361,9 +366,8 @@ public final class RotaryTable implements AutoCloseable {
 
     /**
      * Sets the length of the sequence, for scalings that depend on it ({@link
-     * RotarySpec#dependsOnLength()}). The largest position and 1 if not set. While decoding, that
-     * is how long the sequence is to become: keys that were turned with other frequencies don't fit
-     * the queries.
+     * RotarySpec#dependsOnLength()}). The largest position plus 1 if not set. For decoding, set the
+     * final length of the sequence: queries and keys must be rotated with the same frequencies.
      *
      * @throws IllegalArgumentException if it is negative
      */
@@ -374,8 +378,8 @@ public final class RotaryTable implements AutoCloseable {
     }
 
     /**
-     * Sets whether tables that are worth it are computed by the threads of the common pool, which
-     * they are if this is not set, or by the calling thread alone. That changes no bit.
+     * Sets whether large tables are computed in the common pool or in the calling thread alone.
+     * True if not set. The bits are the same.
      */
     public Builder parallel(boolean parallel) {
       this.parallel = parallel;
@@ -386,12 +390,12 @@ public final class RotaryTable implements AutoCloseable {
      * Returns the table of positions {@code start} to {@code start + count - 1}, of shape {@code
      * [count]}.
      *
-     * @throws IllegalArgumentException if a position is not within 0 to 2^40, the device is not a
-     *     CUDA device that there is, or a frequency is not finite
+     * @throws IllegalArgumentException if a position is not within 0 to 2^40, the device is not an
+     *     existing CUDA device, or a frequency is not finite
      * @throws IllegalStateException if the dtype is not set
-     * @throws UnsupportedOperationException if CUDA is asked for and not available
-     * @throws OutOfMemoryError if there is not as much memory
-     * @throws CudaException if CUDA reports an error, its own or that of earlier work
+     * @throws UnsupportedOperationException if CUDA is requested and not available
+     * @throws OutOfMemoryError if memory is exhausted
+     * @throws CudaException if CUDA reports an error, from this call or from earlier work
      * @throws UnsatisfiedLinkError if the native library can't be loaded
      */
     public RotaryTable range(long start, long count) {
@@ -418,11 +422,11 @@ public final class RotaryTable implements AutoCloseable {
     }
 
     /**
-     * Returns the table of positions for each batch, of shape {@code [positions.length,
+     * Returns the table of positions per batch, of shape {@code [positions.length,
      * positions[0].length]}. Otherwise as {@link #positions(long[])}.
      *
-     * @throws IllegalArgumentException if a position is not within 0 to 2^40, or the rows are not
-     *     of one length
+     * @throws IllegalArgumentException if a position is not within 0 to 2^40, or the rows differ in
+     *     length
      */
     public RotaryTable positions(long[][] positions) {
       Objects.requireNonNull(positions, "positions: null; expected an array of positions");
@@ -450,7 +454,7 @@ public final class RotaryTable implements AutoCloseable {
 
     private RotaryTable build(Positions positions) {
       checkState(
-          dtype != null, "dtype: not set; expected what to round cos and sin to, by dtype(DType)");
+          dtype != null, "dtype: not set; expected the dtype of cos and sin, by dtype(DType)");
       if (!device.isCpu()) {
         Cuda.requireDevice("device", device);
       }
@@ -567,8 +571,9 @@ public final class RotaryTable implements AutoCloseable {
         double position = positions.at(row);
         for (int i = 0; i < w.length; i++, at++) {
           double angle = position * w[i];
-          // What the product's rounding has cut off, exactly. It is at most 2^-13 for angles up to
-          // 2^40, where its cosine and sine are two terms of their series to less than 2^-56.
+          // The exact rounding error of the product. It is at most 2^-13 for angles up to 2^40;
+          // there,
+          // two terms of the series give its cosine and sine to less than 2^-56.
           double rest = Math.fma(position, w[i], -angle);
           boolean small = Math.abs(rest) <= 0x1p-13;
           double cosRest = small ? 1 - rest * rest / 2 : StrictMath.cos(rest);
@@ -584,7 +589,7 @@ public final class RotaryTable implements AutoCloseable {
     }
   }
 
-  /** The steps of float32 tensors; what is rounded to the table's dtype is a float32 value. */
+  /** Computes in the steps of float32 tensors, and rounds float32 values to the table's dtype. */
   private record Float32Filler(float[] w, float scaling, Positions positions) implements Filler {
     Float32Filler(RotarySpec spec, long length, Positions positions) {
       this(spec.inverseFrequenciesInFloat32(length), (float) spec.attentionScaling(), positions);

@@ -4,26 +4,39 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.internal.UseGuard;
 
 /**
- * What a forward call saves for the backward: the statistics of each row, and references to the
- * tensors that the backward reads.
+ * The state that a forward call saves for the backward: the statistics of each row, and references
+ * to the tensors that the backward reads.
  *
- * <p>Explicit state, tied to the norm that made it: no tape, nothing global, first order only. It
- * can be filled again by {@link Norm#forward(Operands, Saved)} and serve any number of backward
- * calls until it is closed. It does not own {@code x} (in the residual-fused form {@code
- * residualOut}) and the weight: both must stay unchanged until the backward has run.
+ * <p>The state is explicit and belongs to the norm that made it: no tape, no globals, first order
+ * only. {@link Norm#forward(Operands, Saved)} can refill it, and any number of backward calls may
+ * use it until it is closed. It does not own {@code x} (in the residual-fused form {@code
+ * residualOut}) or the weight; both must stay unchanged until the backward has run.
  *
- * <p>Memory: one or two compute-type numbers per row, and the workspace of the weight's gradients,
- * which grows on the first backward that wants them and is kept. Freed by {@link #close()}, or some
- * time after the object has become unreachable. One call at a time may use it; a second one is
- * refused.
+ * <pre>{@code
+ * try (RmsNorm norm =
+ *         RmsNorm.builder(2).affine(Affine.NONE)
+ *             .input(DType.FLOAT32).policy(NormPolicy.PYTORCH).build();
+ *     NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 2, 2);
+ *     Saved saved = norm.newSaved(1)) {
+ *   TensorView x = memory.view(DType.FLOAT32, 2, 2).rows(0, 1).copyFrom(new float[] {3, 4});
+ *   TensorView y = memory.view(DType.FLOAT32, 2, 2).rows(1, 2);
+ *   norm.forward(Operands.of(x, y), saved);          // repeat per step: no allocation
+ *   System.out.println(saved.rstd().toFloats()[0]);  // 0.2828426
+ *   norm.backward(saved, y, Gradients.of(y));        // y is also dy and dx
+ * }
+ * }</pre>
  *
- * <p>On a CUDA device. The memory is the device's, and all of it, the workspace for all gradients
- * that the norm has included, is allocated at once: forward and backward allocate nothing and can
- * be captured into a CUDA graph. The backward must come after the forward on the device: in the
- * same stream, or in one that waits for it; and so must the next forward that fills this object
- * after the backward. Allocating and closing hold up the whole device, and closing waits until it
- * has done all of its work: better fill one made by {@link Norm#newSaved} again and again than make
- * a new one for each forward.
+ * <p>Memory: one or two compute-type numbers per row, and the workspace for the gradients of weight
+ * and bias, which the first backward that computes them allocates or grows. {@link #close()} frees
+ * both; otherwise the garbage collector does. Only one call at a time may use the object; a
+ * concurrent call throws.
+ *
+ * <p>On a CUDA device the memory is device memory, allocated at once, including the workspace for
+ * all gradients of the norm: forward and backward do not allocate and can be captured into a CUDA
+ * graph. The backward must run after the forward, in the same stream or in one that waits for it;
+ * likewise the next forward after the backward. Allocating and closing stall the whole device, and
+ * closing waits until it is idle: reuse one object from {@link Norm#newSaved} instead of creating
+ * one per forward.
  */
 public final class Saved implements AutoCloseable {
   private static final String NAME = "Saved";
@@ -39,7 +52,7 @@ public final class Saved implements AutoCloseable {
   private @Nullable TensorView x;
   private @Nullable TensorView weight;
 
-  /** Makes an empty one with as much workspace to begin with. */
+  /** Creates an empty object with a workspace of the given size. */
   Saved(Norm norm, long capacity, long workspaceBytes) {
     this.norm = norm;
     this.capacity = capacity;
@@ -62,7 +75,7 @@ public final class Saved implements AutoCloseable {
   /**
    * Returns the number of rows of the last forward call.
    *
-   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   * @throws IllegalStateException if it is empty or closed
    */
   public long rows() {
     guard.checkOpen();
@@ -70,16 +83,16 @@ public final class Saved implements AutoCloseable {
     return rows;
   }
 
-  /** Returns the largest number of rows it can take. */
+  /** Returns the maximum number of rows. */
   public long capacity() {
     return capacity;
   }
 
   /**
-   * Returns the rows' means, {@code [rows]} in the compute type, as LayerNorm saves them; null for
-   * RMSNorm. A view of this object's memory: the next forward call changes it.
+   * Returns the rows' means, {@code [rows]} in the compute type, for LayerNorm; null for RMSNorm. A
+   * view of this object's memory: the next forward call changes it.
    *
-   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   * @throws IllegalStateException if it is empty or closed
    */
   public @Nullable TensorView mean() {
     source();
@@ -90,7 +103,7 @@ public final class Saved implements AutoCloseable {
    * Returns the rows' {@code 1/sqrt(.. + epsilon)}, {@code [rows]} in the compute type. A view of
    * this object's memory: the next forward call changes it.
    *
-   * @throws IllegalStateException if no forward call has filled it, or it is closed
+   * @throws IllegalStateException if it is empty or closed
    */
   public TensorView rstd() {
     source();
@@ -98,11 +111,10 @@ public final class Saved implements AutoCloseable {
   }
 
   /**
-   * Frees the memory. Does nothing if that has been done. Views of the statistics are refused from
-   * then on.
+   * Frees the memory. A second call does nothing. Views of the statistics become invalid.
    *
    * @throws IllegalStateException if a call is using it
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   @Override
   public void close() {
@@ -163,14 +175,14 @@ public final class Saved implements AutoCloseable {
     return rows;
   }
 
-  /** Drops what was saved, because it is no longer true. */
+  /** Invalidates the saved state. */
   void forget() {
     x = null;
     weight = null;
     rows = 0;
   }
 
-  /** What was normalised. */
+  /** The normalised tensor. */
   TensorView source() {
     TensorView source = x;
     if (source == null) {
@@ -187,8 +199,7 @@ public final class Saved implements AutoCloseable {
   }
 
   /**
-   * The workspace, grown to the given size if it is smaller. To be called by the one call that uses
-   * this object.
+   * The workspace, grown to the given size if it is smaller. The caller must have exclusive use.
    */
   OwnedMemory workspace(long bytes) {
     OwnedMemory present = workspace;

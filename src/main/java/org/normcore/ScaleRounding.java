@@ -1,7 +1,7 @@
 package org.normcore;
 
 /**
- * Where the normalised value {@code xhat} is rounded on its way to {@code y}.
+ * Where the computation of {@code y} rounds the normalised value {@code xhat}.
  *
  * <p>{@code I}, {@code W} and {@code O} are the dtypes of input, weight and output; {@code P} is
  * the promotion of {@code I} and {@code W}; {@code rd_T} rounds to nearest even into {@code T};

@@ -22,22 +22,35 @@ import org.normcore.internal.CudaCapi;
 import org.normcore.internal.Memory;
 
 /**
- * Memory seen as a tensor: an address, a {@link DType}, a {@link Device}, a shape and a row stride.
- * Immutable.
+ * A view of memory as a tensor: an address, a {@link DType}, a {@link Device}, a shape and a row
+ * stride. Immutable.
  *
- * <p>A view never owns memory. It keeps the object it was made from (a pointer, a buffer)
- * reachable, and {@link #withOwner} does so for any other object. If that object is a {@link
- * NativeBuffer} or {@link CudaBuffer} that has been closed, or a pointer that has been deallocated,
- * operations on the view are refused. Views of plain addresses are trusted.
+ * <pre>{@code
+ * try (NativeBuffer buffer = NativeBuffer.allocate(DType.BFLOAT16, 2, 4)) {
+ *   TensorView all = buffer.view(DType.BFLOAT16, 2, 4);
+ *   all.copyFrom(new float[] {1, 2, 3, 4, 5, 6, 7, 8.01f});   // rounds to bfloat16
+ *   System.out.println(all.toFloats()[7]);                    // 8.0
+ *   TensorView left = buffer.view(DType.BFLOAT16, 2, 2).withRowStride(4);
+ *   System.out.println(left);   // BFLOAT16[2, 2] with a row stride of 4 on cpu
+ *   System.out.println(left.rows(1, 2).toFloats()[0]);        // 5.0
+ *   TensorView flat = TensorView.ofAddress(buffer.address(), DType.BFLOAT16, Device.CPU, 8);
+ *   System.out.println(flat.withOwner(buffer).elements());    // 8
+ * }
+ * }</pre>
  *
- * <p>The elements of a row, that is along the last dimension, are contiguous. All leading
- * dimensions are flattened into rows, {@link #rowStride()} elements apart. Any alignment will do.
- * The dtype is always given, never inferred from the class of a buffer.
+ * <p>A view does not own memory. It keeps the object it was made from (a pointer, a buffer)
+ * reachable; {@link #withOwner} adds another object. Operations on the view throw if that object is
+ * a closed {@link NativeBuffer} or {@link CudaBuffer}, or a deallocated pointer. Views of raw
+ * addresses are not checked.
  *
- * <p>Views are safe to share among threads; nothing orders accesses to the memory itself.
+ * <p>The elements of a row (the last dimension) are contiguous. All leading dimensions are
+ * flattened into rows with one stride, {@link #rowStride()}. Any alignment is allowed. The caller
+ * always states the dtype; it is never inferred from the class of a buffer.
+ *
+ * <p>Views are thread-safe; accesses to the memory itself are not synchronised.
  */
 public final class TensorView {
-  /** Elements that are converted at a time when copying from or to arrays. */
+  /** The number of elements converted at a time in copies from or to arrays. */
   private static final int CHUNK = 8192;
 
   private static final long UNKNOWN = -1;
@@ -84,7 +97,7 @@ public final class TensorView {
         this.rowStride,
         rowLength);
     checkArgument(
-        elements == 0 || address != 0, "address: 0; expected that of %s elements", elements);
+        elements == 0 || address != 0, "address: 0; expected the address of %s elements", elements);
     checkArgument(address >= 0, "address: %s; expected at least 0", address);
     this.extent = extent(elements, rowCount, this.rowStride, rowLength, dtype.bytes());
     long bytes = extent;
@@ -116,12 +129,12 @@ public final class TensorView {
   /**
    * Returns a view of the memory at a JavaCPP pointer's position, in host memory.
    *
-   * <p>If the pointer has a limit or a capacity, what lies between its position and its limit
-   * bounds the tensor. A pointer whose limit and capacity are both 0 does not know its size, as
-   * those do that native functions return, and is trusted like a bare address. The pointer's class
-   * says nothing about the dtype. The view keeps the pointer reachable; an operation on it is
-   * refused once the pointer has been deallocated. Where something else owns the memory, as with
-   * the pointer that a tensor of another library hands out, add that by {@link #withOwner}.
+   * <p>If the pointer has a limit or a capacity, the tensor must lie between its position and its
+   * limit. A pointer whose limit and capacity are both 0, for instance one that a native function
+   * returns, has no known size and is not checked, like a raw address. The pointer's class does not
+   * determine the dtype. The view keeps the pointer reachable; operations on it throw after the
+   * pointer is deallocated. If another object owns the memory, such as a tensor of another library
+   * that hands out the pointer, add it with {@link #withOwner}.
    *
    * @throws IllegalArgumentException if the pointer is null, or too small for the shape
    */
@@ -130,10 +143,10 @@ public final class TensorView {
   }
 
   /**
-   * Returns a view of the memory at a JavaCPP pointer's position, on the given device: for pointers
-   * that the CUDA presets or a framework have set to device memory. Otherwise as {@link
-   * #of(Pointer, DType, long...)}. That the memory is that device's is looked at by the calls that
-   * use it, as far as the CUDA driver knows.
+   * Returns a view of the memory at a JavaCPP pointer's position, on the given device, for pointers
+   * to device memory from the CUDA presets or a framework. Otherwise as {@link #of(Pointer, DType,
+   * long...)}. Calls that use the view check the memory's device, as far as the CUDA driver knows
+   * it.
    *
    * @throws IllegalArgumentException if the pointer is null, or too small for the shape
    */
@@ -159,7 +172,7 @@ public final class TensorView {
 
   /**
    * Returns a view of a direct buffer's memory from its position to its limit. The class of the
-   * buffer says nothing about the dtype: a bfloat16 tensor may lie in a {@code ByteBuffer} or in a
+   * buffer does not determine the dtype: a bfloat16 tensor may be in a {@code ByteBuffer} or a
    * {@code ShortBuffer}.
    *
    * @throws IllegalArgumentException if the buffer is null, on the heap, read-only, not in native
@@ -193,11 +206,11 @@ public final class TensorView {
   }
 
   /**
-   * Returns a view of the memory at an address. Nothing is known of the memory's size and lifetime:
-   * both are the caller's to see to.
+   * Returns a view of the memory at an address. Size and lifetime of the memory are the caller's
+   * responsibility.
    *
    * @throws IllegalArgumentException if the address is negative, or 0 and the shape is not empty,
-   *     or if the tensor's end is beyond 2^63 - 1
+   *     or if the tensor ends beyond 2^63 - 1
    */
   public static TensorView ofAddress(long address, DType dtype, Device device, long... shape) {
     return new TensorView(address, dtype, device, shape, UNKNOWN, UNKNOWN, null, null, null);
@@ -210,10 +223,10 @@ public final class TensorView {
   }
 
   /**
-   * Returns the same tensor with its rows as many elements apart.
+   * Returns the same tensor with another row stride, in elements.
    *
-   * @throws IllegalArgumentException if that is less than the length of a row or reaches beyond the
-   *     memory
+   * @throws IllegalArgumentException if the stride is less than the length of a row, or the rows
+   *     exceed the memory
    */
   public TensorView withRowStride(long elements) {
     checkArgument(
@@ -226,8 +239,8 @@ public final class TensorView {
   }
 
   /**
-   * Returns the same tensor, which keeps the given object reachable too. If that is a {@link
-   * NativeBuffer} or a {@link CudaBuffer}, operations on the view are refused once it is closed.
+   * Returns the same tensor, which also keeps the given object reachable. If that is a {@link
+   * NativeBuffer} or a {@link CudaBuffer}, operations on the view throw after it is closed.
    */
   public TensorView withOwner(Object keepAlive) {
     Objects.requireNonNull(keepAlive, "keepAlive: null; expected an object");
@@ -297,7 +310,7 @@ public final class TensorView {
     return dtype;
   }
 
-  /** Returns where the memory lies. */
+  /** Returns the device of the memory. */
   public Device device() {
     return device;
   }
@@ -315,7 +328,7 @@ public final class TensorView {
   /**
    * Returns the size of a dimension; -1 is the last one, -2 the one before it.
    *
-   * @throws IndexOutOfBoundsException if there is no such dimension
+   * @throws IndexOutOfBoundsException if the dimension does not exist
    */
   public long size(int dimension) {
     if (dimension < -shape.length || dimension >= shape.length) {
@@ -333,7 +346,7 @@ public final class TensorView {
     return shape[dimension < 0 ? dimension + shape.length : dimension];
   }
 
-  /** Returns the number of elements, gaps between rows not counted. */
+  /** Returns the number of elements, without gaps between rows. */
   public long elements() {
     return elements;
   }
@@ -352,12 +365,12 @@ public final class TensorView {
    * Returns the number of rows if the last {@code normalizedDims} dimensions form a row: the
    * product of the others.
    *
-   * @throws IllegalArgumentException if the tensor has not as many dimensions
+   * @throws IllegalArgumentException if the tensor has fewer dimensions
    */
   public long rows(int normalizedDims) {
     checkArgument(
         0 <= normalizedDims && normalizedDims <= shape.length,
-        "normalizedDims: %s; expected 0 to %s, as many dimensions as the tensor has",
+        "normalizedDims: %s; expected 0 to %s, the number of the tensor's dimensions",
         normalizedDims,
         shape.length);
     long rows = 1;
@@ -373,8 +386,8 @@ public final class TensorView {
    *
    * @return this
    * @throws IllegalArgumentException if the array's length is not the number of elements
-   * @throws UnsupportedOperationException if the tensor is not in host memory, or of {@link
-   *     DType#FLOAT8_E8M0}, to which nothing is converted
+   * @throws UnsupportedOperationException if the tensor is not in host memory, or is of {@link
+   *     DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(float[] source) {
     checkLength(
@@ -392,8 +405,8 @@ public final class TensorView {
    *
    * @return this
    * @throws IllegalArgumentException if the array's length is not the number of elements
-   * @throws UnsupportedOperationException if the tensor is not in host memory, or of {@link
-   *     DType#FLOAT8_E8M0}, to which nothing is converted
+   * @throws UnsupportedOperationException if the tensor is not in host memory, or is of {@link
+   *     DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(double[] source) {
     checkLength(
@@ -407,13 +420,13 @@ public final class TensorView {
 
   /**
    * Sets all elements from a tensor of the same shape and any dtype, rounding as {@link
-   * #copyFrom(float[])} does. The two may be one memory if dtype size and row stride are the same;
-   * they must not overlap in any other way.
+   * #copyFrom(float[])} does. The two may be the same memory if dtype size and row stride are
+   * equal; otherwise they must not overlap.
    *
    * @return this
    * @throws IllegalArgumentException if the shapes differ or the memory overlaps
    * @throws UnsupportedOperationException if one of the tensors is not in host memory, or this one
-   *     is of {@link DType#FLOAT8_E8M0}, to which nothing is converted
+   *     is of {@link DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(TensorView source) {
     required("source", source);
@@ -452,25 +465,25 @@ public final class TensorView {
 
   /**
    * Copies all elements of a tensor of the same shape and dtype, between a CUDA device and the
-   * host, within a device or between devices, when the stream comes to it. Rows that are not
-   * contiguous are copied one by one.
+   * host, within a device or between devices, in stream order. Rows with gaps are copied one by
+   * one.
    *
-   * <p>Both memories must stay valid, and host memory untouched, until the stream has done the
-   * copy; with host memory that CUDA does not know the call may wait for it. {@link
-   * CudaStream#synchronize()} tells when the elements are there.
+   * <p>Both tensors must stay valid, and host memory must not be accessed, until the stream has
+   * completed the copy; {@link CudaStream#synchronize()} waits for that. The call itself may wait
+   * if the host memory is not page-locked.
    *
    * @param stream a stream of the device that the source or the target is on
    * @return this
    * @throws IllegalArgumentException if an argument is null or closed, the shapes or dtypes differ,
    *     the two overlap, both are in host memory, or the stream is of another device
    * @throws UnsupportedOperationException if CUDA is not available
-   * @throws CudaException if CUDA reports an error, its own or that of earlier work
+   * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public TensorView copyFrom(TensorView source, CudaStream stream) {
     required("source", source);
     checkArgument(
         !device.isCpu() || !source.device.isCpu(),
-        "source: %s and the target both are in host memory; expected one on a CUDA device",
+        "source: %s and the target both are in host memory; expected at least one on a CUDA device",
         source);
     if (stream == null || !stream.device().equals(source.device)) {
       CudaStream.requireOf(device.isCpu() ? source.device : device, stream);
@@ -518,7 +531,7 @@ public final class TensorView {
 
   /**
    * Returns all elements, in row order, as floats; float64 is rounded to nearest even, all other
-   * formats are exact.
+   * conversions are exact.
    *
    * @throws IllegalArgumentException if there are more elements than an array holds
    * @throws UnsupportedOperationException if the tensor is not in host memory
@@ -548,8 +561,8 @@ public final class TensorView {
   }
 
   /**
-   * Returns the bytes of all elements, in row order and the machine's byte order, without the gaps
-   * between rows.
+   * Returns the bytes of all elements, in row order and native byte order, without gaps between
+   * rows.
    *
    * @throws IllegalArgumentException if there are more bytes than an array holds
    * @throws UnsupportedOperationException if the tensor is not in host memory
@@ -571,8 +584,7 @@ public final class TensorView {
   }
 
   /**
-   * Returns, for example, {@code BFLOAT16[2, 4096] on cpu}, with the row stride where there are
-   * gaps.
+   * Returns, for example, {@code BFLOAT16[2, 4096] on cpu}, with the row stride if rows have gaps.
    */
   @Override
   public String toString() {
@@ -588,7 +600,7 @@ public final class TensorView {
     return rowCount;
   }
 
-  /** Whether the two have a byte, or a gap between rows, in common. */
+  /** Whether the memory ranges of the two tensors, including gaps between rows, overlap. */
   boolean overlaps(TensorView other) {
     return overlaps(other.address, other.extent);
   }
@@ -600,7 +612,7 @@ public final class TensorView {
         && otherAddress < address + extent;
   }
 
-  /** Whether it may be written, as far as the memory's object is known. */
+  /** Whether the memory is writable, as far as its owner is known. */
   boolean isWritable() {
     return memory == null || memory.readOnly() == null;
   }
@@ -610,7 +622,7 @@ public final class TensorView {
     return extent;
   }
 
-  /** Refuses memory that is for reading, as far as the memory's object is known. */
+  /** Rejects read-only memory, as far as its owner is known. */
   void requireWritable(String name) {
     String readOnly = memory == null ? null : memory.readOnly();
     if (readOnly != null) {
@@ -628,7 +640,7 @@ public final class TensorView {
     return Arrays.equals(shape, expected);
   }
 
-  /** Whether the last dimensions are the given ones. */
+  /** Whether the shape ends with the given dimensions. */
   boolean endsWith(long[] dimensions) {
     int offset = shape.length - dimensions.length;
     if (offset < 0) {
@@ -643,13 +655,12 @@ public final class TensorView {
   }
 
   /**
-   * Marks the memory as in use, so that closing its buffer is refused; to be undone by {@link
-   * #release(boolean)}.
+   * Marks the memory as in use, so that closing its buffer throws, until {@link #release(boolean)}.
    *
-   * @return whether there is something to undo
+   * @return the argument for {@code release}
    */
   boolean acquire(String name) {
-    // A view may have both: a pointer to the memory and, as its owner, a buffer.
+    // A view may have both a pointer to the memory and a buffer as its owner.
     if (pointer != null && pointer.isNull()) {
       throw new IllegalArgumentException(name + ": the Pointer under it has been deallocated");
     }
@@ -682,7 +693,7 @@ public final class TensorView {
     return view;
   }
 
-  /** The number of elements of a shape, if a tensor of it can exist. */
+  /** The number of elements of a shape. Throws if no tensor can have that shape. */
   static long elementsOf(DType dtype, long[] shape) {
     Objects.requireNonNull(dtype, "dtype: null; expected a DType");
     Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
@@ -756,7 +767,7 @@ public final class TensorView {
     return (int) elements * unit;
   }
 
-  /** What is done with a chunk: {@code count} elements of an array, from {@code first} on. */
+  /** Copies a chunk: {@code count} elements of an array, starting at {@code first}. */
   private interface Chunk {
     void copy(ByteBuffer staging, int first, int count);
   }

@@ -4,12 +4,12 @@ import org.normcore.internal.Capi;
 
 /**
  * A vector instruction set that the CPU kernels are compiled for. All levels give the same bits;
- * choosing one is for tests and comparisons.
+ * choose one only for tests and comparisons.
  */
 public enum VectorLevel {
   /** The best level of this machine. */
   BEST,
-  /** Plain C++ without vector intrinsics. Everywhere. */
+  /** Plain C++ without vector intrinsics. Available everywhere. */
   PLAIN,
   /** x86-64 with AVX2, FMA and F16C. */
   AVX2,
@@ -19,8 +19,8 @@ public enum VectorLevel {
   NEON;
 
   /**
-   * Returns whether this build and this machine have the level. {@link #BEST} and {@link #PLAIN}
-   * always are supported.
+   * Returns whether this build and this machine support the level. {@link #BEST} and {@link #PLAIN}
+   * are always supported.
    *
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */

@@ -1,6 +1,6 @@
 /**
- * RMSNorm and LayerNorm, forward and backward, on memory that the caller owns, with the rounding
- * written down and chosen by the caller.
+ * RMSNorm and LayerNorm, forward and backward, on memory that the caller owns, with rounding that
+ * is specified exactly and chosen by the caller.
  *
  * <pre>{@code
  * DType bf16 = DType.BFLOAT16;
@@ -25,14 +25,44 @@
  * }
  * }</pre>
  *
- * <p>Tensors come as {@link org.normcore.TensorView}: JavaCPP pointers, direct buffers, plain
- * addresses, other libraries' tensors by {@link org.normcore.DLPack}, or {@link
- * org.normcore.NativeBuffer} and {@link org.normcore.CudaBuffer} for those who have no memory of
- * their own. Where a norm rounds is a {@link org.normcore.NormPolicy}; {@link
- * org.normcore.ModelType} knows which one fits a Hugging Face model.
+ * <table>
+ * <caption>Classes by subject</caption>
+ * <tr><th>subject</th><th>classes</th></tr>
+ * <tr><td>norms</td><td>{@link org.normcore.RmsNorm}, {@link org.normcore.LayerNorm},
+ *     {@link org.normcore.Norm}, {@link org.normcore.NormKind}, {@link org.normcore.Affine},
+ *     {@link org.normcore.Operands}, {@link org.normcore.Saved}, {@link org.normcore.Gradients},
+ *     {@link org.normcore.GradientMode}</td></tr>
+ * <tr><td>tensors and memory</td><td>{@link org.normcore.TensorView}, {@link org.normcore.DType},
+ *     {@link org.normcore.Device}, {@link org.normcore.OwnedMemory},
+ *     {@link org.normcore.NativeBuffer}, {@link org.normcore.CudaBuffer}</td></tr>
+ * <tr><td>rounding policies</td><td>{@link org.normcore.NormPolicy},
+ *     {@link org.normcore.ScaleRounding}, {@link org.normcore.GammaOffset},
+ *     {@link org.normcore.VarianceAlgorithm}, {@link org.normcore.ComputeType},
+ *     {@link org.normcore.ResidualRounding}, {@link org.normcore.ModelType}</td></tr>
+ * <tr><td>CUDA</td><td>{@link org.normcore.Cuda}, {@link org.normcore.CudaDevice},
+ *     {@link org.normcore.CudaStream}, {@link org.normcore.CudaBuffer},
+ *     {@link org.normcore.CudaException}</td></tr>
+ * <tr><td>rotary</td><td>{@link org.normcore.Rotary}, {@link org.normcore.RotaryTable},
+ *     {@link org.normcore.RotarySpec}, {@link org.normcore.RotaryScaling},
+ *     {@link org.normcore.RotaryLayout}, {@link org.normcore.RotaryRounding},
+ *     {@link org.normcore.Angles}, {@link org.normcore.HeadsView}</td></tr>
+ * <tr><td>FP8</td><td>{@link org.normcore.Fp8Parameter}, {@link org.normcore.Fp8Spec},
+ *     {@link org.normcore.Fp8Recipe}, {@link org.normcore.Fp8Scaling},
+ *     {@link org.normcore.InitialValue}, {@link org.normcore.MasterWeights}</td></tr>
+ * <tr><td>frameworks</td><td>{@link org.normcore.DLPack}, {@link org.normcore.DLPackTensor};
+ *     adapters in {@code org.normcore.frameworks}</td></tr>
+ * <tr><td>library</td><td>{@link org.normcore.Normcore}, {@link org.normcore.VectorLevel},
+ *     {@link org.normcore.NormcoreException}</td></tr>
+ * </table>
  *
- * <p>On a CUDA device everything is the same but where the tensors lie, and that a call returns as
- * soon as its work is in the stream; {@link org.normcore.Cuda} tells whether there is one.
+ * <p>A {@link org.normcore.TensorView} wraps a JavaCPP pointer, a direct buffer or a raw address;
+ * {@link org.normcore.DLPack} imports tensors of other libraries; {@link org.normcore.NativeBuffer}
+ * and {@link org.normcore.CudaBuffer} allocate. A {@link org.normcore.NormPolicy} defines where a
+ * norm rounds; {@link org.normcore.ModelType} has the policy of each Hugging Face model family.
+ *
+ * <p>On a CUDA device the tensors are in device memory, and a call returns as soon as its work is
+ * queued in a stream; otherwise the API is the same. {@link org.normcore.Cuda} tells whether CUDA
+ * is available.
  *
  * <pre>{@code
  * Device gpu = Device.cuda(0);
@@ -49,20 +79,21 @@
  * }
  * }</pre>
  *
- * <p>Two more places where training code loses precision without noticing: {@link
- * org.normcore.Rotary} turns the heads of queries and keys by a {@link org.normcore.RotaryTable},
- * whose positions are whole numbers and whose angles are float64; {@link org.normcore.Fp8Parameter}
- * is a parameter in FP8 that can keep the values it was made of. A norm's output may be FP8 too:
- * {@link org.normcore.Norm.Builder#outputScaling}.
+ * <p>The package covers two more places where training code silently loses precision. {@link
+ * org.normcore.Rotary} rotates queries and keys by a {@link org.normcore.RotaryTable} with integer
+ * positions and float64 angles. {@link org.normcore.Fp8Parameter} is an FP8 parameter that can keep
+ * the values it was quantised from. A norm's output may be FP8 too: {@link
+ * org.normcore.Norm.Builder#outputScaling}.
  *
- * <p>Footprint. A norm takes a few hundred bytes, and a few kilobytes more once its calls run in
- * several threads. A {@link org.normcore.Saved} takes 4 bytes per row (LayerNorm 8; double that
- * with float64 compute), and after the first backward that wants a weight's gradient, on a CUDA
- * device from the beginning, its workspace, of the size that {@link
- * org.normcore.Norm#backwardWorkspaceBytes} tells. Calls that reuse a {@code Saved}, and inference,
- * allocate nothing. No thread is started, except one that frees what was not closed.
+ * <p>Footprint. A norm takes a few hundred bytes, plus a few kilobytes once its calls run in
+ * several threads. A {@link org.normcore.Saved} takes 4 bytes per row (LayerNorm 8; twice that with
+ * float64 compute) and a workspace of {@link org.normcore.Norm#backwardWorkspaceBytes} bytes. On
+ * the CPU the first backward with a weight or bias gradient allocates the workspace; on a CUDA
+ * device the {@code Saved} is created with it. Calls that reuse a {@code Saved} do not allocate,
+ * nor does inference. The library starts one thread, which frees unreachable objects that were not
+ * closed.
  *
- * <p>Nullness is marked with JSpecify, so Kotlin sees it. Everything that holds native memory is
+ * <p>Nullness is annotated with JSpecify, which Kotlin reads. All objects with native memory are
  * {@link java.lang.AutoCloseable}: {@code use} in Kotlin, {@code Using} in Scala.
  */
 @NullMarked
