@@ -259,7 +259,7 @@ class ApplyRotaryCommandTest {
       CommandRun.refused(
           "positions is "
               + dtype.safetensorsName()
-              + ", expected I64 or I32: positions are whole numbers, which floating-point types hold only"
+              + ", expected I64 or I32: positions are integers, which floating-point types represent exactly only"
               + " up to a limit (BF16 up to 256, F16 up to 2048)",
           arguments(in));
     }
@@ -300,7 +300,7 @@ class ApplyRotaryCommandTest {
             .add("k", k)
             .integers("positions", positions, SEQ));
     refused(
-        "k is [2, 4, 2, 8], expected batch and seq as q has them, [2, 5, 3, 8]",
+        "k is [2, 4, 2, 8], expected the batch and seq of q, [2, 5, 3, 8]",
         new RawTensors()
             .add("q", q)
             .add("k", arena.tensor(DType.FLOAT32, 2, 4, 2, 8))

@@ -244,7 +244,8 @@ class RotaryAuditTest {
     CommandRun.refused("--rotary-dim is 3, expected an even", arguments("--rotary-dim", 3));
     CommandRun.refused("--theta is 0.0, expected a positive", arguments("--theta", 0));
     CommandRun.refused(
-        "--theta is 4.9E-324, expected one whose frequencies", arguments("--theta", 4.9e-324));
+        "--theta is 4.9E-324, expected a value for which the frequencies",
+        arguments("--theta", 4.9e-324));
     CommandRun.refused("--model can't be given with --rotary", arguments("--model", directory));
     CommandRun.refused("--rows can't be given with --rotary", arguments("--rows", 3));
     CommandRun.refused("--hidden can't be given with --rotary", arguments("--hidden", 3));
