@@ -173,7 +173,7 @@ class AuditOnnxTest {
                         OnnxModels.tensor("a.weight", OnnxModels.FLOAT, 2)
                             .message(13, new Protobuf().text(1, "location").text(2, "gone.data"))
                             .number(14, 1))));
-    refused("gone.data, which is no file", "--model", broken);
+    refused("gone.data, which is not a file", "--model", broken);
     assertFalse(Files.exists(out()));
   }
 

@@ -273,7 +273,7 @@ class Fp8AuditTest {
           empty.resolve("model.safetensors"),
           Map.of("bias", arena.empty(DType.FLOAT32, 3).copyFrom(new float[3])));
     }
-    CommandRun.refused("has no weights, that is", arguments("--model", empty));
+    CommandRun.refused("has no weights: no tensors", arguments("--model", empty));
     assertFalse(Files.exists(out()));
   }
 }

@@ -123,7 +123,7 @@ class RotaryAuditTest {
     }
     CommandRun run = CommandRun.of("audit", "--help");
     assertTrue(
-        run.out().replaceAll("\\s+", " ").contains("how many positions, from 0 on"), run.out());
+        run.out().replaceAll("\\s+", " ").contains("the number of positions, from 0."), run.out());
   }
 
   @Test
