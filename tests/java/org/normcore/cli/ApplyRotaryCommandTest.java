@@ -23,7 +23,7 @@ import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.testing.Arena;
 import org.normcore.testing.Values;
 
-/** The expected values are evaluated here, from the formulas, in plain Java. */
+/** Tests of {@code apply rotary}; the expected values come from the formulas in plain Java. */
 class ApplyRotaryCommandTest {
   private static final int BATCH = 2;
   private static final int SEQ = 5;
@@ -84,14 +84,14 @@ class ApplyRotaryCommandTest {
   private static void assertTable(double[] expected, TensorView actual, String what) {
     double[] values = actual.toDoubles();
     assertEquals(expected.length, values.length, what);
-    // Half a unit in the last place of numbers up to 1, and the error of Java's own sines.
+    // Half a unit in the last place of numbers up to 1, plus the error of Java's own sines.
     double tolerance = (actual.dtype() == DType.FLOAT32 ? 0x1p-25 : 0x1p-9) + 1e-13;
     for (int i = 0; i < values.length; i++) {
       assertEquals(expected[i], values[i], tolerance, what + " at " + i);
     }
   }
 
-  /** The heads turned, from the table that was written; sign -1 turns them back. */
+  /** The heads rotated by the written table; sign -1 inverts the rotation. */
   private static float[] turned(
       TensorView x, TensorView cos, TensorView sin, boolean interleaved, int sign) {
     float[] in = x.toFloats();
@@ -200,7 +200,7 @@ class ApplyRotaryCommandTest {
     }
   }
 
-  /** Rounds to bfloat16 as the sum of the kept bits and what is dropped. */
+  /** Rounds to bfloat16 as the sum of the kept bits and the dropped part. */
   private static float bfloat16(float value) {
     if (value == 0) {
       return value;

@@ -21,7 +21,7 @@ import org.normcore.cli.CommandRun;
 import org.normcore.testing.OnnxModels;
 import org.normcore.testing.Protobuf;
 
-/** Files that are cut off, lie or are something else. */
+/** Files that are truncated, inconsistent or not ONNX models. */
 class HostileModelTest {
   private static final int INITIALIZER = 5;
 
@@ -82,7 +82,7 @@ class HostileModelTest {
             new byte[] {8, 8, 7 << 3 | 2, -1, -1, -1, -1, 7}));
   }
 
-  /** Groups within groups, which protobuf once had. */
+  /** Nested groups, a deprecated protobuf feature. */
   private static byte[] groups(int depth) {
     byte[] all = new byte[depth];
     Arrays.fill(all, (byte) (15 << 3 | 3));
