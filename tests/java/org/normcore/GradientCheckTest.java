@@ -12,7 +12,7 @@ import org.normcore.testing.NormTensors.Layout;
  * Gradients against central differences of the forward, everything in float64.
  *
  * <p>With steps of 1e-5 the differences are exact to about 1e-10 (the step squared) plus 1e-11 (the
- * rounding of the loss, some 1e-16 of a few units, over the step): A tolerance of 1e-7 leaves room
+ * rounding of the loss, some 1e-16 of a few units, over the step): a tolerance of 1e-7 leaves room
  * for the higher derivatives; a wrong term causes an error of 1e-2 and more.
  */
 class GradientCheckTest {

@@ -113,7 +113,7 @@ public final class NormTensors implements AutoCloseable {
     return operands(view -> view);
   }
 
-  /** Returns the same for tensors that lie elsewhere. */
+  /** Returns the same for tensors with another memory layout. */
   public Operands operands(UnaryOperator<TensorView> at) {
     Operands operands =
         Operands.of(at.apply(x), at.apply(y))
@@ -132,7 +132,7 @@ public final class NormTensors implements AutoCloseable {
     return gradients(view -> view);
   }
 
-  /** Returns the same for tensors that lie elsewhere. */
+  /** Returns the same for tensors with another memory layout. */
   public Gradients gradients(UnaryOperator<TensorView> at) {
     Gradients gradients = Gradients.of(at.apply(dx));
     if (dweight != null) {

@@ -33,7 +33,7 @@ public final class Protobuf {
     return write(() -> stream.writeFloat(field, value));
   }
 
-  /** Adds a text. */
+  /** Adds a string. */
   public Protobuf text(int field, String value) {
     return write(() -> stream.writeString(field, value));
   }

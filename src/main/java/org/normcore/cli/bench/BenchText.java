@@ -49,7 +49,7 @@ final class BenchText {
     }
     if (cases.stream().anyMatch(c -> c.cpu().flatMap(CpuFigures::spent).isPresent())) {
       out.println();
-      out.println("Where the time goes, in percent:");
+      out.println("Breakdown of the time, in percent:");
       printSpent(out, cases);
     }
   }

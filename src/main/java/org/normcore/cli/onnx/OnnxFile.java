@@ -66,7 +66,7 @@ public final class OnnxFile implements TensorSource {
                 + ": has "
                 + size
                 + " bytes, but a protobuf message has at most 2^31 - 1; larger ONNX models keep their"
-                + " weights in files beside them");
+                + " weights in external files");
       }
       return new OnnxFile(file, channel, GraphParser.parse(file, size));
     } catch (IOException | RuntimeException e) {
