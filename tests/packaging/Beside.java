@@ -11,8 +11,8 @@ import org.normcore.RmsNorm;
 import org.normcore.TensorView;
 
 /**
- * One RMSNorm by each of the libraries that are named, loaded in that order and in one process: a
- * library that is found by another in its own place would show here.
+ * Computes an RMSNorm with each of the named libraries, loaded in that order into one process. The
+ * test fails if a library resolves symbols of another one.
  */
 final class Beside {
   private static final float[] X = {7, 1, -1, 5, 0.5f, 3, 2, -4};

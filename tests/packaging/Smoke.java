@@ -13,8 +13,8 @@ import org.normcore.RotarySpec;
 import org.normcore.TensorView;
 
 /**
- * A user's program: one row through RMSNorm and a model's configuration, then a look at where the
- * libraries were loaded from, and at what is said of CUDA.
+ * A user's program: computes one row of RMSNorm, reads a model's configuration, then checks the
+ * paths of the loaded libraries and the availability of CUDA.
  */
 final class Smoke {
   private Smoke() {}
@@ -39,7 +39,7 @@ final class Smoke {
       expect(
           Math.abs(result[0] - 1.4f) < 1e-6f && Math.abs(result[1] - 0.4f) < 1e-6f, "y is wrong");
     }
-    // Reads JSON, whose library comes with the jar as a dependency.
+    // Reads JSON with a library that is a dependency of the jar.
     RotarySpec spec = RotarySpec.fromConfig("{\"head_dim\": 4, \"rope_theta\": 100}");
     expect(Math.abs(spec.inverseFrequencies()[1] - 0.1) < 1e-15, "the frequency is wrong");
     List<String> mapped =
@@ -58,7 +58,7 @@ final class Smoke {
       expect(Path.of(library).startsWith(cache), library + " was not loaded from the jar");
     }
     if (plugin) {
-      // Asked of the CUDA runtime in the plugin, which also answers where there is no driver.
+      // The plugin's CUDA runtime also reports a missing driver.
       expect(Cuda.isAvailable() || cause().contains("cudaError"), cause());
     } else {
       expect(!Cuda.isAvailable() && cause().contains("linux-x86_64-gpu"), cause());

@@ -7,8 +7,8 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * Runs the guides' programs in Kotlin or Scala. Each file of the directory is named after a class
- * to run, and holds what it prints.
+ * Runs the guides' programs in Kotlin or Scala. Each file of the directory has the name of a class
+ * to run and contains its expected output.
  */
 final class Snippets {
   private Snippets() {}
@@ -21,7 +21,7 @@ final class Snippets {
     if (programs.isEmpty()) {
       throw new AssertionError("no program in " + args[0]);
     }
-    // One stream for all programs: Scala's Console keeps the first one that it sees.
+    // One stream for all programs, because Scala's Console caches the first one.
     ByteArrayOutputStream bytes = new ByteArrayOutputStream();
     System.setOut(new PrintStream(bytes, true, StandardCharsets.UTF_8));
     for (Path program : programs) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# beside.sh TARGET CLASSPATH: do the packaged jars work in one process with PyTorch, whichever is loaded first? TARGET is
-# Maven's target directory, CLASSPATH the test class path, of which the jars in TARGET replace the directories.
+# beside.sh TARGET CLASSPATH: checks that the packaged jars work in one process with PyTorch, in both orders of loading.
+# TARGET is Maven's target directory, CLASSPATH the test class path, whose directories the jars in TARGET replace.
 set -euo pipefail
 target=$1
 dependencies=${2#"$target/test-classes:$target/classes:"}
@@ -11,7 +11,7 @@ for jar in "$target"/normcore-[0-9]*.jar; do
   [[ "$jar" == *-sources.jar || "$jar" == *-javadoc.jar || "$jar" == *-gpu.jar ]] || jars=$jar:$jars
 done
 for order in 'normcore pytorch' 'pytorch normcore'; do
-  # The tests have PyTorch's libraries in this cache already.
+  # The cache of the tests already contains PyTorch's libraries.
   # shellcheck disable=SC2086
   "${JAVA_HOME:+$JAVA_HOME/bin/}java" "-Dorg.bytedeco.javacpp.cachedir=$target/jc" -cp "$jars" "$here/Beside.java" $order || {
     echo "packaging: loaded in the order $order, the libraries do not work together" >&2

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# check.sh TARGET CLASSPATH CUDA: do the packaged jars work away from the build tree, and on a machine that lacks this
-# one's C++ library and a GPU? TARGET is Maven's target directory, CLASSPATH the run-time class path, of which the jars
-# in TARGET replace TARGET/classes. CUDA is true if the CUDA plugin was built.
+# check.sh TARGET CLASSPATH CUDA: checks that the packaged jars work away from the build tree, and on a machine without
+# this one's C++ library and without a GPU. TARGET is Maven's target directory, CLASSPATH the run-time class path, where
+# the jars in TARGET replace TARGET/classes. CUDA is true if the CUDA plugin was built.
 set -euo pipefail
 unset NORMCORE_CUDA_LIBRARY
 target=$1
@@ -47,14 +47,14 @@ fi
 mapfile -t libraries < <(find "$away/natives" -name '*.so')
 for library in "${libraries[@]}"; do
   name=$(basename "$library")
-  # glibc is the only thing asked of the user's machine.
+  # The libraries may depend on glibc only.
   foreign=$(readelf -dW "$library" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
     grep -Ev '^(libc\.so\.6|libm\.so\.6|libpthread\.so\.0|libdl\.so\.2|librt\.so\.1|ld-linux-.*|libnormcore\.so)$' || true)
   [[ -z "$foreign" ]] || fail "$name needs $foreign"
   path=$(readelf -dW "$library" | sed -n 's/.*(R.*PATH).*\[\(.*\)\]/\1/p')
   [[ -z "$path" || "$path" == '$ORIGIN/' ]] || fail "$name has the run path $path"
   ! grep -qF "$target" "$library" || fail "$name names the build directory"
-  # A C++ library that is linked in must not be found by others in the same process.
+  # The symbols of the statically linked C++ runtime must not be visible to other libraries in the process.
   interface='^(nc_|Java_|JNI_|JavaCPP_)'
   if [[ "$name" == libnormcore_cuda.so ]]; then
     interface='^nc_cuda_plugin$'
@@ -65,7 +65,7 @@ for library in "${libraries[@]}"; do
 done
 
 cd "$away"
-# smoke NAME JARS EXPECTED: a user's program, with a cache of its own.
+# smoke NAME JARS EXPECTED: runs a user's program with a separate cache.
 smoke() {
   "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache-$1" -cp "$2" Smoke.java "$away/cache-$1" "$3" ||
     fail "a program that uses the jars failed ($1)"
@@ -79,7 +79,7 @@ if [[ "$cuda" == true ]]; then
   smoke gpu "$gpu_jar:$jars" plugin
 fi
 
-# A module of a user's, which asks for the platform's module alone.
+# A user's module, which requires only the platform module.
 mkdir modules
 cat > modules/module-info.java << 'EOF'
 module smoke {
@@ -99,7 +99,7 @@ if [[ "$cuda" == true ]]; then
   in_module module-gpu "$modules:$gpu_jar" plugin
 fi
 
-# All in one jar, as shading makes it.
+# All classes in one jar, as shading produces it.
 mkdir fat
 IFS=: read -r -a entries <<< "$jars"
 for entry in "${entries[@]}"; do
@@ -109,15 +109,15 @@ done
 "${java_bin}jar" cf fat.jar -C fat .
 smoke fat fat.jar no-plugin
 
-# Neither here nor at home may anything be written but in the cache; nobody writes to /proc.
+# Only the cache may be written, neither the working nor the home directory: both are in /proc, which is read-only.
 (cd /proc && "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cache-alone" -Duser.home=/proc/none \
   -Djava.io.tmpdir=/proc/none -cp "$away/fat.jar:$away/modules/classes" smoke.Smoke "$away/cache-alone" no-plugin) ||
-  fail 'a program failed where it may write to the cache alone'
-# And where there is no such place, a sentence tells what to do.
+  fail 'a program failed where only the cache is writable'
+# Without a writable cache the error message names the system property to set.
 sentence=$(cd /proc && "${java_bin}java" -Duser.home=/proc/none -Djava.io.tmpdir=/proc/none \
   -cp "$away/fat.jar:$away/modules/classes" smoke.Smoke none no-plugin 2>&1 || true)
 [[ "$sentence" == *'Set the "org.bytedeco.javacpp.cachedir" system property'* ]] ||
-  fail "without a place for the cache: $sentence"
+  fail "without a writable cache: $sentence"
 
 "${java_bin}java" "-Dorg.bytedeco.javacpp.cachedir=$away/cli-cache" -jar jars/normcore-cli.jar info > info.txt ||
   fail 'normcore-cli.jar info failed'

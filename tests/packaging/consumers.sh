@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# consumers.sh ROOT TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs users' projects in Kotlin, Scala 3 and Scala 2.13,
-# for which Maven gets this build's artifacts from a repository, and with them the Kotlin and Scala blocks of README.md
-# and the guides. ROOT is the project's directory, TARGET Maven's target directory, MAVEN Maven's home, LOCAL its local
+# consumers.sh ROOT TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs user projects in Kotlin, Scala 3 and Scala 2.13,
+# including the Kotlin and Scala blocks of README.md and the guides. Maven gets this build's artifacts from a
+# repository. ROOT is the project's directory, TARGET Maven's target directory, MAVEN Maven's home, LOCAL its local
 # repository, OFFLINE offline=true or offline=false.
 set -euo pipefail
 root=$1
@@ -11,8 +11,8 @@ maven=$4
 local=$5
 offline=$6
 
-# A local repository that holds what `mvn install` would put there, and has LOCAL's directories for the rest. What is
-# downloaded goes through to LOCAL, so it is downloaded once; what this build has made doesn't.
+# A local repository with the artifacts that `mvn install` would put there and links to LOCAL's directories for the
+# rest. Downloads go to LOCAL, so they happen once; the artifacts of this build do not.
 repository=$target/repository
 rm -rf "$repository"
 mkdir -p "$repository/org/normcore"/{normcore,normcore-platform}/"$version"
@@ -27,7 +27,7 @@ for entry in "$local"/* "$local"/org/*; do
   [[ "$name" == org || "$name" == org/normcore ]] || ln -s "$entry" "$repository/$name"
 done
 
-# Groups that LOCAL didn't have.
+# Copies new groups to LOCAL.
 keep_new_groups() {
   local entry name
   for entry in "$repository"/* "$repository"/org/*; do
@@ -42,7 +42,7 @@ if [[ "$offline" == offline=true ]]; then
   options+=(--offline)
 fi
 
-# gather LANGUAGE: puts the sources of the language's project and the guides' blocks into one directory.
+# gather LANGUAGE: collects the sources of the language's project and the guides' blocks in one directory.
 gather() {
   local directory=$target/consumers/sources/$1
   rm -rf "$directory"

@@ -6,7 +6,7 @@ import org.normcore.Operands
 import org.normcore.Saved
 import org.normcore.TensorView
 
-/** What Kotlin refuses because the library says what may be null. */
+/** Calls that Kotlin refuses because of the library's nullness annotations. */
 fun misuse(norm: LayerNorm, saved: Saved, x: TensorView, y: TensorView, absent: TensorView?) {
   norm.infer(x, null, null, y)
   norm.infer(absent, null, null, y) // refused

@@ -20,7 +20,7 @@ private const val N = 12L
 private const val STEPS = 100
 private const val RATE = 0.5f
 
-/** The numbers of a test, the same in every run. */
+/** Test data, the same in every run. */
 private fun numbers(count: Long, seed: Int) =
   FloatArray(count.toInt()) { i -> kotlin.math.sin(1.7 * i + seed).toFloat() }
 
@@ -50,7 +50,7 @@ private fun fitRmsNorm(): Double =
     }
   }
 
-/** The same with a bias, and a forward that makes its own saved state. */
+/** The same with a bias and with a forward that allocates its saved state. */
 private fun fitLayerNorm(): Double =
   LayerNorm.builder(N).epsilon(1e-6).input(DType.FLOAT32).policy(NormPolicy.PYTORCH).build().use { norm ->
     NativeBuffer.allocate(DType.FLOAT32, 4 * ROWS + 4, N).use { memory ->
@@ -70,7 +70,7 @@ private fun fitLayerNorm(): Double =
           val gradients =
             Gradients.of(dx).weight(dweight, GradientMode.WRITE).bias(dbias, GradientMode.WRITE)
           norm.backward(saved, dy, gradients)
-          // LayerNorm has a mean, RMSNorm none: the type says that there may be no tensor.
+          // The mean is nullable: LayerNorm has one, RMSNorm does not.
           val mean: TensorView? = saved.mean()
           check(mean!!.elements() == ROWS)
         }
@@ -81,7 +81,7 @@ private fun fitLayerNorm(): Double =
     }
   }
 
-/** Writes the gradient of half the mean square error to dy, and returns that error. */
+/** Writes the gradient of half the mean square error to dy and returns that error. */
 private fun residuals(y: TensorView, target: FloatArray, dy: TensorView): Double {
   val difference = y.toFloats().mapIndexed { i, value -> value - target[i] }
   dy.copyFrom(FloatArray(difference.size) { i -> difference[i] / ROWS })
@@ -93,7 +93,7 @@ private fun step(parameter: TensorView, gradient: TensorView) {
   parameter.copyFrom(parameter.toFloats().mapIndexed { i, p -> p - RATE * slope[i] }.toFloatArray())
 }
 
-/** Every overload is picked without a cast, and absent tensors are null. */
+/** Overloads resolve without casts; absent tensors are null. */
 private fun useOverloads() {
   val direct = ByteBuffer.allocateDirect(64).order(ByteOrder.nativeOrder())
   val ofBytes = TensorView.of(direct, DType.FLOAT32, 4, 4)
@@ -118,7 +118,7 @@ private fun refuses(sentence: String, call: () -> Unit) {
   check(sentence == message) { "expected: $sentence\ngot: $message" }
 }
 
-/** What goes wrong in a first program. */
+/** Typical mistakes in a first program. */
 private fun makeMistakes() {
   val builder = RmsNorm.builder(4)
   refuses("input: not set; expected the dtype of x, by input(DType)") { builder.build() }

@@ -9,7 +9,7 @@ import org.jetbrains.kotlin.cli.common.messages.MessageCollector
 import org.jetbrains.kotlin.cli.jvm.K2JVMCompiler
 import org.jetbrains.kotlin.config.Services
 
-/** Compiles the files of a directory: each line that ends in "// refused" gets an error, and no other. */
+/** Compiles the files of a directory: exactly the lines that end in "// refused" must have an error. */
 fun checkMisuse(directory: Path) {
   val files = directory.listDirectoryEntries("*.kt")
   val expected =

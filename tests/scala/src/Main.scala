@@ -16,7 +16,7 @@ object Main {
     makeMistakes()
   }
 
-  /** The numbers of a test, the same in every run. */
+  /** Test data, the same in every run. */
   private def numbers(count: Int, seed: Int): Array[Float] =
     Array.tabulate(count)(i => math.sin(1.7 * i + seed).toFloat)
 
@@ -43,7 +43,7 @@ object Main {
     losses.last
   }.get
 
-  /** The same with a bias, and a forward that makes its own saved state. */
+  /** The same with a bias and with a forward that allocates its saved state. */
   private def fitLayerNorm(): Double = Using.Manager { use =>
     val norm = use(LayerNorm.builder(n).epsilon(1e-6).input(DType.FLOAT32).policy(NormPolicy.PYTORCH).build())
     val all = use(NativeBuffer.allocate(DType.FLOAT32, 4 * rows + 4, n)).view(DType.FLOAT32, 4 * rows + 4, n)
@@ -70,7 +70,7 @@ object Main {
     losses.last
   }.get
 
-  /** Writes the gradient of half the mean square error to dy, and returns that error. */
+  /** Writes the gradient of half the mean square error to dy and returns that error. */
   private def residuals(y: TensorView, target: Array[Float], dy: TensorView): Double = {
     val difference = y.toFloats.zip(target).map { case (value, aim) => value - aim }
     dy.copyFrom(difference.map(_ / rows))
@@ -80,7 +80,7 @@ object Main {
   private def step(parameter: TensorView, gradient: TensorView): Unit =
     parameter.copyFrom(parameter.toFloats.zip(gradient.toFloats).map { case (p, slope) => p - rate * slope })
 
-  /** Every overload is picked without a type given, and absent tensors are null. */
+  /** Overloads resolve without type annotations; absent tensors are null. */
   private def useOverloads(): Unit = {
     val direct = ByteBuffer.allocateDirect(64).order(ByteOrder.nativeOrder)
     val ofBytes = TensorView.of(direct, DType.FLOAT32, 4, 4)
@@ -105,7 +105,7 @@ object Main {
     require(message == sentence, s"expected: $sentence\ngot: $message")
   }
 
-  /** What goes wrong in a first program, in a language that doesn't look at nulls. */
+  /** Typical mistakes in a first program, in a language without null checks. */
   private def makeMistakes(): Unit = Using.Manager { use =>
     val builder = RmsNorm.builder(4).input(DType.FLOAT32)
     refuses("policy: null; expected a NormPolicy")(builder.policy(null))

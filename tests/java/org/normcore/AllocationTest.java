@@ -14,7 +14,9 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
-/** The hot calls allocate nothing on the Java heap: counted by the JVM, thread by thread. */
+/**
+ * Calls on the hot path allocate nothing on the Java heap: the JVM counts allocations per thread.
+ */
 class AllocationTest {
   private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
@@ -26,7 +28,7 @@ class AllocationTest {
     return sum;
   }
 
-  /** Bytes that the threads allocate while the body runs, less what looking at them takes. */
+  /** Bytes that the threads allocate while the body runs, minus the cost of the measurement. */
   private static long allocatedBy(Set<Thread> threads, int calls, Runnable body) {
     allocated(threads);
     long first = allocated(threads);
@@ -38,8 +40,9 @@ class AllocationTest {
   }
 
   /**
-   * The least of a few rounds: what every call allocates shows in all of them. A pool that replaces
-   * a thread, or a frame made because a helper was still leaving the last one, shows in one.
+   * The minimum of a few rounds: an allocation per call shows in every round. A thread that a pool
+   * replaces, or a frame allocated because a helper has not yet left the previous one, shows in
+   * one.
    */
   static long leastAllocatedBy(Set<Thread> threads, int calls, Runnable body) {
     long least = Long.MAX_VALUE;
@@ -69,7 +72,7 @@ class AllocationTest {
               () -> norm.backward(t.residualOut, t.weight, mean, rstd, t.dy, gradients, workspace));
       for (Runnable call : hotCalls) {
         for (int i = 0; i < calls; i++) {
-          call.run(); // Until everything is compiled and every frame made.
+          call.run(); // Warm-up: compiles the code and allocates all frames.
         }
       }
       for (int i = 0; i < hotCalls.size(); i++) {

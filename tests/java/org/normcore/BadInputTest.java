@@ -24,14 +24,14 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.Values;
 
 /**
- * Every wrong call is refused with the promised exception, whose message names the argument, what
- * it was and what was expected; and nothing is written.
+ * Every invalid call throws the documented exception, whose message names the argument, its value
+ * and the expectation, and writes nothing.
  */
 class BadInputTest {
   private static final int ROWS = 3;
   private static final int N = 8;
 
-  /** A norm and the tensors of correct calls, of which each case spoils one. */
+  /** A norm and the tensors of correct calls; each case makes one of them invalid. */
   private static final class Setting implements AutoCloseable {
     final Arena arena = new Arena();
     final NormKind kind;
@@ -120,7 +120,7 @@ class BadInputTest {
       return TensorView.ofAddress(base.address() + offset, dtype, Device.CPU, shape);
     }
 
-    /** Makes the call, which has to be refused without a trace. */
+    /** Makes the call, which must throw and change nothing. */
     void assertRefused(
         String what, Class<? extends Exception> type, Runnable call, List<String> parts) {
       List<byte[]> before = arena.snapshot();
@@ -133,7 +133,7 @@ class BadInputTest {
       }
       arena.assertUnchanged(before, what);
       assertArrayEquals(statistics, saved.rstd().toBytes(), what);
-      // Everything is as usable as before.
+      // All objects remain usable.
       norm.infer(operands());
       norm.backward(saved, dy, gradients());
       arena.assertGuards();
@@ -796,7 +796,7 @@ class BadInputTest {
     }
   }
 
-  /** What the norm does not have can neither be given nor asked for. */
+  /** Operands and gradients of parameters that the norm lacks are refused. */
   @ParameterizedTest
   @EnumSource
   void affineFormsAreKept(Affine affine) {

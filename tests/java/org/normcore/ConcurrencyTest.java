@@ -45,7 +45,7 @@ class ConcurrencyTest {
     }
   }
 
-  /** Calls a norm again and again with tensors and a Saved of its own. */
+  /** Calls a norm repeatedly with its own tensors and Saved. */
   private static void repeat(Norm norm, long seed, int times) {
     List<byte[]> expected = alone(norm.kind(), seed);
     try (NormTensors t = new NormTensors(norm, ROWS, true, Layout.DENSE, seed);
@@ -92,7 +92,7 @@ class ConcurrencyTest {
     service.shutdown();
   }
 
-  /** Calls from within the pool that is to help: nobody waits for a task that can't start. */
+  /** Calls from inside the executor's own pool: no call waits for a task that cannot start. */
   @ParameterizedTest
   @EnumSource
   void nestedInAForkJoinWorker(NormKind kind) throws InterruptedException, ExecutionException {
@@ -118,7 +118,7 @@ class ConcurrencyTest {
     }
   }
 
-  /** A range that fails makes the call fail, with its message; the norm is as good as before. */
+  /** A failing range makes the call fail with its message; the norm remains usable. */
   @ParameterizedTest
   @EnumSource
   void failuresOfRangesReachTheCaller(NormKind kind) {
@@ -127,7 +127,7 @@ class ConcurrencyTest {
       try (Arena arena = new Arena();
           Norm norm = builder(kind).threads(4).executor(executor).build();
           NormTensors t = new NormTensors(norm, ROWS, true, Layout.DENSE, 1)) {
-        // Only the native side sees an overlap, in each of the ranges.
+        // Only the native side detects an overlap, in each range.
         TensorView both =
             arena.tensor(BFLOAT16, (ROWS + 1) * N).copyFrom(Values.normal(1, (ROWS + 1) * N));
         TensorView x = both.reshape(ROWS + 1, N).rows(0, ROWS);
@@ -170,9 +170,9 @@ class ConcurrencyTest {
   }
 
   /**
-   * The executor does its task, which writes, and then fails: what a Saved held is gone, be it that
-   * a forward was filling it anew or that a backward was writing over its x. A backward that writes
-   * elsewhere leaves it as it was.
+   * The executor runs its task, which writes, and then fails: this invalidates a Saved if a forward
+   * was refilling it or a backward was overwriting its x. A backward that writes elsewhere leaves
+   * it valid.
    */
   @Test
   void savedStateThatACallHasPartlyOverwrittenIsDropped() {
@@ -220,7 +220,7 @@ class ConcurrencyTest {
     }
   }
 
-  /** One Saved used by two calls at once: one of them works, the other is refused. */
+  /** Two concurrent calls use one Saved: one succeeds, the other is refused. */
   @Test
   void aSavedServesOneCallAtATime() throws InterruptedException, ExecutionException {
     ExecutorService service = Executors.newFixedThreadPool(4);

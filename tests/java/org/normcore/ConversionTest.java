@@ -14,7 +14,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.EnumSource.Mode;
 
-/** Conversions against a decoder and a rounding written here from the formats' definitions. */
+/**
+ * Conversions against a decoder and a rounding implemented here from the definitions of the
+ * formats.
+ */
 class ConversionTest {
   private record Format(int exponentBits, int fractionBits, double largest, boolean saturates) {
     static Format of(DType dtype) {
@@ -48,7 +51,7 @@ class ConversionTest {
       return sign * magnitude;
     }
 
-    /** Scaling by powers of two is exact here, so rint does the only rounding. */
+    /** Scaling by powers of two is exact, so rint is the only rounding. */
     double round(double value) {
       if (Double.isNaN(value) || value == 0) {
         return value;
@@ -66,7 +69,7 @@ class ConversionTest {
     }
   }
 
-  /** Millions of comparisons: a message is only made for one that fails. */
+  /** Builds a message for a failure only, because there are millions of comparisons. */
   private static void assertSame(double expected, double actual, String what, double which) {
     if (Double.compare(expected, actual) != 0) {
       assertEquals(expected, actual, what + " " + which);
@@ -108,7 +111,7 @@ class ConversionTest {
       assertSame(expected, doubles[i], "pattern", i);
       assertSame((float) expected, floats[i], "pattern", i);
     }
-    // And back: every pattern but the NaNs, which become the canonical one.
+    // Round trip of every pattern except NaNs, which become the canonical NaN.
     byte[] back = view(dtype, doubles.length).copyFrom(doubles).toBytes();
     byte[] bytes = all.toBytes();
     for (int i = 0; i < bytes.length; i++) {
@@ -119,7 +122,7 @@ class ConversionTest {
     }
   }
 
-  /** Every number of the format, what lies halfway to the next, and the neighbours of both. */
+  /** Every number of the format, the midpoint to the next one, and the neighbours of both. */
   @ParameterizedTest
   @EnumSource(
       mode = Mode.EXCLUDE,

@@ -14,7 +14,7 @@ import org.bytedeco.javacpp.Pointer;
 import org.junit.jupiter.api.Test;
 import org.normcore.testing.Arena;
 
-/** Without CUDA everything else works, and what needs it says why it can't be had. */
+/** Without CUDA everything else works, and CUDA calls throw with the reason. */
 class CudaAbsentTest {
   private static final Device GPU = Device.cuda(0);
 

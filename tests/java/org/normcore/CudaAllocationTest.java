@@ -15,7 +15,7 @@ import org.normcore.testing.NeedsCuda;
 import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
-/** The hot calls of norms on a CUDA device allocate nothing on the Java heap. */
+/** Calls of norms on a CUDA device allocate nothing on the Java heap. */
 @NeedsCuda
 class CudaAllocationTest {
   private static final Device GPU = Device.cuda(0);
@@ -27,7 +27,7 @@ class CudaAllocationTest {
     return threads.getThreadAllocatedBytes(Thread.currentThread().getId());
   }
 
-  /** The least of a few rounds: what every call allocates shows in all of them. */
+  /** The minimum of a few rounds: an allocation per call shows in every round. */
   private static long allocatedBy(Runnable call) {
     long least = Long.MAX_VALUE;
     for (int round = 0; round < 5 && least != 0; round++) {
@@ -74,7 +74,7 @@ class CudaAllocationTest {
               () -> gpu.backward(x, weight, mean, rstd, dy, gradients, workspace));
       for (Runnable call : hotCalls) {
         for (int i = 0; i < CALLS; i++) {
-          call.run(); // Until whatever is made once has been made.
+          call.run(); // Warm-up: makes all one-time allocations.
         }
       }
       for (int i = 0; i < hotCalls.size(); i++) {

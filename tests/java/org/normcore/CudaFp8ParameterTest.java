@@ -27,7 +27,7 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 import org.normcore.testing.Values;
 
-/** FP8 parameters on a CUDA device have the bits that they have on the CPU, wherever they began. */
+/** FP8 parameters on a CUDA device have the same bits as on the CPU, wherever they were created. */
 @NeedsCuda
 class CudaFp8ParameterTest {
   private static final Device GPU = Device.cuda(0);
@@ -118,7 +118,10 @@ class CudaFp8ParameterTest {
     }
   }
 
-  /** Updates with a history, an amax of their own and a reduced one, and copies that follow. */
+  /**
+   * Updates with a history, with the parameter's own amax and with a reduced amax, and copies of
+   * them.
+   */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
   void updatesGiveTheCpusBits(DType format) {
@@ -172,7 +175,7 @@ class CudaFp8ParameterTest {
         Fp8Parameter.amax(mirror.apply(x), mirror.apply(amax), stream);
         mirror.download(stream);
         assertEquals(Fp8Parameter.amax(x), amax.toFloats()[0]);
-        // And passed back in: the scale of a larger tensor.
+        // Passed back in: the scale of a larger tensor.
         amax.copyFrom(new float[] {77});
         mirror.upload(stream);
         Fp8Spec spec = Fp8Spec.builder(FLOAT8_E4M3).build();
@@ -191,7 +194,7 @@ class CudaFp8ParameterTest {
     }
   }
 
-  /** There and back: bits, scales, history and initial value survive. */
+  /** A move to the device and back keeps bits, scales, history and initial value. */
   @Test
   void movesKeepEverything() {
     for (Fp8Spec spec : recipes(FLOAT8_E4M3)) {
@@ -204,7 +207,8 @@ class CudaFp8ParameterTest {
             Fp8Parameter moves = Fp8Parameter.quantize(source, spec);
             Mirror mirror = new Mirror(arena, GPU)) {
           mirror.upload(stream);
-          // The history's largest amax is the oldest one, which is to go neither early nor late.
+          // The largest amax of the history is the oldest: it must be dropped at exactly the right
+          // step.
           stays.update(next);
           moves.update(next);
           final TensorView data = moves.data();
@@ -241,7 +245,7 @@ class CudaFp8ParameterTest {
     }
   }
 
-  /** From any device to any other, where there are several. */
+  /** From each device to each other, if there are several. */
   @Test
   void devicesHandOver() {
     Fp8Spec spec =

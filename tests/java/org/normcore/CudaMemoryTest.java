@@ -20,13 +20,13 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.NeedsCuda;
 import org.normcore.testing.Values;
 
-/** Devices, their memory, copies to and fro, and streams. */
+/** Devices, their memory, copies and streams. */
 @NeedsCuda
 class CudaMemoryTest {
   private static final Device GPU = Device.cuda(0);
   private static final CudaStream STREAM = CudaStream.ofDefault(GPU);
 
-  /** A pointer as the CUDA presets make them: an address, and of memory no size. */
+  /** A pointer as the CUDA presets make it: an address without a size. */
   private static final class RawPointer extends Pointer {
     RawPointer(long address) {
       this.address = address;
@@ -109,7 +109,7 @@ class CudaMemoryTest {
       STREAM.synchronize();
       assertArrayEquals(source.toBytes(), target.toBytes());
       arena.assertGuards();
-      // Between the rows there are still zeros.
+      // The gaps between rows are still zero.
       float[] values = everything.toFloats();
       for (int i = 0; i < 36; i++) {
         assertEquals(i % 9 < 7 ? source.toFloats()[i / 9 * 7 + i % 9] : 0, values[i]);
@@ -227,7 +227,7 @@ class CudaMemoryTest {
 
   @Test
   void cudasOwnErrorsHaveItsNameAndText() {
-    // An address that nothing has allocated: CUDA looks it up and refuses, and works on.
+    // An unallocated address: CUDA refuses it and remains usable.
     String message =
         assertThrows(CudaException.class, () -> CudaCapi.free(0, 0x1234500)).getMessage();
     assertTrue(message.contains("cudaErrorInvalidValue"), message);

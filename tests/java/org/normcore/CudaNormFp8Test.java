@@ -18,7 +18,7 @@ import org.normcore.testing.NeedsCuda;
 import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
-/** FP8 outputs on a CUDA device: the CPU's bits, scales and amax, and its gradients. */
+/** FP8 outputs on a CUDA device have the bits, scales, amax and gradients of the CPU. */
 @NeedsCuda
 class CudaNormFp8Test {
   private static final Device GPU = Device.cuda(0);

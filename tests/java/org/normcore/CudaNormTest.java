@@ -28,7 +28,7 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 import org.normcore.testing.Values;
 
-/** Norms on a CUDA device give the bits that they give on the CPU, in every form of the API. */
+/** Norms on a CUDA device give the same bits as on the CPU, in every form of the API. */
 @NeedsCuda
 class CudaNormTest {
   private static final Device GPU = Device.cuda(0);
@@ -39,7 +39,7 @@ class CudaNormTest {
         .device(device);
   }
 
-  /** The bytes of a tensor on a device, when the stream has come that far. */
+  /** The bytes of a tensor on a device, read in stream order. */
   private static byte[] fetch(TensorView remote, CudaStream stream) {
     try (NativeBuffer buffer = NativeBuffer.allocate(remote.dtype(), remote.shape())) {
       TensorView host = buffer.view(remote.dtype(), remote.shape()).copyFrom(remote, stream);
@@ -48,7 +48,7 @@ class CudaNormTest {
     }
   }
 
-  /** Forward and backward on both, with guards around all memory of both. */
+  /** Forward and backward on both devices, with guards around all memory. */
   private static void assertSameBits(Norm cpu, Norm gpu, NormTensors t, String what) {
     try (Saved saved = cpu.forward(t.operands());
         Mirror mirror = t.mirror(gpu.device());
@@ -174,7 +174,7 @@ class CudaNormTest {
       mirror.upload(stream);
       TensorView mean = kind == NormKind.RMS_NORM ? null : statistics.view(0, FLOAT32, rows);
       TensorView rstd = statistics.view(4L * rows, FLOAT32, rows);
-      // No stream is named: the default one.
+      // Without a stream: the default stream.
       gpu.forward(t.operands(mirror), mean, rstd);
       gpu.backward(
           mirror.apply(t.residualOut),
@@ -196,7 +196,7 @@ class CudaNormTest {
     }
   }
 
-  /** y over x, and dx over x, over dy and over the residual's gradient. */
+  /** y in place of x, and dx in place of x, of dy and of the residual's gradient. */
   @ParameterizedTest
   @EnumSource
   void inPlaceGivesTheCpusBits(NormKind kind) {
@@ -249,7 +249,7 @@ class CudaNormTest {
     }
   }
 
-  /** Filled again and again, with fewer rows and with none. */
+  /** A Saved that is refilled repeatedly, with fewer rows and with no rows. */
   @ParameterizedTest
   @EnumSource
   void savedIsReused(NormKind kind) {
@@ -285,7 +285,7 @@ class CudaNormTest {
     }
   }
 
-  /** Gradients added to what is there; those of no rows are 0, or nothing to add. */
+  /** Gradients added to a buffer; for zero rows they are 0, or add nothing. */
   @ParameterizedTest
   @EnumSource
   void gradientsAccumulate(NormKind kind) {
@@ -361,7 +361,7 @@ class CudaNormTest {
     return LayerNorm.builder(3, 2).input(FLOAT32).policy(NormPolicy.PYTORCH).device(device).build();
   }
 
-  /** Calls of several threads, each with a stream of its own, on one norm. */
+  /** Calls of several threads on one norm, each with its own stream. */
   @Test
   void threadsWithStreamsOfTheirOwn() throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(4);
@@ -395,7 +395,7 @@ class CudaNormTest {
     }
   }
 
-  /** What is on another device, closed or overlapping: nothing is written. */
+  /** Tensors on another device, closed or overlapping: the call writes nothing. */
   @ParameterizedTest
   @EnumSource
   void wrongArgumentsAreRefused(NormKind kind) {
@@ -478,7 +478,7 @@ class CudaNormTest {
     }
   }
 
-  /** Memory of another device under a view that says otherwise: the driver knows better. */
+  /** A view with the wrong device: the driver reports the actual one. */
   @Test
   void memoryOfAnotherDeviceIsFoundOut() {
     if (Cuda.deviceCount() < 2) {

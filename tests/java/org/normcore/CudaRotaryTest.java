@@ -20,7 +20,7 @@ import org.normcore.testing.Mirror;
 import org.normcore.testing.NeedsCuda;
 import org.normcore.testing.RotaryModel.Heads;
 
-/** Rotary position embedding on a CUDA device gives the bits that it gives on the CPU. */
+/** Rotary position embedding on a CUDA device gives the same bits as on the CPU. */
 @NeedsCuda
 class CudaRotaryTest {
   private static final Device GPU = Device.cuda(0);
@@ -96,7 +96,7 @@ class CudaRotaryTest {
           HeadsView gpuQ = mirrored(q, x.memory(), mirror);
           HeadsView gpuK = mirrored(k, x.memory(), mirror);
           HeadsView gpuQOut = mirrored(qOut, y.memory(), mirror);
-          // Queries from one tensor to another, keys in place; then back.
+          // Queries out of place, keys in place; then the backward.
           cpu.forward(near, q, qOut, k, k);
           cpu.backward(near, qOut, q, k, k);
           cpu.forward(near, q, q);
@@ -114,7 +114,7 @@ class CudaRotaryTest {
     }
   }
 
-  /** Without a stream, in the device's default one, and with slices of a long table. */
+  /** Without a stream, in the device's default stream, and with slices of a long table. */
   @ParameterizedTest
   @EnumSource
   void decodingInTheDefaultStream(RotaryLayout layout) {
@@ -141,7 +141,7 @@ class CudaRotaryTest {
     }
   }
 
-  /** The hot calls make no object on the Java heap; after warming up on one small head. */
+  /** Calls allocate nothing on the Java heap, after a warm-up on one small head. */
   @Test
   void callsAllocateNothing() {
     RotaryTest.Form form =

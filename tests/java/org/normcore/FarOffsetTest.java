@@ -12,8 +12,8 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
 /**
- * Rows more than 2^31 elements apart, in memory of which only the rows are ever touched: the
- * results are those of the same rows close together.
+ * Rows more than 2^31 elements apart, in memory of which only the rows are touched, give the same
+ * results as contiguous rows.
  */
 class FarOffsetTest {
   private static final int ROWS = 5;
@@ -33,7 +33,7 @@ class FarOffsetTest {
         .withOwner(buffer);
   }
 
-  /** One range in the calling thread, and several in as many threads. */
+  /** One range in the calling thread, and several ranges in several threads. */
   @ParameterizedTest
   @EnumSource
   void rowsFarApart(NormKind kind) {
@@ -64,7 +64,7 @@ class FarOffsetTest {
             assertArrayEquals(near.y.rows(row, row + 1).toBytes(), y.rows(row, row + 1).toBytes());
           }
           assertArrayEquals(near.y.toBytes(), y.toBytes());
-          // y has been read: dy and dx take its place.
+          // y is no longer needed: dy and dx use its memory.
           y.copyFrom(near.dy);
           norm.backward(
               saved,

@@ -33,7 +33,7 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.NativeMemory;
 import org.normcore.testing.Values;
 
-/** What becomes of the values that FP8 parameters are quantised from, byte by byte. */
+/** The initial values of FP8 parameters, byte by byte. */
 @Timeout(120)
 class Fp8InitialValueTest {
   private static final List<DType> WIDE = List.of(FLOAT32, BFLOAT16, FLOAT16);
@@ -65,7 +65,7 @@ class Fp8InitialValueTest {
         final long bare = Capi.allocatedBytes() - before;
         discarding.close();
         assertEquals(before, Capi.allocatedBytes());
-        // Bits, padding, and a few numbers.
+        // Quantised bits, padding, and a few numbers.
         assertTrue(bare >= 231 && bare < 231 + 64 + 64, bare + " bytes");
         long values = mode == DISCARD ? 0 : 231L * dtype.bytes();
         try (Fp8Parameter parameter = Fp8Parameter.quantize(source, spec(mode))) {
@@ -81,7 +81,7 @@ class Fp8InitialValueTest {
           assertEquals(before + bare, Capi.allocatedBytes());
         }
         assertEquals(before, Capi.allocatedBytes());
-        // Closing gives back what was never cleared.
+        // Closing frees an initial value that was not cleared.
         Fp8Parameter.quantize(source, spec(mode)).close();
         assertEquals(before, Capi.allocatedBytes());
       }
@@ -124,7 +124,7 @@ class Fp8InitialValueTest {
     }
   }
 
-  /** All bits of a 16-bit format, NaNs included, from rows with gaps at an odd address. */
+  /** All bit patterns of a 16-bit format, including NaNs, from rows with gaps at an odd address. */
   @ParameterizedTest
   @EnumSource(names = {"BFLOAT16", "FLOAT16"})
   void bitsAreKeptAsTheyAre(DType dtype) {
@@ -212,7 +212,7 @@ class Fp8InitialValueTest {
             parameter.clearInitialValue();
             assertMaster(parameter, MasterWeights.Origin.FROM_FP8, fromBits);
           }
-          // After an update the initial value is there, but not what the parameter holds.
+          // After an update the initial value remains, but differs from the parameter's values.
           try (Fp8Parameter parameter = Fp8Parameter.quantize(source, spec(mode))) {
             parameter.update(arena.tensor(FLOAT32, Values.normal(3, 40), 4, 10));
             parameter.dequantize(back);
@@ -264,7 +264,7 @@ class Fp8InitialValueTest {
     }
   }
 
-  /** A clear that finds a reader at work waits for it, and the next reader is refused meanwhile. */
+  /** A clear waits for a concurrent reader; new readers are refused meanwhile. */
   @Test
   void clearingWaitsForReaders() throws Exception {
     try (Arena arena = new Arena();
@@ -282,7 +282,7 @@ class Fp8InitialValueTest {
       }
       assertThrows(IllegalStateException.class, parameter::initialValue);
       while (true) {
-        // Refused as soon as the clear has begun; the memory is there as long as this one reads.
+        // New readers are refused once the clear has begun; the memory stays valid for this reader.
         try {
           view.toFloats();
         } catch (IllegalArgumentException expected) {
@@ -299,7 +299,7 @@ class Fp8InitialValueTest {
     }
   }
 
-  /** Readers see all of the right values or are refused; cleared memory is never read. */
+  /** Readers see the correct values or are refused; cleared memory is never read. */
   @Test
   void manyThreadsReadWhileOthersClear() throws Exception {
     int readers = 6;

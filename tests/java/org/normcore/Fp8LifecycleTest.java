@@ -30,7 +30,7 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.NativeMemory;
 import org.normcore.testing.Values;
 
-/** What FP8 parameters refuse: bad arguments, use at the wrong time, use once closed. */
+/** FP8 parameters refuse invalid arguments, use at the wrong time, and use after close. */
 @Timeout(120)
 class Fp8LifecycleTest {
   private static final Fp8Spec CURRENT = Fp8Spec.builder(FLOAT8_E4M3).build();
@@ -170,7 +170,9 @@ class Fp8LifecycleTest {
     }
   }
 
-  /** Initial values and dequantised copies are sources, never targets, at whatever address. */
+  /**
+   * Initial values and dequantised copies are sources, never targets, also through a raw address.
+   */
   @Test
   void keptMemoryIsNoTarget() {
     Fp8Spec spec = CURRENT.toBuilder().initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
@@ -241,7 +243,7 @@ class Fp8LifecycleTest {
     }
   }
 
-  /** A view of its memory in use: closing is refused and changes nothing. */
+  /** While a view of its memory is in use, closing is refused and changes nothing. */
   @Test
   void closingWhileInUseIsRefused() {
     try (Arena arena = new Arena()) {
@@ -267,7 +269,7 @@ class Fp8LifecycleTest {
     }
   }
 
-  /** Of threads that close at once one does, and the others have nothing to do. */
+  /** Of several threads that close concurrently, one closes and the others do nothing. */
   @Test
   void anyNumberOfThreadsMayClose() throws Exception {
     int threads = 2;
@@ -302,7 +304,7 @@ class Fp8LifecycleTest {
     }
   }
 
-  /** While somebody closes, there is no other use; what can't be closed after all is open again. */
+  /** A closing thread excludes other uses; if the close fails, the parameter is open again. */
   @Test
   void guardsTellAboutClosingFromOtherUses() {
     UseGuard guard = new UseGuard("it");
@@ -328,8 +330,8 @@ class Fp8LifecycleTest {
   }
 
   /**
-   * The initial value is waited for when all else has been acquired, so that is when a second
-   * closer is sure to meet the first.
+   * A close waits for the initial value after it has acquired everything else. At that point a
+   * second close is guaranteed to be concurrent with the first.
    */
   @Test
   void closingTwiceWhileTheInitialValueIsReadIsNoError() throws Exception {
@@ -360,7 +362,7 @@ class Fp8LifecycleTest {
     return ManagementFactory.getThreadMXBean().getThreadCpuTime(thread.getId());
   }
 
-  /** Everything is given back, also where the parameter was never closed. */
+  /** All memory is freed, even if the parameter is never closed. */
   @Test
   void forgottenParametersAreFreed() throws InterruptedException {
     NativeMemory.settle();
@@ -376,8 +378,8 @@ class Fp8LifecycleTest {
   }
 
   /**
-   * Reads are whole, of the old values or the new ones; an update is refused while one is at work,
-   * and a read while an update is.
+   * Reads see either the old or the new values; an update is refused during a read, and a read
+   * during an update.
    */
   @Test
   void updatesAndReadsDoNotMix() throws Exception {

@@ -31,7 +31,7 @@ import org.normcore.testing.Values;
 
 /**
  * Bits and scales against {@link Fp8Model}, which lists the numbers of a format and takes the
- * nearest: every comparison is of all bits, so there is no tolerance.
+ * nearest. All comparisons are bitwise, without a tolerance.
  */
 class Fp8ParameterTest {
   private static final List<DType> WIDE = List.of(FLOAT32, BFLOAT16, FLOAT16);
@@ -67,7 +67,7 @@ class Fp8ParameterTest {
     return view.toFloats()[0];
   }
 
-  /** What one scale makes of values: a float32 product, and the nearest number of the format. */
+  /** Quantisation with one scale: a float32 product, then the nearest number of the format. */
   private static byte[] scaled(DType format, float[] values, float scale) {
     Fp8Model model = Fp8Model.of(format);
     byte[] codes = new byte[values.length];
@@ -85,7 +85,10 @@ class Fp8ParameterTest {
     return amax;
   }
 
-  /** All bits of a 16-bit format, or as many float32 numbers near every tie of an FP8 format. */
+  /**
+   * All bit patterns of a 16-bit format, or the same number of float32 values near the ties of an
+   * FP8 format.
+   */
   private static TensorView everything(Arena arena, DType dtype, DType format) {
     TensorView view = arena.tensor(1, 3, dtype, 256, 256);
     if (dtype != FLOAT32) {
@@ -120,7 +123,7 @@ class Fp8ParameterTest {
     return view.copyFrom(values);
   }
 
-  /** Copies bits as they are, NaNs too, where a conversion would make them canonical. */
+  /** Copies bits unchanged, including NaNs, which a conversion would make canonical. */
   private static void copyBits(TensorView source, TensorView target) {
     byte[] bytes = source.toBytes();
     Memory.byteBuffer(target.address(), bytes.length).put(bytes);
@@ -174,7 +177,7 @@ class Fp8ParameterTest {
       try (Arena arena = new Arena();
           Fp8Parameter parameter =
               Fp8Parameter.quantize(arena.tensor(FLOAT32, 16, 16).copyFrom(values), spec)) {
-        // Not what was quantised, but every code: written over the bits.
+        // Overwrites the quantised bits with every code.
         ByteBuffer codes = ByteBuffer.allocateDirect(256).order(ByteOrder.nativeOrder());
         for (int code = 0; code < 256; code++) {
           codes.put(code, (byte) code);
@@ -194,7 +197,7 @@ class Fp8ParameterTest {
     }
   }
 
-  /** To nearest even, by arithmetic: scaling by powers of two is exact, and rint rounds so. */
+  /** Rounds to nearest even: scaling by powers of two is exact, and rint rounds to nearest even. */
   private static float rounded(float value, DType dtype) {
     if (dtype == FLOAT32 || value == 0 || Float.isNaN(value) || Float.isInfinite(value)) {
       return value;
@@ -236,9 +239,9 @@ class Fp8ParameterTest {
   }
 
   /**
-   * The fault that this class is for: weights drawn from N(0, 0.02^2), and smaller ones, mostly
-   * vanish under an initial scale of 1, and don't under that of their own amax, nor in the first
-   * quantisation of delayed scaling.
+   * The fault that this class prevents: with an initial scale of 1, weights from N(0, 0.02^2) and
+   * smaller ones mostly become zero. With the scale of their own amax they do not, and neither in
+   * the first quantisation of delayed scaling.
    */
   @Test
   void smallValuesDoNotVanish() {
@@ -257,8 +260,8 @@ class Fp8ParameterTest {
                 builder.currentScaling().build(),
                 builder.delayedScaling(4).build(),
                 builder.mxfp8().build())) {
-          // 448 / (4 deviations) is the scale or more: what is under 2^-10 of it, under 1e-5 of
-          // the deviation, is drawn once in 100,000 times.
+          // The scale is at most 448 / (4 deviations). A value becomes zero below 2^-10 over the
+          // scale, about 1e-5 of the deviation: once in 100,000 values.
           assertTrue(zeros(source, spec) <= 2, spec.toString());
         }
       }
@@ -296,7 +299,7 @@ class Fp8ParameterTest {
             float scale = model.scale(largest, 1, true);
             float amax = amaxOf(values);
             if (step == 4) {
-              // As if another process had the larger part.
+              // Simulates another process with the larger part.
               amax *= 3;
               parameter.update(master, arena.tensor(FLOAT32, 1).copyFrom(new float[] {amax}));
             } else {
@@ -308,7 +311,7 @@ class Fp8ParameterTest {
             byte[] codes = parameter.data().toBytes();
             assertBits(scaled(FLOAT8_E4M3, values, scale), codes, values, "step " + step);
             if (step == 7) {
-              // Reduced in place, for the next time.
+              // Reduced in place, for the next update.
               amax *= 2;
               parameter.amax().copyFrom(new float[] {amax});
             }
@@ -386,7 +389,7 @@ class Fp8ParameterTest {
         assertQuantized(arena, one, new float[] {0, -0f, 0}, 0, 1, new float[] {0, -0f, 0});
         assertBlock(arena, blocks, new float[] {0, -0f, 0}, 0, new float[] {0, -0f, 0});
 
-        // NaN alone, and among numbers.
+        // Only NaN, and NaN among numbers.
         assertQuantized(arena, one, new float[] {Float.NaN}, 0, 1, new float[] {Float.NaN});
         assertBlock(arena, blocks, new float[] {Float.NaN}, 0, new float[] {Float.NaN});
         float[] some = {Float.NaN, -2, 1};
@@ -412,7 +415,7 @@ class Fp8ParameterTest {
           assertArrayEquals(new byte[] {(byte) 254, (byte) quiet}, codes);
         }
 
-        // Subnormals only: no scale is large enough to fill the range.
+        // Only subnormals: no scale is large enough to fill the range.
         float tiny = Float.MIN_VALUE * 1000;
         float expected = (float) model.decode(model.encode(tiny * Float.MAX_VALUE));
         assertQuantized(
@@ -487,7 +490,7 @@ class Fp8ParameterTest {
     return buffer.view(FLOAT32, shape).copyFrom(Values.normal(1, count));
   }
 
-  /** In place, with the memory that is there, and the same bits as a new parameter has. */
+  /** In place, in the existing memory, with the same bits as a new parameter. */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
   void updatesQuantiseInPlace(DType format) {
@@ -530,7 +533,7 @@ class Fp8ParameterTest {
     }
   }
 
-  /** An amax that is reduced over the parts of a tensor gives all of them one scale. */
+  /** An amax reduced over the parts of a tensor gives all parts the same scale. */
   @Test
   void reducedAmaxesAreTaken() {
     for (Fp8Spec spec :
@@ -568,7 +571,7 @@ class Fp8ParameterTest {
     }
   }
 
-  /** The parameter's own number may be the one that is reduced. */
+  /** The reduced amax may be the parameter's own number. */
   @Test
   void theAmaxOfTheParameterIsTaken() {
     try (Arena arena = new Arena();
@@ -588,7 +591,10 @@ class Fp8ParameterTest {
     }
   }
 
-  /** What is no amax is taken for one that says nothing; a history for what else it has. */
+  /**
+   * An invalid amax gives a scale of 1; the history of delayed scaling uses the magnitude of a
+   * finite one.
+   */
   @Test
   void reducedAmaxesThatAreNone() {
     for (float wrong : new float[] {Float.NaN, -3, -0f, Float.NEGATIVE_INFINITY}) {
@@ -610,7 +616,7 @@ class Fp8ParameterTest {
     }
   }
 
-  /** A history with infinity in it, or of zeros only, says nothing. */
+  /** A history with infinity, or of zeros only, gives a scale of 1. */
   @Test
   void historiesThatSayNothing() {
     Fp8Spec spec = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(2).build();

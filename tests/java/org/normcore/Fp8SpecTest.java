@@ -54,7 +54,7 @@ class Fp8SpecTest {
     assertEquals(Fp8Scaling.BLOCK, Fp8Spec.builder(FLOAT8_E5M2).mxfp8().build().scaling());
   }
 
-  /** The last recipe counts, and what belongs to another one is gone. */
+  /** The last recipe wins and drops the settings of earlier recipes. */
   @Test
   void recipesReplaceOneAnother() {
     Fp8Spec.Builder builder = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(4).givenScale(2);

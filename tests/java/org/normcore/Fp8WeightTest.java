@@ -28,7 +28,9 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 import org.normcore.testing.Values;
 
-/** An FP8 parameter as the weight of a norm is its dequantised values as the weight of the norm. */
+/**
+ * An FP8 parameter as the weight of a norm is equivalent to its dequantised values as the weight.
+ */
 class Fp8WeightTest {
   private static final int N = 100;
 
@@ -81,7 +83,7 @@ class Fp8WeightTest {
               for (int i = 0; i < expected.size(); i++) {
                 assertArrayEquals(expected.get(i), actual.get(i), norm + ", result " + i);
               }
-              // After an update the next forward sees the new values.
+              // After an update the next forward uses the new values.
               parameter.update(arena.tensor(FLOAT32, Values.normal(8, N), N));
               parameter.dequantize(plain);
             }
@@ -131,7 +133,7 @@ class Fp8WeightTest {
         assertNull(operands.weight(null).fp8Weight());
         assertNull(operands.weight(other).fp8Weight(parameter).weight());
         assertNull(operands.fp8Weight(null).fp8Weight());
-        // Refused for the sake of y: no forward.
+        // Refused because of y: no forward runs.
         Operands wrong = Operands.of(t.x, arena.tensor(FLOAT32, 1, N)).fp8Weight(parameter);
         assertThrows(IllegalArgumentException.class, () -> norm.infer(wrong));
         assertThrows(IllegalArgumentException.class, () -> norm.forward(wrong));
@@ -154,7 +156,7 @@ class Fp8WeightTest {
     }
   }
 
-  /** Neither native memory nor objects, once the copy is there. */
+  /** Allocates neither native memory nor objects after the dequantised copy is made. */
   @Test
   void nothingIsAllocatedByACall() {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
@@ -232,7 +234,7 @@ class Fp8WeightTest {
     }
   }
 
-  /** A norm that is closed, or refuses, does not leave the parameter in use. */
+  /** A closed norm or a refused call does not leave the parameter in use. */
   @Test
   void refusedCallsLeaveTheParameterFree() {
     try (Arena arena = new Arena();
@@ -252,7 +254,7 @@ class Fp8WeightTest {
     }
   }
 
-  /** The backward reads the weight's values: a parameter that is closed by then is refused. */
+  /** The backward reads the weight's values, so a parameter closed before it is refused. */
   @Test
   void theBackwardNeedsTheParameterOpen() {
     try (Arena arena = new Arena();

@@ -12,8 +12,8 @@ import org.normcore.testing.NormTensors.Layout;
  * Gradients against central differences of the forward, everything in float64.
  *
  * <p>With steps of 1e-5 the differences are exact to about 1e-10 (the step squared) plus 1e-11 (the
- * rounding of the loss, some 1e-16 of a few units, over the step): 1e-7 leaves room for the higher
- * derivatives, and a wrong term is off by 1e-2 and more.
+ * rounding of the loss, some 1e-16 of a few units, over the step): a tolerance of 1e-7 leaves room
+ * for the higher derivatives; a wrong term causes an error of 1e-2 and more.
  */
 class GradientCheckTest {
   private static final double STEP = 1e-5;
@@ -81,9 +81,7 @@ class GradientCheckTest {
     varied.copyFrom(values);
   }
 
-  /**
-   * The scalar whose gradients dy and dresidual are: sum(y * dy) + sum(residualOut * dresidual).
-   */
+  /** The loss with the gradients dy and dresidual: sum(y * dy) + sum(residualOut * dresidual). */
   private static double loss(Norm norm, NormTensors t, TensorView varied) {
     norm.infer(t.operands());
     double loss = dot(t.y, t.dy);

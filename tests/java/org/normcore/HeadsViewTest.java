@@ -92,7 +92,7 @@ class HeadsViewTest {
     assertRefused(() -> heads.heads(2, 1), "heads: 2 to 1");
     assertRefused(() -> heads.tokens(-1, 1), "tokens: -1 to 1", "0 to 5");
     assertRefused(() -> heads.dims(0, 9), "dims: 0 to 9", "0 to 8");
-    // Nothing lies outside where there is nothing.
+    // An empty view is within any bounds.
     HeadsView.of(enough, 240, new long[] {2, 0, 3, 8}, new long[] {1 << 20, 1 << 20, 8});
   }
 
@@ -112,8 +112,8 @@ class HeadsViewTest {
   }
 
   /**
-   * Interleaved memory against the sets of elements: exact where strides are the same, or those of
-   * a single index; never missed where they are not.
+   * The overlap test of interleaved memory against sets of elements: exact if the strides are equal
+   * or a dimension has size 1; otherwise it never misses an overlap.
    */
   @Test
   void overlapIsThatOfTheElements() {

@@ -23,7 +23,9 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
-/** What must not change a bit: vector level, threads, executor, layout, the other rows, the run. */
+/**
+ * Results are bit-identical for every vector level, thread count, executor, layout, batch and run.
+ */
 class InvarianceTest {
   record Case(
       NormKind kind, int rows, int n, DType input, DType weight, NormPolicy policy, long seed) {
@@ -38,7 +40,7 @@ class InvarianceTest {
     }
   }
 
-  /** Shapes of one range and of many, of few long rows and of many short ones. */
+  /** Shapes with one range and with many ranges, with few long rows and with many short rows. */
   static Stream<Case> cases() {
     int[][] shapes = {{5, 9}, {350, 769}, {66, 4096}, {5, 65537}, {8000, 33}};
     DType[][] types = {
@@ -58,7 +60,7 @@ class InvarianceTest {
     List<Case> cases = new ArrayList<>();
     for (NormKind kind : NormKind.values()) {
       for (int i = 0; i < shapes.length; i++) {
-        // Each shape meets each pair of types and each policy over the two norms.
+        // The two norms together cover each shape with each pair of types and each policy.
         for (int j = 0; j < types.length; j += 2) {
           int k = (i + j + kind.ordinal()) % types.length;
           int[] shape = shapes[i];
@@ -99,7 +101,7 @@ class InvarianceTest {
         NormTensors t = new NormTensors(plain, c.rows, true, Layout.DENSE, c.seed)) {
       for (VectorLevel level : VectorLevel.values()) {
         for (int threads : new int[] {1, 2, 3, 7}) {
-          // BEST is the level that it stands for; the first run was PLAIN in one thread.
+          // BEST equals the level it selects; the first run was PLAIN in one thread.
           if (level.isSupported() && level != VectorLevel.best()) {
             try (Norm norm = c.builder().vectorLevel(level).threads(threads).build()) {
               assertSame(t, norm, expected, level + " with " + threads + " threads");
@@ -111,7 +113,7 @@ class InvarianceTest {
     }
   }
 
-  /** Rows so long that the second step of a backward is shared too, by columns. */
+  /** Rows so long that the second step of a backward is also parallel, over columns. */
   @ParameterizedTest
   @EnumSource
   void longRowsInSeveralThreads(NormKind kind) {
@@ -150,7 +152,7 @@ class InvarianceTest {
       for (int i = 0; i < executors.size(); i++) {
         try (Norm norm = c.builder().threads(4).executor(executors.get(i)).build()) {
           assertSame(t, norm, expected, "executor " + i);
-          // Tasks that come when their call has ended find nothing to do.
+          // Tasks that start after their call has ended find no work.
           late.forEach(Runnable::run);
           late.clear();
           t.assertResults(expected, "after late tasks");

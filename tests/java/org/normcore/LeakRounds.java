@@ -7,8 +7,8 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
 /**
- * The rounds of {@link LeakTest}, to be run in a JVM of their own with a heap of fixed size: prints
- * by how many bytes the process has grown over each kind of round.
+ * The rounds of {@link LeakTest}, run in a separate JVM with a heap of fixed size. Prints the
+ * growth of the process in bytes for each kind of round.
  */
 public final class LeakRounds {
   private static final int ROWS = 2;
@@ -46,7 +46,7 @@ public final class LeakRounds {
                 norm.infer(Operands.of(t.x, t.y.rows(0, 1)));
                 throw new AssertionError("was not refused");
               } catch (IllegalArgumentException expected) {
-                // What a refused call leaves behind is to be measured.
+                // Expected: this round measures the memory after a refused call.
               }
             });
       }

@@ -13,12 +13,12 @@ import org.junit.jupiter.api.condition.EnabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
 /**
- * Nothing is left behind by a million rounds of forward and backward, nor by objects that were
- * opened and closed, or calls that were refused.
+ * A million rounds of forward and backward, of opened and closed objects, and of refused calls leak
+ * no memory.
  *
- * <p>Measured as resident memory of a JVM of its own, whose heap is all in memory from the start.
- * What may grow is the JVM's own memory, compiled code foremost: 1 MB. The smallest block of malloc
- * takes 32 bytes, so one lost block per round is 2 MB and more in each kind of round.
+ * <p>The measure is the resident memory of a separate JVM with a pre-touched heap. The JVM's own
+ * memory, mainly compiled code, may grow by 1 MB. The smallest block of malloc takes 32 bytes, so
+ * one leaked block per round is 2 MB or more in each kind of round.
  */
 class LeakTest {
   private static final int ROUNDS_PER_NORM = 500_000;
@@ -35,8 +35,8 @@ class LeakTest {
                 "-XX:+AlwaysPreTouch",
                 "-XX:+UseSerialGC",
                 "-XX:TieredStopAtLevel=1",
-                // JavaCPP refuses to allocate in a process above this size, so nothing may need
-                // that.
+                // JavaCPP refuses to allocate in a process above this size, so no call may need a
+                // JavaCPP allocation.
                 "-Dorg.bytedeco.javacpp.maxphysicalbytes=1m",
                 "-Dorg.bytedeco.javacpp.cachedir="
                     + System.getProperty("org.bytedeco.javacpp.cachedir", ""),

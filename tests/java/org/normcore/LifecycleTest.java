@@ -21,7 +21,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.normcore.testing.Arena;
 import org.normcore.testing.Values;
 
-/** Norms, saved state and buffers: reused, closed, closed while in use, used once closed. */
+/** Norms, saved state and buffers: reuse, close, close while in use, use after close. */
 class LifecycleTest {
   private static final int N = 16;
 
@@ -62,7 +62,7 @@ class LifecycleTest {
       assertState(() -> norm.newSaved(1), message);
       assertState(() -> norm.backwardWorkspaceBytes(1, gradients), message);
       arena.assertUnchanged(before, "a closed norm");
-      // What was saved stays readable, and what describes the norm too.
+      // The saved state and the properties of the norm remain readable.
       assertEquals(2, saved.rows());
       assertEquals(2, saved.rstd().toFloats().length);
       assertEquals(N, norm.hiddenSize());
@@ -119,7 +119,7 @@ class LifecycleTest {
     }
   }
 
-  /** dx over x makes the saved state untrue, so it is spent; with dx elsewhere it is not. */
+  /** dx in place of x invalidates the saved state; dx elsewhere does not. */
   @Test
   void backwardOverItsInputSpendsTheSaved() {
     try (Arena arena = new Arena();
@@ -146,8 +146,8 @@ class LifecycleTest {
   }
 
   /**
-   * The executor is called in the middle of a call, by its thread: everything that the call uses
-   * refuses to be closed then.
+   * The calling thread invokes the executor during a call; closing any object that the call uses is
+   * then refused.
    */
   @ParameterizedTest
   @EnumSource

@@ -23,11 +23,11 @@ import org.normcore.testing.Reference;
 import org.normcore.testing.Values;
 
 /**
- * Every form of a call computes what its formula says: each tensor goes where it belongs.
+ * Every form of a call computes its formula, with each tensor in its role.
  *
  * <p>The tolerance is a few roundings to the coarsest format involved, relative to the largest
- * value of the tensor (of the sums' terms for weight and bias): what is mixed up or left out is off
- * by far more. Roundings themselves are checked bit for bit elsewhere.
+ * value of the tensor (for weight and bias, of the terms of the sums). A swapped or missing tensor
+ * causes a far larger error. Other tests check the roundings bit for bit.
  */
 class NormFormsTest {
   private static final DType[] TYPES = {FLOAT64, FLOAT32, BFLOAT16, FLOAT16};
@@ -61,7 +61,7 @@ class NormFormsTest {
 
   private static void assertResults(String what, Norm norm, NormTensors t, double tolerance) {
     int n = (int) norm.hiddenSize();
-    // The reference starts from the stored sum: its own rounding is checked apart.
+    // The reference starts from the stored sum, whose rounding is checked separately.
     TensorView source = t.residualOut == null ? t.x : t.residualOut;
     if (t.residualOut != null) {
       double[] sum = t.x.toDoubles();
@@ -224,7 +224,7 @@ class NormFormsTest {
         List<byte[]> expected = t.results();
         DType statistics = compute.dtype();
         assertEquals(statistics, norm.statisticsDType());
-        // Any shape with one number for each row will do.
+        // Any shape with one number per row is valid.
         TensorView rstd = arena.tensor(statistics, 3, 3, 1);
         TensorView mean = kind == NormKind.LAYER_NORM ? arena.tensor(statistics, 9) : null;
         norm.forward(t.operands(), mean, rstd);
@@ -254,7 +254,7 @@ class NormFormsTest {
     }
   }
 
-  /** Absent gradients are not computed, present ones do not depend on which others are there. */
+  /** Absent gradients are not computed; present gradients do not depend on the others. */
   @ParameterizedTest
   @EnumSource
   void gradientsByNameAndMode(NormKind kind) {
@@ -350,7 +350,7 @@ class NormFormsTest {
     }
   }
 
-  /** Wherever a tensor may lie over another one, the bits are those of tensors apart. */
+  /** Permitted in-place calls give the same bits as calls with separate tensors. */
   @ParameterizedTest
   @EnumSource
   void inPlace(NormKind kind) {
@@ -386,7 +386,7 @@ class NormFormsTest {
             assertArrayEquals(fused.get(1), t.x.toBytes(), "y over x");
             t.assertGuards();
           }
-          // dx over dy, over x, over dresidual.
+          // dx in place of dy, of x, of dresidual.
           List<String> places = List.of("dy", "x", "dresidual");
           for (String place : places) {
             try (NormTensors t = new NormTensors(norm, 6, true, layout, 2);
@@ -469,7 +469,7 @@ class NormFormsTest {
     }
   }
 
-  /** Without weight and bias the weight's dtype is the input's, whatever was asked for. */
+  /** Without weight and bias the weight's dtype is the input's, regardless of the option. */
   @ParameterizedTest
   @EnumSource
   void weightDTypeOfNormsWithoutWeight(NormKind kind) {

@@ -28,13 +28,14 @@ import org.normcore.testing.NormTensors;
 import org.normcore.testing.NormTensors.Layout;
 
 /**
- * FP8 outputs. What is quantised is what a norm whose output has the compute type writes, exactly:
- * there the last rounding changes nothing, whatever the policy. From there on the model takes over.
+ * FP8 outputs. The quantised values are exactly the output of the same norm with an output of the
+ * compute type, where the last rounding changes nothing under any policy. The model quantises that
+ * output.
  */
 class NormFp8Test {
   private static final List<DType> FORMATS = List.of(FLOAT8_E4M3, FLOAT8_E5M2);
 
-  /** A way to scale. */
+  /** A scaling method. */
   record Way(DType format, Fp8Scaling scaling, boolean powerOfTwo) {
     Norm.Builder<?> on(Norm.Builder<?> builder) {
       return builder.output(format).outputScaling(scaling).powerOfTwoScales(powerOfTwo);
@@ -52,7 +53,7 @@ class NormFp8Test {
     return ways;
   }
 
-  /** What is quantised: y of the same norm with an output of the compute type. */
+  /** The values before quantisation: y of the same norm with an output of the compute type. */
   private static double[] values(Norm.Builder<?> builder, NormTensors t) {
     try (Arena arena = new Arena();
         Norm wide = builder.build()) {
@@ -160,7 +161,7 @@ class NormFp8Test {
     }
   }
 
-  /** Rows longer than what the kernels hold at a time. */
+  /** Rows longer than a tile of the kernels. */
   @ParameterizedTest
   @EnumSource
   void longRows(NormKind kind) {
@@ -241,7 +242,7 @@ class NormFp8Test {
 
   private static void assertSame(List<byte[]> expected, NormTensors t, String what) {
     List<byte[]> actual = t.rowResults(0, 5);
-    // The last one is dx, which no forward writes.
+    // The last tensor is dx, which no forward writes.
     for (int i = 0; i < expected.size() - 1; i++) {
       assertArrayEquals(expected.get(i), actual.get(i), what);
     }
@@ -339,7 +340,7 @@ class NormFp8Test {
       b.yAmax.copyFrom(new float[] {1e6f});
       norm.infer(a.operands().yAmax(b.yAmax));
       assertEquals(1e6f, b.yAmax.toFloats()[0]);
-      // Where nobody asks for it, it costs nothing and changes nothing.
+      // Without amax the results are the same.
       byte[] expected = a.y.toBytes();
       a.y.copyFrom(new float[8 * 40]);
       norm.infer(a.operands().yAmax(null));
@@ -416,7 +417,7 @@ class NormFp8Test {
     }
   }
 
-  /** Each refusal names the argument, its value and what was expected; nothing is written. */
+  /** Each exception names the argument, its value and the expectation; nothing is written. */
   @Test
   void scalesThatDoNotFit() {
     for (Way way : ways()) {

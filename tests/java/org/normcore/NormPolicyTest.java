@@ -55,7 +55,10 @@ class NormPolicyTest {
         constants);
   }
 
-  /** Every combination: what was set is there, and only equal contents are equal. */
+  /**
+   * Every combination: getters return the set values, and only policies with equal values are
+   * equal.
+   */
   @Test
   void valuesAreKeptAndCompared() {
     List<NormPolicy> all = new ArrayList<>();
@@ -116,7 +119,7 @@ class NormPolicyTest {
     assertEquals(FLOAT32, input.outputDType(BFLOAT16, FLOAT16));
   }
 
-  /** Reads the table with a reader of its own, and compares every field of every line. */
+  /** Reads the table with an independent reader and compares every field of every line. */
   @Test
   void everyModelTypeOfTheTable() throws IOException {
     List<String> types = new ArrayList<>();

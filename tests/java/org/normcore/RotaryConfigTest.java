@@ -17,7 +17,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** The rotary part of configurations as models are published with them, and of wrong ones. */
+/** The rotary part of published model configurations and of invalid ones. */
 class RotaryConfigTest {
   private static RotarySpec.Builder spec(int headDim, double theta) {
     return RotarySpec.builder(headDim).theta(theta);
@@ -47,7 +47,7 @@ class RotaryConfigTest {
   void llama31() {
     RotarySpec expected = spec(128, 500_000).scaling(RotaryScaling.llama3(8, 1, 4, 8192)).build();
     assertEquals(expected, RotarySpec.fromConfig(LLAMA_31));
-    // As transformers 5 saves it.
+    // In the format of transformers 5.
     assertEquals(
         expected,
         RotarySpec.fromConfig(
@@ -87,7 +87,7 @@ class RotaryConfigTest {
     RotarySpec spec = RotarySpec.fromConfig(text);
     assertEquals(spec(128, 1e6).scaling(RotaryScaling.yarn(4, 32768)).build(), spec);
     assertEquals(0.1 * Math.log(4) + 1, spec.attentionScaling(), 1e-15);
-    // Without the two, they follow from the length of the embeddings.
+    // Without these two keys the values follow from the length of the embeddings.
     RotarySpec shorter =
         RotarySpec.fromConfig(
             text.replace("\"factor\": 4.0, ", "")
@@ -126,7 +126,7 @@ class RotaryConfigTest {
     assertEquals(Math.sqrt(1 + 5.0 / 12), spec.attentionScaling(), 1e-15);
   }
 
-  /** Phi-4-mini turns three quarters of a head; Phi-3.5-MoE says the attention factor twice. */
+  /** Phi-4-mini rotates three quarters of a head; Phi-3.5-MoE gives the attention factor twice. */
   @Test
   void phi4MiniAndPhiMoe() {
     String text =
@@ -263,7 +263,7 @@ class RotaryConfigTest {
     assertEquals(1, spec.attentionScaling());
   }
 
-  /** gpt-oss does not truncate; zeros and null stand for the usual betas. */
+  /** gpt-oss does not truncate; zeros and null mean the default betas. */
   @Test
   void yarnsOptions() {
     String text =
@@ -302,7 +302,7 @@ class RotaryConfigTest {
         text.replace("2.0}", "1.0, \"alpha\": 1000.0}"), null, "rope_scaling.alpha: 1000.0");
   }
 
-  /** What stands in the parameters goes before what stands beside them, and both may be absent. */
+  /** Values in rope_parameters take precedence over top-level values; both may be absent. */
   @Test
   void wherePartsOfTheParametersStand() {
     String text =

@@ -18,7 +18,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.normcore.testing.Exact;
 
-/** Frequencies against decimal arithmetic, and what is refused. */
+/** Frequencies against decimal arithmetic, and invalid specs. */
 class RotarySpecTest {
   private static final BigDecimal ONE = BigDecimal.ONE;
 
@@ -34,7 +34,7 @@ class RotarySpecTest {
     return a.max(BigDecimal.ZERO).min(ONE);
   }
 
-  /** The formulas of the scalings once more, in decimal numbers of 60 digits. */
+  /** The formulas of the scalings in decimal numbers of 60 digits. */
   private static BigDecimal[] truth(RotarySpec spec, long length) {
     int dim = spec.rotaryDim();
     BigDecimal[] w = new BigDecimal[dim / 2];
@@ -144,11 +144,11 @@ class RotarySpecTest {
   }
 
   /**
-   * Plain float64 frequencies are a power, accurate to one unit of 2^-53 and some, and a product.
-   * Divisors add a unit or two. With dynamic NTK the logarithm of theta's growth, up to 21,
-   * multiplies the rounding of its exponent. Where Llama 3 and YaRN interpolate, the share of the
-   * plain frequency is a difference, off by up to 20 units, which the factor, up to 40, multiplies
-   * where that share is near 0.
+   * Plain float64 frequencies are a power, accurate to slightly more than one unit of 2^-53, and a
+   * product. Divisors add one or two units. With dynamic NTK the logarithm of theta's growth, up to
+   * 21, multiplies the rounding of its exponent. Where Llama 3 and YaRN interpolate, the weight of
+   * the plain frequency is a difference with an error of up to 20 units, which the factor, up to
+   * 40, multiplies if that weight is near 0.
    *
    * <p>Float32 has units of 2^-24 and the operations of transformers: the exponent's rounding is
    * multiplied with ln(theta), at most 14 here, or with that of its growth too.
@@ -324,7 +324,7 @@ class RotarySpecTest {
     if (theta < 1) {
       assertRefused(spec::inverseFrequenciesInFloat32, "FLOAT32", "Infinity");
     } else {
-      // Too large a theta gives angles of 0, as it does there.
+      // A theta that is too large gives angles of 0, as in transformers.
       assertEquals(0, spec.inverseFrequenciesInFloat32()[31]);
     }
   }

@@ -27,12 +27,13 @@ import org.normcore.testing.Bits;
 import org.normcore.testing.Exact;
 import org.normcore.testing.RotaryModel;
 
-/** Tables against decimal arithmetic, and what else they promise. */
+/** Tables against decimal arithmetic, and their other guarantees. */
 class RotaryTableTest {
   private static final DType[] TYPES = {FLOAT32, BFLOAT16, FLOAT16};
 
   /**
-   * Where formats with few digits, and float32 at 2^24, stop telling neighbours apart; and ends.
+   * Positions where low-precision formats, and float32 at 2^24, map neighbours to one number; and
+   * the ends.
    */
   private static final long[] POSITIONS = {
     0,
@@ -60,7 +61,7 @@ class RotaryTableTest {
   record Case(RotarySpec spec, DType dtype) {}
 
   static Stream<Case> cases() {
-    // Near 1, where the products of far positions are rounded most.
+    // Near 1, where the products of large positions have the largest rounding errors.
     double[] high = IntStream.range(0, 32).mapToDouble(i -> 1 - i / 67.0).toArray();
     List<RotarySpec> specs =
         List.of(
@@ -81,9 +82,9 @@ class RotaryTableTest {
 
   /**
    * The table is the exact cosine and sine of the exact product of position and frequency, times
-   * the attention scaling, rounded once: within half a unit in the last place and what float64
-   * leaves: a sine and a cosine to one unit of 2^-53 each, two products, a sum and the scaling.
-   * None of these values comes near enough to the middle of two neighbours for that to show.
+   * the attention scaling, rounded once: within half a unit in the last place plus the float64
+   * error: a sine and a cosine to one unit of 2^-53 each, two products, a sum and the scaling. None
+   * of these values is so close to a midpoint that this changes its rounding.
    */
   @ParameterizedTest
   @MethodSource("cases")
@@ -142,8 +143,8 @@ class RotaryTableTest {
   }
 
   /**
-   * How far the angles themselves are off, in radians, against exact frequencies of theta. Float32
-   * loses a digit for each digit of the position: the frequency's rounding is multiplied with it.
+   * The error of the angles, in radians, against exact frequencies of theta. Float32 loses a digit
+   * per digit of the position, because the position multiplies the rounding error of the frequency.
    */
   @Test
   void float64AnglesStayAccurateWhereFloat32OnesDoNot() {
@@ -169,7 +170,7 @@ class RotaryTableTest {
     }
   }
 
-  /** Neighbours that a bfloat16 or float16 range of positions makes one. */
+  /** Neighbouring positions that coincide in a bfloat16 or float16 range. */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void neighboursDiffer(DType dtype) {
@@ -188,7 +189,9 @@ class RotaryTableTest {
     }
   }
 
-  /** Ranges, lists of either type, one per batch, slices, one thread or many: one value each. */
+  /**
+   * Ranges, lists of either type, per-batch lists, slices, one thread or many give the same values.
+   */
   @ParameterizedTest
   @EnumSource
   void aPositionsRowIsTheSameInEveryTable(Angles angles) {
@@ -242,7 +245,7 @@ class RotaryTableTest {
     }
   }
 
-  /** Scalings that depend on the length take it from the largest position, or from the caller. */
+  /** Scalings that depend on the length use the largest position or the caller's length. */
   @Test
   void theLengthIsThatOfTheLargestPosition() {
     double[] shortFactor = {1, 1.5, 2, 3};
@@ -331,7 +334,7 @@ class RotaryTableTest {
     assertTrue(message.startsWith("dtype: not set"), message);
   }
 
-  /** Angles that are no numbers any more. */
+  /** Angles that overflow to infinity or NaN. */
   @Test
   void anglesBeyondTheirTypeAreRefused() {
     RotarySpec spec =
@@ -351,7 +354,7 @@ class RotaryTableTest {
     }
   }
 
-  /** Whole numbers by type: nothing that takes positions, indices or sizes takes anything else. */
+  /** Integers by type: methods accept positions, indices and sizes as integers only. */
   @Test
   void noFloatingPointPositionsByType() {
     List<Class<?>> allowed =

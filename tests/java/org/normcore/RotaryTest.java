@@ -31,7 +31,7 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.RotaryModel;
 import org.normcore.testing.RotaryModel.Heads;
 
-/** The op against its formula, bit for bit, and all that must not change a bit or is refused. */
+/** The op against its formula, bit for bit; its invariants; its refusals. */
 class RotaryTest {
   private static final DType[] TYPES = {FLOAT32, BFLOAT16, FLOAT16};
 
@@ -40,7 +40,7 @@ class RotaryTest {
     return Rotary.builder(headDim).dtype(dtype).tableDType(table).layout(layout).rounding(rounding);
   }
 
-  /** Positions far and near, in no order, some of them twice. */
+  /** Large and small positions, unordered, some of them repeated. */
   private static RotaryTable table(int rotaryDim, DType dtype, int batch, int seq) {
     RotaryTable.Builder builder =
         RotaryTable.builder(RotarySpec.builder(rotaryDim).build()).dtype(dtype).parallel(false);
@@ -120,7 +120,7 @@ class RotaryTest {
     }
   }
 
-  /** Turning back what was turned gives it back, up to roundings: each turn rounds a few times. */
+  /** The inverse rotation restores the input up to roundings: each rotation rounds a few times. */
   @ParameterizedTest
   @EnumSource
   void backwardIsTheTranspose(RotaryLayout layout) {
@@ -133,7 +133,7 @@ class RotaryTest {
       rotary.backward(table, x.view(), x.view());
       float[] after = x.memory().toFloats();
       for (int i = 0; i < before.length; i++) {
-        // Per turn: cos, sin (half a unit of 2^-24 each), three operations; of values up to 5.
+        // Per rotation: cos, sin (half a unit of 2^-24 each), three operations; of values up to 5.
         assertEquals(before[i], after[i], 5 * 10 * 0x1p-24, "element " + i);
       }
     }
@@ -151,7 +151,7 @@ class RotaryTest {
               builder(40, form.dtype, form.table, form.layout, form.rounding)
                   .rotaryDim(32)
                   .build()) {
-        // Four query heads, two key heads, two value heads, as one projection writes them.
+        // Four query heads, two key heads, two value heads, in the layout of a fused projection.
         Heads qkv = Heads.random(arena, form.dtype, seqFirst, 1, 1, 5, batch, seq, 8, 40);
         HeadsView q = qkv.view().heads(0, 4);
         HeadsView k = qkv.view().heads(4, 6);
@@ -239,7 +239,7 @@ class RotaryTest {
     }
   }
 
-  /** A slice of a long table turns the next token as the whole table turns all of them. */
+  /** A slice of a long table rotates the next token exactly as the whole table does. */
   @Test
   void decodingStepByStep() {
     try (Arena arena = new Arena();
@@ -365,7 +365,7 @@ class RotaryTest {
           () -> rotary.forward(table, q, qOut, k.view(), onTable.heads(0, 1)), "kOut: ", "table");
       arena.assertUnchanged(before, "a refused call");
 
-      // What may be read twice: one head for every batch, token and head.
+      // Inputs may have a stride of 0: one head for every batch, token and head.
       HeadsView repeated = HeadsView.of(x.memory(), 7, q.shape(), new long[] {0, 0, 0});
       rotary.forward(table, repeated, qOut);
       arena.assertGuards();
@@ -408,7 +408,7 @@ class RotaryTest {
     }
   }
 
-  /** While a call runs, what it uses can't be closed. */
+  /** During a call the objects that it uses cannot be closed. */
   @Test
   void closingWhileInUseIsRefused() throws InterruptedException {
     CountDownLatch asked = new CountDownLatch(1);
@@ -440,7 +440,7 @@ class RotaryTest {
     }
   }
 
-  /** One op and one table for several threads at once. */
+  /** Several threads share one op and one table. */
   @Test
   void threadsShareAnOp() throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(4);
@@ -520,7 +520,7 @@ class RotaryTest {
     }
   }
 
-  /** One range and several: nothing on the heap once everything is compiled and made. */
+  /** One range and several ranges allocate nothing on the heap after the warm-up. */
   @Test
   void callsAllocateNothing() {
     Set<Thread> threads = ConcurrentHashMap.newKeySet();

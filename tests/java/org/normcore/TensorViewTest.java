@@ -57,7 +57,7 @@ class TensorViewTest {
       view.copyFrom(new float[12]);
       assertEquals(0f, floats.get(11));
 
-      // The class says nothing about the dtype: the memory of all of them is 48 bytes.
+      // The class does not determine the dtype: each buffer has 48 bytes.
       for (Pointer pointer : List.of(floats, bytes, shorts, doubles)) {
         for (DType dtype : DType.values()) {
           int fits = 48 / dtype.bytes();
@@ -89,7 +89,7 @@ class TensorViewTest {
       assertEquals(0, TensorView.of(floats, FLOAT32, 0).elements());
       floats.limit(16).position(16);
       assertRefused(() -> TensorView.of(floats, FLOAT32, 1), "0 bytes", "4");
-      // As native functions return pointers: nothing is known of the size.
+      // A pointer as native functions return it, of unknown size.
       floats.position(0).limit(0).capacity(0);
       assertEquals(99, TensorView.of(floats, FLOAT32, 99).elements());
     }
@@ -305,7 +305,7 @@ class TensorViewTest {
       for (DType from : DType.values()) {
         for (DType to : DType.values()) {
           if (from == DType.FLOAT8_E8M0 || to == DType.FLOAT8_E8M0) {
-            continue; // nothing is converted to it
+            continue; // there is no conversion to it
           }
           TensorView source = arena.tensor(1, 3, from, 3, 5);
           TensorView target = arena.tensor(3, 1, to, 3, 5);
@@ -365,7 +365,7 @@ class TensorViewTest {
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void ownerStaysReachableWithTheView(boolean buffer) throws InterruptedException {
-    // What the view was made from is only known to the view.
+    // Only the view references its source.
     Supplier<WeakReference<Object>> nothing = () -> new WeakReference<>(null);
     WeakReference<?> owner = nothing.get();
     TensorView view;

@@ -13,11 +13,11 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.Reference;
 import org.normcore.testing.Values;
 
-/** What each variance algorithm makes of values whose mean is large beside their spread. */
+/** The variance algorithms on values whose mean is large relative to their spread. */
 class VarianceTest {
   private static final double EPSILON = 1e-5;
 
-  /** How many float32 units in the last place the mean of these rows may be off. */
+  /** The tolerance of the mean of these rows, in float32 units in the last place. */
   private static final int MEAN_UNITS = 1;
 
   private record Result(double[] y, double mean) {}
@@ -67,8 +67,9 @@ class VarianceTest {
   }
 
   /**
-   * The pair of a OneFlow report. In float32 the mean is half a unit in the last place off, 6e-8,
-   * which is 1.2e-5 of x - mean; the two sums of squares lose 1.2e-7 of a variance of 2.5e-5.
+   * The two values of a OneFlow bug report. In float32 the error of the mean is half a unit in the
+   * last place, 6e-8, which is 1.2e-5 of x - mean; the two sums of squares lose 1.2e-7 of a
+   * variance of 2.5e-5.
    */
   @Test
   void oneFlowPair() {
@@ -90,7 +91,7 @@ class VarianceTest {
 
   /**
    * A mean 10^4 times the spread. Half a unit in the last place of a float32 mean of 10^4 is 5e-4
-   * of the spread, which is what an accurate algorithm may be off.
+   * of the spread: the tolerance of an accurate algorithm.
    */
   @Test
   void meanFarFromZero() {
@@ -111,9 +112,9 @@ class VarianceTest {
   /**
    * A constant row has variance 0, so y is 0 where the mean is the constant: always under Welford,
    * whose deviations from the first value are 0, and under the others where the sums are exact, as
-   * they are in float32 for 16-bit constants. Elsewhere the mean may be off by a unit in the last
-   * place. Epsilon is small beside the square of that if the constant is large, and y is then
-   * anything below 1.
+   * they are in float32 for 16-bit constants. Otherwise the error of the mean may be a unit in the
+   * last place. If the constant is large, epsilon is small relative to the square of that error,
+   * and y is any value below 1.
    */
   @ParameterizedTest
   @EnumSource

@@ -264,11 +264,10 @@ class ApplyCommandTest {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     Path expect = directory.resolve("expect.safetensors");
     SafetensorsWriter.write(expect, ImmutableMap.of("z", empty(DType.FLOAT32, 1)));
-    CommandRun.refused(
-        "has none of the tensors that were computed: y, rstd", apply(in, "--expect", expect));
+    CommandRun.refused("has none of the computed tensors: y, rstd", apply(in, "--expect", expect));
     SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.FLOAT32, 1)));
     CommandRun.refused(
-        "y is float32 [1], but what was computed is float32 [2, 3, 37]",
+        "y is float32 [1], but the computed tensor is float32 [2, 3, 37]",
         apply(in, "--expect", expect));
     SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.BFLOAT16, 2, 3, HIDDEN)));
     CommandRun.refused("--output-dtype bfloat16 would make it that", apply(in, "--expect", expect));

@@ -62,7 +62,7 @@ class ApplyFp8CommandTest {
     return name.equals("e4m3") ? DType.FLOAT8_E4M3 : DType.FLOAT8_E5M2;
   }
 
-  /** Checks q and what it comes back as; element i has been multiplied by scale i / perScale. */
+  /** Checks q and its dequantised values; the scale of element i is number i / perScale. */
   private static void assertQuantised(
       Fp8Model model,
       double[] x,
@@ -248,7 +248,7 @@ class ApplyFp8CommandTest {
     CommandRun.refused(text, arguments("fp8", in, more));
   }
 
-  /** What a norm would write in float32, which is what it quantises. */
+  /** The float32 output of the norm, which it quantises. */
   private double[] normalised(Path in, Object... more) throws IOException {
     List<Object> all = new ArrayList<>(List.of("--output-dtype", "float32"));
     all.addAll(List.of(more));

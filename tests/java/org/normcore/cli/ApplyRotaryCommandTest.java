@@ -23,7 +23,7 @@ import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.testing.Arena;
 import org.normcore.testing.Values;
 
-/** The expected values are evaluated here, from the formulas, in plain Java. */
+/** Tests of {@code apply rotary}; the expected values come from the formulas in plain Java. */
 class ApplyRotaryCommandTest {
   private static final int BATCH = 2;
   private static final int SEQ = 5;
@@ -84,14 +84,14 @@ class ApplyRotaryCommandTest {
   private static void assertTable(double[] expected, TensorView actual, String what) {
     double[] values = actual.toDoubles();
     assertEquals(expected.length, values.length, what);
-    // Half a unit in the last place of numbers up to 1, and the error of Java's own sines.
+    // Half a unit in the last place of numbers up to 1, plus the error of Java's own sines.
     double tolerance = (actual.dtype() == DType.FLOAT32 ? 0x1p-25 : 0x1p-9) + 1e-13;
     for (int i = 0; i < values.length; i++) {
       assertEquals(expected[i], values[i], tolerance, what + " at " + i);
     }
   }
 
-  /** The heads turned, from the table that was written; sign -1 turns them back. */
+  /** The heads rotated by the written table; sign -1 inverts the rotation. */
   private static float[] turned(
       TensorView x, TensorView cos, TensorView sin, boolean interleaved, int sign) {
     float[] in = x.toFloats();
@@ -200,7 +200,7 @@ class ApplyRotaryCommandTest {
     }
   }
 
-  /** Rounds to bfloat16 as the sum of the kept bits and what is dropped. */
+  /** Rounds to bfloat16 as the sum of the kept bits and the dropped part. */
   private static float bfloat16(float value) {
     if (value == 0) {
       return value;
@@ -259,7 +259,7 @@ class ApplyRotaryCommandTest {
       CommandRun.refused(
           "positions is "
               + dtype.safetensorsName()
-              + ", expected I64 or I32: positions are whole numbers, which floating-point types hold only"
+              + ", expected I64 or I32: positions are integers, which floating-point types represent exactly only"
               + " up to a limit (BF16 up to 256, F16 up to 2048)",
           arguments(in));
     }
@@ -300,7 +300,7 @@ class ApplyRotaryCommandTest {
             .add("k", k)
             .integers("positions", positions, SEQ));
     refused(
-        "k is [2, 4, 2, 8], expected batch and seq as q has them, [2, 5, 3, 8]",
+        "k is [2, 4, 2, 8], expected the batch and seq of q, [2, 5, 3, 8]",
         new RawTensors()
             .add("q", q)
             .add("k", arena.tensor(DType.FLOAT32, 2, 4, 2, 8))

@@ -36,7 +36,9 @@ class BenchCommandTest {
     return text.lines().filter(line -> line.contains(part)).count();
   }
 
-  /** Throughput, the same with one thread, and where the time goes: a row each per direction. */
+  /**
+   * Throughput, throughput with one thread, and the parts of the time: one row each per direction.
+   */
   @Test
   void textHasARowForEveryDirection() {
     String out = CommandRun.succeeding(small("--threads", 2)).out();

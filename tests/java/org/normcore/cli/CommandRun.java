@@ -10,11 +10,11 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 
 /**
- * One command that was run within this process.
+ * The result of one command in this process.
  *
  * @param status its exit status
- * @param out what it printed on standard output
- * @param err what it printed on standard error
+ * @param out its standard output
+ * @param err its standard error
  */
 public record CommandRun(int status, String out, String err) {
   /** Runs a command. */
@@ -29,7 +29,7 @@ public record CommandRun(int status, String out, String err) {
     return new CommandRun(status, out.toString(), err.toString());
   }
 
-  /** Runs a command that has to succeed, quietly. */
+  /** Runs a command that must succeed without output on standard error. */
   public static CommandRun succeeding(Object... args) {
     CommandRun run = of(args);
     assertEquals("", run.err);
@@ -38,8 +38,8 @@ public record CommandRun(int status, String out, String err) {
   }
 
   /**
-   * Runs a command that has to be refused as wrong input: one sentence with that text, and nothing
-   * else.
+   * Runs a command that must fail as invalid input, with one sentence that contains the text and no
+   * other output.
    */
   public static CommandRun refused(String text, Object... args) {
     CommandRun run = of(args);

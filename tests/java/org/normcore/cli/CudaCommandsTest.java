@@ -26,7 +26,7 @@ import org.normcore.testing.Arena;
 import org.normcore.testing.NeedsCuda;
 import org.normcore.testing.Values;
 
-/** The commands on a CUDA device: what they write is what they write on the CPU. */
+/** The commands on a CUDA device write the same results as on the CPU. */
 @NeedsCuda
 class CudaCommandsTest {
   @TempDir private Path directory;
@@ -103,7 +103,7 @@ class CudaCommandsTest {
     assertTrue(compared.has("expect"));
   }
 
-  /** Runs a command on both and compares the files. */
+  /** Runs a command on both devices and compares the files. */
   private void assertSameFile(Path in, Object... command) throws IOException {
     List<byte[]> files = new ArrayList<>();
     for (String device : new String[] {"cpu", "cuda"}) {

@@ -6,7 +6,7 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import org.junit.jupiter.api.Test;
 
-/** Numbers and tables as people read them. */
+/** Numbers and tables as text. */
 class NumbersTest {
   @Test
   void sharesAreNeverRoundedToNothingOrAll() {

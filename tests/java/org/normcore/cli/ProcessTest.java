@@ -16,7 +16,7 @@ import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** The command line as a process of its own: exit statuses and streams are the real ones. */
+/** The command line in a separate process, with real exit statuses and streams. */
 class ProcessTest {
   @TempDir private Path directory;
 

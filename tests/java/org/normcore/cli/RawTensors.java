@@ -11,7 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import org.normcore.TensorView;
 
-/** A safetensors file put together by hand, with tensors of any type. */
+/** A builder of safetensors files with tensors of any type. */
 final class RawTensors {
   private final JsonObject header = new JsonObject();
   private final ByteArrayOutputStream data = new ByteArrayOutputStream();
@@ -37,7 +37,7 @@ final class RawTensors {
     return add(name, view.dtype().safetensorsName(), view.toBytes(), view.shape());
   }
 
-  /** Whole numbers of 64 bits. */
+  /** Adds 64-bit integers. */
   RawTensors integers(String name, long[] values, long... shape) {
     ByteBuffer bytes = ByteBuffer.allocate(8 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     for (long value : values) {
@@ -46,7 +46,7 @@ final class RawTensors {
     return add(name, "I64", bytes.array(), shape);
   }
 
-  /** Whole numbers of 32 bits. */
+  /** Adds 32-bit integers. */
   RawTensors shortIntegers(String name, long[] values, long... shape) {
     ByteBuffer bytes = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
     for (long value : values) {

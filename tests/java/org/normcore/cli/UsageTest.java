@@ -8,7 +8,7 @@ import com.google.gson.JsonObject;
 import org.junit.jupiter.api.Test;
 import org.normcore.Cuda;
 
-/** What every command does with wrong options, and its help. */
+/** Invalid options of the commands, and their help. */
 class UsageTest {
   @Test
   void missingCommandsAreNamed() {

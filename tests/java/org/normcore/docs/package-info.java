@@ -1,6 +1,4 @@
-/**
- * What README.md and the guides show and claim: their code compiles and runs, their links resolve.
- */
+/** Tests of README.md and the guides: their code compiles and runs, their links resolve. */
 @NullMarked
 package org.normcore.docs;
 

@@ -19,12 +19,12 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.NormKind;
 
 /**
- * A transformer of two blocks that learns to continue a text letter by letter, with the norms to be
- * given: before each attention, each MLP and the head.
+ * A transformer of two blocks that learns to continue a text letter by letter, with exchangeable
+ * norms before each attention, each MLP and the head.
  *
- * <p>Parameters and Adam are float32. With {@code type} BFloat16 all that is multiplied is
- * bfloat16, the norms' inputs and weights too, and the loss is float32: mixed precision, as models
- * of this kind are trained. Everything but the norms is the same from run to run, to the bit.
+ * <p>Parameters and Adam are float32. With {@code type} BFloat16 all products are in bfloat16,
+ * including the norms' inputs and weights, and the loss is float32: mixed precision, as usual for
+ * such models. Everything except the norms is bit-identical from run to run.
  */
 final class CharModel implements AutoCloseable {
   static final int HIDDEN = 64;
@@ -125,7 +125,7 @@ final class CharModel implements AutoCloseable {
     }
   }
 
-  /** Trains on the next batch, and returns the loss before that. */
+  /** Trains on the next batch and returns the loss before the step. */
   @SuppressWarnings("try")
   double step(NormFunction norm) {
     try (PointerScope scope = new PointerScope()) {

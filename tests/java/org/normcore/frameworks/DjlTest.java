@@ -33,8 +33,8 @@ import org.normcore.TensorView;
 import org.normcore.testing.Values;
 
 /**
- * DJL with its PyTorch engine on the CPU. That engine has no bfloat16, and ends the process where
- * it is asked for it; so other engines, which a proxy plays, are asked for the dtype.
+ * DJL with its PyTorch engine on the CPU. That engine lacks bfloat16 and terminates the process on
+ * a request for it, so a proxy simulates other engines for this dtype.
  */
 @Tag("other-frameworks")
 class DjlTest {
@@ -98,7 +98,7 @@ class DjlTest {
           tolerance = Math.max(tolerance, 1e-12);
           assertNear(doubles(theirs), doubles(y), tolerance);
           assertNear(doubles(x.getGradient()), doubles(dx), tolerance);
-          // PyTorch adds up the columns of 16-bit types with more roundings.
+          // PyTorch sums the columns of 16-bit types with more roundings.
           double sums = dtype.bytes() == 2 ? 4 * tolerance : tolerance;
           assertNear(doubles(weight.getGradient()), doubles(dweight), sums);
           assertNear(doubles(bias.getGradient()), doubles(dbias), sums);
@@ -106,8 +106,8 @@ class DjlTest {
   }
 
   /**
-   * RMSNorm, which DJL lacks, in the middle of a model: DJL makes the gradients behind it and, from
-   * the dx that comes out of it, those before it. They are those of the norm composed in DJL.
+   * RMSNorm, which DJL lacks, in the middle of a model: DJL computes the gradients after it and,
+   * from its dx, the gradients before it. They equal those of a norm composed in DJL.
    */
   @Test
   void gradientsGoThroughRmsNorm() {
@@ -275,7 +275,7 @@ class DjlTest {
     assertRefused("on gpu(0)", () -> view(away));
   }
 
-  /** An array of four elements, of an engine that is not here. */
+  /** An array of four elements of a simulated engine. */
   private NDArray played(DataType type, ai.djl.Device device, ByteBuffer memory) {
     Map<String, Object> answers =
         Map.of(
@@ -312,7 +312,7 @@ class DjlTest {
     return manager.create(array.getShape(), array.getDataType());
   }
 
-  /** As DJL reads it. */
+  /** The values that DJL reads. */
   private static double[] doubles(NDArray array) {
     return array.toType(DataType.FLOAT64, true).toDoubleArray();
   }

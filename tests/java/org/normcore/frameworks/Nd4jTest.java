@@ -45,7 +45,7 @@ class Nd4jTest {
           DataType.FLOAT16, DType.FLOAT16,
           DataType.BFLOAT16, DType.BFLOAT16);
 
-  /** ND4J's LayerNorm has no epsilon: 0 is what ours has to be given to agree. */
+  /** ND4J's LayerNorm has no epsilon, so ours uses 0. */
   @Test
   void layerNormIsNd4jsOwn() {
     INDArray x = normal(DataType.FLOAT, 1, ROWS, N);
@@ -127,9 +127,9 @@ class Nd4jTest {
   }
 
   /**
-   * RMSNorm between two SameDiff graphs: the gradient of the second one's variable {@code y} is dy,
-   * and with the loss {@code sum(x * dx)} the first one has the gradients that dx brings. They are
-   * those of one graph with the norm composed in it.
+   * RMSNorm between two SameDiff graphs: dy is the gradient of the second graph's variable {@code
+   * y}, and the loss {@code sum(x * dx)} propagates dx through the first graph. The gradients equal
+   * those of one graph with a composed norm.
    */
   @Test
   void gradientsGoThroughRmsNorm() {
@@ -288,7 +288,7 @@ class Nd4jTest {
         () -> Nd4j.ones(DataType.FLOAT, 2, 3), array -> view((INDArray) array));
   }
 
-  /** By its operation: Nd4j.nn().layerNorm takes the bias for the output, and fails. */
+  /** Uses the operation directly: Nd4j.nn().layerNorm takes the bias for the output and fails. */
   private static void nd4jLayerNorm(INDArray x, INDArray weight, INDArray bias, INDArray y) {
     Nd4j.exec(
         new org.nd4j.linalg.api.ops.impl.transforms.custom.LayerNorm(x, weight, bias, y, false, 1));

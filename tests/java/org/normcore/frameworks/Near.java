@@ -21,11 +21,11 @@ import org.normcore.Saved;
 import org.normcore.TensorView;
 import org.normcore.testing.Reference;
 
-/** What the tests of all frameworks ask. */
+/** Checks that the tests of all frameworks share. */
 final class Near {
   private Near() {}
 
-  /** Equal but for a few roundings of the type, relative to the value or to 1. */
+  /** Equal up to a few roundings of the type, relative to the value or to 1. */
   static void assertNear(double[] expected, double[] actual, double tolerance) {
     assertEquals(expected.length, actual.length);
     for (int i = 0; i < expected.length; i++) {
@@ -45,14 +45,14 @@ final class Near {
     };
   }
 
-  /** One rounding, with the arithmetic of float64 for it. */
+  /** One rounding, computed in float64. */
   static NormPolicy policy(DType dtype) {
     return dtype == DType.FLOAT64
         ? NormPolicy.PYTORCH.toBuilder().compute(ComputeType.FLOAT64).build()
         : NormPolicy.PYTORCH;
   }
 
-  /** An RMSNorm, forward and backward, on a framework's tensors, judged by the reference. */
+  /** An RMSNorm, forward and backward, on a framework's tensors, against the reference. */
   static void assertRmsNorm(
       double epsilon,
       TensorView x,
@@ -81,7 +81,10 @@ final class Near {
     assertNear(backward.dweight(), dweight.toDoubles(), tolerance);
   }
 
-  /** A view of a tensor [3, 4, 5] reads what the framework has in it, and writes what it reads. */
+  /**
+   * A view of a tensor [3, 4, 5] reads the framework's values, and the framework reads the view's
+   * writes.
+   */
   static void assertIsMemory(DType dtype, TensorView view, Supplier<double[]> values) {
     assertEquals(dtype, view.dtype());
     assertArrayEquals(new long[] {3, 4, 5}, view.shape());
@@ -92,7 +95,7 @@ final class Near {
     assertArrayEquals(written, values.get());
   }
 
-  /** The tensor that only its view holds is not collected. */
+  /** A tensor that only its view references is not collected. */
   static void assertKeptReachable(Supplier<?> tensor, ViewOf viewOf) throws InterruptedException {
     Object made = tensor.get();
     WeakReference<Object> weak = new WeakReference<>(made);

@@ -21,8 +21,8 @@ import org.tensorflow.op.Ops;
 import org.tensorflow.types.TFloat32;
 
 /**
- * Native libraries in one process, which loads them in the order of its arguments. Each has to
- * compute right when it has been loaded, and again after each one that follows.
+ * Loads native libraries into one process in the order of its arguments. Each must compute
+ * correctly after it is loaded and again after each later one.
  */
 enum Neighbour {
   NORMCORE {
@@ -84,7 +84,7 @@ enum Neighbour {
 
   static final int SIZE = 64;
 
-  /** The sum of as many ones, by way of a matrix product or a norm. */
+  /** The sum of this many ones, by a matrix product or a norm. */
   abstract float ones();
 
   public static void main(String[] names) {

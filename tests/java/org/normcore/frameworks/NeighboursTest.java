@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
-/** Which native libraries live in one process; any two that do, do so in both orders of loading. */
+/** The native libraries that work in one process, each pair in both orders of loading. */
 @Tag("other-frameworks")
 class NeighboursTest {
   private static final List<String> PASSED_ON =
@@ -38,8 +38,8 @@ class NeighboursTest {
   }
 
   /**
-   * Both bring a libtorch, of different versions under one name. The guide on compatibility says
-   * so.
+   * Both contain a libtorch, of different versions with the same name; see the guide on
+   * compatibility.
    */
   @Test
   void djlAndPyTorchAreNoNeighbours() throws Exception {
@@ -63,7 +63,7 @@ class NeighboursTest {
         command.add("-D" + name + "=" + System.getProperty(name));
       }
     }
-    // Most of the time goes into starting up.
+    // Most of the time is start-up.
     command.add("-XX:TieredStopAtLevel=1");
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));

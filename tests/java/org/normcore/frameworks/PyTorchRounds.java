@@ -14,9 +14,9 @@ import org.normcore.LayerNorm;
 import org.normcore.NormPolicy;
 
 /**
- * Rounds of {@link PyTorchTest}, to be run in a JVM of their own with a heap of fixed size: prints
- * whether the CUDA presets are there, and by how many bytes the process has grown over rounds of
- * forward and backward, and over forwards whose graph is dropped.
+ * Rounds of {@link PyTorchTest}, run in a separate JVM with a heap of fixed size. Prints whether
+ * the CUDA presets are present, and the growth of the process in bytes over rounds of forward and
+ * backward and over forwards whose graph is dropped.
  */
 final class PyTorchRounds {
   private static final int N = 8;

@@ -123,11 +123,11 @@ class PyTorchTest {
     refused("tensor: null; expected a tensor", () -> PyTorch.view(null));
     refused("tensor: undefined; expected a tensor", () -> PyTorch.view(new Tensor()));
     refused(
-        "tensor: Float[3, 5, 4] has the stride 5 along its last dimension; expected 1, by"
+        "tensor: Float[3, 5, 4] has the stride 5 along its last dimension; expected 1; call"
             + " contiguous()",
         () -> PyTorch.view(whole.transpose(1, 2)));
     refused(
-        "tensor: Float[4, 3, 5] has the stride 5 along dimension 0; expected 60 for its rows to be equally far apart, by contiguous()",
+        "tensor: Float[4, 3, 5] has the stride 5 along dimension 0; expected 60 for one row stride; call contiguous()",
         () -> PyTorch.view(whole.transpose(0, 1)));
     refused("along dimension 0; expected 15", () -> PyTorch.view(whole.narrow(1, 0, 3)));
     refused("has the stride 0", () -> PyTorch.view(torch.ones(5).expand(3, 5)));
@@ -147,7 +147,7 @@ class PyTorchTest {
     assertEquals(3, view.toFloats()[999_999]);
   }
 
-  /** The bridge adds no rounding of its own, whatever the dtypes. */
+  /** The adapter adds no rounding, for any dtypes. */
   @ParameterizedTest
   @CsvSource({
     "FLOAT32, FLOAT32, PYTORCH",
@@ -203,7 +203,7 @@ class PyTorchTest {
     Tensor bias = leaf(DType.FLOAT32, N);
     Tensor[][] grads = new Tensor[2][];
     for (int i = 0; i < 2; i++) {
-      // x in two branches, a weight that is no leaf, y in two branches.
+      // x in two branches, a non-leaf weight, y in two branches.
       Tensor h = x.mul(new Scalar(1.5f));
       Tensor weight = scale.exp();
       Tensor y = i == 0 ? torchLayerNorm(h, weight, bias) : PyTorch.apply(norm, h, weight, bias);
@@ -225,7 +225,7 @@ class PyTorchTest {
     backward(PyTorch.apply(norm, x, weight), dy.mul(new Scalar(4f)));
     Tensor[] wanted = taken(x, weight);
     Tensor y = PyTorch.apply(norm, x, weight);
-    // By powers of two, so that nothing is rounded.
+    // Powers of two, so that nothing is rounded.
     y.register_hook(times(2));
     weight.register_hook(times(0.5f));
     backward(y, dy.mul(new Scalar(2f)));
@@ -319,7 +319,7 @@ class PyTorchTest {
     assertSame(once[0].mul(new Scalar(2f)), x.grad());
     assertSame(once[1].mul(new Scalar(2f)), weight.grad());
     String message = assertThrows(RuntimeException.class, () -> backward(y, dy)).getMessage();
-    assertTrue(message.contains("a second time"), message);
+    assertTrue(message.contains("second backward"), message);
     assertSame(once[1].mul(new Scalar(2f)), weight.grad());
     norm.close();
   }
@@ -353,7 +353,10 @@ class PyTorchTest {
     failed("closed", () -> third.sum().backward());
   }
 
-  /** In place, x comes to stand behind y in the graph, which must not keep itself alive. */
+  /**
+   * An in-place operation makes x depend on y in the graph, which must not become a reference
+   * cycle.
+   */
   @Test
   void xMayBecomeAResultOfY() {
     RmsNorm norm = rms(DType.FLOAT32);
@@ -495,7 +498,7 @@ class PyTorchTest {
     norm.close();
   }
 
-  /** Freed from its end, a deep graph must not be freed by recursion. */
+  /** A deep graph that is released at its end must not be freed by recursion. */
   @Test
   void deepGraphsAreFreedWithoutABackward() {
     RmsNorm norm = rms(DType.FLOAT32);
@@ -516,10 +519,9 @@ class PyTorchTest {
   }
 
   /**
-   * A process of its own, without the CUDA presets that other tests have, stays as large as it is,
-   * with backwards and without. Its heap is all in memory from the start; what may grow is the
-   * JVM's own memory, by 1 MB. A tensor or a node takes 150 bytes and more, so one that is lost in
-   * each round is 1.2 MB.
+   * A separate process, without the CUDA presets of other tests, does not grow, with and without
+   * backwards. Its heap is pre-touched; the JVM's own memory may grow by 1 MB. A tensor or a node
+   * takes at least 150 bytes, so one leak per round is 1.2 MB.
    */
   @Test
   void memoryIsGivenBackAndTheCudaPresetsMayBeAbsent() throws IOException, InterruptedException {

@@ -16,7 +16,7 @@ import org.normcore.NormKind;
 import org.normcore.NormPolicy;
 import org.normcore.RmsNorm;
 
-/** A small transformer learns with our norms what it learns with PyTorch's. */
+/** A small transformer trains with our norms as it does with PyTorch's. */
 @Tag("frameworks")
 class PyTorchTrainingTest {
   private static final int STEPS = 200;
@@ -25,9 +25,9 @@ class PyTorchTrainingTest {
 
   /**
    * In float32 the two differ by the order of sums, that is by the last bit of some numbers in each
-   * step. How far a bit takes the loss is measured: by PyTorch's norms once more, with one number
-   * of the parameters moved to the next float32. Ours move many bits in each step, so they have ten
-   * times that. Measured here: 3.2e-7 of the loss, 2.4e-7 by the moved bit.
+   * step. The effect of one bit on the loss is measured with PyTorch's norms and one parameter
+   * changed to the next float32. Ours change many bits in each step, so the tolerance is ten times
+   * that effect. Measured here: 3.2e-7 of the loss, 2.4e-7 for the changed bit.
    */
   @Test
   void inFloat32TheLossesAreTheSameToRounding() {

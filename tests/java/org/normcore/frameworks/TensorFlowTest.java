@@ -62,7 +62,7 @@ class TensorFlowTest {
           TFloat16.class, DType.FLOAT16,
           TBfloat16.class, DType.BFLOAT16);
 
-  /** TensorFlow has no LayerNorm of its own: the usual composition and its gradients judge. */
+  /** TensorFlow has no LayerNorm, so the reference is the usual composition and its gradients. */
   @Test
   void layerNormIsTheUsualComposition() {
     try (TFloat32 x = normal(TFloat32.class, 1, ROWS, N);
@@ -129,7 +129,10 @@ class TensorFlowTest {
     return tf.math.add(tf.math.mul(tf.math.mul(centred, rstd), weight), bias);
   }
 
-  /** A norm between two parts of a model: TensorFlow's results go in, its next operations read. */
+  /**
+   * A norm between two parts of a model: it reads TensorFlow's results, and TensorFlow's next
+   * operations read its output.
+   */
   @Test
   void rmsNormBetweenEagerOperations() {
     float[][] values = {{1, 2, 2, 4}, {-2, 4, -4, 8}};
@@ -231,7 +234,7 @@ class TensorFlowTest {
     Near.assertKeptReachable(() -> TFloat32.vectorOf(1, 2, 3), tensor -> view((TFloat32) tensor));
   }
 
-  /** What maps a tensor's memory where there is no Unsafe: a read-only buffer. */
+  /** The mapping of a tensor's memory without Unsafe: a read-only buffer. */
   @Test
   void addressOfBuffers() {
     ByteBuffer direct = ByteBuffer.allocateDirect(16);
@@ -247,7 +250,7 @@ class TensorFlowTest {
     return tensor;
   }
 
-  /** As TensorFlow reads it. */
+  /** The values that TensorFlow reads. */
   private static double[] doubles(TNumber tensor) {
     try (EagerSession session = EagerSession.create()) {
       Ops tf = Ops.create(session);

@@ -36,10 +36,9 @@ import org.normcore.testing.Svg;
  * Trains {@link CharModel} in bfloat16 under two policies from the same seed, and writes the losses
  * as a plot and as figures: {@code mvn -Pcurves verify}.
  *
- * <p>Two trainings that differ in anything at all come apart, so the difference of the policies
- * says something only beside one that has nothing to do with them: the first policy once more, with
- * one number of the parameters moved to the next bfloat16. And one seed is one sample, so there are
- * several, and what is plotted of the differences is their root mean square.
+ * <p>Two trainings with any difference diverge, so the difference of the policies needs a baseline:
+ * the first policy again, with one parameter changed to the next bfloat16. One seed is one sample,
+ * so there are several seeds; the plot shows the root mean square of the differences.
  */
 public final class TrainingCurves {
   private static final int SEEDS = 4;
@@ -51,7 +50,7 @@ public final class TrainingCurves {
   private static final Color INK = new Color(0x24292f);
   private static final Color GRID = new Color(0xd8dee4);
 
-  /** Told apart by people who don't see red and green, too. */
+  /** Colours that are distinguishable with red-green colour blindness. */
   private static final List<Color> COLOURS =
       List.of(new Color(0xd55e00), new Color(0x0072b2), new Color(0x8c959f));
 
@@ -72,7 +71,7 @@ public final class TrainingCurves {
     System.out.println(summary(losses, steps));
   }
 
-  /** The losses of each way, by seed and step. */
+  /** The losses of each variant, by seed and step. */
   static Map<String, double[][]> run(int seeds, int steps) {
     torch.set_num_threads(1);
     Map<String, double[][]> losses = new LinkedHashMap<>();
@@ -105,7 +104,7 @@ public final class TrainingCurves {
     return losses;
   }
 
-  /** Root mean square over the seeds of the difference of two ways, by step. */
+  /** The root mean square over the seeds of the difference of two variants, by step. */
   static double[] difference(double[][] a, double[][] b) {
     return IntStream.range(0, a[0].length)
         .mapToDouble(
@@ -186,7 +185,7 @@ public final class TrainingCurves {
     graphics.setColor(Color.WHITE);
     graphics.fillRect(0, 0, width, height);
     XYChart loss = chart("Loss, first seed");
-    // The wider one shows on both sides of the other.
+    // The wider line is visible on both sides of the other.
     add(loss, FIRST, losses.get(FIRST)[0], COLOURS.get(0), 5);
     add(loss, SECOND, losses.get(SECOND)[0], COLOURS.get(1), 1.2f);
     loss.paint(graphics, PANEL_WIDTH, PANEL_HEIGHT);
@@ -222,7 +221,7 @@ public final class TrainingCurves {
     return Svg.text(graphics, width, height, 1);
   }
 
-  /** With a logarithmic axis, equal losses are shown at the bottom. */
+  /** A logarithmic axis shows equal losses at the bottom. */
   private static double[] shown(double[] difference) {
     return Arrays.stream(difference).map(d -> Math.max(d, 1e-6)).toArray();
   }

@@ -13,7 +13,7 @@ import javax.xml.parsers.DocumentBuilderFactory;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/** The program behind the plot in the PyTorch guide runs, and writes what it found. */
+/** The program for the plot in the PyTorch guide runs and writes its results. */
 @Tag("frameworks")
 class TrainingCurvesTest {
   @Test

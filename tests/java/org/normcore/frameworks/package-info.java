@@ -1,6 +1,6 @@
 /**
- * Tests of the adapters, each against its real framework, judged by the framework's own LayerNorm
- * where it has one, and by {@link org.normcore.testing.Reference} where not.
+ * Tests of the adapters with the real frameworks. The reference is the framework's own LayerNorm if
+ * it has one, otherwise {@link org.normcore.testing.Reference}.
  */
 @NullMarked
 package org.normcore.frameworks;

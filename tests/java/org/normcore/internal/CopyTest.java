@@ -14,7 +14,9 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ForkJoinPool;
 import org.junit.jupiter.api.Test;
 
-/** Copies in host memory: every byte once and no other, whoever makes them. */
+/**
+ * Copies in host memory write every byte exactly once and nothing else, for any number of threads.
+ */
 class CopyTest {
   private static final int MOST = 70_000;
 
@@ -27,7 +29,7 @@ class CopyTest {
     source.put(0, drawn);
   }
 
-  /** Fills the target with one value, and expects the copy in it and nothing else changed. */
+  /** Fills the target with one value and expects the copy and no other change. */
   private void assertCopies(int to, int from, int bytes, String what, Runnable copy) {
     byte[] expected = new byte[MOST + 200];
     Arrays.fill(expected, (byte) 0x5a);
@@ -68,7 +70,7 @@ class CopyTest {
       for (boolean isStreaming : new boolean[] {false, true}) {
         frame.copy.set(to + 3, from + 5, bytes, isStreaming);
         assertEquals((bytes + 4095) / 4096, frame.copy.pages());
-        // As if it were much more, so that it is shared.
+        // Claims many bytes, so that the copy is parallel.
         assertCopies(
             3, 5, bytes, "shared", () -> frame.run(frame.copy, frame.copy.pages(), 1L << 40));
       }
@@ -86,7 +88,7 @@ class CopyTest {
     assertThrows(IllegalArgumentException.class, () -> Memory.copyStreaming(at, 0, 10));
   }
 
-  /** In a thread that does nothing else, so that nothing else is counted. */
+  /** In a separate thread, so that only its allocations are counted. */
   @Test
   void theStreamingCopyAllocatesNothing() throws Exception {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();

@@ -23,12 +23,12 @@ import java.util.concurrent.atomic.AtomicIntegerArray;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** How a call is shared: every unit once, whoever comes and whenever, and nobody burns a core. */
+/** The parallel-for runs every unit once, whenever helpers start, and idle threads do not spin. */
 @Timeout(120)
 class CrewTest {
   private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
-  /** Counts how often each unit is run, and notes the ranges. */
+  /** Counts the runs of each unit and records the ranges. */
   private static final class Counting extends RangeCall {
     private final AtomicIntegerArray runs;
     private final List<long[]> ranges = new ArrayList<>();
@@ -83,7 +83,7 @@ class CrewTest {
                   "%d units, grain %d, %d threads, executor %d"
                       .formatted(units, grain, threads, executors.indexOf(executor));
               call.assertEachOnce(what);
-              // A task that is late finds nothing to do, or helps the next call.
+              // A late task finds no work or helps the next call.
               kept.forEach(Runnable::run);
               kept.clear();
               call.assertEachOnce(what + ", later");
@@ -99,8 +99,8 @@ class CrewTest {
   }
 
   /**
-   * Ranges follow each other and become shorter, down to the grain or the power of two below it;
-   * each begins at a multiple of its length.
+   * Ranges are consecutive and become shorter, down to the grain or the power of two below it; each
+   * begins at a multiple of its length.
    */
   @Test
   void rangesShrinkTowardsTheEnd() {
@@ -145,7 +145,9 @@ class CrewTest {
     }
   }
 
-  /** As many as asked for are summoned, each of them once, by the caller or by each other. */
+  /**
+   * The requested number of helpers is scheduled, each once, by the caller or by another helper.
+   */
   @Test
   void helpersSummonHelpers() throws InterruptedException {
     for (int threads : new int[] {2, 3, 4, 8, 32}) {
@@ -176,7 +178,8 @@ class CrewTest {
               }
             }
           };
-      // One unit for each, who waits for the others. There is room for more than are wanted.
+      // One unit per thread, which waits for the others. The object has room for more helpers than
+      // requested.
       new Crew(counting, 40).run(meeting, threads, 1, threads);
       assertEquals(threads, workers.size());
       assertEquals(Math.min(2, threads - 1), byCaller.get(), "woken by the caller");
@@ -185,7 +188,7 @@ class CrewTest {
     }
   }
 
-  /** The executor's failure is the caller's, also if it was a helper who met with it. */
+  /** The caller throws the executor's failure, even if a helper encountered it. */
   @Test
   void failuresToSummonReachTheCaller() {
     LinkageError failure = new LinkageError("gone");
@@ -205,7 +208,7 @@ class CrewTest {
           @Override
           int call(long begin, long end) {
             try {
-              // Leaves a range to a helper, who fails before it runs it.
+              // Leaves a range to a helper, which fails before it runs the range.
               helped.await(100, TimeUnit.MILLISECONDS);
             } catch (InterruptedException e) {
               throw new IllegalStateException(e);
@@ -217,7 +220,7 @@ class CrewTest {
     service.shutdown();
   }
 
-  /** A call does not wait for a helper that has not begun. */
+  /** A call does not wait for a helper that has not started. */
   @Test
   void lateHelpersAreNotWaitedFor() {
     ForkJoinPool busy = new ForkJoinPool(1);
@@ -240,7 +243,7 @@ class CrewTest {
     busy.shutdown();
   }
 
-  /** Who waits for a helper, or has nothing to do, leaves the core to others. */
+  /** Waiting and idle threads park. */
   @Test
   void waitingAndIdleThreadsPark() throws InterruptedException {
     Thread caller = Thread.currentThread();
@@ -321,7 +324,7 @@ class CrewTest {
     assertEquals(64, before);
   }
 
-  /** By bytes: the wider a unit, the fewer of them make a range. */
+  /** Ranges depend on bytes: wider units make shorter ranges. */
   @Test
   void theGrainIsOfBytes() {
     for (long unit : new long[] {1, 100, 4096, 100_000, 1 << 20, 1L << 33}) {

@@ -20,7 +20,7 @@ import org.normcore.testing.Values;
 
 /**
  * The gradients of weight and bias are sums over all rows. They are within one rounding of the
- * exact sums, also where PyTorch, which adds up in bfloat16, is far off.
+ * exact sums, also where PyTorch, which accumulates in bfloat16, has large errors.
  */
 class ColumnSumTest {
   private static final int ROWS = 4096;
@@ -28,9 +28,9 @@ class ColumnSumTest {
   private static final double EPSILON = 1e-5;
 
   /**
-   * What float32 may add to the one rounding, relative to the sum of the terms' magnitudes: a sum
-   * passes through at most 16 rows of a group, 4 levels of row lanes and 8 of groups, and xhat has
-   * 4 roundings.
+   * The float32 error in addition to the one rounding, relative to the sum of the terms'
+   * magnitudes: a sum has at most 16 rows of a group, 4 levels of row slots and 8 of groups, and
+   * xhat has 4 roundings.
    */
   private static final double FLOAT32_SUM = 32 * Math.scalb(1, -24);
 

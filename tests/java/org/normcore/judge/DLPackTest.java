@@ -31,9 +31,9 @@ import org.normcore.RmsNorm;
 import org.normcore.TensorView;
 import org.normcore.testing.NativeMemory;
 
-/** DLPack's structures, written and read by hand as its header lays them out. */
+/** DLPack's structures, written and read with the layout of its header. */
 class DLPackTest {
-  /** A deleter as another library has one. */
+  /** A deleter like that of another library. */
   public interface Deleter extends Callback {
     void invoke(Pointer managed);
   }
@@ -41,7 +41,7 @@ class DLPackTest {
   private final List<Long> deleted = Collections.synchronizedList(new ArrayList<>());
   private final Deleter deleter = managed -> deleted.add(Pointer.nativeValue(managed));
 
-  /** A structure in memory of the test's own: [2, 3] of float32 on the CPU, strides absent. */
+  /** A structure in the test's memory: [2, 3] of float32 on the CPU, without strides. */
   private final class Managed {
     final boolean versioned;
     final int tensor;
@@ -150,7 +150,7 @@ class DLPackTest {
     assertThrows(IllegalStateException.class, imported::tensor);
     String message = assertThrows(IllegalArgumentException.class, tensor::toFloats).getMessage();
     assertEquals("tensor: the DLPackTensor under it is closed; expected an open one", message);
-    // The same structure may come again.
+    // The same structure may be imported again.
     managed.take().close();
     assertEquals(2, deleted.size());
   }
@@ -250,7 +250,7 @@ class DLPackTest {
                 new long[] {2, 2, 3},
                 new long[] {10, 5, 1},
                 "FLOAT32[2, 2, 3] with a row stride of 5 on cpu"),
-            // The stride of a dimension of size 1 says nothing.
+            // The stride of a dimension of size 1 is ignored.
             new Case(
                 new long[] {2, 1, 2, 3},
                 new long[] {10, -1, 5, 1},
@@ -342,7 +342,7 @@ class DLPackTest {
       assertThrows(IllegalArgumentException.class, () -> x.copyFrom(y));
       assertThrows(IllegalArgumentException.class, () -> DLPack.exportTensor(x));
       assertArrayEquals(new float[] {0, 1, 2, 3, 4, 5}, x.toFloats());
-      // Handed on, it still is.
+      // Another export keeps the read-only flag.
       long exported = DLPack.exportVersioned(x);
       assertEquals(1, at(exported).getLong(24));
       DLPack.discard(exported);
@@ -374,7 +374,7 @@ class DLPackTest {
     assertArrayEquals(new long[] {2, 3, 4}, at(exported).getPointer(at + 24).getLongArray(0, 3));
     assertArrayEquals(new long[] {18, 6, 1}, at(exported).getPointer(at + 32).getLongArray(0, 3));
     assertEquals(0, at(exported).getLong(at + 40));
-    // While the consumer has it, the memory stays.
+    // The memory stays valid while the consumer holds the tensor.
     String message = assertThrows(IllegalStateException.class, memory::close).getMessage();
     assertEquals("NativeBuffer is in use", message);
     deleterOf(exported, versioned).invokeVoid(new Object[] {at(exported)});
@@ -406,7 +406,7 @@ class DLPackTest {
     assertEquals(before, org.normcore.internal.Capi.allocatedBytes());
   }
 
-  /** A thread of the C library, which Java has never seen. */
+  /** A thread of the C library that is not attached to the JVM. */
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
   void deleterMayBeCalledByAForeignThread(boolean versioned) {

@@ -24,16 +24,16 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 
 /**
- * DLPack between PyTorch and this library, both ways. The JavaCPP binding leaves PyTorch's
- * conversions out, so they are called by their C++ symbols: a reference is an address, a tensor
- * returned by value is made at an address that comes before the arguments, and a {@code
- * std::function} by value is the address of one, here empty.
+ * DLPack between PyTorch and this library, both ways. The JavaCPP binding lacks PyTorch's
+ * conversions, so the test calls their C++ symbols: a reference is an address, a tensor returned by
+ * value is constructed at an address passed before the arguments, and a {@code std::function} by
+ * value is the address of one, here empty.
  */
 class DLPackTorchTest {
   private static final int STD_FUNCTION_BYTES = 32;
   private static final int RTLD_LAZY = 1;
 
-  /** By its name alone it is the one that is loaded; its symbols stay its own. */
+  /** The name alone finds the loaded library; its symbols stay local. */
   private static NativeLibrary libtorch() {
     torch.set_num_threads(1);
     return NativeLibrary.getInstance("torch_cpu", Map.of(Library.OPTION_OPEN_FLAGS, RTLD_LAZY));
@@ -52,7 +52,7 @@ class DLPackTorchTest {
             : "_ZN2at10fromDLPackEP15DLManagedTensorSt8functionIFvPvEE";
     Memory noDeleter = new Memory(STD_FUNCTION_BYTES);
     noDeleter.clear();
-    // An undefined tensor holds nothing, so another may be made in its place.
+    // An undefined tensor owns nothing, so another may be constructed in its memory.
     Tensor tensor = new Tensor();
     Object[] arguments = {new Pointer(tensor.address()), new Pointer(managed), noDeleter};
     libtorch().getFunction(symbol).invokePointer(arguments);
@@ -67,7 +67,7 @@ class DLPackTorchTest {
   void torchTensorIsSeenAndGivenBack(DType dtype, boolean versioned) {
     Tensor tensor = torch.empty(new long[] {4, 6}, new TensorOptions(Torch.type(dtype)), null);
     Torch.view(tensor, dtype, 4, 6).copyFrom(ascending(24));
-    // Two of the six columns are left out: rows with gaps.
+    // Omits two of the six columns: rows with gaps.
     Tensor narrow = tensor.narrow(1, 1, 4);
     long uses = narrow.use_count();
     DLPackTensor imported = take(fromTorch(narrow, versioned), versioned);
@@ -77,7 +77,7 @@ class DLPackTorchTest {
     assertEquals(narrow.data_ptr().address(), view.address());
     assertFalse(imported.isReadOnly());
     assertEquals(20, view.toFloats()[13]);
-    // Written on one side, read on the other.
+    // Writes on one side, reads on the other.
     view.copyFrom(new float[16]);
     assertEquals(0, Torch.view(tensor, dtype, 4, 6).toFloats()[20]);
     assertEquals(23, Torch.view(tensor, dtype, 4, 6).toFloats()[23]);
@@ -108,7 +108,7 @@ class DLPackTorchTest {
     tensor.zero_();
     assertEquals(0, view.toFloats()[0]);
     assertEquals(4, view.toFloats()[4]);
-    // A second tensor on the same memory keeps it, the last one lets it go.
+    // A second tensor keeps the memory; the last one releases it.
     Tensor other = tensor.narrow(0, 1, 1);
     tensor.close();
     assertThrows(IllegalStateException.class, memory::close);

@@ -20,7 +20,7 @@ import org.normcore.TensorView;
 /**
  * Quantised bits against PyTorch's: {@code (x.float() * scale).to(torch.float8_e4m3fn)}, and back.
  * Within the format's range all bits agree. Beyond it PyTorch gives NaN in E4M3 and infinity in
- * E5M2, where Normcore saturates; that is left out.
+ * E5M2, where Normcore saturates; the test excludes these values.
  */
 class Fp8JudgementTest {
   private static final int COUNT = 1 << 16;
@@ -79,7 +79,10 @@ class Fp8JudgementTest {
     return TensorView.of(codes.data_ptr(), DType.FLOAT8_E4M3, COUNT).withOwner(codes).toBytes();
   }
 
-  /** Every bit pattern within range of a 16-bit dtype; as many float32 numbers of all sizes. */
+  /**
+   * Every bit pattern within range of a 16-bit dtype, or the same number of float32 values of all
+   * sizes.
+   */
   private static TensorView fill(NativeBuffer buffer, DType dtype, double largest) {
     TensorView view = buffer.view(dtype, COUNT);
     if (dtype == DType.FLOAT32) {

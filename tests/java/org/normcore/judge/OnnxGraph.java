@@ -18,8 +18,8 @@ import java.util.Set;
 import org.normcore.testing.Protobuf;
 
 /**
- * An ONNX model that can be cut into pieces. The numbers are those of the fields in onnx.proto of
- * the ONNX project.
+ * An ONNX model that can be split into submodels. The field numbers are those of onnx.proto of the
+ * ONNX project.
  */
 final class OnnxGraph {
   private static final int GRAPH = 7;
@@ -89,14 +89,14 @@ final class OnnxGraph {
     return fields(initialisers.get(name)).getField(9).getLengthDelimitedList().get(0).toByteArray();
   }
 
-  /** The model as it is. */
+  /** The unchanged model. */
   byte[] whole() {
     return bytes;
   }
 
   /**
-   * The model with further outputs: messages that follow one another are merged, so that a second
-   * graph with outputs only adds them to the first one's.
+   * The model with further outputs: protobuf merges consecutive messages, so a second graph with
+   * outputs only adds them to the first.
    */
   byte[] withOutputs(List<String> names) {
     Protobuf more = new Protobuf();
@@ -108,9 +108,9 @@ final class OnnxGraph {
   }
 
   /**
-   * The piece of the model that makes one value.
+   * The submodel that computes one value.
    *
-   * @param given values that become inputs of the piece instead of being made, where it needs them
+   * @param given values that become inputs of the submodel, if it needs them
    */
   Piece piece(String output, Set<String> given) {
     Set<Node> needed = new HashSet<>();
@@ -155,7 +155,7 @@ final class OnnxGraph {
         output);
   }
 
-  /** A part of a model that is a model. */
+  /** A submodel. */
   record Piece(byte[] model, List<String> inputs, String output) {}
 
   private static void add(UnknownFieldSet.Builder message, int number, ByteString value) {

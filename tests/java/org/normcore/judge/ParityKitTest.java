@@ -27,8 +27,8 @@ import org.normcore.cli.CommandRun;
 import org.normcore.cli.safetensors.SafetensorsWriter;
 
 /**
- * What the guide tells users to do to check their own stack, on a file of the same names, shapes
- * and dtypes that PyTorch's JavaCPP build makes, as the Python that runs this may have no PyTorch.
+ * The guide's steps to check a user's stack. The JavaCPP build of PyTorch writes a file with the
+ * same names, shapes and dtypes, because the Python here may lack PyTorch.
  */
 class ParityKitTest {
   private static final Pattern NAME = Pattern.compile("(\\w+)=(?=[\\w.]+[,)])");
@@ -99,7 +99,7 @@ class ParityKitTest {
     assertTrue(other.getAsJsonObject("y").has("first_difference"), other.toString());
   }
 
-  /** The tolerances are those of the judgement of policies. */
+  /** The tolerances are those of {@link PolicyJudgementTest}. */
   private static void assertParity(JsonObject tensors) {
     assertEquals(3, tensors.size(), tensors.toString());
     assertTrue(share(tensors, "y") <= 0.0002, tensors.toString());
@@ -112,7 +112,7 @@ class ParityKitTest {
     return tensors.getAsJsonObject(name).get("differing").getAsDouble();
   }
 
-  /** Runs the command of the guide with a policy, and returns how the tensors compare. */
+  /** Runs the command of the guide with a policy and returns the comparison of the tensors. */
   private JsonObject run(Path stack, String policy) {
     String command = block("sh").replace("\\\n", " ").strip();
     String start = "java -jar target/normcore-cli.jar ";
@@ -133,7 +133,7 @@ class ParityKitTest {
         .getAsJsonObject("tensors");
   }
 
-  /** The file that the Python would write with a norm of that sequence. */
+  /** The file that the guide's Python code would write with a norm of that sequence. */
   private Path write(Torch.Sequence sequence) throws IOException {
     Random random = new Random(0);
     TensorView x = gaussian(random, 0, 1, ROWS, HIDDEN);

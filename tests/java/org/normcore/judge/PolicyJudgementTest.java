@@ -21,18 +21,18 @@ import org.normcore.TensorView;
 import org.normcore.testing.Bits;
 
 /**
- * The presets against what they are named after, element by element.
+ * The presets against the implementations they are named after, element by element.
  *
- * <p>Where the tolerances come from. The two sides form their float32 sums in different orders, so
- * float32 values differ by a unit or two in the last place. Such a difference turns the rounding to
- * bfloat16 in some 2^-16 to 2^-15 of all cases, and to float16 in 2^-13 to 2^-12 (0.012 to 0.024
- * %). The promise is 0.02 % of y and dx and 0.5 % of dweight; float16 LayerNorm and residual sums,
- * with one rounding in float32 more, get 0.04 %. An element that disagrees does so by one unit in
- * the last place of the format that was rounded to. For y of RMSNorm without a residual that is the
- * element's own unit, or two of them where the value is rounded before the product too. For the
- * rest, where something is added after the rounding and may cancel the value, it is taken at no
- * less than twice the tensor's root mean square. What is never rounded to 16 bits has to agree
- * within 8 (sums of 256 rows: 16) float32 units of 2^-22.
+ * <p>Derivation of the tolerances. The two sides form their float32 sums in different orders, so
+ * float32 values differ by one or two units in the last place. Such a difference changes the
+ * rounding to bfloat16 in about 2^-16 to 2^-15 of all cases, and to float16 in 2^-13 to 2^-12
+ * (0.012 to 0.024 %). The limit is 0.02 % of y and dx and 0.5 % of dweight; float16 LayerNorm and
+ * residual sums, with one more rounding in float32, have 0.04 %. A differing element differs by one
+ * unit in the last place of the format of the rounding. For y of RMSNorm without a residual that is
+ * the element's own unit, or two of them if the value is also rounded before the product. For the
+ * rest, where an addition after the rounding may cancel the value, the unit is that of at least
+ * twice the tensor's root mean square. Values that are never rounded to 16 bits must agree within 8
+ * (sums of 256 rows: 16) float32 units of 2^-22.
  */
 class PolicyJudgementTest {
   private static final long ROWS = 256;
@@ -43,7 +43,7 @@ class PolicyJudgementTest {
   private static final double ONE_ROUNDING_MORE = 0.0004;
   private static final double PROMISED_FOR_DWEIGHT = 0.005;
 
-  /** What of a sequence PyTorch computes accurately and without roundings of its own. */
+  /** The results of a sequence that PyTorch computes accurately and without extra roundings. */
   enum Judged {
     ALL,
     OUTPUT_AND_DX,
@@ -166,7 +166,7 @@ class PolicyJudgementTest {
         continue; // torch.layer_norm refuses it.
       }
       // With 16-bit weights PyTorch rounds within its backward; with 16-bit x and float32 weights
-      // it still adds up dweight and dbias in 16 bits.
+      // it still accumulates dweight and dbias in 16 bits.
       Judged judged =
           input == FLOAT32 ? Judged.ALL : weight == FLOAT32 ? Judged.OUTPUT_AND_DX : Judged.OUTPUT;
       cases.add(
@@ -207,7 +207,7 @@ class PolicyJudgementTest {
         compare(c, "dx", ours.dx(), theirs.dx(), limit, 8, 0);
       }
       if (c.judged == Judged.ALL || c.judged == Judged.OUTPUT_AND_DWEIGHT) {
-        // In float32 no rounding hides a normalised value that was rounded the other way.
+        // In float32 no later rounding hides a different rounding of the normalised value.
         compare(
             c,
             "dweight",
@@ -244,7 +244,7 @@ class PolicyJudgementTest {
         "another's policy", kind, types[0], types[1], policy, sequence, false, Judged.ALL);
   }
 
-  /** The comparison is no formality: under a policy that rounds elsewhere it fails by far. */
+  /** Checks the test itself: a policy with other rounding points fails by far. */
   @ParameterizedTest
   @MethodSource
   void disagreeing(Case c) {
@@ -262,7 +262,7 @@ class PolicyJudgementTest {
     assertTrue(difference.share() > 0.2, tensor + ": " + difference);
   }
 
-  /** Checks one tensor, and returns how many of its elements disagree. */
+  /** Checks one tensor and returns the number of differing elements. */
   private static long compare(
       Case c,
       String tensor,
@@ -279,8 +279,8 @@ class PolicyJudgementTest {
     }
     boolean nothingAdded = tensor.equals("y") && c.kind == RMS_NORM && !c.residual;
     double floor = nothingAdded ? 0 : 2 * Math.sqrt(squares / b.length);
-    // Where the normalised value is rounded first, a step of it shows after the product with the
-    // weight, which may double it relative to the result.
+    // If the normalised value is rounded first, the product with the weight may double a step
+    // relative to the result.
     int ownUnits = nothingAdded && c.policy.scaleRounding() != ScaleRounding.COMPUTE ? 2 : 1;
     DType rounded = c.input == FLOAT32 ? c.weight : c.input;
     boolean exact = ours.dtype() != FLOAT32;
@@ -290,8 +290,8 @@ class PolicyJudgementTest {
       double magnitude = Math.max(Math.max(Math.abs(a[i]), Math.abs(b[i])), floor);
       if (distance > (exact ? 0 : units * Math.scalb(magnitude, -22))) {
         disagreeing++;
-        // In float32 the step shows after a product: with the weight, which may double it relative
-        // to the result, or with dy, which is up to 5.
+        // In float32 a product magnifies the step: the weight may double it relative to the result,
+        // and dy is up to 5.
         int steps = exact ? ownUnits : tensor.equals("dweight") ? 5 : 2;
         double step = Bits.ulp(rounded, magnitude) * steps;
         if (!(distance <= step)) {

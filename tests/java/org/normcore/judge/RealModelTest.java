@@ -34,18 +34,19 @@ import org.normcore.TensorView;
 import org.normcore.testing.Reference;
 
 /**
- * A real model, all-MiniLM-L6-v2, in ONNX Runtime, with its 13 LayerNorms computed there and here.
+ * A real model, all-MiniLM-L6-v2, in ONNX Runtime, with its 13 LayerNorms computed by ONNX Runtime
+ * and by Normcore.
  *
- * <p>Where the tolerances come from. Let u = 2^-24, half a unit in the last place of float32. On
- * the way from x to y an element is rounded four times: the difference from the mean, its product
- * with rstd, that with the weight, the sum with the bias; rstd itself brings two roundings more
- * (the quotient and the square root), and the sums of mean and variance about one each, as
- * roundings of either sign mostly cancel in sums of partial sums. Each is at most u of the terms
- * that are added up in the end, |weight * xhat| and |bias|, and of what was taken away before,
- * |weight * rstd| times the mean of |x|. So Normcore has to lie within 8 u of the sum of these
- * three from the exact value, which is computed in float64. ONNX Runtime adds up a row's elements
- * and their squares one after another, and takes the variance as a difference of two means, so that
- * its sums err more: it is granted 16 u, so that 24 u lie between the two at most.
+ * <p>Derivation of the tolerances. Let u = 2^-24, half a unit in the last place of float32. From x
+ * to y an element is rounded four times: the difference from the mean, its product with rstd, that
+ * with the weight, the sum with the bias. rstd itself has two more roundings (the quotient and the
+ * square root), and the sums of mean and variance about one each, because roundings of opposite
+ * sign mostly cancel in sums of partial sums. Each is at most u of the final terms, |weight * xhat|
+ * and |bias|, and of the subtracted mean, |weight * rstd| times the mean of |x|. So Normcore must
+ * be within 8 u of the sum of these three from the exact value, which is computed in float64. ONNX
+ * Runtime sums a row's elements and their squares sequentially and computes the variance as a
+ * difference of two means, so its sums have larger errors: its tolerance is 16 u, and the
+ * difference of the two is at most 24 u.
  */
 @Tag("onnx")
 class RealModelTest {
@@ -105,7 +106,7 @@ class RealModelTest {
     }
   }
 
-  /** As PyTorch exported them, they begin with a ReduceMean and end with their second Add. */
+  /** In PyTorch's export they begin with a ReduceMean and end with their second Add. */
   private static List<Norm> findNorms() {
     Map<String, String> inputs = new LinkedHashMap<>();
     Map<String, String> outputs = new HashMap<>();
@@ -142,7 +143,7 @@ class RealModelTest {
       float[] ours = ours(norm, x, EPSILON);
       judge.assertWithin(OF_EXACT, judge.exact, ours);
       judge.assertWithin(OF_EACH_OTHER, Judge.doubles(theirs), ours);
-      // An epsilon of 1e-5, as most models have, would be seen.
+      // An epsilon of 1e-5, the value of most models, would fail.
       double wrong = judge.distance(Judge.doubles(theirs), ours(norm, x, 1e-5));
       assertTrue(wrong > OF_EACH_OTHER, norm.module() + " with another epsilon: " + wrong);
     }
@@ -172,13 +173,13 @@ class RealModelTest {
             SENTENCES.get(i) + " " + SENTENCES.get(j));
       }
     }
-    // The model is the one that it should be: foxes are alike, a refusal and rice are not.
+    // Checks the model: the two fox sentences are similar, a refusal and rice are not.
     assertTrue(dot(theirs[9], theirs[10]) > 0.5, "foxes");
     assertTrue(dot(theirs[6], theirs[8]) < 0.1, "rice");
     assertTrue(largest < 0.999, "different sentences");
   }
 
-  /** The model's output where each norm was computed here and given to the rest of the graph. */
+  /** The model's output with each norm computed by Normcore and passed to the rest of the graph. */
   private static float[] withOurNorms() throws IOException, OrtException {
     Map<String, float[]> made = new HashMap<>();
     Set<String> given = new HashSet<>();
@@ -225,8 +226,8 @@ class RealModelTest {
   /**
    * Runs a model.
    *
-   * @param inputs what it reads, of the tokens and of the values made before
-   * @param optimised whether with ONNX Runtime's usual optimisations
+   * @param inputs its inputs, from the tokens and from earlier values
+   * @param optimised whether to enable ONNX Runtime's default optimisations
    */
   private static Map<String, float[]> run(
       byte[] model,
@@ -268,7 +269,7 @@ class RealModelTest {
     }
   }
 
-  /** The means of the tokens' states, of length 1: what the model's authors compare. */
+  /** The means of the tokens' states, normalised to length 1: the model's embeddings. */
   private static double[][] embeddings(float[] states) {
     double[][] all = new double[SENTENCES.size()][HIDDEN];
     for (int i = 0; i < all.length; i++) {
@@ -332,7 +333,7 @@ class RealModelTest {
       return all;
     }
 
-    /** The largest difference as a share of the terms that are added up. */
+    /** The largest difference relative to the sum of the terms. */
     double distance(double[] a, float[] b) {
       assertEquals(terms.length, a.length);
       assertEquals(terms.length, b.length);

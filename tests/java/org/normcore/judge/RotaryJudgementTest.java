@@ -65,8 +65,8 @@ class RotaryJudgementTest {
 
   /**
    * With the same cosines and sines: {@code q*cos + rotate_half(q)*sin} in the heads' own dtype is
-   * INPUT, the same with q converted to float32 first and the result back is COMPUTE; every bit of
-   * the output and of autograd's gradient.
+   * INPUT, and with q converted to float32 first and the result converted back it is COMPUTE. Every
+   * bit of the output and of autograd's gradient agrees.
    */
   @ParameterizedTest
   @MethodSource("applications")
@@ -110,7 +110,7 @@ class RotaryJudgementTest {
     assertArrayEquals(expected.toBytes(), actual.toBytes(), what + ", zeros with their signs");
   }
 
-  /** Cosines or sines of all elements that turn, as the model's rotary module hands them out. */
+  /** Cosines or sines of all rotated elements, in the format of the model's rotary module. */
   private static Tensor whole(TensorView table, Application a) {
     Tensor half = Torch.copy(table);
     return a.layout == RotaryLayout.HALF_SPLIT
@@ -118,7 +118,7 @@ class RotaryJudgementTest {
         : half.repeat_interleave(2, new LongOptional(-1), new LongOptional());
   }
 
-  /** {@code apply_rotary_pos_emb}, with what doesn't turn put behind it again. */
+  /** {@code apply_rotary_pos_emb}, followed by the elements that are not rotated. */
   private static Tensor embedded(Tensor q, Application a, Tensor cos, Tensor sin) {
     Tensor turning = q.narrow(-1, 0, a.rotaryDim);
     if (a.rounding == RotaryRounding.COMPUTE) {
@@ -194,8 +194,8 @@ class RotaryJudgementTest {
 
   /**
    * Frequencies. PyTorch's float32 power is accurate to one unit in the last place, ours is rounded
-   * correctly. Counted: 4 of 716 differ, by one unit; and with dynamic NTK beyond its length, where
-   * theta itself comes of a power and is one unit off, 28 of 64 by up to two.
+   * correctly. Measured: 4 of 716 differ, by one unit; with dynamic NTK beyond its length, where
+   * theta itself is a power with an error of one unit, 28 of 64 differ by up to two.
    */
   @ParameterizedTest
   @MethodSource("schemes")
@@ -217,10 +217,10 @@ class RotaryJudgementTest {
   /**
    * Cosines and sines of PyTorch's own frequencies, positions 0 to 8191 and some up to 136,000. On
    * CPUs, PyTorch's float32 functions are SLEEF's, accurate to 3.5 units in the last place; ours
-   * are rounded correctly, so that 4 units are the most there can be between them, and one more
-   * where they are multiplied. Counted, in tables of 99,072 to 1,056,768 numbers: 12 to 32 %
-   * differ, by up to 2 units, in YaRN 3; rounded to bfloat16, 0 to 5 numbers, by one unit. Of
-   * PyTorch's float64 functions of the same float32 angles, rounded, not one differs.
+   * are correctly rounded, so the difference is at most 4 units, and one more if they are
+   * multiplied. Measured in tables of 99,072 to 1,056,768 numbers: 12 to 32 % differ, by up to 2
+   * units, in YaRN 3; rounded to bfloat16, 0 to 5 numbers, by one unit. PyTorch's float64 functions
+   * of the same float32 angles, rounded, show no difference.
    */
   @ParameterizedTest
   @MethodSource("schemes")
@@ -287,7 +287,10 @@ class RotaryJudgementTest {
         .div(new Scalar(dim));
   }
 
-  /** {@code _compute_.._parameters}. A number divided by a tensor is its reciprocal, multiplied. */
+  /**
+   * {@code _compute_.._parameters}. PyTorch divides a number by a tensor as a product with the
+   * reciprocal.
+   */
   private static Tensor inverseFrequencies(Scheme scheme) {
     RotarySpec spec = scheme.spec;
     int dim = spec.rotaryDim();
@@ -318,7 +321,7 @@ class RotaryJudgementTest {
       double growth = s.factor() * original / original - (s.factor() - 1);
       return powers(new Scalar(theta * Math.pow(growth, exponent)), dim).reciprocal();
     }
-    // The length is a tensor, torch.max(position_ids) + 1, and so all that comes of it.
+    // The length is a tensor, torch.max(position_ids) + 1, and so are all derived values.
     Tensor longest = torch.arange(new Scalar(length), longType()).max().add(new Scalar(1));
     Tensor growth =
         longest

@@ -15,7 +15,7 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * PyTorch through its JavaCPP build, and the forward passes to be judged by. Autograd makes their
+ * PyTorch through its JavaCPP build, and the reference forward passes. Autograd computes their
  * backward passes.
  */
 final class Torch {
@@ -27,13 +27,13 @@ final class Torch {
 
   /**
    * A forward pass from input, weight and bias (null for none) to output. Sequences that begin with
-   * a conversion of {@code x} to float32 take it ready made, as {@code hidden}.
+   * a conversion of {@code x} to float32 get the converted {@code hidden}.
    */
   interface Sequence {
     Tensor apply(Tensor x, Tensor hidden, Tensor weight, Tensor bias, double epsilon);
   }
 
-  /** Runs something and frees the tensors it made. */
+  /** Runs the body and frees the tensors that it makes. */
   @SuppressWarnings("try")
   static void scoped(Runnable body) {
     try (PointerScope scope = new PointerScope()) {
@@ -86,14 +86,14 @@ final class Torch {
   }
 
   /**
-   * T5LayerNorm. The file multiplies the 16-bit tensor itself, after a conversion for the variance,
-   * so that autograd rounds the two parts of dx apart; here it is converted once.
+   * T5LayerNorm. The original multiplies the 16-bit tensor itself and converts it for the variance
+   * only, so autograd rounds the two parts of dx separately; here it is converted once.
    */
   static Tensor t5(Tensor x, Tensor hidden, Tensor weight, Tensor bias, double epsilon) {
     return weight.mul(rmsNormalised(hidden, epsilon).to(weight.scalar_type()));
   }
 
-  /** T5LayerNorm, word by word. */
+  /** T5LayerNorm, verbatim. */
   static Tensor t5Literal(Tensor x, Tensor hidden, Tensor weight, Tensor bias, double epsilon) {
     Tensor variance = meanOfLast(x.to(ScalarType.Float).pow(new Scalar(2)));
     Tensor normalised = x.mul(torch.rsqrt(variance.add(new Scalar(epsilon))));

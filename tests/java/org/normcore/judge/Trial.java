@@ -19,7 +19,7 @@ import org.normcore.testing.Values;
 
 /**
  * One set of tensors, computed by Normcore under a policy and by PyTorch through a sequence of
- * operations. Weight and bias are near 1 and 0 or, where one is added to the weight, near 0, with
+ * operations. Weight and bias are near 1 and 0 or, if the policy adds 1 to the weight, near 0, with
  * random digits in all places.
  */
 final class Trial implements AutoCloseable {
@@ -98,7 +98,7 @@ final class Trial implements AutoCloseable {
     }
   }
 
-  /** Runs PyTorch. The result lives in this object's memory. */
+  /** Runs PyTorch. The result is in this object's memory. */
   Result torch(Torch.Sequence sequence) {
     Result[] result = new Result[1];
     Torch.scoped(
@@ -112,8 +112,8 @@ final class Trial implements AutoCloseable {
           DType output = Torch.is(y, input) ? input : weightType;
           Tensor dy = Torch.copy(arena.tensor(output, gradient, rows, n));
           if (residualForm) {
-            // The sum is used a second time, as the next layer's residual. Taken from the converted
-            // sum, that gradient is added before anything is rounded, as the fused form does it.
+            // The sum is also the next layer's residual. With the converted sum as its source, that
+            // gradient is added before any rounding, as in the fused form.
             Tensor first = y.mul(dy).to(ScalarType.Float).sum();
             Tensor second = hidden.mul(Torch.copy(dresidual)).sum();
             first.add(second).backward();

@@ -18,7 +18,7 @@ final class WordPieces {
 
   private final JsonObject vocabulary;
 
-  /** Those of a tokenizer.json. */
+  /** Reads the vocabulary of a tokenizer.json. */
   WordPieces(InputStream tokenizer) throws IOException {
     try (InputStreamReader reader = new InputStreamReader(tokenizer, StandardCharsets.UTF_8)) {
       this.vocabulary =
@@ -29,7 +29,7 @@ final class WordPieces {
     }
   }
 
-  /** The numbers of a sentence's tokens, between those of start and end. */
+  /** The token numbers of a sentence, between the start and end tokens. */
   List<Long> tokens(String sentence) {
     List<Long> tokens = new ArrayList<>();
     tokens.add(number("[CLS]"));

@@ -1,5 +1,5 @@
 /**
- * PyTorch as the outside judge: the sequences of operations that models run, and PyTorch's own
- * norms, with autograd, against the policies that are named after them.
+ * PyTorch as the independent reference: the operation sequences of models and PyTorch's own norms,
+ * with autograd, against the policies named after them.
  */
 package org.normcore.judge;

@@ -11,8 +11,8 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 
 /**
- * The tensors of a test. Each lies in a block of its own between two guards, and everything starts
- * as a pattern: what is written where nothing should be is seen.
+ * The tensors of a test. Each is in its own block between two guards, and all memory is filled with
+ * a pattern, so that a write out of bounds is detected.
  */
 public final class Arena implements AutoCloseable {
   private static final int GUARD = 64;
@@ -22,7 +22,7 @@ public final class Arena implements AutoCloseable {
 
   private final List<Block> blocks = new ArrayList<>();
 
-  /** Returns a contiguous tensor, aligned to 64 bytes, full of the pattern. */
+  /** Returns a contiguous tensor, aligned to 64 bytes and filled with the pattern. */
   public TensorView tensor(DType dtype, long... shape) {
     return tensor(0, 0, dtype, shape);
   }
@@ -56,7 +56,7 @@ public final class Arena implements AutoCloseable {
     return view;
   }
 
-  /** Fails if anything around the tensors, or between their rows, has been written. */
+  /** Fails if a guard or a gap between rows has been written. */
   public void assertGuards() {
     for (Block block : blocks) {
       TensorView view = block.view;
@@ -74,14 +74,14 @@ public final class Arena implements AutoCloseable {
     }
   }
 
-  /** Returns all memory, each block with its guards, as tensors of single bytes. */
+  /** Returns all memory, each block with its guards, as tensors of bytes. */
   List<TensorView> blocks() {
     return blocks.stream()
         .map(block -> block.buffer.view(DType.FLOAT8_E4M3, block.buffer.bytes()))
         .toList();
   }
 
-  /** Returns everything there is, to be compared with later. */
+  /** Returns a snapshot of all memory for a later comparison. */
   public List<byte[]> snapshot() {
     List<byte[]> all = new ArrayList<>();
     for (Block block : blocks) {
@@ -92,7 +92,7 @@ public final class Arena implements AutoCloseable {
     return all;
   }
 
-  /** Fails if anything differs from what it was. */
+  /** Fails if any memory differs from the snapshot. */
   public void assertUnchanged(List<byte[]> before, String what) {
     List<byte[]> after = snapshot();
     for (int i = 0; i < before.size(); i++) {

@@ -24,8 +24,8 @@ public final class Bits {
   }
 
   /**
-   * Returns the elements as integers that are ordered as the numbers are, neighbours being 1 apart.
-   * Both zeros are 0.
+   * Returns the elements as integers in the order of their values; neighbouring numbers differ by
+   * 1. Both zeros are 0.
    */
   public static long[] ordered(TensorView view) {
     ByteBuffer bytes = ByteBuffer.wrap(view.toBytes()).order(ByteOrder.nativeOrder());
@@ -61,7 +61,7 @@ public final class Bits {
     return new Difference(left.length, differing, largest);
   }
 
-  /** The distance between neighbouring numbers of a format at a value, underflow left aside. */
+  /** The distance between neighbouring numbers of a format at a value, without underflow. */
   public static double ulp(DType dtype, double value) {
     int fractionBits =
         switch (dtype) {

@@ -5,8 +5,8 @@ import java.math.MathContext;
 import java.math.RoundingMode;
 
 /**
- * Elementary functions of decimal numbers, to some 60 digits: the truth that tables are compared
- * with. Plain series.
+ * Elementary functions of decimal numbers to about 60 digits, by plain series: the reference for
+ * tables.
  */
 public final class Exact {
   /** The precision of intermediate results. */
@@ -85,7 +85,7 @@ public final class Exact {
   /** The natural logarithm of a positive number. */
   public static BigDecimal ln(BigDecimal x) {
     BigDecimal y = BigDecimal.valueOf(Math.log(x.doubleValue()));
-    // Newton's steps, each of which doubles the digits.
+    // Newton's method; each step doubles the digits.
     for (int i = 0; i < 3; i++) {
       y = y.add(x.divide(exp(y), DIGITS).subtract(BigDecimal.ONE), DIGITS);
     }

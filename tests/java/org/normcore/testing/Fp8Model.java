@@ -3,8 +3,8 @@ package org.normcore.testing;
 import org.normcore.DType;
 
 /**
- * FP8 from its definition: the numbers of a format are listed, and a value becomes the nearest of
- * them. It shares nothing with the library but the names.
+ * FP8 from its definition: lists the numbers of a format and maps a value to the nearest.
+ * Independent of the library's code.
  */
 public final class Fp8Model {
   private final int fractionBits;
@@ -50,7 +50,7 @@ public final class Fp8Model {
     return magnitudes[1];
   }
 
-  /** Returns the code of the nearest value, of the even one of two; too large ones saturate. */
+  /** Returns the code of the nearest value, for ties the even one; too large values saturate. */
   public byte encode(double value) {
     if (Double.isNaN(value)) {
       return (byte) nanCode;
@@ -82,12 +82,12 @@ public final class Fp8Model {
     return code < 0 ? -magnitudes[magnitude] : magnitudes[magnitude];
   }
 
-  /** Returns the scale that brings a largest magnitude to the format's largest value. */
+  /** Returns the scale that maps a largest magnitude to the format's largest value. */
   public float scale(float amax, int margin, boolean powerOfTwo) {
     if (!(amax > 0) || Float.isInfinite(amax)) {
       return 1;
     }
-    // The product is exact, so that the quotient is rounded once.
+    // The product is exact, so the quotient is rounded once.
     float scale = (float) (largest() * Math.pow(2, -margin)) / amax;
     scale = Math.min(Math.max(scale, Float.MIN_NORMAL), Float.MAX_VALUE);
     return powerOfTwo ? (float) Math.pow(2, Math.getExponent(scale)) : scale;
@@ -105,7 +105,7 @@ public final class Fp8Model {
     return code;
   }
 
-  /** Returns the largest magnitude, NaN left out, in float32. */
+  /** Returns the largest magnitude in float32, ignoring NaN. */
   public static float amax(double[] values, int begin, int end) {
     double amax = 0;
     for (int i = begin; i < end; i++) {

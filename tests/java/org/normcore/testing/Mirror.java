@@ -10,23 +10,23 @@ import org.normcore.Device;
 import org.normcore.TensorView;
 
 /**
- * The memory of an arena once more on a CUDA device, guards and gaps included, each tensor at the
- * same distance from an aligned address. Copied as a whole in either direction: what a kernel
- * writes where nothing should be is then seen on the host.
+ * A copy of an arena's memory on a CUDA device, including guards and gaps, with each tensor at the
+ * same offset from an aligned address. Copies transfer all of it, so the host detects a kernel's
+ * writes out of bounds.
  */
 public final class Mirror implements AutoCloseable, UnaryOperator<TensorView> {
   private record Pair(TensorView host, CudaBuffer remote) {}
 
   private final List<Pair> pairs = new ArrayList<>();
 
-  /** Allocates the memory; nothing is copied yet. */
+  /** Allocates the memory without copying. */
   public Mirror(Arena arena, Device device) {
     for (TensorView block : arena.blocks()) {
       pairs.add(new Pair(block, CudaBuffer.allocate(device, block.elements())));
     }
   }
 
-  /** Returns the tensor on the device that lies as one of the arena does; null for null. */
+  /** Returns the device tensor that corresponds to a tensor of the arena; null for null. */
   @Override
   public TensorView apply(TensorView host) {
     if (host == null) {
@@ -41,7 +41,7 @@ public final class Mirror implements AutoCloseable, UnaryOperator<TensorView> {
     throw new IllegalArgumentException(host + " is not of the arena");
   }
 
-  /** Copies everything to the device, and waits for it. */
+  /** Copies everything to the device and waits. */
   public void upload(CudaStream stream) {
     for (Pair pair : pairs) {
       bytes(pair).copyFrom(pair.host, stream);
@@ -49,7 +49,7 @@ public final class Mirror implements AutoCloseable, UnaryOperator<TensorView> {
     stream.synchronize();
   }
 
-  /** Copies everything to the host, and waits for it. */
+  /** Copies everything to the host and waits. */
   public void download(CudaStream stream) {
     for (Pair pair : pairs) {
       pair.host.copyFrom(bytes(pair), stream);

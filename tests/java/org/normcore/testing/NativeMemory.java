@@ -2,13 +2,13 @@ package org.normcore.testing;
 
 import org.normcore.internal.Capi;
 
-/** The host memory that the library has given out. */
+/** The host memory that the library has allocated. */
 public final class NativeMemory {
   private NativeMemory() {}
 
   /**
-   * Waits until what earlier tests have left behind is freed, so that from then on only the test
-   * itself changes the number.
+   * Waits until the memory of earlier tests is freed, so that afterwards only the test itself
+   * changes the number.
    */
   public static void settle() throws InterruptedException {
     long last = -1;

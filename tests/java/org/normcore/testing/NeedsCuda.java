@@ -12,17 +12,16 @@ import org.junit.jupiter.api.extension.ExtensionContext;
 import org.normcore.Cuda;
 
 /**
- * Tests that need a CUDA device, real or simulated: tagged {@code cuda}, and skipped where there is
- * none, with the reason in the report; but where {@code NORMCORE_CUDA_LIBRARY} promises one, they
- * fail. They never read or write device memory from the host, and need no more of their
- * surroundings than the class path.
+ * Tests that need a CUDA device, real or simulated: tagged {@code cuda}. Without a device they are
+ * skipped with the reason in the report, or fail if {@code NORMCORE_CUDA_LIBRARY} is set. They
+ * never access device memory from the host and depend on the class path only.
  */
 @Target(ElementType.TYPE)
 @Retention(RetentionPolicy.RUNTIME)
 @Tag("cuda")
 @ExtendWith(NeedsCuda.Condition.class)
 public @interface NeedsCuda {
-  /** Skips what is annotated where CUDA is unavailable. */
+  /** Skips annotated tests if CUDA is unavailable. */
   final class Condition implements ExecutionCondition {
     @Override
     public ConditionEvaluationResult evaluateExecutionCondition(ExtensionContext context) {

@@ -23,13 +23,13 @@ import org.normcore.Saved;
 import org.normcore.TensorView;
 
 /**
- * All tensors of one norm, with random contents that depend on the seed and a row's number only, so
- * that the same rows can be had at another alignment, stride or batch size.
+ * All tensors of one norm. The random contents depend only on the seed and the row number, so the
+ * same rows are available with another alignment, stride or batch size.
  */
 public final class NormTensors implements AutoCloseable {
   /**
-   * How tensors lie in memory: bytes after an aligned address, elements between rows, and by how
-   * many elements that gap is larger in each tensor than in the one before.
+   * The memory layout of tensors: bytes after an aligned address, elements between rows, and the
+   * increase of that gap from tensor to tensor, in elements.
    */
   public record Layout(int misalignment, long gap, int growth) {
     /** All tensors with the same gap. */
@@ -63,8 +63,8 @@ public final class NormTensors implements AutoCloseable {
   public final TensorView yScaleInv;
 
   /**
-   * Makes the tensors of as many rows; those that the norm or the form lacks are null. An FP8
-   * output that is scaled by one number gets 20.5 for it.
+   * Makes the tensors of {@code rows} rows; those that the norm or the form lacks are null. The
+   * scale of an FP8 output with one scale is 20.5.
    */
   public NormTensors(Norm norm, int rows, boolean residualForm, Layout layout, long seed) {
     this.norm = norm;
@@ -95,25 +95,25 @@ public final class NormTensors implements AutoCloseable {
                 : null;
   }
 
-  /** Starts a norm of either kind. */
+  /** Makes a builder of a norm of either kind. */
   public static Norm.Builder<?> builder(NormKind kind, long... normalizedShape) {
     return kind == NormKind.LAYER_NORM
         ? LayerNorm.builder(normalizedShape)
         : RmsNorm.builder(normalizedShape);
   }
 
-  /** Starts a norm of either kind with everything that changes its results. */
+  /** Makes a builder of a norm of either kind with all options that affect its results. */
   public static Norm.Builder<?> builder(
       NormKind kind, long n, DType input, DType weight, Affine affine, NormPolicy policy) {
     return builder(kind, n).input(input).weight(weight).affine(affine).policy(policy);
   }
 
-  /** Returns what a forward call takes. */
+  /** Returns the operands of a forward call. */
   public Operands operands() {
     return operands(view -> view);
   }
 
-  /** Returns the same for tensors that lie elsewhere. */
+  /** Returns the same for tensors with another memory layout. */
   public Operands operands(UnaryOperator<TensorView> at) {
     Operands operands =
         Operands.of(at.apply(x), at.apply(y))
@@ -132,7 +132,7 @@ public final class NormTensors implements AutoCloseable {
     return gradients(view -> view);
   }
 
-  /** Returns the same for tensors that lie elsewhere. */
+  /** Returns the same for tensors with another memory layout. */
   public Gradients gradients(UnaryOperator<TensorView> at) {
     Gradients gradients = Gradients.of(at.apply(dx));
     if (dweight != null) {
@@ -161,7 +161,7 @@ public final class NormTensors implements AutoCloseable {
     }
   }
 
-  /** Overwrites all outputs, so that old results can't be taken for new ones. */
+  /** Overwrites all outputs, so that stale results are detected. */
   public void clear() {
     for (TensorView view : new TensorView[] {residualOut, y, dx, dweight, dbias}) {
       if (view != null) {
@@ -174,14 +174,14 @@ public final class NormTensors implements AutoCloseable {
       yAmax.copyFrom(new float[] {0});
     }
     if (yScaleInv != null) {
-      // Nothing is converted to the format of block scales, so any bytes will do.
+      // There is no conversion to the format of block scales, so this writes arbitrary bytes.
       long bytes = yScaleInv.elements() * yScaleInv.dtype().bytes();
       TensorView.ofAddress(yScaleInv.address(), DType.FLOAT8_E5M2, Device.CPU, bytes)
           .copyFrom(new double[Math.toIntExact(bytes)]);
     }
   }
 
-  /** Fails if the results are not the expected ones, bit for bit. */
+  /** Fails if the results differ from the expected ones in any bit. */
   public void assertResults(List<byte[]> expected, String what) {
     List<byte[]> actual = results();
     assertEquals(expected.size(), actual.size(), what);
@@ -190,7 +190,10 @@ public final class NormTensors implements AutoCloseable {
     }
   }
 
-  /** Returns the bytes of what does not depend on other rows: residualOut, y and its scales, dx. */
+  /**
+   * Returns the bytes of the outputs that do not depend on other rows: residualOut, y and its
+   * scales, dx.
+   */
   public List<byte[]> rowResults(int begin, int end) {
     List<byte[]> all = new ArrayList<>();
     for (TensorView view : new TensorView[] {residualOut, y, yScaleInv, dx}) {
@@ -201,7 +204,7 @@ public final class NormTensors implements AutoCloseable {
     return all;
   }
 
-  /** Returns the bytes of everything that forward and backward write. */
+  /** Returns the bytes of all outputs of forward and backward. */
   public List<byte[]> results() {
     List<byte[]> all = rowResults(0, rows);
     for (TensorView view : new TensorView[] {dweight, dbias, yAmax}) {
@@ -212,7 +215,7 @@ public final class NormTensors implements AutoCloseable {
     return all;
   }
 
-  /** Fails if anything but the outputs has been written. */
+  /** Fails if any memory except the outputs has been written. */
   public void assertGuards() {
     arena.assertGuards();
   }

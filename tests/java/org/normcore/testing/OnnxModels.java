@@ -3,10 +3,7 @@ package org.normcore.testing;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 
-/**
- * ONNX models put together by hand. The numbers are those of the fields in onnx.proto of the ONNX
- * project.
- */
+/** Builds ONNX models. The field numbers are those of onnx.proto of the ONNX project. */
 public final class OnnxModels {
   /** The number of float32 among the types. */
   public static final int FLOAT = 1;

@@ -5,7 +5,7 @@ import com.google.protobuf.CodedOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 
-/** A protobuf message in the making, by the numbers of its fields. */
+/** A builder of protobuf messages by field number. */
 public final class Protobuf {
   private final ByteString.Output storage = ByteString.newOutput();
   private final CodedOutputStream stream = CodedOutputStream.newInstance(storage);
@@ -23,7 +23,7 @@ public final class Protobuf {
     }
   }
 
-  /** Adds a whole number, as a varint. */
+  /** Adds an integer as a varint. */
   public Protobuf number(int field, long value) {
     return write(() -> stream.writeInt64(field, value));
   }
@@ -33,7 +33,7 @@ public final class Protobuf {
     return write(() -> stream.writeFloat(field, value));
   }
 
-  /** Adds a text. */
+  /** Adds a string. */
   public Protobuf text(int field, String value) {
     return write(() -> stream.writeString(field, value));
   }

@@ -4,16 +4,16 @@ import org.normcore.GammaOffset;
 import org.normcore.NormKind;
 
 /**
- * The norms in float64, straight from their formulas, with no rounding in between. It shares
- * nothing with the library but the names.
+ * The norms in float64, directly from their formulas, without intermediate rounding. Independent of
+ * the library's code.
  */
 public final class Reference {
   private Reference() {}
 
-  /** What a forward gives; {@code xhat} is the normalised value. */
+  /** The results of a forward; {@code xhat} is the normalised value. */
   public record Forward(double[] y, double[] xhat, double[] mean, double[] rstd) {}
 
-  /** What a backward gives. */
+  /** The results of a backward. */
   public record Backward(double[] dx, double[] dweight, double[] dbias) {}
 
   /**

@@ -7,8 +7,8 @@ import org.normcore.RotaryRounding;
 import org.normcore.TensorView;
 
 /**
- * Rotary position embedding word by word, one pair after the other, in Java's float. Rounding goes
- * by units in the last place and shares nothing with the library's.
+ * A literal implementation of rotary position embedding, pair by pair, in Java's float. Its
+ * rounding uses units in the last place and is independent of the library's.
  */
 public final class RotaryModel {
   private RotaryModel() {}
@@ -16,10 +16,10 @@ public final class RotaryModel {
   /** Heads with random contents in memory of an arena, at strides that leave gaps. */
   public record Heads(TensorView memory, HeadsView view) {
     /**
-     * Makes heads of the given shape, of which {@code gap} elements stay free after each head,
-     * token and batch.
+     * Makes heads of the given shape with a gap of {@code gap} elements after each head, token and
+     * batch.
      *
-     * @param seqFirst whether the tokens of a batch, and not its heads, lie one after the other
+     * @param seqFirst whether the sequence is the outer dimension of a batch rather than the heads
      */
     public static Heads random(
         Arena arena,
@@ -39,7 +39,7 @@ public final class RotaryModel {
       return new Heads(memory, HeadsView.of(memory, 0, s, strides));
     }
 
-    /** The place of an element in the memory. */
+    /** The offset of an element in the memory. */
     public int at(long batch, long seq, long head, long element) {
       long[] strides = view.strides();
       return (int) (batch * strides[0] + seq * strides[1] + head * strides[2] + element);
@@ -47,8 +47,7 @@ public final class RotaryModel {
   }
 
   /**
-   * Returns what the memory of {@code y} holds after {@code x} has been turned into it, gaps
-   * included.
+   * Returns the expected memory of {@code y} after the rotation of {@code x}, gaps included.
    *
    * @param cos the table, row by row
    * @param perBatch whether the table has rows for every batch

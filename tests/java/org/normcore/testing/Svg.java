@@ -13,8 +13,8 @@ public final class Svg {
   private Svg() {}
 
   /**
-   * Returns what has been drawn, with no more digits behind the point than can be seen, and the
-   * font that the reader has.
+   * Returns the drawing, with decimals limited to the visible resolution and the reader's default
+   * font.
    */
   public static String text(VectorGraphics2D graphics, int width, int height, int digits) {
     ByteArrayOutputStream out = new ByteArrayOutputStream();

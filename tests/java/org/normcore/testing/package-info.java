@@ -1,2 +1,2 @@
-/** What several tests share: memory with guards around it, random values, an exact model, bits. */
+/** Helpers of several tests: memory with guards, random values, exact models, bit comparisons. */
 package org.normcore.testing;

@@ -13,12 +13,12 @@ import picocli.CommandLine.Spec;
     name = "fp8",
     sortOptions = false,
     description = {
-      "Quantise a tensor of a safetensors file into FP8, and back. On the CPU one thread does it,"
-          + " whatever --threads says.",
+      "Quantise a tensor of a safetensors file to FP8 and dequantise it. On the CPU it runs in one"
+          + " thread; --threads is ignored.",
       "",
-      "Reads x, of any shape. Writes q; scale, by which x was multiplied (with one scale for all),"
-          + " and scale_inv, by which q is multiplied to get back; amax, the largest magnitude of"
-          + " x; and dequantized, in float32. Nothing is written unless all of it succeeded.",
+      "Reads x, of any shape. Writes q; scale, the factor of x (with one scale for the tensor),"
+          + " and scale_inv, the factor that dequantises q; amax, the largest magnitude of"
+          + " x; and dequantized, in float32. Writes nothing if an error occurs.",
       ""
     })
 public final class ApplyFp8Command implements Callable<Integer> {
@@ -50,7 +50,7 @@ public final class ApplyFp8Command implements Callable<Integer> {
       paramLabel = "S",
       defaultValue = "tensor",
       description =
-          "One scale for all (tensor), or a power of two for each 32 elements of a row (mxfp8)."
+          "One scale for the tensor (tensor), or a power of two per 32 elements of a row (mxfp8)."
               + " Default: ${DEFAULT-VALUE}.")
   Scaling scaling;
 
@@ -58,16 +58,16 @@ public final class ApplyFp8Command implements Callable<Integer> {
       names = "--scale",
       paramLabel = "X",
       description =
-          "With --scaling tensor: what x is multiplied by. Default: the scale that its largest"
-              + " magnitude calls for.")
+          "With --scaling tensor: the factor of x. Default: computed from the largest"
+              + " magnitude of x.")
   Float scale;
 
   @Option(
       names = "--margin",
       paramLabel = "M",
       description =
-          "With --scaling tensor and no --scale: powers of two that the scale stays below what is"
-              + " possible. Default: 0.")
+          "With --scaling tensor and no --scale: the number of powers of two by which the scale is"
+              + " reduced. Default: 0.")
   Integer margin;
 
   @Option(

@@ -12,21 +12,21 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsWriter;
 
-/** The tensors that an operation gives, by name: compared, and only then written. */
+/** The output tensors of an operation, by name: compared first, then written. */
 final class ApplyResults {
   private final FileOptions files;
   private final ExpectOptions expectation;
   private final Map<String, TensorView> tensors = new LinkedHashMap<>();
   private Optional<Expectation> outcome = Optional.empty();
 
-  /** No tensors yet; the options are checked. */
+  /** Checks the options. */
   ApplyResults(FileOptions files, ExpectOptions expectation) {
     FileOptions.check(files, expectation);
     this.files = files;
     this.expectation = expectation;
   }
 
-  /** Adds a tensor, of zeros, and returns it. */
+  /** Adds a tensor of zeros and returns it. */
   TensorView add(String name, DType dtype, long... shape) {
     NativeBuffer memory = NativeBuffer.allocate(dtype, shape).zero();
     TensorView view = memory.view(dtype, shape);
@@ -34,14 +34,14 @@ final class ApplyResults {
     return view;
   }
 
-  /** A float32 number in memory of its own. */
+  /** Returns a tensor of one float32 number. */
   static TensorView number(float value) {
     return NativeBuffer.allocate(DType.FLOAT32, 1)
         .view(DType.FLOAT32, 1)
         .copyFrom(new float[] {value});
   }
 
-  /** Compares the tensors, if that is asked for, and then writes them, if that is. */
+  /** Compares the tensors, if requested, and then writes them, if requested. */
   void finish() throws IOException {
     if (expectation.expect != null) {
       outcome =
@@ -54,12 +54,12 @@ final class ApplyResults {
     }
   }
 
-  /** The exit status that the comparison calls for. */
+  /** The exit status that the comparison determines. */
   int status() {
     return outcome.map(Expectation::exceeded).orElse(false) ? 1 : 0;
   }
 
-  /** Prints what there is, how it compares and where it went. */
+  /** Prints the tensors, the comparison and the output file. */
   void print(PrintWriter out) {
     TextTable table = new TextTable("tensor", "dtype", "shape");
     tensors.forEach(
@@ -72,7 +72,7 @@ final class ApplyResults {
     }
   }
 
-  /** Adds the same to a document. */
+  /** Adds the same information to a document. */
   void addTo(JsonObject document) {
     document.addProperty("out", files.out == null ? null : files.out.toString());
     JsonObject all = new JsonObject();

@@ -15,10 +15,10 @@ import picocli.CommandLine.Spec;
     description = {
       "Run RMSNorm on the tensors of a safetensors file.",
       "",
-      "Reads x [.., N] and, where the file has them, weight, bias, residual, dy and dresidual (the gradient that reaches"
+      "Reads x [.., N] and, if the file has them, weight, bias, residual, dy and dresidual (the gradient of"
           + " residual_out). Writes y and the saved statistics; residual_out with a residual; and with dy the gradients"
-          + " dx, dweight and dbias. Of an FP8 y also y_scale_inv, by which it is multiplied to get back the values, and"
-          + " with one scale for all of it y_amax. Nothing is written unless all of it succeeded.",
+          + " dx, dweight and dbias. For an FP8 y it also writes y_scale_inv, the factor that dequantises y, and"
+          + " with --output-scaling tensor y_amax. Writes nothing if an error occurs.",
       ""
     })
 public final class ApplyRmsNormCommand implements Callable<Integer> {

@@ -12,18 +12,18 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** Turns the queries and keys of a file by the angles of their positions. */
+/** Applies rotary position embedding to the queries and keys of a file. */
 @Command(
     name = "rotary",
     sortOptions = false,
     description = {
       "Run rotary position embedding on the tensors of a safetensors file.",
       "",
-      "Reads q and k [batch, seq, heads, dim], positions [seq] or [batch, seq] of whole numbers"
-          + " and, where the file has them, dq and dk, the gradients of the outputs. Writes q_out,"
-          + " k_out, dq_out, dk_out, and the table that they were turned by: cos and sin [seq,"
-          + " rotary-dim / 2] or [batch, seq, rotary-dim / 2]. Nothing is written unless all of it"
-          + " succeeded.",
+      "Reads q and k [batch, seq, heads, dim], integer positions [seq] or [batch, seq]"
+          + " and, if the file has them, dq and dk, the gradients of the outputs. Writes q_out,"
+          + " k_out, dq_out, dk_out, and the table of the rotation: cos and sin [seq,"
+          + " rotary-dim / 2] or [batch, seq, rotary-dim / 2]. Writes nothing if an error"
+          + " occurs.",
       ""
     })
 public final class ApplyRotaryCommand implements Callable<Integer> {
@@ -37,7 +37,7 @@ public final class ApplyRotaryCommand implements Callable<Integer> {
       names = "--sequence-length",
       paramLabel = "N",
       description =
-          "The length that the frequencies are made for, where they depend on it. Default: up to"
+          "The sequence length of the frequencies, if they depend on it. Default: up to"
               + " the largest position.")
   Long sequenceLength;
 
@@ -46,7 +46,7 @@ public final class ApplyRotaryCommand implements Callable<Integer> {
       paramLabel = "L",
       defaultValue = "half-split",
       description =
-          "Which elements turn together: i and i + rotary-dim / 2 (half-split), or neighbours"
+          "The elements of a pair: i and i + rotary-dim / 2 (half-split), or neighbours"
               + " (interleaved). Default: ${DEFAULT-VALUE}.")
   RotaryLayout layout;
 
@@ -55,7 +55,7 @@ public final class ApplyRotaryCommand implements Callable<Integer> {
       paramLabel = "A",
       defaultValue = "float64",
       description =
-          "The type that angles are formed in: float64, or float32 in the order of Hugging Face."
+          "The type of the angles: float64, or float32 in the order of Hugging Face."
               + " Default: ${DEFAULT-VALUE}.")
   Angles angles;
 
@@ -64,14 +64,15 @@ public final class ApplyRotaryCommand implements Callable<Integer> {
       paramLabel = "R",
       defaultValue = "compute",
       description =
-          "Where a turned value is rounded: once, at the end (compute), or each product and the sum"
+          "The rounding of a rotated value: once, at the end (compute), or each product and the sum"
               + " (input). Default: ${DEFAULT-VALUE}.")
   RotaryRounding rounding;
 
   @Option(
       names = "--table-dtype",
       paramLabel = "TYPE",
-      description = "The type of cos and sin: float32, bfloat16 or float16. Default: that of q.")
+      description =
+          "The type of cos and sin: float32, bfloat16 or float16. Default: the type of q.")
   DType tableDType;
 
   @Mixin ExpectOptions expectation;

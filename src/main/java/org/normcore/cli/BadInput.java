@@ -1,12 +1,10 @@
 package org.normcore.cli;
 
-/**
- * What the user gave is wrong. The message is one sentence that says what, and what was expected.
- */
+/** The user's input is invalid. The message is one sentence with the value and the expectation. */
 public final class BadInput extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
-  /** Bad input, with the sentence for standard error. */
+  /** Makes the exception with the sentence for standard error. */
   public BadInput(String sentence) {
     super(sentence);
   }

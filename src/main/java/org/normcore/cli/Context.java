@@ -5,10 +5,7 @@ import java.io.PrintWriter;
 import org.normcore.Device;
 import picocli.CommandLine.Model.CommandSpec;
 
-/**
- * What a running command needs of its surroundings: where to print, and the options of every
- * command.
- */
+/** The context of a running command: its output and the options that all commands share. */
 public final class Context {
   private final PrintWriter out;
   private final NormcoreCommand root;
@@ -21,10 +18,10 @@ public final class Context {
   }
 
   /**
-   * The context of a command, with its device checked.
+   * Makes the context of a command and checks its device.
    *
-   * @throws UnsupportedOperationException if the device asked for is not to be had; the message
-   *     says why
+   * @throws UnsupportedOperationException if the requested device is unavailable; the message gives
+   *     the reason
    */
   public static Context of(CommandSpec spec) {
     Context context =
@@ -37,7 +34,7 @@ public final class Context {
     return context;
   }
 
-  /** Where results go. */
+  /** The output of results. */
   public PrintWriter out() {
     return out;
   }

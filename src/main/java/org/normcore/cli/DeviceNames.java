@@ -5,11 +5,11 @@ import org.normcore.Cuda;
 import org.normcore.CudaDevice;
 import org.normcore.Device;
 
-/** Devices as written on the command line and in its output. */
+/** The names of devices on the command line and in its output. */
 public final class DeviceNames {
   private DeviceNames() {}
 
-  /** The device that an option names, if this machine has it. */
+  /** The device that an option names; throws BadInput if this machine lacks it. */
   static Device parse(String text) {
     if (text.equals("cpu")) {
       return Device.CPU;
@@ -36,12 +36,12 @@ public final class DeviceNames {
     return device;
   }
 
-  /** A device for people: {@code cpu}, or {@code cuda:0, NVIDIA H100}. */
+  /** A device as text: {@code cpu}, or {@code cuda:0, NVIDIA H100}. */
   public static String text(Device device) {
     return device.isCpu() ? "cpu" : device + ", " + Cuda.device(device).name();
   }
 
-  /** Adds the device that something ran on. */
+  /** Adds the device to a document. */
   public static void add(JsonObject json, Device device) {
     json.addProperty("device", device.toString());
     if (!device.isCpu()) {
@@ -49,7 +49,7 @@ public final class DeviceNames {
     }
   }
 
-  /** What is known of a CUDA device. */
+  /** The properties of a CUDA device. */
   static JsonObject json(CudaDevice device) {
     JsonObject json = new JsonObject();
     json.addProperty("device", device.device().toString());

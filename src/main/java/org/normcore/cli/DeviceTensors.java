@@ -11,8 +11,8 @@ import org.normcore.TensorView;
 import org.normcore.internal.Memory;
 
 /**
- * The tensors of one computation on the device that it runs on: copies of the host's there, or on
- * the CPU the host's own. Freed together. Everything goes into the device's default stream.
+ * The tensors of one computation on its device: copies of the host tensors or, on the CPU, the host
+ * tensors themselves. Freed together. All work runs in the device's default stream.
  */
 public final class DeviceTensors implements AutoCloseable {
   private record Output(TensorView host, TensorView remote) {}
@@ -21,22 +21,22 @@ public final class DeviceTensors implements AutoCloseable {
   private final List<OwnedMemory> memory = new ArrayList<>();
   private final List<Output> outputs = new ArrayList<>();
 
-  /** Tensors on a device. */
+  /** Makes an empty set of tensors on a device. */
   public DeviceTensors(Device device) {
     this.device = device;
   }
 
-  /** More tensors on the same device, to be fetched and freed on their own. */
+  /** Makes another set on the same device, fetched and freed separately. */
   public DeviceTensors another() {
     return new DeviceTensors(device);
   }
 
-  /** A tensor to read, with the contents of the host's. */
+  /** Returns an input tensor with the contents of the host tensor. */
   public TensorView input(TensorView host) {
     return device.isCpu() ? host : like(host).copyFrom(host, CudaStream.ofDefault(device));
   }
 
-  /** A tensor to write, whose contents {@link #fetch} brings to the host's. */
+  /** Returns an output tensor, which {@link #fetch} copies to the host tensor. */
   public TensorView output(TensorView host) {
     if (device.isCpu()) {
       return host;
@@ -47,8 +47,8 @@ public final class DeviceTensors implements AutoCloseable {
   }
 
   /**
-   * Brings a contiguous tensor that is already on the device to the host's, {@link #fetch} at the
-   * latest.
+   * Copies a contiguous tensor that is already on the device to the host tensor, in {@link #fetch}
+   * at the latest.
    */
   public void output(TensorView host, TensorView remote) {
     if (device.isCpu()) {
@@ -58,17 +58,20 @@ public final class DeviceTensors implements AutoCloseable {
     }
   }
 
-  /** A tensor to read and write, with the contents of the host's until {@link #fetch}. */
+  /**
+   * Returns an input and output tensor with the contents of the host tensor; {@link #fetch} copies
+   * it back.
+   */
   public TensorView inOut(TensorView host) {
     return device.isCpu() ? host : output(host).copyFrom(host, CudaStream.ofDefault(device));
   }
 
-  /** Memory without contents. */
+  /** Returns uninitialised memory. */
   public OwnedMemory workspace(long bytes) {
     return keep(device.isCpu() ? NativeBuffer.allocate(bytes) : CudaBuffer.allocate(device, bytes));
   }
 
-  /** Brings all outputs to the host, when everything has been computed. */
+  /** Copies all outputs to the host after the computation. */
   public void fetch() {
     if (!device.isCpu()) {
       CudaStream stream = CudaStream.ofDefault(device);

@@ -19,9 +19,9 @@ import org.normcore.cli.compare.ComparisonJson;
 import org.normcore.cli.compare.UlpHistogram;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
-/** What was computed, compared with what a file holds under the same names. */
+/** The comparison of computed tensors with the tensors of the same names in a file. */
 final class Expectation {
-  /** The options that choose the dtypes of norms' tensors. */
+  /** The options that select the dtype of a norm's tensors. */
   private static final ImmutableMap<String, String> DTYPE_OPTIONS =
       ImmutableMap.of("y", "--output-dtype", "dweight", "--grad-dtype", "dbias", "--grad-dtype");
 
@@ -55,9 +55,7 @@ final class Expectation {
     }
     if (comparisons.isEmpty()) {
       throw new BadInput(
-          path
-              + ": has none of the tensors that were computed: "
-              + String.join(", ", computed.keySet()));
+          path + ": has none of the computed tensors: " + String.join(", ", computed.keySet()));
     }
     return new Expectation(path, computed, comparisons, maxUlp);
   }
@@ -73,7 +71,7 @@ final class Expectation {
               + OptionNames.of(expected.dtype())
               + " "
               + Arrays.toString(expected.shape())
-              + ", but what was computed is "
+              + ", but the computed tensor is "
               + OptionNames.of(computed.dtype())
               + " "
               + Arrays.toString(computed.shape())
@@ -95,7 +93,7 @@ final class Expectation {
         .collect(ImmutableList.toImmutableList());
   }
 
-  /** Where the element at a position among all elements is. */
+  /** The indices of the element at a position in row order. */
   private long[] indices(String name, long position) {
     long[] indices = computed.get(name).shape();
     for (int i = indices.length - 1; i >= 0; i--) {
@@ -106,7 +104,7 @@ final class Expectation {
     return indices;
   }
 
-  /** Whether some element is further off than allowed; a NaN on one side only always is. */
+  /** Whether an element exceeds the limit; a NaN on one side only always does. */
   boolean exceeded() {
     return maxUlp.isPresent()
         && comparisons.values().stream()
@@ -170,7 +168,7 @@ final class Expectation {
                     : "Everything is within " + limit + " ulp."));
   }
 
-  /** The classes of distances that aren't empty, on one line. */
+  /** The non-empty classes of distances, on one line. */
   private static void print(PrintWriter out, String name, Comparison comparison) {
     List<String> shares = new ArrayList<>();
     for (UlpHistogram.Bucket bucket : comparison.histogram().buckets()) {

@@ -36,12 +36,12 @@ final class Failures {
   }
 
   private static String message(ParameterException e) {
-    // Of all its messages, picocli gives only those about groups of options a prefix.
+    // Picocli adds this prefix only to messages about groups of options.
     String message = e.getMessage();
     return message.startsWith("Error: ") ? message.substring("Error: ".length()) : message;
   }
 
-  /** Anything that went wrong while a command ran. */
+  /** Reports a failure of a running command. */
   static int report(PrintWriter err, Throwable e) {
     print(err, sentence(e));
     return isBadInput(e) ? BAD_INPUT : FAILED;
@@ -63,7 +63,7 @@ final class Failures {
       return file.getFile() + ": access is denied";
     }
     if (e instanceof FileAlreadyExistsException file) {
-      return file.getFile() + ": is in the way";
+      return file.getFile() + ": already exists";
     }
     if (e instanceof FileSystemException file) {
       return file.getFile()
@@ -76,8 +76,8 @@ final class Failures {
           + message
           + "): "
           + (message.contains("CUDA device")
-              ? "ask for fewer rows"
-              : "give Java more with java -Xmx, for example -Xmx8g, or ask for fewer rows");
+              ? "use fewer rows"
+              : "raise the limit with java -Xmx, for example -Xmx8g, or use fewer rows");
     }
     if (e.getMessage() == null || !isBadInput(e)) {
       return e.getClass().getSimpleName() + (e.getMessage() == null ? "" : ": " + e.getMessage());

@@ -3,29 +3,25 @@ package org.normcore.cli;
 import java.nio.file.Path;
 import picocli.CommandLine.Option;
 
-/** Which files an operation reads, writes and compares with. */
+/** The input and output files of an operation. */
 final class FileOptions {
-  @Option(
-      names = "--in",
-      required = true,
-      paramLabel = "FILE",
-      description = "The tensors to read.")
+  @Option(names = "--in", required = true, paramLabel = "FILE", description = "The file to read.")
   Path in;
 
   @Option(
       names = "--out",
       paramLabel = "FILE",
-      description = "The file to write. It may be left out if --expect is given.")
+      description = "The file to write. Optional with --expect.")
   Path out;
 
-  /** Checks what can be checked before the work. */
+  /** Checks the options before the computation. */
   static void check(FileOptions files, ExpectOptions expectation) {
     if (files.out == null && expectation.expect == null) {
       throw new BadInput(
-          "--out is missing: expected the file to write, or --expect to compare with only");
+          "--out is missing: expected the file to write, or --expect to compare only");
     }
     if (expectation.maxUlp != null && expectation.expect == null) {
-      throw new BadInput("--max-ulp needs --expect, the file to compare with");
+      throw new BadInput("--max-ulp needs --expect, the file of the comparison");
     }
     if (expectation.maxUlp != null && expectation.maxUlp < 0) {
       throw new BadInput("--max-ulp is " + expectation.maxUlp + ", expected at least 0");

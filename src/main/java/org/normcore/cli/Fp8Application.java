@@ -12,15 +12,13 @@ import org.normcore.Fp8Spec;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
-/**
- * One run of a quantisation on a tensor of a file: reads, computes, compares, and only then writes.
- */
+/** One quantisation of a tensor of a file: reads, computes, compares, then writes. */
 final class Fp8Application {
   private final Context context;
   private final ApplyFp8Command options;
   private final ApplyResults results;
 
-  /** Those of the results that are one number. */
+  /** The results that are a single number. */
   private final Map<String, TensorView> numbers = new LinkedHashMap<>();
 
   Fp8Application(Context context, ApplyFp8Command options) {
@@ -59,7 +57,7 @@ final class Fp8Application {
     if (!computed) {
       String why =
           options.scale == null
-              ? "--scaling is mxfp8, whose scales depend on nothing but the data"
+              ? "--scaling is mxfp8, whose scales depend on the data only"
               : "--scale is given";
       refuse(options.margin != null, "--margin", why);
       refuse(options.powerOfTwo, "--power-of-two", why);

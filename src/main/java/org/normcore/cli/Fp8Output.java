@@ -10,8 +10,8 @@ import org.normcore.Operands;
 import org.normcore.TensorView;
 
 /**
- * The FP8 output of a norm: its options, its scales, and the scale that one pass over the data
- * finds where none is given. Of any other output there is nothing here.
+ * The FP8 output of a norm: its options, its scales, and the scale that a pass over the data
+ * computes if none is given. Empty for any other output.
  */
 final class Fp8Output {
   private final Optional<Fp8Scaling> scaling;
@@ -25,7 +25,7 @@ final class Fp8Output {
     this.powerOfTwo = powerOfTwo;
   }
 
-  /** What the options say, if they go together. */
+  /** Reads the options and checks that they are consistent. */
   static Fp8Output of(ApplyOptions options) {
     boolean isFp8 = options.outputDType != null && options.outputDType.isFp8();
     Fp8Scaling scaling = options.outputScaling;
@@ -57,14 +57,14 @@ final class Fp8Output {
     if (options.powerOfTwo
         && (scaling == null || scaling == Fp8Scaling.BLOCK || options.outputScale != null)) {
       throw new BadInput(
-          "--power-of-two is given, but no scale is computed that it could round, expected it with"
+          "--power-of-two is given, but no scale is computed, expected it with"
               + " --output-scaling row, or with tensor and no --output-scale");
     }
     return new Fp8Output(
         Optional.ofNullable(scaling), Optional.ofNullable(options.outputScale), options.powerOfTwo);
   }
 
-  /** Sets it. */
+  /** Sets the output of a norm. */
   void addTo(Norm.Builder<?> builder, Optional<DType> gradient) {
     if (scaling.isPresent()) {
       builder.outputScaling(scaling.get());
@@ -73,7 +73,7 @@ final class Fp8Output {
     }
   }
 
-  /** Adds the scales to the operands and to the results, and finds out the one of the tensor. */
+  /** Adds the scales to the operands and to the results, and computes the scale of the tensor. */
   Operands scales(
       Norm norm, Operands operands, long[] rowShape, ApplyResults results, DeviceTensors tensors) {
     if (scaling.isEmpty()) {
@@ -98,7 +98,7 @@ final class Fp8Output {
     }
   }
 
-  /** A first pass for the largest magnitude, whose y is written again later. */
+  /** A first pass for the largest magnitude; the second pass overwrites its y. */
   private float ownScale(Norm norm, Operands operands, DeviceTensors tensors) {
     try (DeviceTensors first = tensors.another()) {
       TensorView amax = ApplyResults.number(0);
@@ -112,7 +112,7 @@ final class Fp8Output {
     return tensors.input(ApplyResults.number(value));
   }
 
-  /** What was done, to be added to a sentence. */
+  /** The quantisation as the end of a sentence. */
   String text() {
     return scaling
         .map(
@@ -125,7 +125,7 @@ final class Fp8Output {
         .orElse("");
   }
 
-  /** The same for a document. */
+  /** Adds the same information to a document. */
   void addTo(JsonObject document) {
     scaling.ifPresent(
         s -> {

@@ -6,7 +6,7 @@ import org.normcore.Device;
 import org.normcore.TensorView;
 import org.normcore.internal.Fp8Capi;
 
-/** The scale that a largest magnitude calls for. */
+/** The scale of a largest magnitude. */
 final class Fp8Scales {
   private Fp8Scales() {}
 

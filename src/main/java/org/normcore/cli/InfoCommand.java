@@ -20,12 +20,12 @@ import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Spec;
 
-/** What this build and this machine can do. */
+/** Shows the capabilities of this build and this machine. */
 @Command(
     name = "info",
     sortOptions = false,
     description =
-        "Show version, vector level, CUDA or why not, operations, dtypes, policies and known model"
+        "Show the version, vector level, CUDA devices, operations, dtypes, policies and known model"
             + " types.")
 public final class InfoCommand implements Callable<Integer> {
   private static final List<String> OPERATIONS = List.of("rms-norm", "layer-norm", "rotary", "fp8");

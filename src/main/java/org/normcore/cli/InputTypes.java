@@ -6,16 +6,16 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
-/** The types of tensors that rotary embedding and FP8 take. */
+/** The input types of rotary embedding and FP8. */
 final class InputTypes {
   private InputTypes() {}
 
-  /** Whether it is float32, bfloat16 or float16. */
+  /** Whether a type is float32, bfloat16 or float16. */
   static boolean isNarrow(DType dtype) {
     return dtype.isNormType() && dtype != DType.FLOAT64;
   }
 
-  /** A tensor of such a type. */
+  /** Reads a tensor of such a type. */
   static TensorView view(Path path, SafetensorsFile file, String name) throws IOException {
     TensorView view = file.view(name);
     if (!isNarrow(view.dtype())) {

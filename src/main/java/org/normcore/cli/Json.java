@@ -7,19 +7,19 @@ import com.google.gson.JsonElement;
 import com.google.gson.JsonNull;
 import com.google.gson.JsonPrimitive;
 
-/** The spelling of JSON documents. */
+/** The format of JSON documents. */
 public final class Json {
   private static final Gson GSON =
       new GsonBuilder().setPrettyPrinting().serializeNulls().disableHtmlEscaping().create();
 
   private Json() {}
 
-  /** A number, or null where JSON has no number for it. */
+  /** A number, or null if JSON cannot represent it. */
   public static JsonElement number(double value) {
     return Double.isFinite(value) ? new JsonPrimitive(value) : JsonNull.INSTANCE;
   }
 
-  /** The same of float32, without digits that the type does not hold. */
+  /** A float32 number, with the digits of that type only. */
   public static JsonElement number(float value) {
     return Float.isFinite(value) ? new JsonPrimitive(value) : JsonNull.INSTANCE;
   }

@@ -14,7 +14,7 @@ import org.normcore.Operands;
 import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
-/** One run of a norm on the tensors of a file: reads, computes, compares, and only then writes. */
+/** One run of a norm on the tensors of a file: reads, computes, compares, then writes. */
 final class NormApplication {
   private final Context context;
   private final NormKind kind;
@@ -112,7 +112,7 @@ final class NormApplication {
         : gradients;
   }
 
-  /** Adds a tensor to the results, and returns where to write it. */
+  /** Adds a tensor to the results and returns the memory to write. */
   private TensorView output(DeviceTensors tensors, String name, DType dtype, long[] shape) {
     return tensors.output(results.add(name, dtype, shape));
   }

@@ -45,7 +45,7 @@ record NormInputs(
             find(file, "dresidual"));
     if (inputs.dresidual.isPresent() && inputs.dy.isEmpty()) {
       throw new BadInput(
-          options.files.in + ": has dresidual but no dy, the other half of the backward's input");
+          options.files.in + ": has dresidual but no dy, expected both for a backward");
     }
     return inputs;
   }
@@ -54,7 +54,7 @@ record NormInputs(
     return file.entries().containsKey(name) ? Optional.of(file.view(name)) : Optional.empty();
   }
 
-  /** The type of weight and bias, the input's where there is neither. */
+  /** The type of weight and bias, or the input's without weight and bias. */
   DType parameterDType() {
     return weight.or(() -> bias).orElse(x).dtype();
   }

@@ -11,15 +11,15 @@ import org.normcore.NormPolicy;
 import org.normcore.RmsNorm;
 
 /**
- * Everything that makes a norm, whichever of the two it is.
+ * The parameters of a norm of either kind.
  *
  * @param kind which norm
  * @param shape the normalised dimensions
- * @param epsilon what is added to the variance
+ * @param epsilon the value added to the variance
  * @param input the type of the input
  * @param weight the type of weight and bias
- * @param output the type of the output, or nothing for the policy's own
- * @param affine which of weight and bias there are
+ * @param output the type of the output, or empty for the policy's default
+ * @param affine whether the norm has weight and bias
  * @param policy where to round
  * @param device where to run
  * @param threads how many threads to use on the CPU
@@ -41,7 +41,7 @@ public record NormRequest(
     return builder().build();
   }
 
-  /** Starts the norm, for what else there is to set. */
+  /** Makes a builder of the norm, for further options. */
   public Norm.Builder<?> builder() {
     Norm.Builder<?> builder =
         kind == NormKind.RMS_NORM ? RmsNorm.builder(shape) : LayerNorm.builder(shape);

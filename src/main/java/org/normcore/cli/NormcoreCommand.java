@@ -9,24 +9,24 @@ import picocli.CommandLine.ParameterException;
 import picocli.CommandLine.ScopeType;
 import picocli.CommandLine.Spec;
 
-/** The command itself: the options that every subcommand takes. */
+/** The top-level command, with the options of all subcommands. */
 @Command(
     name = "normcore",
     sortOptions = false,
     description =
-        "Fused RMSNorm and LayerNorm, rotary position embedding and FP8, with the rounding chosen"
-            + " by the caller.",
+        "Fused RMSNorm and LayerNorm, rotary position embedding and FP8, with a selectable"
+            + " rounding.",
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = VersionProvider.class,
     subcommands = {AuditCommand.class, ApplyCommand.class, BenchCommand.class, InfoCommand.class},
     exitCodeListHeading = "%nExit status:%n",
     exitCodeList = {
-      " 0:done",
-      " 1:failed, or a comparison's limit was exceeded",
-      " 2:wrong usage or input; standard error says how"
+      " 0:success",
+      " 1:failure, or a comparison exceeded its limit",
+      " 2:invalid usage or input; see the message on standard error"
     })
 public final class NormcoreCommand implements Runnable {
-  /** As many as a norm takes. */
+  /** The limit of a norm. */
   static final int MOST_THREADS = 1024;
 
   @Spec private CommandSpec spec;
@@ -47,7 +47,7 @@ public final class NormcoreCommand implements Runnable {
   @Option(
       names = "--json",
       scope = ScopeType.INHERIT,
-      description = "Print one JSON document on standard output, and nothing else there.")
+      description = "Print one JSON document on standard output and nothing else.")
   private boolean json;
 
   @Option(
@@ -65,7 +65,7 @@ public final class NormcoreCommand implements Runnable {
       description =
           "Threads on the CPU, 1 to "
               + MOST_THREADS
-              + ". Default: one per processor. Never changes a bit of a result.")
+              + ". Default: one per processor. Results do not depend on it.")
   private Integer threads;
 
   boolean json() {

@@ -2,11 +2,11 @@ package org.normcore.cli;
 
 import java.util.Locale;
 
-/** Numbers for people. */
+/** Numbers as text. */
 public final class Numbers {
   private Numbers() {}
 
-  /** A share as a percentage, never rounded to 0 or to 100 if it isn't that. */
+  /** A fraction as a percentage; only 0 and 1 print as 0 % and 100 %. */
   public static String percent(double share) {
     double percent = 100 * share;
     if (percent == 0 || percent == 100) {
@@ -21,7 +21,7 @@ public final class Numbers {
     return String.format(Locale.ROOT, percent < 0.01 ? "%.4f %%" : "%.2f %%", percent);
   }
 
-  /** All digits of a number, as people write it: 1e-5. */
+  /** All digits of a number in short form: 1e-5. */
   public static String exact(double value) {
     return Double.toString(value).replace(".0E", "e").replace('E', 'e');
   }

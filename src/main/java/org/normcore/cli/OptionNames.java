@@ -31,7 +31,7 @@ public final class OptionNames {
     return parse(Arrays.asList(type.getEnumConstants()), text);
   }
 
-  /** The dtype with that name; that of the scales of blocks is none to choose. */
+  /** The dtype with that name, except the dtype of block scales. */
   public static DType parseDType(String text) {
     return parse(
         Arrays.stream(DType.values()).filter(dtype -> dtype != DType.FLOAT8_E8M0).toList(), text);

@@ -12,10 +12,7 @@ import org.normcore.VarianceAlgorithm;
 import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Option;
 
-/**
- * The options that choose a policy: a preset or a model type to start from, and single choices over
- * it.
- */
+/** The options that choose a policy: a preset or a model type, and overrides of single fields. */
 final class PolicyOptions {
   @ArgGroup(exclusive = true)
   private Start start;
@@ -23,20 +20,19 @@ final class PolicyOptions {
   @Option(
       names = "--rounding",
       paramLabel = "R",
-      description = "Where the normalised value is rounded: compute, input or weight.")
+      description = "The type that the normalised value is rounded to: compute, input or weight.")
   private ScaleRounding rounding;
 
   @Option(
       names = "--gamma-offset",
       paramLabel = "G",
-      description = "What is added to the weight: none, one-in-compute or one-in-weight.")
+      description = "The offset of the weight: none, one-in-compute or one-in-weight.")
   private GammaOffset gammaOffset;
 
   @Option(
       names = "--variance",
       paramLabel = "V",
-      description =
-          "For layer-norm, how the variance is formed: two-pass, welford or sum-of-squares.")
+      description = "The variance algorithm of layer-norm: two-pass, welford or sum-of-squares.")
   private VarianceAlgorithm variance;
 
   @Option(
@@ -49,10 +45,10 @@ final class PolicyOptions {
       names = "--residual-rounding",
       paramLabel = "R",
       description =
-          "What is normalised with a residual: the sum rounded to the input's type (input) or not (compute).")
+          "With a residual, normalise the sum rounded to the input's type (input) or unrounded (compute).")
   private ResidualRounding residualRounding;
 
-  /** Where the policy starts from. */
+  /** The base of the policy. */
   static final class Start {
     @Option(
         names = "--policy",
@@ -66,17 +62,17 @@ final class PolicyOptions {
         names = "--model-type",
         paramLabel = "TYPE",
         description =
-            "The preset that fits this model_type of a Hugging Face config.json, for example qwen3.")
+            "The preset of this model_type of a Hugging Face config.json, for example qwen3.")
     private String modelType;
   }
 
-  /** The policy chosen, for a norm of that kind. */
+  /** Returns the chosen policy for a norm of the given kind. */
   NormPolicy policy(NormKind kind) {
     if (variance != null && kind == NormKind.RMS_NORM) {
       throw new BadInput(
           "--variance is "
               + OptionNames.of(variance)
-              + ", but rms-norm forms no variance, expected it with layer-norm only");
+              + ", but rms-norm has no variance, expected it with layer-norm only");
     }
     NormPolicy base = base(kind);
     NormPolicy.Builder builder = base.toBuilder();

@@ -3,11 +3,11 @@ package org.normcore.cli;
 import com.google.gson.JsonObject;
 import org.normcore.NormPolicy;
 
-/** Policies put into words, formulas and JSON. */
+/** Policies as text, formulas and JSON. */
 public final class PolicyText {
   private PolicyText() {}
 
-  /** What the policy computes from the normalised value, with every rounding. */
+  /** The formula of the output from the normalised value, with every rounding. */
   public static String formula(NormPolicy policy) {
     String gamma =
         switch (policy.gammaOffset()) {
@@ -22,7 +22,7 @@ public final class PolicyText {
     };
   }
 
-  /** What the policy means, in one sentence. */
+  /** The policy in one sentence. */
   public static String sentence(NormPolicy policy) {
     String rounding =
         switch (policy.scaleRounding()) {

@@ -16,7 +16,7 @@ public final class Progress implements AutoCloseable {
     this.bar = bar;
   }
 
-  /** Starts a task of so many steps. */
+  /** Starts a task of {@code steps} steps. */
   public static Progress start(String task, long steps) {
     if (!standardErrorIsTerminal()) {
       return new Progress(Optional.empty());
@@ -31,7 +31,7 @@ public final class Progress implements AutoCloseable {
                 .build()));
   }
 
-  /** One step is done; {@code next} says what comes now. */
+  /** Ends a step; {@code next} names the following one. */
   public void step(String next) {
     bar.ifPresent(b -> b.step().setExtraMessage(next));
   }
@@ -42,8 +42,8 @@ public final class Progress implements AutoCloseable {
   }
 
   private static boolean standardErrorIsTerminal() {
-    // Java can't ask this of standard error alone: System.console() wants standard input to be a
-    // terminal as well.
+    // Java has no such test for standard error: System.console() also requires that standard input
+    // is a terminal.
     try {
       String target = Files.readSymbolicLink(Path.of("/proc/self/fd/2")).toString();
       return target.startsWith("/dev/pts/") || target.startsWith("/dev/tty");

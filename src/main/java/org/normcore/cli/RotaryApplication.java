@@ -15,8 +15,8 @@ import org.normcore.TensorView;
 import org.normcore.cli.safetensors.SafetensorsFile;
 
 /**
- * One run of a rotary position embedding on the tensors of a file: reads, computes, compares, and
- * only then writes.
+ * One run of a rotary position embedding on the tensors of a file: reads, computes, compares, then
+ * writes.
  */
 final class RotaryApplication {
   private final Context context;

@@ -27,7 +27,7 @@ record RotaryInputs(
           path
               + ": k is "
               + Arrays.toString(k.shape())
-              + ", expected batch and seq as q has them, "
+              + ", expected the batch and seq of q, "
               + Arrays.toString(q.shape()));
     }
     requireDType(path, "k", k, q);
@@ -117,9 +117,9 @@ record RotaryInputs(
           path
               + ": positions is "
               + entry.type()
-              + ", expected I64 or I32: positions are whole numbers, which floating-point types hold only"
-              + " up to a limit (BF16 up to 256, F16 up to 2048), beyond which neighbours would"
-              + " become one position");
+              + ", expected I64 or I32: positions are integers, which floating-point types represent exactly only"
+              + " up to a limit (BF16 up to 256, F16 up to 2048); beyond it adjacent positions would"
+              + " coincide");
     }
     if (entry.type() != StoredType.I64 && entry.type() != StoredType.I32) {
       throw new BadInput(path + ": positions is " + entry.type() + ", expected I64 or I32");

@@ -6,7 +6,7 @@ import java.util.Optional;
 import org.normcore.RotarySpec;
 import picocli.CommandLine.Option;
 
-/** The options that say what a rotary position embedding is. */
+/** The options of a rotary position embedding. */
 public final class RotaryOptions {
   @Option(
       names = "--config",
@@ -18,7 +18,7 @@ public final class RotaryOptions {
       names = "--layer-type",
       paramLabel = "TYPE",
       description =
-          "With --config: the layers that are meant, where the model's differ, for example"
+          "With --config: the layer type, if the model's layers differ, for example"
               + " sliding_attention.")
   private String layerType;
 
@@ -31,24 +31,24 @@ public final class RotaryOptions {
   @Option(
       names = "--rotary-dim",
       paramLabel = "N",
-      description = "How many of a head's first elements turn. Default: all.")
+      description = "The number of leading elements of a head that are rotated. Default: all.")
   private Integer rotaryDim;
 
-  /** The config.json, if there is one. */
+  /** The config.json, if given. */
   public Optional<Path> config() {
     return Optional.ofNullable(config);
   }
 
-  /** Whether anything is given. */
+  /** Whether any option is given. */
   public boolean isGiven() {
     return config != null || layerType != null || theta != null || rotaryDim != null;
   }
 
   /**
-   * What they describe; heads have the given size unless a config.json says so.
+   * Returns the spec; heads have the given size unless a config.json sets it.
    *
    * @param headDim the size
-   * @param source the option, or the file and tensor, that it is from
+   * @param source the option, or the file and tensor, of the size
    */
   public RotarySpec spec(long headDim, String source) throws IOException {
     if (config != null) {
@@ -57,7 +57,7 @@ public final class RotaryOptions {
       return RotarySpec.fromConfig(config, layerType);
     }
     if (layerType != null) {
-      throw new BadInput("--layer-type needs --config, whose layers differ");
+      throw new BadInput("--layer-type needs a --config with different layer types");
     }
     if (headDim < 2
         || headDim > RotarySpec.MAX_HEAD_DIM
@@ -90,11 +90,11 @@ public final class RotaryOptions {
     try {
       return builder.build();
     } catch (IllegalArgumentException e) {
-      // All else has been checked: it is the frequencies, which are theta to a power.
+      // All other arguments are valid, so the frequencies, powers of theta, are not finite.
       throw new BadInput(
           "--theta is "
               + theta
-              + ", expected one whose frequencies, theta^(-2i / "
+              + ", expected a value for which the frequencies, theta^(-2i / "
               + (rotaryDim == null ? headDim : rotaryDim)
               + "), are finite");
     }

@@ -5,11 +5,11 @@ import java.util.Locale;
 import org.normcore.RotaryRounding;
 import org.normcore.RotarySpec;
 
-/** Rotary position embeddings put into words, formulas and JSON. */
+/** Rotary position embeddings as text, formulas and JSON. */
 public final class RotaryText {
   private RotaryText() {}
 
-  /** How a pair is turned, with every rounding. */
+  /** The formula of a rotated pair, with every rounding. */
   public static String formula(RotaryRounding rounding) {
     return switch (rounding) {
       case COMPUTE -> "y1 = rd(x1 * cos - x2 * sin), y2 = rd(x2 * cos + x1 * sin)";
@@ -17,12 +17,12 @@ public final class RotaryText {
     };
   }
 
-  /** Where the frequencies come from: {@code theta 10000, plain}. */
+  /** The source of the frequencies: {@code theta 10000, plain}. */
   public static String frequencies(RotarySpec spec) {
     return "theta " + Numbers.exact(spec.theta()).replaceAll("\\.0$", "") + ", " + scaling(spec);
   }
 
-  /** How the frequencies are scaled, in a word. */
+  /** The name of the frequency scaling. */
   private static String scaling(RotarySpec spec) {
     String name = spec.scaling().getClass().getSimpleName();
     return name.replaceAll("([a-z0-9])([A-Z])", "$1-$2").toLowerCase(Locale.ROOT);

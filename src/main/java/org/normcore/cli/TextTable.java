@@ -4,7 +4,7 @@ import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
 
-/** A table of text: columns as wide as they need to be, numbers to the right. */
+/** A text table: columns fit their contents; numbers are right-aligned. */
 public final class TextTable {
   private final String[] header;
   private final List<String[]> rows = new ArrayList<>();
@@ -14,7 +14,7 @@ public final class TextTable {
     this.header = header.clone();
   }
 
-  /** Adds a row with as many cells as there are heads. */
+  /** Adds a row with one cell per column. */
   public void row(String... cells) {
     if (cells.length != header.length) {
       throw new IllegalArgumentException("cells: " + cells.length + "; expected " + header.length);

@@ -10,8 +10,8 @@ import org.normcore.Device;
 import org.normcore.TensorView;
 
 /**
- * DJL's arrays as tensors, without a copy, for engines whose arrays lend out their memory: the
- * PyTorch engine does. Tested with DJL 0.35.1 and its PyTorch engine.
+ * Zero-copy views of DJL arrays, for engines that expose the memory of an array, as the PyTorch
+ * engine does. Tested with DJL 0.35.1 and its PyTorch engine.
  *
  * <pre>{@code
  * try (NDManager manager = NDManager.newBaseManager("PyTorch")) {
@@ -25,29 +25,28 @@ public final class Djl {
   private Djl() {}
 
   /**
-   * Returns a view of an array's memory, of its shape. The view is for writing as well; arrays that
-   * share memory with it see what is written.
+   * Returns a view of an array's memory, with the array's shape. The view is writable; arrays that
+   * share the memory see the writes.
    *
-   * <p>DJL tells nothing about strides, and gives a copy in place of the memory where an array is
-   * not contiguous. Such arrays are refused: a copy would be read, but never written back. {@code
-   * array.flatten().reshape(array.getShape())} makes a contiguous copy, of which there is a view.
+   * <p>DJL does not expose strides and returns a copy if an array is not contiguous. Such arrays
+   * are refused, because writes to the copy would be lost. {@code
+   * array.flatten().reshape(array.getShape())} makes a contiguous copy that can be viewed.
    *
-   * <p>The array stays reachable with the view. Once it has been closed, by itself or with its
-   * manager, operations on the view are refused.
+   * <p>The view keeps the array reachable. After the array or its manager is closed, operations on
+   * the view throw.
    *
    * @throws IllegalArgumentException if the array is null, closed, sparse, not contiguous or not on
-   *     the CPU, of another type than {@code FLOAT64}, {@code FLOAT32}, {@code FLOAT16} and {@code
-   *     BFLOAT16}, or if its engine does not lend out its memory
+   *     the CPU, if its type is not {@code FLOAT64}, {@code FLOAT32}, {@code FLOAT16} or {@code
+   *     BFLOAT16}, or if its engine does not expose its memory
    */
   public static TensorView view(NDArray array) {
     checkArgument(array != null, "array: null; expected an NDArray");
-    checkArgument(!array.isReleased(), "array: closed; expected an open one");
+    checkArgument(!array.isReleased(), "array: closed; expected an open array");
     DType dtype = dtype(array);
-    checkArgument(
-        !array.isSparse(), "array: sparse; expected a dense one, such as array.toDense makes");
+    checkArgument(!array.isSparse(), "array: sparse; expected a dense array; call array.toDense");
     checkArgument(
         array.getDevice().equals(ai.djl.Device.cpu()),
-        "array: on %s; expected cpu(), for DJL tells no other address",
+        "array: on %s; expected cpu(), because DJL exposes CPU addresses only",
         array.getDevice());
     long[] shape = array.getShape().getShape();
     if (array.size() == 0) {
@@ -58,7 +57,7 @@ public final class Djl {
   }
 
   private static DType dtype(NDArray array) {
-    // Not by DataType.fromBuffer, which takes every ShortBuffer for FLOAT16.
+    // DataType.fromBuffer does not do: it maps every ShortBuffer to FLOAT16.
     return switch (array.getDataType()) {
       case FLOAT64 -> DType.FLOAT64;
       case FLOAT32 -> DType.FLOAT32;
@@ -68,27 +67,27 @@ public final class Djl {
           throw new IllegalArgumentException(
               "array: of type "
                   + array.getDataType().name()
-                  + "; expected FLOAT64, FLOAT32, FLOAT16 or BFLOAT16, such as array.toType gives");
+                  + "; expected FLOAT64, FLOAT32, FLOAT16 or BFLOAT16; call array.toType");
     };
   }
 
   private static long address(NDArray array, DType dtype, long[] shape) {
-    // Closes the copies that an array makes of itself if it is not contiguous.
+    // Closes the copies that toByteBuffer makes of an array that is not contiguous.
     try (NDScope scope = new NDScope()) {
       scope.suppressNotUsedWarning();
       ByteBuffer memory = array.toByteBuffer(true);
       ByteBuffer again = array.toByteBuffer(true);
       checkArgument(
           memory.isDirect() && again.isDirect(),
-          "array: its engine, %s, copies it to the Java heap; expected one that lends out its memory,"
+          "array: its engine, %s, copies it to the Java heap; expected one that exposes memory,"
               + " such as PyTorch",
           array.getManager().getEngine().getEngineName());
       TensorView view = TensorView.of(memory, dtype, shape);
-      // Two copies are in two places.
+      // Two copies have different addresses.
       checkArgument(
           view.address() == TensorView.of(again, dtype, shape).address(),
-          "array: %s is not contiguous; expected one that is: array.flatten().reshape("
-              + "array.getShape()) is a copy that is",
+          "array: %s is not contiguous; expected a contiguous array; call array.flatten().reshape("
+              + "array.getShape()) for a copy",
           array.getShape());
       return view.address();
     }

@@ -10,7 +10,7 @@ import org.normcore.Device;
 import org.normcore.TensorView;
 
 /**
- * ND4J's arrays as tensors, without a copy. Tested with ND4J 1.0.0-M2.1.
+ * Zero-copy views of ND4J arrays. Tested with ND4J 1.0.0-M2.1.
  *
  * <pre>{@code
  * INDArray x = Nd4j.rand(DataType.FLOAT, 8, 768);
@@ -22,41 +22,40 @@ public final class Nd4j {
   private Nd4j() {}
 
   /**
-   * Returns a view of an array's memory: of its shape, with its offset and the distance between its
-   * rows. So a range of rows or of columns is viewed in place. The view is for writing as well; as
-   * ever in ND4J, arrays that are views of the same buffer see what is written.
+   * Returns a view of an array's memory, with the array's shape, offset and row stride, so a range
+   * of rows or of columns is viewed in place. The view is writable; arrays that are views of the
+   * same buffer see the writes.
    *
-   * <p>The array stays reachable with the view. Once it has been closed, or its workspace has been
-   * left, operations on the view are refused.
+   * <p>The view keeps the array reachable. After the array or its workspace is closed, operations
+   * on the view throw.
    *
-   * @throws IllegalArgumentException if the array is null or closed, of another type than {@code
-   *     DOUBLE}, {@code FLOAT}, {@code HALF} and {@code BFLOAT16}, of a backend that is not on the
-   *     CPU, or if the elements of its rows are not neighbours and its rows not evenly apart, as in
-   *     order {@code 'f'}
+   * @throws IllegalArgumentException if the array is null or closed, if its type is not {@code
+   *     DOUBLE}, {@code FLOAT}, {@code HALF} or {@code BFLOAT16}, if its backend is not on the CPU,
+   *     if the elements of a row are not contiguous, as in order {@code 'f'}, or if its rows do not
+   *     have one stride
    */
   public static TensorView view(INDArray array) {
     checkArgument(array != null, "array: null; expected an INDArray");
     checkArgument(
-        !isFreed(array),
-        "array: closed, or of a workspace that has been left; expected a live one");
+        !isFreed(array), "array: closed, or its workspace is closed; expected an open array");
     DType dtype = dtype(array);
     long[] shape = array.shape();
     if (array.isEmpty()) {
-      // Nd4j.empty has no dimensions, with which a tensor has one element.
+      // Nd4j.empty has no dimensions; a TensorView without dimensions has one element.
       long[] none = shape.length == 0 ? new long[] {0} : shape;
       return TensorView.ofAddress(0, dtype, Device.CPU, none).withOwner(array);
     }
     checkArgument(
         org.nd4j.linalg.factory.Nd4j.getEnvironment().isCPU(),
-        "array: its memory is not on the CPU; expected one of the nd4j-native backend");
+        "array: its memory is not on the CPU; expected an array of the nd4j-native backend");
     long rowStride = rowStride(shape, array.stride());
     checkArgument(
         rowStride >= 0,
-        "array: shape %s, strides %s; expected rows of neighbouring elements, evenly apart, as"
-            + " array.dup('c') has",
+        "array: shape %s, strides %s; expected contiguous rows with one row stride; call"
+            + " array.dup('c')",
         Arrays.toString(shape),
         Arrays.toString(array.stride()));
-    // Unlike data().address(), this counts the offset.
+    // Unlike data().address(), this includes the offset.
     long address = array.data().addressPointer().address();
     TensorView view = TensorView.of(new TensorMemory(address, () -> isFreed(array)), dtype, shape);
     return shape.length < 2 ? view : view.withRowStride(rowStride);
@@ -74,7 +73,7 @@ public final class Nd4j {
   }
 
   private static DType dtype(INDArray array) {
-    // Not by the class of its pointer, which is a ShortPointer for both types of 16 bits.
+    // The class of the pointer does not do: it is a ShortPointer for both 16-bit types.
     return switch (array.dataType()) {
       case DOUBLE -> DType.FLOAT64;
       case FLOAT -> DType.FLOAT32;
@@ -84,11 +83,11 @@ public final class Nd4j {
           throw new IllegalArgumentException(
               "array: of type "
                   + array.dataType()
-                  + "; expected DOUBLE, FLOAT, HALF or BFLOAT16, such as array.castTo gives");
+                  + "; expected DOUBLE, FLOAT, HALF or BFLOAT16; call array.castTo");
     };
   }
 
-  /** The distance between neighbouring rows, or -1 if it is not the same for all of them. */
+  /** Returns the row stride, or -1 if the rows do not have one stride. */
   private static long rowStride(long[] shape, long[] strides) {
     int last = shape.length - 1;
     if (last < 0) {
@@ -110,7 +109,7 @@ public final class Nd4j {
       }
       next = strides[i] * shape[i];
     }
-    // One row is as far from the next as it is long. Rows that overlap are one memory twice.
+    // A single row has its length as the stride. Overlapping rows are refused.
     return rowStride < 0 ? shape[last] : rowStride < shape[last] ? -1 : rowStride;
   }
 }

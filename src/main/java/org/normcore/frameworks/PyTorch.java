@@ -23,8 +23,8 @@ import org.normcore.Operands;
 import org.normcore.TensorView;
 
 /**
- * PyTorch through JavaCPP, {@code org.bytedeco:pytorch}: its tensors without a copy, and norms as
- * functions that its autograd goes through.
+ * PyTorch through JavaCPP, {@code org.bytedeco:pytorch}: zero-copy views of its tensors, and norms
+ * as functions with autograd support.
  *
  * <pre>{@code
  * RmsNorm norm = RmsNorm.builder(4096).epsilon(1e-5).input(DType.BFLOAT16)
@@ -34,23 +34,20 @@ import org.normcore.TensorView;
  * y.sum().backward(); // x.grad(), weight.grad()
  * }</pre>
  *
- * <p>Tensors that the norm can't view as they are, that is whose last dimension is not contiguous
- * or whose leading ones don't have one stride, are made contiguous by PyTorch first, as its own
- * norms do it; nothing else is copied.
+ * <p>If the last dimension of a tensor is not contiguous or its leading dimensions do not have one
+ * stride, PyTorch makes it contiguous first, as for its own norms. Nothing else is copied.
  */
 public final class PyTorch {
   private PyTorch() {}
 
   /**
    * Returns a tensor's memory as a view, on the CPU or on a CUDA device, with the tensor's shape,
-   * dtype and row stride. The view keeps the memory from being freed, whatever happens to the given
-   * object: it holds a reference to the tensor of its own. Autograd does not see what is done
-   * through it.
+   * dtype and row stride. The view holds its own reference to the tensor, so the memory stays
+   * allocated even if the given object is closed. Autograd does not record operations on the view.
    *
-   * @throws IllegalArgumentException if the tensor is null or undefined; if its dtype is none of
-   *     {@link DType}'s; if it is sparse, on another kind of device, or its values are to be
-   *     negated when read; if its last dimension is not contiguous, or its leading dimensions can't
-   *     be seen as rows that lie one row stride apart
+   * @throws IllegalArgumentException if the tensor is null or undefined; if {@link DType} lacks its
+   *     dtype; if it is sparse, on another kind of device, or its negative bit is set; if its last
+   *     dimension is not contiguous, or its leading dimensions do not fold into one row stride
    */
   public static TensorView view(Tensor tensor) {
     requireTensor("tensor", tensor);
@@ -58,9 +55,8 @@ public final class PyTorch {
     if (reason != null) {
       throw new IllegalArgumentException("tensor: " + describe(tensor) + " " + reason);
     }
-    // The memory without the graph. A scope that the caller has open must not free it: the
-    // collector
-    // does, with the view.
+    // The memory without the graph, as a reference outside the caller's open scope: the garbage
+    // collector frees it with the view.
     Tensor own = tensor.detach().retainReference();
     return viewOf("tensor", own).withOwner(own);
   }
@@ -75,33 +71,34 @@ public final class PyTorch {
 
   /**
    * Normalises {@code x} and returns {@code y}, a new tensor of its shape in the norm's {@linkplain
-   * Norm#outputDType() output dtype}. Where gradients are recorded ({@code GradMode}, and one of
-   * the tensors requires one) {@code y} has its place in autograd's graph: {@code backward}, {@code
-   * torch.grad}, hooks, accumulation into {@code .grad} and {@code retain_graph} do with it what
-   * they do with PyTorch's own norms. Gradients are rounded as the norm's policy says; each of
-   * {@code x}, weight and bias is computed only if it is asked for. First order only: a backward
-   * with {@code create_graph} is refused.
+   * Norm#outputDType() output dtype}. If {@code GradMode} is on and one of the tensors requires a
+   * gradient, {@code y} is part of autograd's graph: {@code backward}, {@code torch.grad}, hooks,
+   * accumulation into {@code .grad} and {@code retain_graph} work as with PyTorch's own norms. The
+   * norm's policy determines the rounding of the gradients; the gradients of {@code x}, weight and
+   * bias are computed only where required. First order only: a backward with {@code create_graph}
+   * throws.
    *
-   * <p><b>Memory.</b> {@code y} and the gradients are PyTorch's memory, written once. The graph
-   * keeps {@code x} and the weight, and 4 bytes per row, 8 for LayerNorm, until a backward without
-   * {@code retain_graph} has gone through it or it is freed; {@code x} and the weight must not be
-   * changed in place until then, which is checked by their version counters. The norm must stay
-   * open. To record takes some 200 us and a backward as much again, however small the tensors:
-   * calls into the binding, half of whose time goes into looking at the size of the process ({@code
-   * -Dorg.bytedeco.javacpp.maxPhysicalBytes=0} spares that). Without gradients it is 15 us.
+   * <p><b>Memory.</b> PyTorch allocates {@code y} and the gradients; each is written once. The
+   * graph keeps {@code x} and the weight, and 4 bytes per row, 8 for LayerNorm, until a backward
+   * without {@code retain_graph} or until the graph is freed. Until then {@code x} and the weight
+   * must not be changed in place; the backward checks their version counters. The norm must stay
+   * open. Recording takes about 200 us and a backward another 200 us, independent of the size of
+   * the tensors: the time of calls into the binding, half of which goes into checks of the process
+   * size ({@code -Dorg.bytedeco.javacpp.maxPhysicalBytes=0} turns these off). A call without
+   * gradients takes 15 us.
    *
-   * <p><b>Threads.</b> Forward calls may run in any number of threads at once. Backward runs where
-   * PyTorch runs it; two backwards at once through one {@code y} take turns.
+   * <p><b>Threads.</b> Forward calls may run concurrently in any number of threads. A backward runs
+   * in PyTorch's threads; concurrent backwards through one {@code y} are serialised.
    *
-   * <p><b>CUDA.</b> The norm has been built for the tensors' device; the work goes into PyTorch's
-   * current stream of that device. This has not been run on a GPU yet.
+   * <p><b>CUDA.</b> The norm must be built for the tensors' device; the work runs in PyTorch's
+   * current stream of that device. Not yet tested on a GPU.
    *
    * @param norm open, its output not FP8
    * @param x in the norm's input dtype, {@code [.., normalizedShape]}, on its device
    * @param weight {@code [normalizedShape]} in the norm's weight dtype; null if it has none
    * @param bias the same
-   * @throws IllegalArgumentException if a tensor is missing, of a wrong dtype, shape or device, or
-   *     given where the norm has none; the message names it
+   * @throws IllegalArgumentException if a tensor is missing, has a wrong dtype, shape or device, or
+   *     is given for a parameter that the norm lacks; the message names it
    * @throws UnsupportedOperationException if the norm's output is FP8
    * @throws IllegalStateException if the norm is closed
    */
@@ -112,12 +109,14 @@ public final class PyTorch {
     }
     if (norm.outputScaling() != null) {
       throw new UnsupportedOperationException(
-          "norm: its output is " + norm.outputDType() + "; expected one that autograd knows");
+          "norm: its output is "
+              + norm.outputDType()
+              + "; expected a dtype that autograd supports");
     }
     requireTensor("x", x);
     requireTensor("weight", weight, norm.affine().hasWeight());
     requireTensor("bias", bias, norm.affine().hasBias());
-    // Made outside the inner scope, so that it is the caller's in every respect.
+    // Made outside the inner scope, so that the caller owns it.
     Tensor y = new Tensor();
     boolean done = false;
     try (PointerScope scope = new PointerScope()) {
@@ -153,7 +152,7 @@ public final class PyTorch {
     Statistics statistics = Statistics.of(norm, xView, x);
     norm.forward(operands, statistics.meanView(), statistics.rstdView());
     if (y.numel() == 0) {
-      // Without an element nothing is computed, and PyTorch's own graph gives the zeros of dweight.
+      // For empty tensors nothing is computed, and PyTorch's own graph gives the zeros of dweight.
       y.put(emptyGraph(norm, x, weight, bias));
     } else {
       PyTorchNode.record(norm, y, x, source, weight, bias, statistics);
@@ -166,7 +165,7 @@ public final class PyTorch {
     return (bias == null ? y : y.add(bias)).to(scalarType(norm.outputDType()));
   }
 
-  /** What a forward saves of each row, as tensors, so that PyTorch's allocator has the memory. */
+  /** The saved statistics of each row, as tensors, so that PyTorch's allocator owns the memory. */
   record Statistics(@Nullable Tensor mean, Tensor rstd) {
     static Statistics of(Norm norm, TensorView x, Tensor like) {
       long[] rows = {x.rows(norm.normalizedShape().length)};
@@ -184,12 +183,12 @@ public final class PyTorch {
     }
   }
 
-  /** Returns the tensor itself if it can be viewed, a contiguous copy otherwise. */
+  /** Returns the tensor itself if it can be viewed, otherwise a contiguous copy. */
   static Tensor viewable(Tensor tensor) {
     return unviewable(tensor) == null ? tensor : tensor.detach().contiguous();
   }
 
-  /** Returns a view that keeps nothing alive. */
+  /** Returns a view that holds no reference to the tensor. */
   static TensorView viewOf(String argument, Tensor tensor) {
     DType dtype = dtype(tensor);
     if (dtype == null) {
@@ -218,7 +217,7 @@ public final class PyTorch {
       return "is of layout " + tensor.layout().intern() + "; expected a dense tensor";
     }
     if (tensor.is_neg()) {
-      return "holds its values negated; expected them as they are, by resolve_neg()";
+      return "has the negative bit set; expected plain values; call resolve_neg()";
     }
     long[] shape = shape(tensor);
     int last = shape.length - 1;
@@ -228,7 +227,7 @@ public final class PyTorch {
     if (shape[last] > 1 && tensor.stride(last) != 1) {
       return "has the stride "
           + tensor.stride(last)
-          + " along its last dimension; expected 1, by contiguous()";
+          + " along its last dimension; expected 1; call contiguous()";
     }
     long inner = -1;
     for (int i = last - 1; i >= 0; i--) {
@@ -243,7 +242,7 @@ public final class PyTorch {
             + i
             + "; expected "
             + (inner < 0 ? "at least " + shape[last] : inner)
-            + " for its rows to be equally far apart, by contiguous()";
+            + " for one row stride; call contiguous()";
       }
       inner = stride * shape[i];
     }
@@ -302,12 +301,12 @@ public final class PyTorch {
     return torch.empty(shape, options, new MemoryFormatOptional());
   }
 
-  /** The stream that PyTorch puts its work into, null on the CPU. */
+  /** PyTorch's current stream, null on the CPU. */
   static @Nullable CudaStream stream(Device device) {
     return device.isCpu() ? null : Current.stream(device);
   }
 
-  /** What needs the CUDA presets, which are there where PyTorch's natives for CUDA are. */
+  /** The code that needs the CUDA presets, which accompany PyTorch's CUDA natives. */
   private static final class Current {
     static CudaStream stream(Device device) {
       return CudaStream.of(device, torch_cuda.getCurrentCUDAStream((byte) device.index()).stream());

@@ -38,28 +38,29 @@ import org.normcore.TensorView;
 /**
  * One application of a norm in autograd's graph.
  *
- * <p>The binding has no way to write a node of one's own in Java: it has the nodes of PyTorch's
- * operations, whose edges can be set, and hooks on gradients, which may replace a gradient by one
- * of the same shape and dtype. So the node is put together of nodes that do nothing with the
- * gradient but pass on views of one element:
+ * <p>The binding cannot define a custom node in Java. It has the nodes of PyTorch's operations,
+ * whose edges can be set, and hooks on gradients, which may replace a gradient by one of the same
+ * shape and dtype. So the node is composed of nodes that only pass on views of one element of the
+ * gradient:
  *
  * <pre>
- * y      the tensor, with memory of its own
- * pass   AliasBackward: hands on dy as it is; hooks that the user puts on y run before it
+ * y      the tensor, with its own memory
+ * pass   AliasBackward: passes dy on unchanged; the user's hooks on y run before it
  * pick   AsStridedScatterBackward: its hook gets dy and runs the norm's backward; the node itself
- *        hands on one element of dy, of no meaning, as a tensor without dimensions
- * fork   AddBackward, for each of x, weight and bias that requires a gradient: hands that on to
+ *        passes on one element of dy, whose value is ignored, as a tensor without dimensions
+ * fork   AddBackward, for each of x, weight and bias that requires a gradient: passes that on to
  * spread SumBackward: the element spread to the shape of x (weight, bias) by strides of 0
- * swap   AliasBackward of x.alias(): its hook puts dx in place of that; then x's own graph
+ * swap   AliasBackward of x.alias(): its hook replaces that with dx; then x's own graph
  * </pre>
  *
- * <p>The last fork's other edge leads to a leaf, the ticket, whose memory has a deleter: it is
- * called when the graph is freed, with or without a backward, and lets go of this object. PyTorch's
- * engine takes care of all else: which branches are needed, sums of gradients, other devices'
- * threads. Donors of nodes are made on the meta device, where operations cost nothing.
+ * <p>The other edge of the last fork leads to a leaf, the ticket, whose memory has a deleter.
+ * PyTorch calls the deleter when it frees the graph, with or without a backward; it releases this
+ * object. PyTorch's engine does the rest: which branches are needed, sums of gradients, threads of
+ * other devices. The tensors that donate nodes are made on the meta device, where operations cost
+ * nothing.
  */
 final class PyTorchNode {
-  /** Nodes in graphs that exist, by what their tickets have for an address. */
+  /** Nodes of live graphs, by the address of their ticket. */
   private static final Map<Long, PyTorchNode> LIVE = new ConcurrentHashMap<>();
 
   private static final AtomicLong LAST_ID = new AtomicLong();
@@ -72,18 +73,18 @@ final class PyTorchNode {
   private static final Tensor META = metaLeaf().retainReference();
   private static final Tensor META_INSIDE = metaLeaf(1).detach().retainReference();
 
-  /** Workspaces on CUDA devices, by stream, in whose order they are used. */
+  /** Workspaces on CUDA devices, one per stream; work in the stream uses its workspace in order. */
   private static final Map<Long, OwnedMemory> WORKSPACES = new HashMap<>();
 
   /**
-   * What a hook of this thread has returned last. PyTorch takes its own reference once the hook has
-   * returned, so this one is let go of by the next.
+   * The last result of a hook of this thread. PyTorch takes its own reference after the hook
+   * returns, so the next hook releases this one.
    */
   private static final ThreadLocal<@Nullable Tensor> RETURNED = new ThreadLocal<>();
 
   /**
-   * Nodes that this thread is about to free, while it does. Freeing one may free the graph below
-   * it, and the stack would not do for deep networks.
+   * Nodes that this thread is freeing. Freeing a node may free the graph below it; recursion would
+   * overflow the stack for deep networks.
    */
   private static final ThreadLocal<@Nullable ArrayDeque<PyTorchNode>> DYING = new ThreadLocal<>();
 
@@ -97,7 +98,7 @@ final class PyTorchNode {
     this.norm = norm;
   }
 
-  /** What a backward reads. */
+  /** The tensors that a backward reads. */
   private record Saved(
       Tensor x,
       long xVersion,
@@ -123,21 +124,21 @@ final class PyTorchNode {
     BIAS
   }
 
-  /** The way to one of the norm's inputs. */
+  /** The branch to one of the norm's inputs. */
   private record Branch(Role role, long[] shape, Node spread) {
-    /** Whether the backward that is running wants its gradient. */
+    /** Returns whether the running backward needs its gradient. */
     boolean isNeeded() {
       return spread.task_should_compute_output(0);
     }
   }
 
-  /** Number of nodes in graphs that exist. */
+  /** Returns the number of nodes of live graphs. */
   static int live() {
     return LIVE.size();
   }
 
   /**
-   * Gives {@code y} its place in the graph. Within a scope that frees what is made here on the way.
+   * Adds {@code y} to the graph. Must run in a scope that frees the temporaries made here.
    *
    * @param source the tensor that was read: {@code x}, or a contiguous copy
    */
@@ -164,7 +165,7 @@ final class PyTorchNode {
     edge = node.branch(Role.X, x, scalar, edge);
     edge = node.branch(Role.WEIGHT, weight, scalar, edge);
     edge = node.branch(Role.BIAS, bias, scalar, edge);
-    // From now on its accumulator ignores what comes in.
+    // From now on its accumulator ignores incoming gradients.
     ticket.set_requires_grad(false);
 
     Node pick =
@@ -181,7 +182,7 @@ final class PyTorchNode {
     setNode(y, pass);
   }
 
-  /** A tensor that is freed with the graph, and this object with it. */
+  /** Makes a tensor that the graph frees; its deleter frees this object. */
   private Tensor ticket(Tensor like) {
     long id = LAST_ID.incrementAndGet();
     Address address = new Address(id);
@@ -201,7 +202,7 @@ final class PyTorchNode {
     }
   }
 
-  /** Adds the way to an input if that requires a gradient. Returns the edge to come in by. */
+  /** Adds the branch to an input if that requires a gradient. Returns the edge into the branch. */
   private Edge branch(Role role, @Nullable Tensor input, Tensor scalarOfY, Edge other) {
     if (input == null || !input.requires_grad()) {
       return other;
@@ -221,13 +222,13 @@ final class PyTorchNode {
     return new Edge(fork, 0);
   }
 
-  /** Has gradients of a tensor's shape, dtype and device come into a node. */
+  /** Declares that a node receives gradients of a tensor's shape, dtype and device. */
   private static void setInput(Node node, Tensor tensor) {
     node.clear_input_metadata();
     node.add_input_metadata(tensor);
   }
 
-  /** Makes a node a tensor's. */
+  /** Sets the gradient function of a tensor. */
   private static void setNode(Tensor tensor, Node node) {
     node.clear_input_metadata();
     torch.create_gradient_edge(tensor, node);
@@ -242,7 +243,7 @@ final class PyTorchNode {
     return torch.empty(shape, META_OPTIONS, ANY_FORMAT).set_requires_grad(true);
   }
 
-  /** Keeps an object that the scope would free until the graph is freed. */
+  /** Keeps an object, which the scope would free, until the graph is freed. */
   private <P extends Pointer> P keep(P pointer) {
     pointer.retainReference();
     kept.add(pointer);
@@ -250,18 +251,18 @@ final class PyTorchNode {
   }
 
   /**
-   * Returns a tensor's memory, to be released. Without the graph: an operation in place may put a
-   * tensor behind what has been made of it, and then the two would keep each other.
+   * Returns a tensor's memory without the graph; the caller releases it. With the graph, an
+   * in-place operation could make a tensor depend on its own result: a reference cycle.
    */
   private static Tensor own(Tensor tensor) {
     return tensor.detach().retainReference();
   }
 
-  /** The norm's backward. Within a scope. */
+  /** Runs the norm's backward. Must run in a scope. */
   private synchronized void backward(Tensor dy) {
     if (GradMode.is_enabled()) {
       throw new UnsupportedOperationException(
-          "create_graph: true; expected false, because norms have a first derivative only");
+          "create_graph: true; expected false, because norms support the first derivative only");
     }
     List<Branch> needed = branches.stream().filter(Branch::isNeeded).toList();
     if (needed.isEmpty()) {
@@ -270,9 +271,9 @@ final class PyTorchNode {
     Saved from = saved;
     if (from == null) {
       throw new IllegalStateException(
-          "backward: a second time through the graph of "
+          "backward: second backward through the graph of "
               + norm
-              + ", whose saved values have been freed; expected retain_graph the first time");
+              + ", whose saved values are freed; expected retain_graph in the first backward");
     }
     requireUnchanged("x", from.x, from.xVersion);
     if (from.weight != null) {
@@ -326,7 +327,7 @@ final class PyTorchNode {
         norm.backward(x, weight, mean, rstd, dyView, gradients, workspace);
       }
     } else {
-      // One at a time: a workspace belongs to a stream, and a backward is several kernels in it.
+      // Serialised: a workspace belongs to a stream, and a backward enqueues several kernels there.
       synchronized (WORKSPACES) {
         OwnedMemory workspace = workspace(norm.device(), stream, bytes);
         norm.backward(x, weight, mean, rstd, dyView, gradients.stream(stream), workspace);
@@ -354,13 +355,13 @@ final class PyTorchNode {
           argument
               + ": changed in place since the forward (version "
               + tensor._version()
-              + "); expected it as it was (version "
+              + "); expected version "
               + version
-              + "), because the backward reads it");
+              + ", because the backward reads it");
     }
   }
 
-  /** The gradient that the running backward has computed, or null. */
+  /** Returns the gradient that the running backward has computed, or null. */
   private synchronized @Nullable Tensor take(Role role) {
     int task = torch.get_current_graph_task_id();
     Map<Role, Tensor> outputs = results.get(task);
@@ -429,7 +430,7 @@ final class PyTorchNode {
     }
   }
 
-  /** The hook that puts a result in its place. */
+  /** The hook that replaces the placeholder with a result. */
   private static final class Swap extends TensorTensorHook {
     private final PyTorchNode node;
     private final Role role;
@@ -448,7 +449,7 @@ final class PyTorchNode {
     }
   }
 
-  /** What is called when a graph is freed. */
+  /** The deleter that PyTorch calls when it frees a graph. */
   private static final class Deleter extends PointerConsumer {
     @Override
     public void call(Pointer address) {

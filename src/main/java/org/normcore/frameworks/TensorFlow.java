@@ -18,7 +18,7 @@ import org.tensorflow.types.TFloat64;
 import org.tensorflow.types.family.TType;
 
 /**
- * TensorFlow Java's tensors, without a copy. Tested with TensorFlow Java 1.1.0.
+ * Zero-copy views of TensorFlow Java tensors. Tested with TensorFlow Java 1.1.0.
  *
  * <pre>{@code
  * try (TFloat32 x = tf.math.tanh(hidden).asTensor();
@@ -31,25 +31,26 @@ public final class TensorFlow {
   private TensorFlow() {}
 
   /**
-   * Returns a view of a tensor's memory, of its shape. TensorFlow's tensors are always dense rows.
+   * Returns a view of a tensor's memory, with the tensor's shape. TensorFlow's tensors are always
+   * contiguous.
    *
-   * <p>TensorFlow takes tensors for immutable, and lets results of operations share memory. Write
-   * only into a tensor that no operation has had in hand yet, fresh from {@code tensorOf}.
+   * <p>TensorFlow treats tensors as immutable, and results of operations may share memory. Write
+   * only to a new tensor from {@code tensorOf} that no operation has used yet.
    *
-   * <p>The tensor stays reachable with the view. Once it has been closed, or the eager session that
-   * it belongs to, operations on the view are refused.
+   * <p>The view keeps the tensor reachable. After the tensor or its eager session is closed,
+   * operations on the view throw.
    *
-   * @throws IllegalArgumentException if the tensor is null, closed or sparse, or of another type
-   *     than {@code TFloat64}, {@code TFloat32}, {@code TFloat16} and {@code TBfloat16}
+   * @throws IllegalArgumentException if the tensor is null, closed or sparse, or if its type is not
+   *     {@code TFloat64}, {@code TFloat32}, {@code TFloat16} or {@code TBfloat16}
    */
   public static TensorView view(TType tensor) {
     checkArgument(tensor != null, "tensor: null; expected a TType");
     DType dtype = dtype(tensor);
     checkArgument(
         !(tensor instanceof SparseTensor),
-        "tensor: sparse; expected a dense one, such as tf.sparse.sparseToDense makes");
+        "tensor: sparse; expected a dense tensor; use tf.sparse.sparseToDense");
     RawTensor raw = tensor.asRawTensor();
-    checkArgument(!isFreed(tensor), "tensor: closed; expected an open one");
+    checkArgument(!isFreed(tensor), "tensor: closed; expected an open tensor");
     long[] shape = raw.shape().asArray();
     if (raw.shape().size() == 0) {
       return TensorView.ofAddress(0, dtype, Device.CPU, shape).withOwner(tensor);
@@ -59,7 +60,7 @@ public final class TensorFlow {
   }
 
   private static DType dtype(TType tensor) {
-    // A type for each format: nothing here is inferred from a width of 16 bits.
+    // One type per format: a width of 16 bits does not determine the format.
     if (tensor instanceof TFloat64) {
       return DType.FLOAT64;
     } else if (tensor instanceof TFloat32) {
@@ -72,7 +73,7 @@ public final class TensorFlow {
     throw new IllegalArgumentException(
         "tensor: of type "
             + tensor.type().getSimpleName()
-            + "; expected TFloat64, TFloat32, TFloat16 or TBfloat16, such as tf.dtypes.cast gives");
+            + "; expected TFloat64, TFloat32, TFloat16 or TBfloat16; use tf.dtypes.cast");
   }
 
   private static boolean isFreed(TType tensor) {
@@ -84,7 +85,10 @@ public final class TensorFlow {
     }
   }
 
-  /** Where a buffer lies; TensorFlow maps its memory directly or, lacking Unsafe, by NIO. */
+  /**
+   * Returns the address of a buffer; TensorFlow maps its memory directly or, without Unsafe, by
+   * NIO.
+   */
   static long address(ByteDataBuffer buffer) {
     return buffer.accept(
         new DataStorageVisitor<Long>() {
@@ -101,7 +105,7 @@ public final class TensorFlow {
           @Override
           public Long fallback() {
             throw new IllegalArgumentException(
-                "tensor: its memory is on the Java heap; expected one of TensorFlow's own");
+                "tensor: its memory is on the Java heap; expected TensorFlow's own memory");
           }
         });
   }

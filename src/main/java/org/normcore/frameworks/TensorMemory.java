@@ -5,8 +5,8 @@ import org.bytedeco.javacpp.Pointer;
 
 /**
  * The memory of a framework's tensor: a pointer that counts as deallocated once the framework has
- * freed it, which makes a {@link org.normcore.TensorView} of it refuse its use. What tells so holds
- * the tensor, and keeps it reachable.
+ * freed the memory, so that operations on a {@link org.normcore.TensorView} of it throw. The {@code
+ * freed} supplier references the tensor and keeps it reachable.
  */
 final class TensorMemory extends Pointer {
   private final BooleanSupplier freed;

@@ -1,15 +1,15 @@
 /**
- * Norms inside the training loops of frameworks, one class for each: zero-copy views of its tensors
- * and, where it has a tape, a place on that.
+ * Adapters for frameworks, one class per framework: zero-copy views of its tensors and, where
+ * available, autograd support.
  *
- * <p>Nothing else in the library refers to a framework, and none comes with it: who uses one of
- * these classes brings the framework along.
+ * <p>The rest of the library does not refer to a framework, and no framework is a dependency: users
+ * of these classes add it themselves.
  *
- * <p>A view has the dtype that the framework itself tells, never one inferred from the class of a
- * buffer or pointer: float16 and bfloat16 look alike there. It keeps the framework's tensor
- * reachable. Where a framework frees memory when a tensor is closed, reachable or not, operations
- * on the view are refused from then on; closing a tensor while an operation runs on it is the
- * caller's to avoid.
+ * <p>A view has the dtype that the framework reports, never one inferred from the class of a buffer
+ * or pointer, which is the same for float16 and bfloat16. It keeps the framework's tensor
+ * reachable. Some frameworks free memory when a tensor is closed even if it is reachable;
+ * operations on the view then throw. The caller must not close a tensor while an operation runs on
+ * it.
  */
 @NullMarked
 package org.normcore.frameworks;

@@ -3,9 +3,8 @@ package org.normcore.internal;
 import org.jspecify.annotations.Nullable;
 
 /**
- * What one call in flight needs, made once and used again by one call after the other: the
- * arguments of its native calls, the crew that shares the work, and the last answer to the size of
- * a backward.
+ * The reusable state of one call: the arguments of its native calls, its parallel-for, and the
+ * cached workspace size of a backward.
  */
 public final class CallFrame {
   /** The arguments of a forward. */
@@ -41,8 +40,8 @@ public final class CallFrame {
   }
 
   /**
-   * Works out row groups and workspace of a backward. The answer is kept, because the next backward
-   * most likely has as many rows.
+   * Computes the row groups and workspace bytes of a backward. The result is cached, because the
+   * next backward most likely has the same number of rows.
    */
   public void size(long plan, long rows, boolean wantsWeight, boolean wantsBias) {
     if (rows != sizedRows || wantsWeight != sizedWeight || wantsBias != sizedBias) {
@@ -55,20 +54,20 @@ public final class CallFrame {
     }
   }
 
-  /** Returns the number of row groups that {@link #size} worked out. */
+  /** Returns the number of row groups that {@link #size} computed. */
   public long groups() {
     return groups;
   }
 
-  /** Returns the bytes of workspace that {@link #size} worked out. */
+  /** Returns the bytes of workspace that {@link #size} computed. */
   public long workspaceBytes() {
     return workspaceBytes;
   }
 
   /**
-   * Makes a call over all of its units, in several ranges and threads if it moves enough bytes for
-   * that. Returns when everything is done, or nothing runs any more; a failure of any range is
-   * thrown.
+   * Runs a call over all of its units, in several ranges and threads if it moves enough bytes.
+   * Returns when all ranges are done. If a range fails, throws its failure once no range is
+   * running.
    */
   public void run(RangeCall call, long units, long bytes) {
     int wanted = (int) Math.min(pool.threadsFor(bytes), units);
@@ -79,7 +78,7 @@ public final class CallFrame {
     }
   }
 
-  /** Hands the frame back. */
+  /** Returns the frame to its pool. */
   public void release() {
     pool.put(this);
   }

@@ -11,17 +11,16 @@ import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_norm_spec;
 
 /**
- * The C interface with statuses turned into exceptions. {@code normcore.h} says what each call
- * does.
+ * The C interface with statuses turned into exceptions. {@code normcore.h} documents each call.
  *
- * <p>The calls on the hot path return the status instead, and are made only with a plan, hence
- * after the library has been loaded.
+ * <p>Calls on the hot path return the status instead. They take a plan, so the library is already
+ * loaded.
  */
 public final class Capi {
   /** The largest hidden size. */
   public static final long MAX_HIDDEN_SIZE = normcore.NC_MAX_HIDDEN_SIZE;
 
-  /** The status of a call that did what it was asked for. */
+  /** The status of a successful call. */
   public static final int OK = normcore.NC_OK;
 
   /** The device type of the CPU. */
@@ -33,13 +32,13 @@ public final class Capi {
   /** The scaling of an output that is not FP8. */
   public static final int SCALING_NONE = normcore.NC_SCALING_NONE;
 
-  /** The mode of a gradient that is not wanted. */
+  /** The mode of a gradient that is not computed. */
   public static final int GRADIENT_ABSENT = normcore.NC_GRADIENT_ABSENT;
 
   /** The mode of a gradient that is written. */
   public static final int GRADIENT_WRITE = normcore.NC_GRADIENT_WRITE;
 
-  /** The mode of a gradient that is added to what is there. */
+  /** The mode of a gradient that is added to the buffer. */
   public static final int GRADIENT_ACCUMULATE = normcore.NC_GRADIENT_ACCUMULATE;
 
   private Capi() {}
@@ -50,13 +49,13 @@ public final class Capi {
     return normcore.nc_version();
   }
 
-  /** Returns the vector level that BEST means here. */
+  /** Returns the vector level that BEST selects on this machine. */
   public static int cpuBestLevel() {
     NativeLibrary.ensureLoaded();
     return normcore.nc_cpu_best_level();
   }
 
-  /** Returns whether this build and this machine have the level. */
+  /** Returns whether this build and this machine support the level. */
   public static boolean cpuLevelSupported(int level) {
     NativeLibrary.ensureLoaded();
     int[] supported = new int[1];
@@ -85,8 +84,8 @@ public final class Capi {
       boolean powerOfTwoScales,
       int gradient) {
     NativeLibrary.ensureLoaded();
-    // Not allocated by JavaCPP, which refuses that in a process whose native memory is large beside
-    // its Java heap.
+    // Not a JavaCPP allocation: JavaCPP refuses to allocate in a process whose native memory is
+    // large relative to its Java heap.
     ByteBuffer memory =
         ByteBuffer.allocateDirect(Loader.sizeof(nc_norm_spec.class)).order(ByteOrder.nativeOrder());
     try (nc_norm_spec spec = new nc_norm_spec(new BytePointer(memory))) {
@@ -122,7 +121,7 @@ public final class Capi {
     check(normcore.nc_norm_plan_destroy(plan));
   }
 
-  /** Runs a forward over a range of rows, of a plan with an FP8 output or not: the status. */
+  /** Runs a forward over a range of rows, with or without an FP8 output, and returns the status. */
   public static int forward(
       long plan,
       boolean fp8,
@@ -185,7 +184,7 @@ public final class Capi {
         rstd);
   }
 
-  /** Puts a forward of a CUDA device's plan into a stream and returns the status. */
+  /** Enqueues a forward of a CUDA device's plan in a stream and returns the status. */
   public static int cudaForward(
       long plan,
       boolean fp8,
@@ -245,7 +244,7 @@ public final class Capi {
         stream);
   }
 
-  /** Puts a backward of a CUDA device's plan into a stream and returns the status. */
+  /** Enqueues a backward of a CUDA device's plan in a stream and returns the status. */
   public static int cudaBackward(
       long plan,
       long rows,
@@ -299,7 +298,7 @@ public final class Capi {
     return backwardGroups(plan, rows, new long[1]);
   }
 
-  /** Returns the number of row groups of a backward, which the native side writes to an array. */
+  /** Returns the number of row groups of a backward; the native side writes it to the array. */
   static long backwardGroups(long plan, long rows, long[] groups) {
     check(normcore.nc_norm_backward_groups(plan, rows, groups));
     return groups[0];
@@ -311,7 +310,7 @@ public final class Capi {
     return backwardWorkspace(plan, rows, wantsWeight, wantsBias, new long[1]);
   }
 
-  /** Returns the bytes of workspace of a backward, which the native side writes to an array. */
+  /** Returns the bytes of workspace of a backward; the native side writes them to the array. */
   static long backwardWorkspace(
       long plan, long rows, boolean wantsWeight, boolean wantsBias, long[] bytes) {
     check(
@@ -339,16 +338,13 @@ public final class Capi {
     check(normcore.nc_free(address));
   }
 
-  /**
-   * Returns the bytes of host memory that have been allocated and not freed, page-locked ones
-   * included.
-   */
+  /** Returns the bytes of host memory currently allocated, including page-locked memory. */
   public static long allocatedBytes() {
     NativeLibrary.ensureLoaded();
     return normcore.nc_allocated_bytes();
   }
 
-  /** Throws what a status calls for, with the calling thread's message. */
+  /** Throws the exception of a status, if any, with the calling thread's message. */
   public static void check(int status) {
     if (status != normcore.NC_OK) {
       throw failure(status, lastError());
@@ -361,14 +357,14 @@ public final class Capi {
     return message == null ? "" : message.getString();
   }
 
-  /** Throws what a status calls for, with the given message. */
+  /** Throws the exception of a status, if any, with the given message. */
   public static void fail(int status, String message) {
     throw failure(status, message);
   }
 
   /**
-   * The message with arguments named as the Java interface names them. Only these are named
-   * otherwise in C and left to the native side to check.
+   * Returns the message with the argument names of the Java interface. Only these arguments are
+   * checked by the native side and have another name in C.
    */
   private static String inJavaNames(String message) {
     return message

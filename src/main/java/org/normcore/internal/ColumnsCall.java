@@ -8,7 +8,7 @@ import org.normcore.internal.capi.global.normcore;
  */
 public final class ColumnsCall extends RangeCall {
   /**
-   * Columns to a block: whole cache lines of any dtype, so that two ranges never write to one line.
+   * Columns per block: whole cache lines of any dtype, so two ranges never write to the same line.
    */
   private static final long BLOCK = 64;
 
@@ -26,7 +26,7 @@ public final class ColumnsCall extends RangeCall {
 
   ColumnsCall() {}
 
-  /** Sets all arguments but the range. Modes are the C interface's. */
+  /** Sets all arguments but the range. Modes are those of the C interface. */
   public void set(
       long plan,
       long rows,

@@ -1,8 +1,8 @@
 package org.normcore.internal;
 
 /**
- * A copy of a range of pages of one block of host memory to another: what the speed of other calls
- * is measured by, shared among threads as they are.
+ * A copy of a range of pages of one block of host memory to another. The benchmarks compare other
+ * calls with it; it is split among threads in the same way.
  */
 public final class CopyCall extends RangeCall {
   private static final long PAGE = 4096;
@@ -14,7 +14,7 @@ public final class CopyCall extends RangeCall {
 
   CopyCall() {}
 
-  /** Sets all arguments: past the caches, or as the C library's {@code memcpy} sees fit. */
+  /** Sets all arguments: a copy with non-temporal stores, or the C library's {@code memcpy}. */
   public void set(long target, long source, long bytes, boolean isStreaming) {
     this.target = target;
     this.source = source;

@@ -10,30 +10,28 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The calling thread and its helpers, who share the units of one call.
+ * A parallel-for: the calling thread and its helpers claim index ranges of one call.
  *
- * <p>Whoever is free claims a range of what is left, the calling thread like its helpers, so a call
- * goes on even if the executor runs no helper at all, and the caller never waits for anything but
- * ranges that are being worked on: there is nothing to deadlock on, in a fork-join worker neither.
- * Ranges follow each other in memory and become shorter as the call nears its end, so all end at
- * about the same time, a helper that came late or was held up among them. Their lengths are powers
- * of two, so each begins at a multiple of its length: sums over row groups form a tree, and a range
- * of them can sum a whole branch.
+ * <p>The caller and the helpers claim ranges of the remaining units, so a call completes even if
+ * the executor runs no helper. The caller waits only for ranges that are already running: it cannot
+ * deadlock, even inside a fork-join worker. Ranges are consecutive and become shorter towards the
+ * end of the call, so all threads finish at about the same time, including a helper that started
+ * late or was descheduled. Range lengths are powers of two, so each range begins at a multiple of
+ * its length: sums over row groups form a tree, and a range of row groups can sum a whole branch.
  *
- * <p>Waking a thread costs whoever does it several microseconds. The caller wakes two helpers, and
- * each of them two more.
+ * <p>Waking a thread costs the waking thread several microseconds. The caller wakes two helpers,
+ * and each of them wakes two more.
  *
- * <p>Helpers are objects that are made once. One that the executor runs only after its call has
- * ended finds nothing to claim, or ranges of the next call; one that is still queued is not queued
- * again. Nobody looks for work that has not come: helpers go back to the executor, whose idle
- * threads park.
+ * <p>Helpers are allocated once. A helper that the executor runs after its call has ended finds
+ * nothing to claim, or claims ranges of the next call; a helper that is still queued is not queued
+ * again. Helpers do not spin for work: they return to the executor, whose idle threads park.
  *
- * <p>Nothing is allocated here per call. {@code ForkJoinTask.join} is not used, because it
- * allocates when it blocks.
+ * <p>A call allocates nothing here. {@code ForkJoinTask.join} is not used, because it allocates
+ * when it blocks.
  */
 final class Crew {
   /**
-   * How long the caller looks for the last ranges to end before it parks: as long as that takes.
+   * How long the caller spins for the last ranges before it parks: about as long as parking takes.
    */
   private static final long SPIN_NANOS = 20_000;
 
@@ -41,24 +39,24 @@ final class Crew {
   private final Helper[] helpers;
 
   /**
-   * Units that nobody has claimed. Written last when a call begins, so whoever claims some sees the
-   * rest.
+   * Unclaimed units. Written last when a call begins, so a thread that claims units sees the other
+   * fields.
    */
   private final AtomicLong unclaimed = new AtomicLong();
 
-  /** Units that are not done. */
+  /** Unfinished units. */
   private final AtomicLong unfinished = new AtomicLong();
 
   private volatile @Nullable Thread waiter;
 
-  // What is being run; written by the caller before units can be claimed, read by whoever has
-  // claimed some, but for the grain and the threads.
+  // The running call: written by the caller before units can be claimed, read by threads that have
+  // claimed units. Helpers read grain and threads before they claim.
   private @Nullable RangeCall call;
   private long units;
   private volatile long grain;
   private volatile int threads;
 
-  // The first failure. Once there is one, ranges that have not begun are not run.
+  // The first failure. After it, ranges that have not begun are skipped.
   private final AtomicInteger failed = new AtomicInteger();
   private int status;
   private @Nullable String message;
@@ -73,8 +71,8 @@ final class Crew {
   }
 
   /**
-   * Runs a call in ranges of about {@code grain} units at least and in up to as many threads, the
-   * calling one among them. Throws the first failure after all of it has ended.
+   * Runs a call in ranges of at least about {@code grain} units and in up to {@code threads}
+   * threads, including the caller. Throws the first failure after all ranges have ended.
    */
   void run(RangeCall call, long units, long grain, int threads) {
     this.call = call;
@@ -97,7 +95,7 @@ final class Crew {
     }
   }
 
-  /** Summons the helpers that are up to a member: numbers 2k+1 and 2k+2 to number k. */
+  /** Schedules the helpers that member k wakes: 2k+1 and 2k+2. */
   private void summon(int member) {
     for (int next = 2 * member + 1; next <= 2 * member + 2 && next < threads; next++) {
       if (!helpers[next - 1].summon(executor)) {
@@ -106,11 +104,12 @@ final class Crew {
     }
   }
 
-  /** Runs ranges until none is left to claim. */
+  /** Claims and runs ranges until no units remain. */
   private void work(int member) {
     boolean isNew = member > 0;
     for (long left = unclaimed.get(); left > 0; left = unclaimed.get()) {
-      // A helper of the last call may see the numbers of the next one: any will do.
+      // A helper of the previous call may read grain and threads of the next one: any values are
+      // valid.
       long fair = Math.max(grain, left / (2L * threads));
       long claimed = Math.min(left, Long.highestOneBit(fair));
       if (unclaimed.compareAndSet(left, left - claimed)) {
@@ -145,7 +144,7 @@ final class Crew {
   }
 
   private void fail(int status, String message, @Nullable Throwable thrown) {
-    // The fields are read after the last part has ended, hence after this.
+    // The caller reads these fields after the last range has ended, hence after these writes.
     if (failed.compareAndSet(0, 1)) {
       this.status = status;
       this.message = message;
@@ -176,7 +175,7 @@ final class Crew {
     waiter = Thread.currentThread();
     while (unfinished.get() != 0) {
       LockSupport.park(this);
-      // A pending interrupt would turn the loop into a busy one; it is restored for the caller.
+      // A pending interrupt would make park return at once; it is restored for the caller.
       interrupted |= Thread.interrupted();
     }
     waiter = null;
@@ -185,7 +184,7 @@ final class Crew {
     }
   }
 
-  /** A task that claims ranges. At any time it is idle, queued at the executor, or running. */
+  /** A task that claims ranges. Its state is idle, queued at the executor, or running. */
   private static final class Helper extends ForkJoinTask<Void> implements Runnable {
     private static final long serialVersionUID = 1;
 
@@ -202,7 +201,10 @@ final class Crew {
       this.member = member;
     }
 
-    /** Sees to it that the helper comes. Returns false if the executor takes no more. */
+    /**
+     * Schedules the helper unless it is queued or running. Returns false if the executor rejects
+     * it.
+     */
     boolean summon(Executor executor) {
       if (!state.compareAndSet(IDLE, QUEUED)) {
         return true;
@@ -231,12 +233,12 @@ final class Crew {
       do {
         crew.work(member);
         state.set(IDLE);
-        // A call that began after the last look for work saw this helper running and did not queue
-        // it.
+        // A call that began after the last check for work found this helper running and did not
+        // queue it.
       } while (crew.unclaimed.get() > 0 && state.compareAndSet(IDLE, RUNNING));
     }
 
-    /** Never completes the task, so that it can be queued again without being reset. */
+    /** Returns false, so the task never completes and can be queued again without a reset. */
     @Override
     protected boolean exec() {
       run();

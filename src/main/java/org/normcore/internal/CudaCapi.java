@@ -13,10 +13,10 @@ import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_cuda_device;
 
 /**
- * The CUDA part of the C interface with statuses turned into exceptions. {@code normcore.h} says
- * what each call does.
+ * The CUDA part of the C interface with statuses turned into exceptions. {@code normcore.h}
+ * documents each call.
  *
- * <p>Work on a plan is not here: its calls return the status, see {@link Capi}.
+ * <p>The calls on a plan are in {@link Capi}; they return the status.
  */
 public final class CudaCapi {
   private static final int KERNELS_TEXT_BYTES = 2048;
@@ -36,7 +36,7 @@ public final class CudaCapi {
     return normcore.nc_cuda_device_count(count) == normcore.NC_OK ? count[0] : 0;
   }
 
-  /** Returns what a device is. */
+  /** Returns the properties of a device. */
   public static CudaDevice device(int index) {
     NativeLibrary.ensureLoaded();
     ByteBuffer memory =
@@ -56,7 +56,7 @@ public final class CudaCapi {
     }
   }
 
-  /** Returns which kernels the plan of a norm launches, line by line. */
+  /** Returns the kernels that the plan of a norm launches, one per line. */
   public static List<String> normKernels(long plan) {
     try (BytePointer text = new BytePointer(KERNELS_TEXT_BYTES)) {
       Capi.check(normcore.nc_cuda_norm_kernels(plan, text.address(), text.capacity()));
@@ -77,7 +77,7 @@ public final class CudaCapi {
     Capi.check(normcore.nc_cuda_free(device, address));
   }
 
-  /** Returns the address of new host memory that is page-locked for all devices. */
+  /** Returns the address of new host memory, page-locked for all devices. */
   public static long allocateHost(long bytes) {
     NativeLibrary.ensureLoaded();
     long[] address = new long[1];
@@ -114,7 +114,7 @@ public final class CudaCapi {
     Capi.check(normcore.nc_cuda_stream_destroy(device, stream));
   }
 
-  /** Waits until a stream has done everything. */
+  /** Waits for all work in a stream. */
   public static void synchronizeStream(int device, long stream) {
     NativeLibrary.ensureLoaded();
     Capi.check(normcore.nc_cuda_stream_synchronize(device, stream));

@@ -5,13 +5,13 @@ import org.bytedeco.javacpp.Pointer;
 import org.normcore.internal.capi.DLPackCalls;
 import org.normcore.internal.capi.DLPackDeleter;
 
-/** Deleters of DLPack tensors: ours as a C function, and those of others called. */
+/** Deleters of DLPack tensors: makes a C function of ours and calls those of other libraries. */
 public final class DLPackCapi {
   private DLPackCapi() {}
 
   /**
-   * Returns the address of a C function {@code void (*)(void*)} that runs the given body, in
-   * whichever thread calls it. There can be one in the process, for good.
+   * Returns the address of a C function {@code void (*)(void*)} that runs the given body in the
+   * calling thread. A process has one such function, which is never freed.
    */
   public static long makeDeleter(LongConsumer body) {
     NativeLibrary.ensureLoaded();
@@ -28,7 +28,7 @@ public final class DLPackCapi {
   }
 
   private static final class Deleter extends DLPackDeleter {
-    /** C has its address: it is never to be collected. */
+    /** C code holds its address, so it must never be collected. */
     static final Deleter INSTANCE = new Deleter();
 
     static volatile LongConsumer body = tensor -> {};

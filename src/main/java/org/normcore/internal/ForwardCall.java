@@ -2,7 +2,7 @@ package org.normcore.internal;
 
 /**
  * A forward call on a range of rows. Fields are named as the parameters of {@code
- * nc_norm_forward_fp8}; {@code fp8} says whether it is that one.
+ * nc_norm_forward_fp8}; {@code fp8} selects that function.
  */
 public final class ForwardCall extends RangeCall {
   private long plan;

@@ -5,13 +5,12 @@ import org.normcore.internal.capi.global.normcore;
 
 /**
  * The FP8 part of the C interface, on the CPU or, in a stream, on a CUDA device, with statuses
- * turned into exceptions. {@code normcore.h} says what each call does. On the CPU the stream is not
- * read.
+ * turned into exceptions. {@code normcore.h} documents each call. The stream is ignored on the CPU.
  */
 public final class Fp8Capi {
   private Fp8Capi() {}
 
-  /** Raises a float32 to the largest magnitude of a matrix. */
+  /** Sets a float32 to the maximum of its value and the largest magnitude of a matrix. */
   public static void amax(
       Device device,
       long x,
@@ -29,7 +28,7 @@ public final class Fp8Capi {
                 device.index(), x, xType, rows, columns, xStride, amax, stream));
   }
 
-  /** Makes one scale, and its inverse, of an amax. */
+  /** Computes one scale and its inverse from an amax. */
   public static void scale(
       Device device,
       int format,
@@ -48,7 +47,10 @@ public final class Fp8Capi {
                 device.index(), format, margin, rounded, 1, amax, scale, scaleInv, stream));
   }
 
-  /** Quantises with one scale, into contiguous rows, and raises amax, unless that is 0. */
+  /**
+   * Quantises with one scale into contiguous rows and updates amax with the maximum, unless the
+   * address of amax is 0.
+   */
   public static void quantize(
       Device device,
       long x,
@@ -91,7 +93,7 @@ public final class Fp8Capi {
                 stream));
   }
 
-  /** Quantises by blocks, into contiguous rows. */
+  /** Quantises by blocks into contiguous rows. */
   public static void quantizeBlocks(
       Device device,
       long x,
@@ -131,7 +133,7 @@ public final class Fp8Capi {
                 stream));
   }
 
-  /** Brings contiguous rows back. */
+  /** Dequantises contiguous rows. */
   public static void dequantize(
       Device device,
       int scaling,

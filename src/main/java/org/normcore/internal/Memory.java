@@ -17,9 +17,7 @@ public final class Memory {
   /** Returns the address of the element at a direct buffer's position. */
   public static long address(Buffer direct) {
     NativeLibrary.ensureLoaded();
-    // A slice starts at the position, so that JavaCPP's scaling of positions by its own idea of an
-    // element's size has
-    // nothing to scale.
+    // A slice has position 0. JavaCPP would scale any other position by its own element size.
     Buffer slice = direct.slice();
     try (Pointer pointer = new Pointer(slice)) {
       return pointer.address();
@@ -57,8 +55,8 @@ public final class Memory {
   }
 
   /**
-   * Copies bytes as they are, past the caches, between blocks that do not overlap: as fast as large
-   * blocks can be copied by one thread. Allocates nothing.
+   * Copies bytes as they are with non-temporal stores, between blocks that do not overlap: the
+   * fastest single-thread copy of large blocks. Allocates nothing.
    */
   public static void copyStreaming(long target, long source, long bytes) {
     NativeLibrary.ensureLoaded();

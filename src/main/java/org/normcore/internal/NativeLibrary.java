@@ -3,7 +3,7 @@ package org.normcore.internal;
 import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 
-/** Loads the native library once, and keeps the failure if that fails. */
+/** Loads the native library once and keeps the failure, if any. */
 final class NativeLibrary {
   private static final @Nullable Throwable FAILURE = load();
 
@@ -16,9 +16,8 @@ final class NativeLibrary {
     }
   }
 
-  // Whatever is thrown here would be lost to every caller but the first, who alone sees the cause
-  // of a failed static
-  // initialiser.
+  // Returns the failure instead of throwing it: only the first caller would see the cause of a
+  // failed static initialiser.
   private static @Nullable Throwable load() {
     try {
       Loader.load(org.normcore.internal.capi.global.normcore.class);

@@ -9,8 +9,8 @@ import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_rotary_spec;
 
 /**
- * The rotary part of the C interface. Statuses are turned into exceptions, but for those of the
- * calls on a plan, which return them; see {@link Capi}.
+ * The rotary part of the C interface. Statuses become exceptions, except that calls on a plan
+ * return them; see {@link Capi}.
  */
 public final class RotaryCapi {
   /** The largest size of a head. */
@@ -57,7 +57,7 @@ public final class RotaryCapi {
     Capi.check(normcore.nc_rotary_plan_destroy(plan));
   }
 
-  /** Turns the tokens of a CUDA device's plan, in a stream, and returns the status. */
+  /** Enqueues the rotation of a CUDA device's plan in a stream and returns the status. */
   public static int cudaApply(
       long plan,
       boolean backward,

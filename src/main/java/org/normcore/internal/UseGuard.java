@@ -5,14 +5,14 @@ import java.lang.invoke.VarHandle;
 import java.util.concurrent.locks.LockSupport;
 
 /**
- * Counts the uses of a closeable object, so that closing it while in use, and using it once closed,
- * are refused.
+ * Counts the uses of a closeable object. Closing it while it is in use throws, and so does using it
+ * after close.
  *
- * <p>Every acquire is followed by one release, in a finally block.
+ * <p>Callers pair every acquire with one release in a finally block.
  *
- * <p>The state is the number of uses, or EXCLUSIVE, or EXCLUSIVE_TO_CLOSE, which is the same by
- * somebody who means to close the object, or CLOSED, or, while somebody waits to close the object,
- * CLOSING plus the number of uses that are left.
+ * <p>The state is one of: the number of uses; EXCLUSIVE; EXCLUSIVE_TO_CLOSE, exclusive use by a
+ * closing thread; CLOSED; or, while a thread waits to close the object, CLOSING plus the number of
+ * remaining uses.
  */
 public final class UseGuard {
   private static final int CLOSED = -1;
@@ -35,12 +35,12 @@ public final class UseGuard {
 
   private volatile int state;
 
-  /** Makes the guard of an open object that messages call by the given name. */
+  /** Makes the guard of an open object; messages use the given name. */
   public UseGuard(String name) {
     this.name = name;
   }
 
-  /** Returns whether the object has not been closed. */
+  /** Returns whether the object is open. */
   public boolean isOpen() {
     int seen = state;
     return seen >= 0 || isExclusive(seen);
@@ -53,7 +53,7 @@ public final class UseGuard {
     }
   }
 
-  /** Begins a use, if the object is open and nobody has the only use of it. */
+  /** Begins a use if the object is open and not in exclusive use. Returns whether it did. */
   public boolean tryAcquire() {
     int uses = state;
     while (uses >= 0) {
@@ -66,20 +66,14 @@ public final class UseGuard {
     return false;
   }
 
-  /**
-   * Begins a use. Throws IllegalStateException if the object is closed or somebody has the only use
-   * of it.
-   */
+  /** Begins a use. Throws IllegalStateException if the object is closed or in exclusive use. */
   public void acquire() {
     if (!tryAcquire()) {
       throw isOpen() ? inUse() : closed();
     }
   }
 
-  /**
-   * Begins the only use: there is no other until it ends. Throws IllegalStateException if the
-   * object is closed or in use.
-   */
+  /** Begins an exclusive use. Throws IllegalStateException if the object is closed or in use. */
   public void acquireExclusive() {
     int seen = (int) STATE.compareAndExchange(this, 0, EXCLUSIVE);
     if (seen != 0) {
@@ -88,9 +82,9 @@ public final class UseGuard {
   }
 
   /**
-   * Begins the only use, to close the object by {@link #closeExclusive} or, if that turns out not
-   * to be possible, to {@link #release} it. Returns false if it is closed or somebody else is at
-   * this. Throws IllegalStateException if it is in any other use.
+   * Begins an exclusive use that ends with {@link #closeExclusive} or, if the object cannot be
+   * closed, with {@link #release}. Returns false if the object is closed or another thread is
+   * closing it. Throws IllegalStateException if it is in any other use.
    */
   public boolean acquireToClose() {
     int seen = (int) STATE.compareAndExchange(this, 0, EXCLUSIVE_TO_CLOSE);
@@ -100,11 +94,10 @@ public final class UseGuard {
     return seen == 0;
   }
 
-  /** Ends a use, or the only use. */
+  /** Ends a use or an exclusive use. */
   public void release() {
     if (isExclusive(state)) {
-      // Whoever has the next use sees what was done in this one. Nothing more is asked for, so no
-      // full fence.
+      // Release order suffices: the next use sees the writes of this one. No full fence.
       STATE.setRelease(this, 0);
     } else {
       STATE.getAndAdd(this, -1);
@@ -112,8 +105,8 @@ public final class UseGuard {
   }
 
   /**
-   * Closes the object. Returns false if that has been done before. Throws IllegalStateException if
-   * it is in use.
+   * Closes the object. Returns false if it was closed already. Throws IllegalStateException if it
+   * is in use.
    */
   public boolean close() {
     int seen = (int) STATE.compareAndExchange(this, 0, CLOSED);
@@ -124,8 +117,9 @@ public final class UseGuard {
   }
 
   /**
-   * Refuses every further use, waits until there is none, and closes the object. Returns false at
-   * once if somebody else closes it or has done so. Not for a thread that has a use of its own.
+   * Refuses further uses, waits for the current ones to end, and closes the object. Returns false
+   * at once if another thread is closing it or has closed it. A thread that holds a use must not
+   * call this: it would wait for itself.
    */
   public boolean closeWhenUnused() {
     int turns = 0;
@@ -149,7 +143,7 @@ public final class UseGuard {
     return false;
   }
 
-  /** Closes the object by whoever has the only use of it, which ends with that. */
+  /** Closes the object; the caller holds the exclusive use, which this ends. */
   public void closeExclusive() {
     state = CLOSED;
   }
@@ -158,7 +152,7 @@ public final class UseGuard {
     return state == EXCLUSIVE || state == EXCLUSIVE_TO_CLOSE;
   }
 
-  /** Most uses are short; for one that is not, the core is left to others. */
+  /** Most uses are short, so this yields first; it parks to free the core during a long one. */
   private static void pause(int turns) {
     if (turns < YIELDS) {
       Thread.yield();

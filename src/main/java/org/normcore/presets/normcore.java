@@ -7,19 +7,18 @@ import org.bytedeco.javacpp.tools.InfoMap;
 import org.bytedeco.javacpp.tools.InfoMapper;
 
 /**
- * Maps {@code normcore/normcore.h} to Java. The header is given as {@code include} and not as
- * {@code cinclude}: JavaCPP would otherwise leave out the guard that turns a C++ exception into a
- * Java one.
+ * Maps {@code normcore/normcore.h} to Java. The header is an {@code include} and not a {@code
+ * cinclude}: for the latter JavaCPP omits the guard that turns a C++ exception into a Java one.
  *
- * <p>The second platform is the CUDA plugin, alone in a jar of its own. Where that is on the class
- * path, the plugin is loaded first, and {@code libnormcore.so} finds it in the process.
+ * <p>The second platform is the CUDA plugin, in a separate jar. If that jar is on the class path,
+ * JavaCPP loads the plugin first, and {@code libnormcore.so} finds it in the process.
  */
 @Properties(
     value = {
       @Platform(
           include = "normcore/normcore.h",
           link = "normcore",
-          // For DLPackCalls: C functions that are known by their address alone.
+          // For DLPackCalls: calls C functions by address.
           define = "NC_CALL(function, argument) ((void (*)(void*))(function))((void*)(argument))"),
       @Platform(value = "linux-x86_64", extension = "-gpu", preload = "normcore_cuda")
     },

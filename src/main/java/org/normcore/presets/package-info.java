@@ -1,2 +1,2 @@
-/** What the build tells JavaCPP about the C interface. Not part of the API. */
+/** The JavaCPP configuration of the C interface. Not part of the API. */
 package org.normcore.presets;

@@ -1,6 +1,6 @@
 package org.normcore.bench;
 
-/** A library has nothing for a workload; the message says why. */
+/** A library does not support a workload; the message gives the reason. */
 final class Absent extends Exception {
   private static final long serialVersionUID = 1;
 

@@ -24,13 +24,13 @@ import org.normcore.DType;
 import org.normcore.NormKind;
 import org.normcore.TensorView;
 
-/** The benchmarks measure what they say, and write it down. */
+/** Tests of the benchmarks and their reports. */
 @Tag("bench")
 class BenchTest {
   private static final List<NormKind> KINDS = List.of(NormKind.values());
   private static final List<Direction> DIRECTIONS = List.of(Direction.values());
 
-  /** Rows that the check looks at in part, more than one for each thread, not a whole packet. */
+  /** A shape that the check samples in part, with several rows per thread and a partial vector. */
   private static final Shape SMALL = Shape.parse("100x52");
 
   @ParameterizedTest
@@ -127,7 +127,7 @@ class BenchTest {
   @ParameterizedTest
   @CsvSource({"1", "2", "3"})
   void copiesCopy(int threads) throws Absent {
-    // Larger than what one thread copies alone, and no whole number of cache lines.
+    // Large enough for several threads, and not a whole number of cache lines.
     Shape shape = Shape.parse("301x1001");
     Workload workload =
         new Workload(
@@ -153,7 +153,7 @@ class BenchTest {
 
   @Test
   void aRunIsWrittenDown(@TempDir Path directory) throws Exception {
-    // One size is averaged over many calls, the other timed call by call.
+    // One size is averaged over many calls, the other is timed per call.
     List<Shape> shapes = List.of(SMALL, Shape.parse("300x1024"));
     List<Direction> directions = List.of(Direction.FORWARD, Direction.BACKWARD);
     Plan plan =

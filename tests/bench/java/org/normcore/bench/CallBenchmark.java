@@ -27,8 +27,8 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 
 /**
- * A call through the Java interface, and the calls of the generated binding that it comes to, with
- * the same addresses. Meant for a process of its own.
+ * A call through the Java interface, and the equivalent calls of the generated binding with the
+ * same addresses. Runs in a separate process.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
@@ -44,7 +44,7 @@ public class CallBenchmark {
   @Param("1x8")
   public String shape;
 
-  /** How many threads the norm may use. */
+  /** The maximum number of threads of the norm. */
   @Param("1")
   public int threads;
 
@@ -60,7 +60,7 @@ public class CallBenchmark {
   private long groups;
   private NativeBuffer workspace;
 
-  /** Makes both sides ready. */
+  /** Prepares both sides. */
   @Setup(Level.Trial)
   public void begin() {
     parsed = Names.parse(Direction.class, direction);
@@ -117,7 +117,7 @@ public class CallBenchmark {
     tensors.close();
   }
 
-  /** Through the interface. */
+  /** Measures the interface. */
   @Benchmark
   public void java() {
     switch (parsed) {
@@ -128,7 +128,7 @@ public class CallBenchmark {
     }
   }
 
-  /** Without it. */
+  /** Measures the binding. */
   @Benchmark
   public void bare() {
     switch (parsed) {

@@ -8,8 +8,8 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * Whether a contender computes what we compute. Kept from our run: the first and last rows of
- * matrices, and all of the vectors.
+ * Compares the results of a contender with ours. Keeps the first and last rows of our matrices and
+ * all of our vectors.
  */
 final class Check {
   private static final long ROWS_AT_EACH_END = 32;
@@ -19,7 +19,7 @@ final class Check {
   private final DType dtype;
   private final long rows;
 
-  /** To be called when our results are in the tensors. */
+  /** Keeps our results; call it while they are in the tensors. */
   Check(Workload workload, Tensors tensors) {
     this.dtype = workload.dtype();
     this.rows = workload.shape().rows();
@@ -46,7 +46,7 @@ final class Check {
     }
   }
 
-  /** The rows of a matrix that are looked at: those at both ends, or all. */
+  /** The checked rows of a matrix: those at both ends, or all. */
   static List<TensorView> ends(TensorView view) {
     long rows = view.size(0);
     return rows <= 2 * ROWS_AT_EACH_END
@@ -59,9 +59,9 @@ final class Check {
   }
 
   /**
-   * Compares what another contender has left in the tensors, and clears it.
+   * Compares another contender's results in the tensors and clears them.
    *
-   * @throws Absent if it differs by more than roundings explain
+   * @throws Absent if the difference exceeds the effect of roundings
    */
   void verify() throws Absent {
     for (Map.Entry<String, TensorView> entry : views.entrySet()) {
@@ -109,10 +109,10 @@ final class Check {
   }
 
   /**
-   * For matrices. A 16-bit result may have been rounded four times where ours was once: five times
-   * half a unit in the last place, taken as four units. In float32 roundings are those of sums of
-   * at most 2^17 terms, whose errors grow with the root of that number: 2^8.5 times half a unit,
-   * taken as 2^11 units.
+   * The tolerance of matrices. A 16-bit result may have four roundings where ours has one: five
+   * times half a unit in the last place, taken as four units. In float32 the roundings are those of
+   * sums of at most 2^17 terms, whose errors grow with the root of that number: 2^8.5 times half a
+   * unit, taken as 2^11 units.
    */
   private static double tolerance(DType dtype) {
     return switch (dtype) {
@@ -124,10 +124,10 @@ final class Check {
   }
 
   /**
-   * For sums over rows. PyTorch keeps them in x's type, so that each addition rounds by up to half
-   * a unit of the sum: errors that grow with the root of the number of rows, taken twice. Beyond
-   * 0.75 a result would say nothing any more: one that has nothing to do with ours is sqrt(2) away,
-   * and none at all 1.
+   * The tolerance of sums over rows. PyTorch keeps them in x's type, so each addition rounds by up
+   * to half a unit of the sum: the error grows with the root of the number of rows, taken twice.
+   * Above 0.75 the check would be meaningless: an unrelated result has the distance sqrt(2), zeros
+   * the distance 1.
    */
   private double sumTolerance() {
     return Math.min(0.75, tolerance(dtype) + 2 * Math.sqrt(rows) * unit(dtype) / 2);

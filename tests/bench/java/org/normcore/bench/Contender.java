@@ -5,15 +5,15 @@ interface Contender extends AutoCloseable {
   /** Prepares the measuring thread. */
   default void begin() {}
 
-  /** What is timed. */
+  /** Runs the timed code. */
   void run();
 
-  /** Runs with the results where {@link Tensors} wants them, to be checked. */
+  /** Runs with the results in {@link Tensors}, for the check. */
   default void runIntoTensors() {
     run();
   }
 
-  /** Leaves the measuring thread as it was. */
+  /** Restores the state of the measuring thread. */
   default void end() {}
 
   @Override

@@ -3,8 +3,8 @@ package org.normcore.bench;
 import org.normcore.TensorView;
 
 /**
- * A copy of a tensor of the workload's size to another, with as many threads: one half each. The
- * helpers spin while a measurement runs, so that no wake-up is timed.
+ * A copy between tensors of the workload's size, with the same number of threads, in equal parts.
+ * The helpers spin during a measurement, so the times exclude wake-ups.
  */
 final class Copies implements Contender {
   /** Copies bytes in the calling thread. */
@@ -12,10 +12,10 @@ final class Copies implements Contender {
     void run(long to, long from, long bytes);
   }
 
-  /** Below that, two threads take longer than one. */
+  /** Below this size two threads take longer than one. */
   private static final long SMALLEST_PART = 64 << 10;
 
-  /** Parts begin at cache lines. */
+  /** Parts are aligned to cache lines. */
   private static final long LINE = 64;
 
   private final Copy copy;

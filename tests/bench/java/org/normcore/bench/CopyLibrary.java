@@ -3,12 +3,12 @@ package org.normcore.bench;
 import org.bytedeco.javacpp.Pointer;
 import org.normcore.internal.Memory;
 
-/** What memory can do: plain copies. */
+/** Plain copies, a measure of the memory bandwidth. */
 record CopyLibrary(String name, String version, Copies.Copy copy) implements Library {
   static final CopyLibrary MEMCPY =
       new CopyLibrary("memcpy", "the C library's", CopyLibrary::memcpy);
 
-  /** With prefetch and streaming stores: the ceiling. */
+  /** A copy with prefetch and non-temporal stores: the upper bound. */
   static final CopyLibrary STREAMING =
       new CopyLibrary("streaming copy", "nc_copy", Memory::copyStreaming);
 

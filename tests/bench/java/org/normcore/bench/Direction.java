@@ -1,14 +1,14 @@
 package org.normcore.bench;
 
-/** What is computed, and what it moves: how many tensors of the input's size, two to a copy. */
+/** A computation and its memory traffic, in tensors of the input's size; a copy moves two. */
 enum Direction {
-  /** The forward pass, with nothing saved. */
+  /** The forward pass without saved statistics. */
   INFERENCE(2),
-  /** The forward pass, with the statistics saved. */
+  /** The forward pass with saved statistics. */
   FORWARD(2),
   /** {@code dx}, {@code dweight} and, in LayerNorm, {@code dbias}. */
   BACKWARD(3),
-  /** The forward pass of {@code x + residual}: both are read, the sum and {@code y} are written. */
+  /** The forward pass of {@code x + residual}: reads both, writes the sum and {@code y}. */
   RESIDUAL(4);
 
   private final int tensors;
@@ -17,7 +17,7 @@ enum Direction {
     this.tensors = tensors;
   }
 
-  /** How many copies of one tensor to another move as many bytes. */
+  /** The number of tensor copies that move the same number of bytes. */
   double copies() {
     return tensors / 2.0;
   }

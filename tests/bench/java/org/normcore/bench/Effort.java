@@ -1,11 +1,11 @@
 package org.normcore.bench;
 
 /**
- * How long everything is measured.
+ * The duration of the measurements.
  *
- * @param rounds how often all contenders of a field take their turns
- * @param millis how long a turn is
- * @param warmUpMillis what comes before it
+ * @param rounds the number of rounds of all contenders of a field
+ * @param millis the duration of a contender's turn
+ * @param warmUpMillis the duration of the warm-up before it
  */
 record Effort(int rounds, int millis, int warmUpMillis) {
   static final Effort FULL = new Effort(3, 80, 20);

@@ -6,11 +6,11 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * All contenders for one kind of norm on one set of tensors, in all directions: prepared, and
+ * All contenders for one kind of norm on one set of tensors, in all directions, prepared and
  * checked against ours.
  */
 final class Field implements AutoCloseable {
-  /** A contender's place. */
+  /** The position of a contender. */
   record Lane(Direction direction, String library) {
     @Override
     public String toString() {
@@ -40,7 +40,7 @@ final class Field implements AutoCloseable {
     }
   }
 
-  /** The same in all directions; more than once, to be spread over a round. */
+  /** The same in all directions; repeated, to be spread over a round. */
   private void addCopies(Workload workload, Tensors tensors) {
     for (Library copy : Libraries.copies()) {
       enter(new Lane(workload.direction(), copy.name()), copy, workload, tensors, null);
@@ -62,7 +62,7 @@ final class Field implements AutoCloseable {
       if (check == null) {
         throw e;
       }
-      // A peer's own failure is its own, and worth knowing.
+      // A failure of a peer is reported and does not stop the run.
       leave(lane, contender, "failed: " + e);
     }
   }

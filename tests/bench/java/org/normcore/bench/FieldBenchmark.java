@@ -11,39 +11,39 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 
 /**
- * One call of a contender that was prepared before, in this process: the tensors are too large to
- * be drawn, and the peers' natives to be loaded, for every figure anew.
+ * One call of a contender that this process has prepared before: generating the tensors and loading
+ * the peers' natives for each figure would take too long.
  */
 @State(Scope.Benchmark)
 public class FieldBenchmark {
   private static final Map<String, Contender> CONTENDERS = new HashMap<>();
 
-  /** The contender's place in the field. */
+  /** The contender's position in the field. */
   @Param("")
   public String lane;
 
   private Contender contender;
 
-  /** Makes contenders known to the benchmark, in place of those before. */
+  /** Sets the contenders of the benchmark. */
   static void enter(Map<Field.Lane, Contender> contenders) {
     CONTENDERS.clear();
     contenders.forEach((lane, contender) -> CONTENDERS.put(lane.toString(), contender));
   }
 
-  /** Looks the contender up, in the measuring thread. */
+  /** Finds the contender, in the measuring thread. */
   @Setup(Level.Trial)
   public void begin() {
     contender = CONTENDERS.get(lane);
     contender.begin();
   }
 
-  /** Lets go of it. */
+  /** Releases the contender. */
   @TearDown(Level.Trial)
   public void end() {
     contender.end();
   }
 
-  /** What is timed. */
+  /** Runs the timed call. */
   @Benchmark
   public void call() {
     contender.run();

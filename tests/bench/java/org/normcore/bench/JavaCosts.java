@@ -13,9 +13,9 @@ import org.openjdk.jmh.runner.options.TimeValue;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * Measures what the Java interface costs: in one thread the time over the bare native calls, of the
- * smallest sensible norm and of one row of a usual size; the bytes allocated there and where a call
- * is split between two threads.
+ * Measures the cost of the Java interface: in one thread the time over the bare native calls, for
+ * the smallest sensible norm and for one row of a usual size; the allocated bytes there and in a
+ * call with two threads.
  */
 final class JavaCosts {
   private static final List<Direction> CALLS =
@@ -24,7 +24,7 @@ final class JavaCosts {
   private static final String SPLIT = "128x4096";
   private static final TimeValue AVERAGED = TimeValue.milliseconds(300);
 
-  /** Longer where calls are, so that JMH's own allocations are shared among many. */
+  /** Longer for long calls, so that many calls share JMH's own allocations. */
   private static final TimeValue AVERAGED_SPLIT = TimeValue.seconds(1);
 
   private static final int WARM_UP = 2;

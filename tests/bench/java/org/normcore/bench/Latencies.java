@@ -13,7 +13,7 @@ import org.openjdk.jmh.runner.options.OptionsBuilder;
 import org.openjdk.jmh.runner.options.TimeValue;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
-/** Measures calls on one row, each contender in a process of its own. */
+/** Measures calls on one row, each contender in a separate process. */
 final class Latencies {
   private static final Shape ROW = Shape.parse("1x4096");
   private static final int WARM_UP = 3;
@@ -53,7 +53,7 @@ final class Latencies {
     return latencies;
   }
 
-  /** Everybody who has something for a workload, and computes the same. */
+  /** The contenders that support a workload and pass the check. */
   private static List<Lane> lanes(Plan plan, List<DType> dtypes) {
     List<Lane> lanes = new ArrayList<>();
     for (DType dtype : dtypes) {

@@ -1,9 +1,9 @@
 package org.normcore.bench;
 
 /**
- * One call on one row, in a process of its own.
+ * The latency of one call on one row, measured in a separate process.
  *
- * @param library whose
+ * @param library the library
  * @param samples averages over many calls
  */
 record Latency(Workload workload, String library, Samples samples) {}

@@ -12,7 +12,7 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
 
-/** One call of one contender on one row, in one thread. Meant for a process of its own. */
+/** One call of one contender on one row, in one thread. Runs in a separate process. */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
@@ -34,7 +34,7 @@ public class LatencyBenchmark {
     contender.begin();
   }
 
-  /** Lets go of it. */
+  /** Releases the contender. */
   @TearDown(Level.Trial)
   public void end() {
     contender.end();
@@ -42,7 +42,7 @@ public class LatencyBenchmark {
     tensors.close();
   }
 
-  /** What is timed. */
+  /** Runs the timed call. */
   @Benchmark
   public void call() {
     contender.run();

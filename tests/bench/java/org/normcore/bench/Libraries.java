@@ -3,12 +3,12 @@ package org.normcore.bench;
 import java.util.List;
 import java.util.stream.Stream;
 
-/** Everybody who is measured. */
+/** The measured libraries. */
 final class Libraries {
   private static final Library OURS = new Ours();
   private static final Library WITH_PAGE_FAULTS = new Torch(false);
 
-  /** Made when first asked for: they load large natives. */
+  /** Created on first use, because they load large natives. */
   private static final class Peers {
     private static final List<Library> ALL =
         List.of(new Torch(true), WITH_PAGE_FAULTS, new OneDnn(), new OnnxRuntime());
@@ -35,7 +35,7 @@ final class Libraries {
         : peers().stream().filter(peer -> peer.name().equals(name)).findFirst().orElseThrow();
   }
 
-  /** Whether its latency is of interest: page faults play no part in it. */
+  /** Whether to measure its latency, which page faults do not affect. */
   static boolean isMeasuredAlone(String name) {
     return !name.equals(WITH_PAGE_FAULTS.name())
         && Stream.concat(Stream.of(OURS), peers().stream())

@@ -1,13 +1,13 @@
 package org.normcore.bench;
 
-/** A library to be measured, in one of its settings. */
+/** A measured library, in one configuration. */
 interface Library {
-  /** As tables show it. */
+  /** The name in tables. */
   String name();
 
   String version();
 
-  /** What readers of its figures should know; may be empty. */
+  /** A remark on its figures; may be empty. */
   default String remark() {
     return "";
   }
@@ -15,7 +15,7 @@ interface Library {
   /**
    * Prepares a workload.
    *
-   * @throws Absent if the library has nothing for it
+   * @throws Absent if the library does not support it
    */
   Contender prepare(Workload workload, Tensors tensors) throws Absent;
 }

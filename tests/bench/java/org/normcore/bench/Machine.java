@@ -12,7 +12,7 @@ import java.util.Map;
 import java.util.stream.Stream;
 import org.openjdk.jmh.util.Version;
 
-/** What was measured on. */
+/** The machine of the measurements. */
 final class Machine {
   private static final Path CACHES = Path.of("/sys/devices/system/cpu/cpu0/cache");
 
@@ -20,7 +20,7 @@ final class Machine {
 
   private Machine() {}
 
-  /** One fact a line, in order. */
+  /** One fact per line, in order. */
   static Map<String, String> description() {
     Map<String, String> facts = new LinkedHashMap<>();
     facts.put("date", LocalDate.now(ZoneOffset.UTC).toString());
@@ -35,7 +35,7 @@ final class Machine {
     return facts;
   }
 
-  /** The bytes of the largest cache that a core has or shares. */
+  /** The bytes of the largest cache of a core, private or shared. */
   static long lastCacheBytes() {
     return caches().stream().mapToLong(Cache::bytes).max().orElse(32L << 20);
   }
@@ -69,7 +69,7 @@ final class Machine {
     return caches;
   }
 
-  /** Of the setting's values the file has the current one in brackets. */
+  /** The file lists all values of the setting, with the current one in brackets. */
   private static String hugePages() {
     try {
       String values = Files.readString(HUGE_PAGES);

@@ -11,17 +11,17 @@ import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
 
-/** Measures, and writes what was found. */
+/** Measures and writes the reports. */
 @Command(
     name = "bench",
     sortOptions = false,
     mixinStandardHelpOptions = true,
-    description = "Measures the CPU backend beside PyTorch, oneDNN, ONNX Runtime and plain copies.")
+    description = "Compares the CPU backend with PyTorch, oneDNN, ONNX Runtime and plain copies.")
 final class Main implements Callable<Integer> {
   @Option(
       names = "--quick",
       description =
-          "Three shapes, float32 and bfloat16, shorter turns; latency in float32 only; not the"
+          "Three shapes, float32 and bfloat16, shorter turns; latency in float32 only; without the"
               + " cost of the Java interface.")
   private boolean quick;
 
@@ -64,7 +64,7 @@ final class Main implements Callable<Integer> {
       names = "--name",
       paramLabel = "NAME",
       defaultValue = "bench",
-      description = "How the files' names begin. Default: ${DEFAULT-VALUE}.")
+      description = "The prefix of the file names. Default: ${DEFAULT-VALUE}.")
   private String name;
 
   enum Part {
@@ -73,7 +73,7 @@ final class Main implements Callable<Integer> {
     JAVA
   }
 
-  /** Exits with 0 if all was measured, 2 on bad options, 1 on anything else. */
+  /** Exits with 0 on success, 2 on invalid options, 1 on any other failure. */
   public static void main(String[] args) {
     CommandLine command = new CommandLine(new Main());
     command.registerConverter(Shape.class, Shape::parse);
@@ -114,7 +114,7 @@ final class Main implements Callable<Integer> {
     List<Measurement> table =
         parts.contains(Part.THROUGHPUT) ? new Table(effort, progress).measure(plan) : List.of();
     Run run = new Run(Machine.description(), Run.versions(), effort, table, null, null);
-    // What has taken longest is not lost if the rest fails.
+    // Saves the longest measurement in case the rest fails.
     Reports.write(run, out, name);
     if (parts.contains(Part.LATENCY)) {
       run =

@@ -7,9 +7,9 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * How the C library's allocator treats large blocks. As it comes, each is mapped anew, so that
- * whoever writes a fresh result pays for its page faults; warm, freed blocks are kept and given out
- * again. That works with one arena only: {@code MALLOC_ARENA_MAX=1} in the environment.
+ * The treatment of large blocks by the C library's allocator. By default it maps each block anew,
+ * so a library that allocates its results pays for page faults; warm, it keeps and reuses freed
+ * blocks. That requires a single arena: {@code MALLOC_ARENA_MAX=1} in the environment.
  */
 final class Malloc {
   private static final int TRIM_THRESHOLD = -1;
@@ -29,7 +29,7 @@ final class Malloc {
     set(TRIM_THRESHOLD, Integer.MAX_VALUE);
   }
 
-  /** Blocks that fill the holes which the other setting has left in the heap. */
+  /** Blocks that fill the holes in the heap left by the warm setting. */
   static final class Plugs implements AutoCloseable {
     private final List<Long> blocks = new ArrayList<>();
 
@@ -43,7 +43,7 @@ final class Malloc {
       }
     }
 
-    /** The second bit of the size that the allocator keeps before a block says so. */
+    /** Reads the second bit of the size field before the block. */
     private static boolean isMapped(long block) {
       return (new Pointer(block - Long.BYTES).getLong(0) & 2) != 0;
     }
@@ -54,7 +54,9 @@ final class Malloc {
     }
   }
 
-  /** As it comes, and no block of up to so many bytes is found in the heap until the end. */
+  /**
+   * Restores the default, and keeps blocks of up to this many bytes out of the heap until the end.
+   */
   static Plugs asUsual(long bytes) {
     asUsual();
     return new Plugs(bytes);

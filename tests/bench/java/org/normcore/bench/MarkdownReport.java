@@ -7,7 +7,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
 
-/** The tables for people. */
+/** The report as Markdown tables. */
 final class MarkdownReport {
   private final Run run;
   private final StringBuilder text = new StringBuilder();

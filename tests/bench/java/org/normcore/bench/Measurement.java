@@ -6,9 +6,9 @@ import java.util.Map;
  * One line of the table.
  *
  * @param memcpy a copy of one tensor to another
- * @param streaming the same, by the best copy there is
+ * @param streaming the same with non-temporal stores
  * @param times by library; ours among them
- * @param absences why other libraries have none
+ * @param absences the reasons why other libraries have none
  */
 record Measurement(
     Workload workload,
@@ -20,7 +20,7 @@ record Measurement(
     return times.get(Ours.NAME);
   }
 
-  /** The share of memcpy's speed, in bytes per second. */
+  /** The ratio to memcpy's speed, in bytes per second. */
   double ofMemcpy(String library) {
     return memcpy.median() * workload.direction().copies() / times.get(library).median();
   }
@@ -29,7 +29,7 @@ record Measurement(
     return streaming.median() * workload.direction().copies() / times.get(library).median();
   }
 
-  /** How many times as fast as the fastest peer we are; infinite if there is none. */
+  /** Our speed-up over the fastest peer; infinite without a peer. */
   double overBestPeer() {
     return times.entrySet().stream()
             .filter(entry -> !entry.getKey().equals(Ours.NAME))
@@ -43,7 +43,7 @@ record Measurement(
     return times.size() > 1;
   }
 
-  /** Whether the bytes that are moved fill the last cache. */
+  /** Whether the moved bytes fill the last-level cache. */
   boolean isBeyond(long cacheBytes) {
     return workload.bytes() >= cacheBytes;
   }

@@ -4,7 +4,7 @@ import java.util.Arrays;
 import java.util.Locale;
 import org.normcore.DType;
 
-/** Enum constants as options and tables spell them: {@code LAYER_NORM} is {@code layer-norm}. */
+/** Enum constants in options and tables: {@code LAYER_NORM} is {@code layer-norm}. */
 final class Names {
   private Names() {}
 
@@ -24,7 +24,7 @@ final class Names {
                         + Arrays.stream(type.getEnumConstants()).map(Names::of).toList()));
   }
 
-  /** Types of {@code x} and of the weight, the second left out where it is the same. */
+  /** The types of {@code x} and of the weight, the second omitted if it is the same. */
   static String types(DType dtype, DType weightType) {
     return of(dtype) + (weightType == dtype ? "" : ", " + of(weightType) + " weight");
   }

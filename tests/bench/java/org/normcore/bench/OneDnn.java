@@ -16,8 +16,8 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * oneDNN by its C interface: primitives and memory objects are made once, results are written where
- * the tensors have them.
+ * oneDNN through its C interface: creates primitives and memory objects once and writes results
+ * directly to the tensors.
  */
 final class OneDnn implements Library {
   private final dnnl_engine engine = new dnnl_engine();
@@ -47,7 +47,7 @@ final class OneDnn implements Library {
 
   @Override
   public Contender prepare(Workload workload, Tensors tensors) throws Absent {
-    // How many threads a primitive uses is settled when it is made.
+    // The creation of a primitive fixes its number of threads.
     OpenMp.setThreads(workload.threads());
     Prepared prepared = new Prepared(workload, tensors);
     try {

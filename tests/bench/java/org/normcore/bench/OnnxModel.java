@@ -4,10 +4,7 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 import org.normcore.testing.Protobuf;
 
-/**
- * Writes a model of one node. The numbers are those of the fields in onnx.proto of the ONNX
- * project.
- */
+/** Writes a model of one node. The field numbers are those of onnx.proto of the ONNX project. */
 final class OnnxModel {
   private static final int IR_VERSION = 8;
   private static final int OPSET = 17;
@@ -22,14 +19,14 @@ final class OnnxModel {
     node.text(4, op).text(7, domain).text(3, op);
   }
 
-  /** The next input of the node, and of the model. */
+  /** Adds an input of the node and the model. */
   OnnxModel input(String name, TensorView view) {
     node.text(1, name);
     graph.message(11, value(name, view.dtype(), view.shape()));
     return this;
   }
 
-  /** The next input of the node: a constant. */
+  /** Adds a constant input of the node. */
   OnnxModel constant(String name, TensorView view) {
     node.text(1, name);
     Protobuf tensor = new Protobuf();
@@ -41,14 +38,14 @@ final class OnnxModel {
     return this;
   }
 
-  /** The next output of the node, and of the model. */
+  /** Adds an output of the node and the model. */
   OnnxModel output(String name, DType dtype, long... shape) {
     node.text(2, name);
     graph.message(12, value(name, dtype, shape));
     return this;
   }
 
-  /** The node's next output is not wanted. */
+  /** Omits the next output of the node. */
   OnnxModel noOutput() {
     node.text(2, "");
     return this;

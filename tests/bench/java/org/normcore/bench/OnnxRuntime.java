@@ -15,11 +15,11 @@ import org.normcore.TensorView;
 import org.normcore.internal.Memory;
 
 /**
- * ONNX Runtime through its Java interface: one fused node, the affine parameters constants of the
- * model, results written where the tensors have them.
+ * ONNX Runtime through its Java interface: one fused node with the affine parameters as constants;
+ * writes results directly to the tensors.
  */
 final class OnnxRuntime implements Library {
-  /** Its workers spin for a while after the last call; the next contender waits for the end. */
+  /** Its workers spin for a while after the last call; the next contender waits until they stop. */
   private static final long REST_MILLIS = 100;
 
   private final OrtEnvironment environment =

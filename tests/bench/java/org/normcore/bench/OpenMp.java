@@ -2,11 +2,11 @@ package org.normcore.bench;
 
 import org.bytedeco.pytorch.global.torch;
 
-/** The OpenMP runtime, of which there is one in the process: PyTorch's and oneDNN's. */
+/** The single OpenMP runtime of the process, which PyTorch and oneDNN share. */
 final class OpenMp {
   private OpenMp() {}
 
-  /** Sets how many threads the parallel regions of the calling thread have. */
+  /** Sets the number of threads of the calling thread's parallel regions. */
   static void setThreads(int threads) {
     torch.set_num_threads(threads);
   }

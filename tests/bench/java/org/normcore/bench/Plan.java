@@ -5,7 +5,7 @@ import java.util.List;
 import org.normcore.DType;
 import org.normcore.NormKind;
 
-/** What is to be measured. */
+/** The plan of the measurements. */
 record Plan(
     List<Shape> shapes,
     List<DType> dtypes,
@@ -27,7 +27,7 @@ record Plan(
           "65536x128");
   static final List<Shape> QUICK_SHAPES = shapes("1x4096", "32x4096", "2048x4096");
 
-  /** Where bfloat16 is measured with a float32 weight too. */
+  /** The shapes that are also measured in bfloat16 with a float32 weight. */
   static final List<Shape> MIXED_SHAPES = shapes("32x4096", "2048x4096");
 
   /** Tensors of one shape and types. */
@@ -46,7 +46,7 @@ record Plan(
     return blocks;
   }
 
-  /** The fields of a block: one for each kind and number of threads. */
+  /** The fields of a block: one per kind and number of threads. */
   List<List<Workload>> fields(Block block) {
     List<List<Workload>> fields = new ArrayList<>();
     for (int count : threads) {

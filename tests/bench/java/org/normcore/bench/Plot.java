@@ -20,8 +20,8 @@ import org.normcore.NormKind;
 import org.normcore.testing.Svg;
 
 /**
- * Shares of memcpy's speed by shape, a panel for each direction and type, as SVG: dark on an opaque
- * light ground, which can be read wherever it is shown.
+ * Ratios to memcpy's speed by shape, one panel per direction and type, as SVG: dark on an opaque
+ * light background, readable on any page.
  */
 final class Plot {
   private static final int PANEL_WIDTH = 470;
@@ -40,7 +40,7 @@ final class Plot {
   /** The copies, in the order of {@link Libraries#copies()}. */
   private static final List<BasicStroke> COPY_LINES = List.of(DASHES, LINE);
 
-  /** Told apart by people who don't see red and green, too. */
+  /** Colours that are distinguishable with red-green colour blindness. */
   private static final List<Color> COLOURS =
       List.of(
           new Color(0xd55e00),
@@ -51,7 +51,7 @@ final class Plot {
 
   private Plot() {}
 
-  /** What one plot shows. */
+  /** The content of one plot. */
   record Subject(NormKind kind, int threads) {
     @Override
     public String toString() {
@@ -167,7 +167,7 @@ final class Plot {
     styler.setChartTitleFont(TITLE);
     styler.setAxisTickLabelsFont(TEXT);
     styler.setXAxisLabelRotation(45);
-    // Every shape has its label, however close they are.
+    // Labels every shape, even if labels are close.
     styler.setXAxisTickMarkSpacingHint(1);
     styler.setYAxisMin(0.0);
     styler.setYAxisDecimalPattern("0.0");
@@ -197,7 +197,7 @@ final class Plot {
         top + 50);
   }
 
-  /** Returns where the next entry begins. */
+  /** Returns the position of the next entry. */
   private static int entry(
       VectorGraphics2D graphics, String name, Color colour, BasicStroke stroke, int x, int top) {
     graphics.setColor(colour);

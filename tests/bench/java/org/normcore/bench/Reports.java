@@ -6,7 +6,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 
-/** Writes what was found to files. */
+/** Writes the results to files. */
 final class Reports {
   private Reports() {}
 

@@ -21,17 +21,17 @@ import org.openjdk.jmh.runner.options.TimeValue;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * Measures the contenders of a field in rounds: in each, every contender has its turn, so that a
- * busy machine hits them alike; every other round goes backwards.
+ * Measures the contenders of a field in rounds: each round runs every contender once, so that other
+ * load affects all alike; every second round runs in reverse order.
  */
 final class Rounds {
   /**
-   * From so many bytes on calls are timed one by one. Below, the clock would show: averages over
-   * many calls are the samples.
+   * From this many bytes on each call is timed. Below, the cost of the clock would matter, so
+   * samples are averages over many calls.
    */
   private static final long TIMED_ONE_BY_ONE = 1 << 20;
 
-  /** So many averages are taken in a turn. */
+  /** The number of averages per turn. */
   private static final int AVERAGES = 4;
 
   private final Effort effort;
@@ -80,7 +80,7 @@ final class Rounds {
     }
   }
 
-  /** The pattern that only one benchmark fits. */
+  /** The pattern that matches a single benchmark. */
   static String pattern(Class<?> type, String method) {
     return "^" + Pattern.quote(type.getName() + "." + method) + "$";
   }

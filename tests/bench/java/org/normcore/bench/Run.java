@@ -6,11 +6,11 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Everything that was found out.
+ * All results of a run.
  *
  * @param machine facts by name
  * @param libraries versions by name
- * @param latencies null if they were not asked for, like the costs
+ * @param latencies null if not requested, like the costs
  */
 record Run(
     Map<String, String> machine,

@@ -34,7 +34,7 @@ record Samples(double[] nanos) {
     return quantile(0.75);
   }
 
-  /** Linear between the two samples next to it. */
+  /** Interpolates linearly between the two nearest samples. */
   private double quantile(double q) {
     double place = q * (nanos.length - 1);
     int below = (int) place;

@@ -2,7 +2,7 @@ package org.normcore.bench;
 
 /** Rows and hidden size. */
 record Shape(long rows, int hiddenSize) {
-  /** Reads, for example, {@code 2048x4096}. */
+  /** Parses, for example, {@code 2048x4096}. */
   static Shape parse(String text) {
     String[] sizes = text.split("x", -1);
     try {
@@ -13,7 +13,7 @@ record Shape(long rows, int hiddenSize) {
         }
       }
     } catch (NumberFormatException e) {
-      // Told below.
+      // The exception below reports it.
     }
     throw new IllegalArgumentException(
         "shape: "

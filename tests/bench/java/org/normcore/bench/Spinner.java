@@ -1,6 +1,6 @@
 package org.normcore.bench;
 
-/** A thread that runs a task each time it is told to, and spins in between. */
+/** A thread that runs a task on each request and spins in between. */
 final class Spinner {
   private final Runnable task;
   private final Thread thread;
@@ -15,7 +15,7 @@ final class Spinner {
     thread.start();
   }
 
-  /** To be called by one thread only. */
+  /** Only one thread may call this. */
   void start() {
     long turn = done + 1;
     asked = turn;

@@ -7,13 +7,13 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * One of the targets and how it is met.
+ * One of the targets and its measured values.
  *
- * @param bound the least value that meets it, or the largest
- * @param values what it was measured as, by workload
+ * @param bound the minimum value that meets it, or the maximum
+ * @param values the measured values, by workload
  */
 record Target(String name, double bound, boolean isMost, List<Value> values) {
-  /** A value and where it was found. */
+  /** A value and its workload. */
   record Value(String where, double value) {}
 
   static Target atLeast(double bound, String name) {

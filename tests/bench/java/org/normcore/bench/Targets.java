@@ -7,7 +7,7 @@ import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.normcore.DType;
 
-/** What the CPU backend is meant to reach, against what was measured. */
+/** The targets of the CPU backend against the measurements. */
 final class Targets {
   private static final List<String> IN_CACHE = List.of("32x4096", "1024x768");
   private static final double SCALES = 1.8;
@@ -109,7 +109,7 @@ final class Targets {
     return target;
   }
 
-  /** Where the best copy gains as much by a second thread. */
+  /** The workloads for which the best copy also gains from a second thread. */
   private Target scaling(String types, boolean wide) {
     Target target =
         Target.atLeast(

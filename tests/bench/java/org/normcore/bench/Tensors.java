@@ -8,16 +8,16 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 
 /**
- * The tensors of a measurement, the same for every contender: inputs drawn from a normal
- * distribution, and memory for results.
+ * The tensors of a measurement, the same for every contender: normally distributed inputs and
+ * memory for results.
  */
 final class Tensors implements AutoCloseable {
   static final double EPSILON = 1e-5;
 
-  /** So many elements are drawn; in larger tensors their rows repeat. */
+  /** The number of random elements; larger tensors repeat their rows. */
   private static final long DRAWN_ELEMENTS = 1 << 20;
 
-  /** Keeps the drawn numbers out of float16's subnormal range, where some machines are slow. */
+  /** Keeps the random numbers out of float16's subnormal range, where some machines are slow. */
   private static final float SMALLEST = 1e-3f;
 
   private final List<NativeBuffer> buffers = new ArrayList<>();

@@ -18,12 +18,12 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * PyTorch through its JavaCPP build. LayerNorm by the native functions, below autograd; RMSNorm by
- * {@code rms_norm}, which on the CPU is a sequence of operations, its backward by autograd.
+ * PyTorch through its JavaCPP build. LayerNorm uses the native functions below autograd; RMSNorm
+ * uses {@code rms_norm}, on the CPU a sequence of operations, with the backward by autograd.
  *
- * <p>Its functions return fresh results (those with an {@code out} argument make fresh ones too,
- * and copy them): in memory that the allocator keeps, which is the best setting, or as it comes,
- * with page faults.
+ * <p>Its functions allocate their results (those with an {@code out} argument also allocate and
+ * then copy): in memory that the allocator reuses, which is the best setting, or by default with
+ * page faults.
  */
 record Torch(boolean warm) implements Library {
   @Override
@@ -214,7 +214,7 @@ record Torch(boolean warm) implements Library {
     }
   }
 
-  /** The graph of one forward pass, gone through again and again. */
+  /** The graph of one forward pass, for repeated backward passes. */
   private static final class RmsNormBackward extends Call {
     private final Tensor y;
     private final TensorVector outputs;
@@ -259,7 +259,7 @@ record Torch(boolean warm) implements Library {
   }
 
   private static final class Prepared implements Contender {
-    /** The largest temporary results are float32 where the tensors have 16 bits, and a few. */
+    /** The largest temporary results: float32 copies of 16-bit tensors, and a few more. */
     private static final long LARGEST = 4;
 
     private final Call call;

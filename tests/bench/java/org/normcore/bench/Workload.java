@@ -3,7 +3,7 @@ package org.normcore.bench;
 import org.normcore.DType;
 import org.normcore.NormKind;
 
-/** One line of the table: what every contender computes. */
+/** One line of the table: the computation of every contender. */
 record Workload(
     NormKind kind, Direction direction, DType dtype, DType weightType, Shape shape, int threads) {
   boolean isLayerNorm() {
@@ -15,7 +15,7 @@ record Workload(
     return shape.elements() * dtype.bytes();
   }
 
-  /** The bytes that have to be read and written. */
+  /** The minimum bytes read and written. */
   long bytes() {
     return direction.tensors() * tensorBytes();
   }

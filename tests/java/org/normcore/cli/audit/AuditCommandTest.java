@@ -143,8 +143,8 @@ class AuditCommandTest {
       double theirs = error(one, "recorded");
       largestRecorded = Math.max(largestRecorded, theirs);
       largest = Math.max(largest, error(one, "normcore"));
-      // Float32 arithmetic rounds four times on the way; whose roundings add up worse in one norm
-      // is chance.
+      // Float32 arithmetic rounds four times; which side has the larger error in one norm is
+      // chance.
       assertTrue(error(one, "normcore") < 2.5 * theirs, one.toString());
       assertTrue(error(one, "normcore_float64") < theirs, one.toString());
     }

@@ -22,7 +22,7 @@ import org.normcore.cli.safetensors.SafetensorsWriter;
 import org.normcore.testing.OnnxModels;
 import org.normcore.testing.Protobuf;
 
-/** Audits of ONNX models: the real one, and small ones. */
+/** Audits of ONNX models: a real one and small ones. */
 class AuditOnnxTest {
   private static final Path NORMS = Path.of("tests/data/all-MiniLM-L6-v2-norms");
 
@@ -87,7 +87,7 @@ class AuditOnnxTest {
       JsonObject facts = json.getAsJsonObject("model");
       assertEquals("bert", facts.get("model_type").getAsString());
       assertEquals("pytorch", facts.get("policy").getAsString());
-      // Its epsilon is the graph's.
+      // The graph determines its epsilon.
       assertEquals(1e-3, facts.get("epsilon").getAsDouble());
     }
   }
@@ -173,7 +173,7 @@ class AuditOnnxTest {
                         OnnxModels.tensor("a.weight", OnnxModels.FLOAT, 2)
                             .message(13, new Protobuf().text(1, "location").text(2, "gone.data"))
                             .number(14, 1))));
-    refused("gone.data, which is no file", "--model", broken);
+    refused("gone.data, which is not a file", "--model", broken);
     assertFalse(Files.exists(out()));
   }
 

@@ -10,7 +10,7 @@ import org.normcore.RotaryScaling;
 import org.normcore.RotarySpec;
 
 class ExactRotaryTest {
-  /** Digits that are looked up, not computed; 45 of them have to agree. */
+  /** Digits from published tables; 45 of them must agree. */
   private static void assertDigits(String expected, BigDecimal actual) {
     BigDecimal difference = new BigDecimal(expected).subtract(actual).abs();
     BigDecimal allowed = new BigDecimal(expected).abs().movePointLeft(45);
@@ -38,8 +38,8 @@ class ExactRotaryTest {
 
   @Test
   void anglesLoseWholeTurnsOnly() {
-    // Java's own sines reduce any float64 angle exactly; what is left here is rounded once, by
-    // 2^-52 at most.
+    // Java's own sines reduce any float64 angle exactly; the remainder here is rounded once, by at
+    // most 2^-52.
     for (long angle : new long[] {0, 1, 3, 4, 355, 131_071, 1L << 40, (1L << 40) - 1}) {
       double rest = ExactMath.remainder(BigDecimal.valueOf(angle));
       assertTrue(Math.abs(rest) <= Math.PI);
@@ -48,7 +48,9 @@ class ExactRotaryTest {
     }
   }
 
-  /** Two evaluations of the same formulas: the library's in float64 is good to its last places. */
+  /**
+   * Two evaluations of the same formulas: the library's float64 result agrees to its last places.
+   */
   @Test
   void frequenciesOfAllScalings() {
     double[] factors = new double[32];

@@ -26,7 +26,7 @@ import org.normcore.cli.safetensors.SafetensorsWriter;
 import org.normcore.testing.Fp8Model;
 import org.normcore.testing.Values;
 
-/** The facts of the report about initial values in FP8, as the audit finds them. */
+/** The audit reproduces the figures of the bug report about initial values in FP8. */
 class Fp8AuditTest {
   @TempDir private Path directory;
 
@@ -70,7 +70,10 @@ class Fp8AuditTest {
     return of(ways, format, scale).get("become_zero").getAsDouble();
   }
 
-  /** The share of normal values within so many deviations of zero, by integrating the density. */
+  /**
+   * The share of normal values within the given number of deviations of zero, by integration of the
+   * density.
+   */
   private static double within(double deviations) {
     double sum = 0;
     int steps = 1000;
@@ -84,8 +87,8 @@ class Fp8AuditTest {
   @Test
   void withAScaleOfOneSmallValuesVanish() {
     JsonObject json = audit();
-    // Half the smallest number of each format, which is 2^-9 and 2^-16, is where zero ends. The
-    // tolerance is five deviations of a share of 2^20 values.
+    // Values up to half the smallest number of each format, 2^-9 and 2^-16, become zero. The
+    // tolerance is five standard deviations of a share of 2^20 values.
     Object[][] cases = {
       {"normal, std 0.02", 0.02},
       {"normal, std 0.0025 (0.02 / sqrt(64))", 0.0025},
@@ -118,7 +121,7 @@ class Fp8AuditTest {
         assertEquals(6400, losses.get("elements").getAsLong());
         assertEquals(0, losses.get("non_finite").getAsLong());
         assertEquals(0, losses.get("saturated").getAsDouble());
-        // Numbers with 4 or 3 significant bits lie within 2^-4 or 2^-3 of any value.
+        // Rounding to 4 or 3 significant bits has a relative error of up to 2^-4 or 2^-3.
         boolean e4m3 = losses.get("format").getAsString().equals("e4m3");
         double error = losses.get("master_error_rms").getAsDouble();
         assertTrue(error > (e4m3 ? 0.015 : 0.03), losses.toString());
@@ -131,7 +134,7 @@ class Fp8AuditTest {
     assertEquals(5 * 8, count);
   }
 
-  /** A model's weights, quantised here by the model of the formats. */
+  /** A model's weights, compared with the quantisation by {@link org.normcore.testing.Fp8Model}. */
   @Test
   void aModelsOwnWeights() throws IOException {
     Map<String, TensorView> tensors = new LinkedHashMap<>();
@@ -170,7 +173,7 @@ class Fp8AuditTest {
     }
   }
 
-  /** One NaN or infinity among the weights is counted, and changes no number but the count. */
+  /** One NaN or infinity among the weights changes its count and no other number. */
   @Test
   void nonFiniteWeightsAreLeftOut() throws IOException {
     for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64)) {
@@ -273,7 +276,7 @@ class Fp8AuditTest {
           empty.resolve("model.safetensors"),
           Map.of("bias", arena.empty(DType.FLOAT32, 3).copyFrom(new float[3])));
     }
-    CommandRun.refused("has no weights, that is", arguments("--model", empty));
+    CommandRun.refused("has no weights: no tensors", arguments("--model", empty));
     assertFalse(Files.exists(out()));
   }
 }

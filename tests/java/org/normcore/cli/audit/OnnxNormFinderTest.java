@@ -150,7 +150,7 @@ class OnnxNormFinderTest {
             .message(1, node("LayerNormalization", "l", "x", "not-a-constant"))
             .message(1, node("LayerNormalization", "m", "x", "a.norm.weight").text(7, "elsewhere"));
     assertEquals(List.of(), find(other));
-    // The third power is none either.
+    // The third power does not match either.
     Protobuf cubed =
         new Protobuf()
             .message(1, node("Pow", "square", "x", "three"))

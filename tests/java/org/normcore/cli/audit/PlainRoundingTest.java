@@ -20,7 +20,7 @@ class PlainRoundingTest {
       float any = Float.intBitsToFloat(random.nextInt());
       values[i] = Float.isNaN(any) ? 0 : any;
     }
-    // Ties, and what lies just beside them.
+    // Ties and the values next to them.
     for (int i = 0; i < count / 2; i++) {
       float tie = Float.intBitsToFloat((random.nextInt() & 0xbfff_8000) | 0x8000);
       values[i] = Float.isFinite(tie) ? tie + (i % 3 - 1) * 1e-12 * tie : 1;

@@ -19,7 +19,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.normcore.cli.CommandRun;
 
-/** The facts of the report about position tables, as the audit finds them. */
+/** The audit reproduces the figures of the bug report about position tables. */
 class RotaryAuditTest {
   @TempDir private Path directory;
 
@@ -62,7 +62,8 @@ class RotaryAuditTest {
   }
 
   /**
-   * Whole numbers below a limit that stay apart with so many significant bits, in integers alone.
+   * The number of integers below a limit that remain distinct with the given significant bits, in
+   * integer arithmetic.
    */
   private static int distinct(int significantBits, long limit) {
     Set<Long> held = new HashSet<>();
@@ -84,7 +85,8 @@ class RotaryAuditTest {
     assertEquals(257, bfloat16.get("first_wrong_position").getAsLong());
     assertEquals(distinct(8, 40_000), bfloat16.get("distinct_positions").getAsLong());
     assertEquals(256, point(bfloat16, 257).get("becomes").getAsDouble());
-    // Halfway between neighbours that are 64 apart: the first pair, which turns by 1, is off by 32.
+    // Midway between neighbours with a distance of 64: the error of the first pair, of frequency 1,
+    // is 32.
     assertEquals(32, point(bfloat16, 8192 + 32).get("radians").getAsDouble(), 1e-2);
     assertEquals(64, point(bfloat16, 16_384 + 64).get("radians").getAsDouble(), 1e-2);
 
@@ -100,7 +102,7 @@ class RotaryAuditTest {
     }
   }
 
-  /** N positions are 0 to N - 1: what goes wrong with position N is another sequence's. */
+  /** N positions are 0 to N - 1: an error at position N does not count. */
   @Test
   void maxPositionCountsPositions() {
     for (int count : new int[] {2, 3, 256, 257, 258, 2049, 2050}) {
@@ -123,7 +125,7 @@ class RotaryAuditTest {
     }
     CommandRun run = CommandRun.of("audit", "--help");
     assertTrue(
-        run.out().replaceAll("\\s+", " ").contains("how many positions, from 0 on"), run.out());
+        run.out().replaceAll("\\s+", " ").contains("the number of positions, from 0."), run.out());
   }
 
   @Test
@@ -133,7 +135,7 @@ class RotaryAuditTest {
     assertTrue(point(way, 131_071).get("becomes").isJsonNull());
     assertTrue(point(way, 131_071).get("radians").isJsonNull());
     assertTrue(point(way, 131_071).getAsJsonObject("bfloat16").get("max_abs").isJsonNull());
-    // Of those that it has, two neighbours in the last octave are 32 apart.
+    // Among its positions the distance of neighbours in the last power of two is 32.
     assertEquals(16, way.get("max_radians").getAsDouble(), 1e-2);
   }
 
@@ -141,14 +143,14 @@ class RotaryAuditTest {
   void tablesAreAsGoodAsTheirType() {
     JsonObject json = audit("--max-position", 8192);
     JsonObject exact = way(json, "normcore-float64");
-    // Half a step of numbers between 1/2 and 1: for bfloat16 the 2e-3 of the report.
+    // Half a step of numbers between 1/2 and 1: for bfloat16 the 2e-3 of the bug report.
     double[] halves = {0x1p-9, 0x1p-12, 0x1p-25};
     String[] dtypes = {"bfloat16", "float16", "float32"};
     for (int i = 0; i < dtypes.length; i++) {
       assertTrue(table(exact, dtypes[i], "max_abs") <= halves[i] * 1.0001, dtypes[i]);
       assertTrue(table(exact, dtypes[i], "max_abs") > halves[i] * 0.9, dtypes[i]);
       assertTrue(table(exact, dtypes[i], "max_ulp") <= 0.5001, dtypes[i]);
-      // The float32 order is off by more than its last place, and by more the later the position.
+      // The error of the float32 order exceeds its last place and grows with the position.
       JsonObject plain = way(json, "normcore-float32");
       assertTrue(
           table(plain, dtypes[i], "max_ulp") > 2 * table(exact, dtypes[i], "max_ulp"), dtypes[i]);
@@ -175,7 +177,7 @@ class RotaryAuditTest {
   void wholePositionsAreLookedAtUpToTheLargest() {
     JsonObject json = audit("--max-position", 1000);
     assertTrue(point(way(json, "normcore-float64"), 1L << 40).get("radians").getAsDouble() < 1e-3);
-    // A float32 position is off by up to 2^15 there, halfway between two of them.
+    // The error of a float32 position there is up to 2^15, midway between two of them.
     assertEquals(
         1 << 14,
         point(way(json, "normcore-float32"), (1L << 39) + (1 << 15)).get("radians").getAsDouble(),
@@ -244,7 +246,8 @@ class RotaryAuditTest {
     CommandRun.refused("--rotary-dim is 3, expected an even", arguments("--rotary-dim", 3));
     CommandRun.refused("--theta is 0.0, expected a positive", arguments("--theta", 0));
     CommandRun.refused(
-        "--theta is 4.9E-324, expected one whose frequencies", arguments("--theta", 4.9e-324));
+        "--theta is 4.9E-324, expected a value for which the frequencies",
+        arguments("--theta", 4.9e-324));
     CommandRun.refused("--model can't be given with --rotary", arguments("--model", directory));
     CommandRun.refused("--rows can't be given with --rotary", arguments("--rows", 3));
     CommandRun.refused("--hidden can't be given with --rotary", arguments("--hidden", 3));

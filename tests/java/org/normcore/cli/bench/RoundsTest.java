@@ -31,7 +31,7 @@ class RoundsTest {
         List.of(quartiles.get(0).getAsDouble(), quartiles.get(1).getAsDouble()));
   }
 
-  /** A machine that is twice as slow in one round is so for both: the ratio stays. */
+  /** A slow round affects both tasks alike, so the ratio stays the same. */
   @Test
   void ratiosAreThoseOfTheSameRound() {
     Samples ratio = samples(30, 60, 30).over(samples(10, 20, 10));
@@ -56,7 +56,7 @@ class RoundsTest {
     List<Samples> samples = new Rounds(0.001, 0.001).measure(tasks);
     assertEquals(3, samples.size());
     assertEquals(List.of(0, 1, 2), order.subList(0, 3), "first in order");
-    // At least five rounds; the last of them, whatever came to warm up.
+    // At least five rounds, the last ones; earlier calls are the warm-up.
     for (int round = 1; round <= 5; round++) {
       List<Integer> turn = order.subList(order.size() - 3 * round, order.size() - 3 * (round - 1));
       assertEquals(
@@ -67,7 +67,7 @@ class RoundsTest {
     }
   }
 
-  /** Times are those of one call, however many make up a sample. */
+  /** Times are per call, for any number of calls per sample. */
   @Test
   void shortTasksAreTimedTogether() {
     long[] calls = new long[2];
@@ -110,7 +110,7 @@ class RoundsTest {
     }
   }
 
-  /** 100 bytes of a call in 10 ns beside a copy of 80 in 4, and a streaming one in 2. */
+  /** A call of 100 bytes in 10 ns, a copy of 80 bytes in 4 ns and a streaming copy in 2 ns. */
   @Test
   void sharesAreOfBytesPerSecond() {
     Throughput throughput =

@@ -1,2 +1,2 @@
-/** Tests of what {@code bench} works out of its measurements. */
+/** Tests of the figures that {@code bench} derives from its measurements. */
 package org.normcore.cli.bench;

@@ -67,7 +67,7 @@ class ComparisonTest {
     assertEquals(0, comparison.maxAbs());
   }
 
-  /** The format of scales has no sign: the codes are in the order of the values. */
+  /** The format of scales has no sign, so the codes have the order of the values. */
   @Test
   void scalesOfBlocks() {
     Comparison comparison = Comparison.of(scales(0, 127, 254, 255, 3), scales(0, 128, 1, 255, 255));

@@ -21,7 +21,7 @@ import org.normcore.cli.CommandRun;
 import org.normcore.testing.OnnxModels;
 import org.normcore.testing.Protobuf;
 
-/** Files that are cut off, lie or are something else. */
+/** Files that are truncated, inconsistent or not ONNX models. */
 class HostileModelTest {
   private static final int INITIALIZER = 5;
 
@@ -41,7 +41,7 @@ class HostileModelTest {
         Arguments.of(
             "has more than 64 dimensions", tensor(OnnxModels.floats("w", two, new long[65]))),
         Arguments.of(
-            "is there twice",
+            "occurs twice",
             OnnxModels.model(
                 new Protobuf()
                     .message(INITIALIZER, OnnxModels.vector("w", 1))
@@ -53,7 +53,7 @@ class HostileModelTest {
                     .message(1, OnnxModels.node("Sqrt", "y", "x"))
                     .message(1, OnnxModels.node("Sqrt", "y", "z")))),
         Arguments.of(
-            "is one segment of a larger one",
+            "is a segment of a larger tensor",
             tensor(OnnxModels.vector("w", 1).message(3, new Protobuf().number(1, 0)))),
         Arguments.of(
             "bytes in all, but F32 [1000] needs 4000",
@@ -70,19 +70,19 @@ class HostileModelTest {
         Arguments.of("has no graph", new Protobuf().number(1, 8).bytes()),
         Arguments.of("has no ir_version", new Protobuf().message(7, new Protobuf()).bytes()),
         Arguments.of("has no graph", new byte[0]),
-        Arguments.of("is damaged, or no ONNX model: what stands at byte", new byte[] {0, 0}),
+        Arguments.of("is damaged, or not an ONNX model: byte", new byte[] {0, 0}),
         Arguments.of(
-            "is damaged, or no ONNX model",
+            "is damaged, or not an ONNX model",
             "version https://git-lfs.github.com/spec/v1".getBytes(StandardCharsets.UTF_8)),
-        Arguments.of("is damaged, or no ONNX model", new byte[] {'P', 'K', 3, 4, 0, 0}),
-        Arguments.of("is damaged, or no ONNX model", groups(100_000)),
-        Arguments.of("is damaged, or no ONNX model", new byte[] {8, 8, 15 << 3 | 4}),
+        Arguments.of("is damaged, or not an ONNX model", new byte[] {'P', 'K', 3, 4, 0, 0}),
+        Arguments.of("is damaged, or not an ONNX model", groups(100_000)),
+        Arguments.of("is damaged, or not an ONNX model", new byte[] {8, 8, 15 << 3 | 4}),
         Arguments.of(
             "its graph claims 2147483647 bytes, but 0 are left",
             new byte[] {8, 8, 7 << 3 | 2, -1, -1, -1, -1, 7}));
   }
 
-  /** Groups within groups, which protobuf once had. */
+  /** Nested groups, a deprecated protobuf feature. */
   private static byte[] groups(int depth) {
     byte[] all = new byte[depth];
     Arrays.fill(all, (byte) (15 << 3 | 3));
@@ -103,7 +103,7 @@ class HostileModelTest {
     for (int length = 0; length < model.length; length++) {
       byte[] part = Arrays.copyOf(model, length);
       String message = refused("", part);
-      assertTrue(message.contains("no ONNX model") || message.contains("is damaged"), message);
+      assertTrue(message.contains("not an ONNX model") || message.contains("is damaged"), message);
     }
     try (OnnxFile whole = OnnxFile.open(write(model))) {
       assertEquals(1, whole.entries().size());
@@ -146,9 +146,9 @@ class HostileModelTest {
   void externalDataStaysBesideTheModel() throws IOException {
     Files.write(directory.resolve("short"), new byte[8]);
     for (String location : new String[] {"../data", "/etc/passwd", "", "a/../../data", "a\0b"}) {
-      viewRefused("is not the name of a file beside the model", location);
+      viewRefused("expected the name of a file in the model's directory", location);
     }
-    viewRefused("which is no file", "nowhere");
+    viewRefused("which is not a file", "nowhere");
     viewRefused("ends at byte 12 of", "short");
   }
 
@@ -159,7 +159,8 @@ class HostileModelTest {
     for (Protobuf tensor : new Protobuf[] {few, many}) {
       try (OnnxFile file = OnnxFile.open(write(tensor(tensor)))) {
         String message = assertThrows(BadInput.class, () -> file.view("w")).getMessage();
-        assertTrue(message.contains("has another number of elements than its shape"), message);
+        assertTrue(
+            message.contains("has a number of elements that does not match its shape"), message);
       }
     }
   }
@@ -170,7 +171,7 @@ class HostileModelTest {
         assertThrows(BadInput.class, () -> OnnxFile.open(directory.resolve("x"))).getMessage();
     assertTrue(missing.endsWith("does not exist"), missing);
     String folder = assertThrows(BadInput.class, () -> OnnxFile.open(directory)).getMessage();
-    assertTrue(folder.endsWith("is no regular file"), folder);
+    assertTrue(folder.endsWith("is not a regular file"), folder);
   }
 
   private void viewRefused(String fault, String location) throws IOException {

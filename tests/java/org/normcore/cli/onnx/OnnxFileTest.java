@@ -158,7 +158,7 @@ class OnnxFileTest {
 
   @Test
   void largeTensorsAreNeitherReadNorMapped() throws IOException {
-    // A sparse file: 1.9 GB of weights that take no room on the disk.
+    // A sparse file: 1.9 GB of weights that use no disk space.
     long bytes = 1_900_000_000L;
     byte[] tensor = OnnxModels.tensor("large", OnnxModels.FLOAT, bytes / 4).bytes();
     byte[] small = new Protobuf().message(5, OnnxModels.vector("w", 5)).bytes();

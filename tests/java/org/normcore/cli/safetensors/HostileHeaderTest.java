@@ -16,7 +16,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.normcore.cli.CommandRun;
 
-/** Headers that lie. Each file has 16 bytes of data. */
+/** Invalid headers. Each file has 16 bytes of data. */
 class HostileHeaderTest {
   private static final int DATA = 16;
 

@@ -31,7 +31,7 @@ class SafetensorsRoundTripTest {
     for (DType dtype : DType.values()) {
       tensors.put(dtype.name(), dtype == DType.FLOAT8_E8M0 ? scales(3, 5) : tensor(dtype, 3, 5));
     }
-    // An odd number of bytes, so that what follows lies at an odd address.
+    // An odd number of bytes, so that the next tensor has an odd address.
     tensors.put("odd", tensor(DType.FLOAT8_E5M2, 3));
     tensors.put("scalar", tensor(DType.FLOAT32));
     tensors.put("empty", tensor(DType.BFLOAT16, 0, 4));
@@ -184,7 +184,7 @@ class SafetensorsRoundTripTest {
     return view.copyFrom(values);
   }
 
-  /** Nothing is converted to the format of scales, so that its bytes are put there. */
+  /** There is no conversion to the format of scales, so this writes its bytes. */
   private static TensorView scales(long... shape) {
     ByteBuffer codes = ByteBuffer.allocateDirect(15).order(ByteOrder.nativeOrder());
     for (int i = 0; i < 15; i++) {

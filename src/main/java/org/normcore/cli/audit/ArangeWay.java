@@ -7,8 +7,8 @@ import org.normcore.RotarySpec;
 import org.normcore.cli.OptionNames;
 
 /**
- * Positions from a floating-point arange, as under a default dtype; the steps after it in float32,
- * or all of them in the arange's own type.
+ * Positions from a floating-point arange, as under a default dtype; the later steps in float32, or
+ * in the type of the arange.
  */
 final class ArangeWay implements TableWay {
   private final DType arange;

@@ -8,11 +8,11 @@ import org.normcore.TensorView;
 import org.normcore.cli.BadInput;
 
 /**
- * Tensors that are freed together. Left to the collector, the results of many norms would fill the
- * memory: it does not see how large they are.
+ * Tensors that are freed together. The garbage collector does not see their native memory, so the
+ * results of many norms would exhaust it.
  */
 final class Arena implements AutoCloseable {
-  /** Virtual machines refuse arrays of a few elements fewer than there are indices. */
+  /** JVMs limit arrays to slightly fewer elements than Integer.MAX_VALUE. */
   private static final long LARGEST_ARRAY = Integer.MAX_VALUE - 8;
 
   private final List<NativeBuffer> buffers = new ArrayList<>();
@@ -31,7 +31,7 @@ final class Arena implements AutoCloseable {
     return source.dtype() == dtype ? source : empty(dtype, source.shape()).copyFrom(source);
   }
 
-  /** The number of elements of a matrix, which has to fit a Java array. */
+  /** The number of elements of a matrix, which must fit a Java array. */
   static int count(long rows, long hiddenSize) {
     if (rows > LARGEST_ARRAY / Math.max(1, hiddenSize)) {
       throw new BadInput(

@@ -6,7 +6,7 @@ import org.normcore.NormKind;
 import org.normcore.cli.compare.Comparison;
 
 /**
- * One norm in one type, computed in two ways.
+ * One norm in one type, computed by two methods.
  *
  * @param norm the norm's name
  * @param kind which norm it is
@@ -14,10 +14,10 @@ import org.normcore.cli.compare.Comparison;
  * @param dtype the type of all its tensors
  * @param rows the number of rows
  * @param hiddenSize the length of a row
- * @param drawn whether the hidden states were drawn
- * @param a the name of one way
- * @param b the name of the other
- * @param tensors how far y, dx, dweight and, with a bias, dbias lie apart
+ * @param drawn whether the hidden states are random rather than recorded
+ * @param a the name of the first method
+ * @param b the name of the second
+ * @param tensors the comparisons of y, dx, dweight and, with a bias, dbias
  */
 record AuditCase(
     String norm,

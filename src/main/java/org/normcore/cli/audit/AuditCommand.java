@@ -20,20 +20,20 @@ import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
 
-/** The main job: how far apart do the policies' results lie? */
+/** Compares the results of the policies. */
 @Command(
     name = "audit",
     sortOptions = false,
     description = {
-      "Measure how far apart the policies' results lie, forward and backward.",
+      "Measure the differences between the policies' results, forward and backward.",
       "",
-      "With --model, on the norms of a Hugging Face model: a directory with config.json and *.safetensors; or of an ONNX"
-          + " model, whose graph says which norms it has. Without, on the case of the report that started it: RMSNorm of"
+      "With --model: on the norms of a Hugging Face model (a directory with config.json and *.safetensors) or of an ONNX"
+          + " model. Without --model: on a built-in case, RMSNorm of"
           + " [1, 1024, 4096] in bfloat16, epsilon 1e-5.",
       "",
-      "With --rotary: how far ways of building rotary position tables lie from exact ones, and what that does to the"
-          + " scores of queries and keys. With --fp8: what values lose that start a model in FP8; drawn ones, or with"
-          + " --model its own weights.",
+      "With --rotary: the errors of several methods to build rotary position tables, and the errors of the"
+          + " scores of queries and keys. With --fp8: the errors of initial values quantised to FP8; random values or, with"
+          + " --model, its weights.",
       ""
     })
 public final class AuditCommand implements Callable<Integer> {
@@ -45,12 +45,12 @@ public final class AuditCommand implements Callable<Integer> {
   @ArgGroup(exclusive = true)
   private Subject subject = new Subject();
 
-  /** What is audited, where it isn't norms. */
+  /** The object of an audit other than norms. */
   static final class Subject {
     @Option(names = "--rotary", description = "Audit rotary position tables.")
     private boolean rotary;
 
-    @Option(names = "--fp8", description = "Audit values that are quantised into FP8.")
+    @Option(names = "--fp8", description = "Audit initial values quantised to FP8.")
     private boolean fp8;
   }
 
@@ -64,8 +64,8 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--activations",
       paramLabel = "FILE",
       description =
-          "A safetensors file with the hidden states of the model's norms as <norm>.x and, if it"
-              + " has them, outputs to judge as <norm>.y. Without it hidden states are drawn.")
+          "A safetensors file with the hidden states of the model's norms as <norm>.x and,"
+              + " optionally, outputs to check as <norm>.y. Default: random hidden states.")
   private Path activations;
 
   @Option(
@@ -73,7 +73,7 @@ public final class AuditCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "NAME",
       description =
-          "The policies; each is compared with the first. Default: the one that fits the model,"
+          "The policies; each is compared with the first. Default: the policy of the model,"
               + " transformer-engine and hugging-face-llama.")
   private List<NormPolicy> policies;
 
@@ -81,7 +81,7 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--rows",
       paramLabel = "N",
       description =
-          "Rows of hidden states, or values, to draw. Default: 1024, or "
+          "Rows of random hidden states or values. Default: 1024, or "
               + MODEL_ROWS
               + " for each norm of a model.")
   private Long rows;
@@ -97,7 +97,7 @@ public final class AuditCommand implements Callable<Integer> {
       split = ",",
       paramLabel = "TYPE",
       description =
-          "The types to compute in. Default: bfloat16; for a model the type in its config.json, and bfloat16 with"
+          "The types of the tensors. Default: bfloat16; for a model the type in its config.json, and bfloat16 with"
               + " float32. With --rotary the types of tables: float32, bfloat16, float16. Default: all three.")
   private List<DType> dtypes;
 
@@ -105,7 +105,7 @@ public final class AuditCommand implements Callable<Integer> {
       names = "--seed",
       paramLabel = "S",
       defaultValue = "0",
-      description = "What the drawn numbers come from. Default: ${DEFAULT-VALUE}.")
+      description = "The seed of the random numbers. Default: ${DEFAULT-VALUE}.")
   private long seed;
 
   @Option(
@@ -113,7 +113,7 @@ public final class AuditCommand implements Callable<Integer> {
       paramLabel = "DIR",
       defaultValue = "normcore-audit",
       description =
-          "Where report.html and audit.json are written; rotary.html and rotary.json, fp8.html and"
+          "The directory for report.html and audit.json; rotary.html and rotary.json; fp8.html and"
               + " fp8.json. Default: ${DEFAULT-VALUE}.")
   private Path out;
 
@@ -122,14 +122,14 @@ public final class AuditCommand implements Callable<Integer> {
   @Option(
       names = "--head-dim",
       paramLabel = "N",
-      description = "With --rotary and no --config: elements of a head. Default: 128.")
+      description = "With --rotary and without --config: the elements of a head. Default: 128.")
   private Integer headDim;
 
   @Option(
       names = "--max-position",
       paramLabel = "N",
       description =
-          "With --rotary: how many positions, from 0 on. Default: max_position_embeddings of the"
+          "With --rotary: the number of positions, from 0. Default: max_position_embeddings of the"
               + " config, or "
               + RotaryAudit.USUAL_POSITIONS
               + ".")
@@ -204,14 +204,14 @@ public final class AuditCommand implements Callable<Integer> {
   private void check() {
     checkSubject();
     if (activations != null && model == null) {
-      throw new BadInput("--activations needs --model, whose norms they are the hidden states of");
+      throw new BadInput("--activations needs --model");
     }
     if (activations != null && rows != null) {
       throw new BadInput(
-          "--rows can't be given with --activations, which have their own number of rows");
+          "--rows can't be given with --activations, which determine the number of rows");
     }
     if (hidden != null && model != null) {
-      throw new BadInput("--hidden can't be given with --model, which has its own hidden size");
+      throw new BadInput("--hidden can't be given with --model, which determines the hidden size");
     }
     if (rows != null && rows < 1) {
       throw new BadInput("--rows is " + rows + ", expected at least 1");
@@ -229,7 +229,7 @@ public final class AuditCommand implements Callable<Integer> {
     }
   }
 
-  /** Options that what is audited has no use for. */
+  /** Refuses options that do not apply to the audit. */
   private void checkSubject() {
     if (!subject.rotary) {
       refuse(
@@ -241,7 +241,7 @@ public final class AuditCommand implements Callable<Integer> {
       String why = "can't be given with " + (subject.rotary ? "--rotary" : "--fp8");
       refuse(activations != null, "--activations", why);
       refuse(policies != null, "--policies", why);
-      refuse(subject.fp8 && dtypes != null, "--dtype", why + ", which has types of its own");
+      refuse(subject.fp8 && dtypes != null, "--dtype", why + ", which has its own types");
       refuse(subject.fp8 && model != null && rows != null, "--rows", why + " and --model");
       refuse(subject.rotary && model != null, "--model", why + ", expected --config FILE");
       refuse(subject.rotary && rows != null, "--rows", why);

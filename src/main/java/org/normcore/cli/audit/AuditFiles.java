@@ -10,7 +10,7 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.Json;
 import org.normcore.cli.safetensors.AtomicFile;
 
-/** The two files of an audit: the report as a page, and its numbers as JSON. */
+/** The two files of an audit: the report page and its numbers as JSON. */
 final class AuditFiles {
   private final Path directory;
   private final Path html;
@@ -22,7 +22,7 @@ final class AuditFiles {
     this.json = directory.resolve(json);
   }
 
-  /** Before the work, so that neither the work nor half a report is lost to a wrong path. */
+  /** Checks the paths before the computation, so that a wrong path does not waste it. */
   void check() throws IOException {
     Path existing = directory.toAbsolutePath();
     while (existing != null && !Files.exists(existing)) {

@@ -11,14 +11,14 @@ import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 
 /**
- * Everything an audit found out.
+ * The result of an audit.
  *
- * @param model what is known of the model; nothing for the built-in case
- * @param policies the policies, the one that the others are compared with first
+ * @param model the facts about the model; empty for the built-in case
+ * @param policies the policies; the others are compared with the first
  * @param dtypes the types
- * @param device where the policies were evaluated
+ * @param device the device of the evaluation
  * @param epsilon epsilon
- * @param seed what the drawn numbers come from
+ * @param seed the seed of the random numbers
  * @param cases every norm, type and pair
  * @param recorded every norm with a recorded output, by policy
  */
@@ -36,7 +36,7 @@ record AuditReport(
     return Finding.of(cases, dtypes);
   }
 
-  /** The finding that matters most: the pair of policies that are furthest apart. */
+  /** The main finding: the pair of policies with the largest difference. */
   Optional<Finding> main() {
     return findings().stream()
         .filter(finding -> !finding.isCheck())
@@ -46,7 +46,7 @@ record AuditReport(
   /** The result in a few words. */
   String headline() {
     if (main().isEmpty()) {
-      return "One policy, nothing to compare it with";
+      return "One policy, no comparison";
     }
     Finding main = main().get();
     if (main.isEqual()) {
@@ -64,7 +64,7 @@ record AuditReport(
         .orElse("Only one policy was given, so nothing was compared.");
   }
 
-  /** How the recorded outputs fared, in one sentence, under the first policy. */
+  /** The errors of the recorded outputs under the first policy, in one sentence. */
   Optional<String> recordedSentence() {
     String policy = OptionNames.of(policies.get(0));
     long all = recorded.stream().filter(r -> r.policy().equals(policy)).count();

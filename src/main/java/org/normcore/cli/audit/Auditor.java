@@ -21,7 +21,7 @@ import org.normcore.cli.compare.Comparison;
  * first policy.
  */
 final class Auditor {
-  /** The name that {@link PlainHuggingFace} goes by among the policies. */
+  /** The name of {@link PlainHuggingFace} among the policies. */
   static final String PLAIN = "plain-evaluation";
 
   private final ImmutableList<NormPolicy> policies;

@@ -5,16 +5,15 @@ import org.normcore.GammaOffset;
 import org.normcore.NormPolicy;
 import org.normcore.ScaleRounding;
 
-/** The policies to compare where the user names none. */
+/** The default policies of a comparison. */
 final class DefaultPolicies {
   private DefaultPolicies() {}
 
-  /** The policy that fits the model, and those of the two common ones that round otherwise. */
+  /** The policy of the model, and those of the two common policies that differ from it. */
   static ImmutableList<NormPolicy> of(ModelFacts model) {
     NormPolicy own = model.policy().orElse(NormPolicy.TRANSFORMER_ENGINE);
     if (own.gammaOffset() != GammaOffset.NONE) {
-      // Another preset would apply the weight without its offset, which is another function and not
-      // another rounding.
+      // Another preset would omit the offset of the weight: another function, not another rounding.
       return ImmutableList.of(own, own.toBuilder().scaleRounding(ScaleRounding.INPUT).build());
     }
     ImmutableList.Builder<NormPolicy> policies = ImmutableList.<NormPolicy>builder().add(own);

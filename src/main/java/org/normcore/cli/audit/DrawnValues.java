@@ -3,12 +3,12 @@ package org.normcore.cli.audit;
 import org.normcore.DType;
 import org.normcore.TensorView;
 
-/** Values as models are initialised with. */
+/** Random values from the usual initial distributions of models. */
 final class DrawnValues implements Fp8Source {
   static final long ROWS = 1024;
   static final long COLUMNS = 1024;
 
-  /** A distribution; uniform ones are given by their limit. */
+  /** A distribution; a uniform one is given by its limit. */
   private enum Distribution {
     NORMAL_0_02("normal, std 0.02", 0.02, false),
     NORMAL_0_0025("normal, std 0.0025 (0.02 / sqrt(64))", 0.0025, false),

@@ -14,7 +14,9 @@ import org.normcore.TensorView;
 import org.normcore.cli.DeviceTensors;
 import org.normcore.cli.NormRequest;
 
-/** A subject with all its tensors in one type, evaluated under any policy and plainly. */
+/**
+ * Evaluates a subject with all tensors in one type, under a policy or by {@link PlainHuggingFace}.
+ */
 final class Evaluation {
   private final Subject subject;
   private final DType dtype;

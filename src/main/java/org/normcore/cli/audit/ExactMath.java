@@ -5,17 +5,17 @@ import java.math.BigInteger;
 import java.math.MathContext;
 import java.math.RoundingMode;
 
-/** Logarithms, powers and angles to some fifty decimal digits. */
+/** Logarithms, powers and angles to about fifty decimal digits. */
 final class ExactMath {
-  /** Digits that are carried; the last few of them are lost on the way. */
+  /** Digits of intermediate results; rounding errors affect the last few. */
   static final MathContext DIGITS = new MathContext(60, RoundingMode.HALF_EVEN);
 
-  /** Terms of a series below this change nothing. */
+  /** Series stop at terms below this value. */
   private static final BigDecimal NOTHING = BigDecimal.ONE.movePointLeft(64);
 
   private static final BigDecimal TWO = BigDecimal.valueOf(2);
 
-  /** The ratio of a circle's circumference to its diameter. */
+  /** Pi. */
   static final BigDecimal PI = pi();
 
   private static final BigDecimal TURN = PI.multiply(TWO);
@@ -27,7 +27,7 @@ final class ExactMath {
     return BigDecimal.valueOf(value);
   }
 
-  /** Machin's formula, with digits to spare for the remainders of large angles. */
+  /** Machin's formula, with extra digits for the remainders of large angles. */
   private static BigDecimal pi() {
     MathContext more = new MathContext(90, RoundingMode.HALF_EVEN);
     return big(16)
@@ -91,7 +91,7 @@ final class ExactMath {
     return exp(ln(base).multiply(exponent, DIGITS));
   }
 
-  /** What is left of an angle after whole turns, from -pi to pi, rounded once. */
+  /** The remainder of an angle modulo 2 pi, from -pi to pi, rounded once. */
   static double remainder(BigDecimal angle) {
     BigDecimal rest = angle.remainder(TURN);
     if (rest.compareTo(PI) > 0) {

@@ -3,7 +3,7 @@ package org.normcore.cli.audit;
 import java.util.Optional;
 import org.normcore.NormKind;
 
-/** A norm's value in float64, which stands for the exact one where float32 results are judged. */
+/** A norm in float64: the exact reference for float32 results. */
 final class ExactNorm {
   private final NormKind kind;
   private final double epsilon;

@@ -8,9 +8,9 @@ import org.normcore.RotaryScaling;
 import org.normcore.RotarySpec;
 
 /**
- * What angles, cosines and sines are, from the formulas of each scaling in arithmetic of some fifty
- * digits. Apart from the library's tables: what they share is the numbers that a spec was built
- * with, and its attention scaling.
+ * Exact angles, cosines and sines, from the formulas of each scaling in arithmetic of about fifty
+ * digits. Independent of the library's tables, except for the numbers of the spec and its attention
+ * scaling.
  */
 final class ExactRotary {
   /** The cosines and sines of one position. */
@@ -39,7 +39,7 @@ final class ExactRotary {
     return frequencies[pair].multiply(BigDecimal.valueOf(position));
   }
 
-  /** The cosines and sines of a position, correct to some units in the last place of float64. */
+  /** The cosines and sines of a position, correct to a few units in the last place of float64. */
   Row row(long position) {
     return rows.computeIfAbsent(position, this::evaluate);
   }
@@ -110,7 +110,7 @@ final class ExactRotary {
   }
 
   private static BigDecimal llama3(RotaryScaling.Llama3 s, BigDecimal w) {
-    // How often the pair turns within the original length.
+    // The number of rotations of the pair within the original length.
     BigDecimal turns =
         w.multiply(BigDecimal.valueOf(s.originalMaxPositions()))
             .divide(ExactMath.PI.multiply(BigDecimal.valueOf(2)), ExactMath.DIGITS);
@@ -128,7 +128,7 @@ final class ExactRotary {
         .add(w.multiply(smooth), ExactMath.DIGITS);
   }
 
-  /** The share of a pair that is interpolated: 0 below the range, 1 above it. */
+  /** The interpolated fraction of a pair: 0 below the range, 1 above it. */
   private static BigDecimal yarnRamp(RotaryScaling.Yarn s, RotarySpec spec, int pair) {
     double low = yarnPair(s, spec, s.betaFast());
     double high = yarnPair(s, spec, s.betaSlow());

@@ -12,13 +12,13 @@ import org.normcore.cli.OptionNames;
 import org.normcore.cli.compare.Comparison;
 
 /**
- * What all norms together say about two ways of computing in one type.
+ * The comparison of two methods in one type, over all norms.
  *
  * @param dtype the type
- * @param a the name of one way
- * @param b the name of the other
- * @param cases the norms' own cases
- * @param tensors the norms' comparisons added up, by tensor
+ * @param a the name of the first method
+ * @param b the name of the second
+ * @param cases the cases of single norms
+ * @param tensors the sums of the norms' comparisons, by tensor
  */
 record Finding(
     DType dtype,
@@ -28,7 +28,7 @@ record Finding(
     Map<String, Comparison> tensors) {
   private record Key(DType dtype, String a, String b) {}
 
-  /** Sorts cases into findings, in the order in which they first occur, types first. */
+  /** Groups cases into findings, by type and in order of first occurrence. */
   static ImmutableList<Finding> of(List<AuditCase> cases, List<DType> dtypes) {
     Map<Key, List<AuditCase>> groups = new LinkedHashMap<>();
     for (DType dtype : dtypes) {

@@ -14,14 +14,14 @@ import org.normcore.TensorView;
 import org.normcore.cli.DeviceTensors;
 import org.normcore.cli.Progress;
 
-/** Quantises every tensor in every way and measures what came back. */
+/** Quantises every tensor by every method and measures the errors of the dequantised values. */
 final class Fp8Auditor {
-  /** Elements that are measured at a time. */
+  /** Elements of a piece. */
   private static final long PIECE = 1 << 22;
 
   /**
-   * How far beyond the largest FP8 value over the scale a value has been cut off. The scale and the
-   * quotient are rounded, so that the amax itself may seem to lie some float32 steps beyond it.
+   * A value above the largest FP8 value over the scale times this is saturated. The scale and the
+   * quotient are rounded, so the amax itself may exceed the limit by some float32 steps.
    */
   private static final double BEYOND = 1.000001;
 
@@ -77,7 +77,7 @@ final class Fp8Auditor {
     return format == DType.FLOAT8_E4M3 ? 448 : 57_344;
   }
 
-  /** Piece by piece: an array holds fewer elements than a tensor may have. */
+  /** Works in pieces: a tensor may have more elements than an array. */
   private static Fp8Losses losses(
       TensorView values, TensorView kept, TensorView recovered, float limit) {
     Fp8Losses sum = Fp8Losses.NONE;
@@ -133,7 +133,7 @@ final class Fp8Auditor {
         keptError);
   }
 
-  /** 0 for equal bits, which NaN and infinity have too if they were kept. */
+  /** Returns 0 for equal bits, including NaN and infinity that were kept. */
   private static double keptError(float value, float kept) {
     if (Float.floatToRawIntBits(value) == Float.floatToRawIntBits(kept)) {
       return 0;

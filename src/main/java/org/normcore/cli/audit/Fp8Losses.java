@@ -1,18 +1,18 @@
 package org.normcore.cli.audit;
 
 /**
- * What values lost on the way to FP8 and back. Sums, so that those of several tensors add up. NaN
- * and infinity are counted, and left out of all else but {@code keptError}.
+ * The errors of a round trip to FP8, as sums, so that several tensors can be added. NaN and
+ * infinity are counted in {@code nonFinite} and excluded elsewhere, except from {@code keptError}.
  *
- * @param elements how many there are, finite or not
- * @param nonFinite how many are NaN or infinite
- * @param zeros how many were something and came back as zero
- * @param saturated how many were beyond the largest FP8 value and were cut off
- * @param squaredValues the sum of their squares
- * @param squaredErrors the sum of the squares of what came back less what they were
- * @param nonzero how many are not zero
- * @param relativeErrors the sum, over those, of the error over the value
- * @param keptError the largest error of the kept initial values, 0 where their bits are the same
+ * @param elements the number of elements, finite or not
+ * @param nonFinite the number of NaN and infinite elements
+ * @param zeros the number of nonzero values that became zero
+ * @param saturated the number of values saturated to the largest FP8 value
+ * @param squaredValues the sum of the squares of the values
+ * @param squaredErrors the sum of the squares of the errors
+ * @param nonzero the number of nonzero values
+ * @param relativeErrors the sum of error over value, over the nonzero values
+ * @param keptError the largest error of the kept initial values, 0 if their bits are equal
  */
 record Fp8Losses(
     long elements,
@@ -47,7 +47,7 @@ record Fp8Losses(
     return share(saturated);
   }
 
-  /** Of those that are finite. */
+  /** The number of finite elements. */
   private double share(long some) {
     return elements == nonFinite ? 0 : (double) some / (elements - nonFinite);
   }

@@ -9,12 +9,12 @@ import org.normcore.Device;
 import org.normcore.cli.Numbers;
 
 /**
- * What an audit of initial values found out.
+ * The result of an audit of initial values.
  *
- * @param model the model's directory; nothing for drawn values
- * @param seed what drawn values come from
- * @param device where the values were quantised
- * @param ways the ways of quantising
+ * @param model the model's directory; empty for random values
+ * @param seed the seed of random values
+ * @param device the device of the quantisation
+ * @param ways the quantisation methods
  * @param cases every tensor
  */
 record Fp8Report(
@@ -29,16 +29,18 @@ record Fp8Report(
    * @param name its name
    * @param rows rows
    * @param columns elements of a row
-   * @param losses what it loses in each way
+   * @param losses the errors of each method
    */
   record Case(String name, long rows, long columns, ImmutableMap<Fp8Way, Fp8Losses> losses) {}
 
-  /** What all tensors lose together. */
+  /** The errors over all tensors. */
   Fp8Losses total(Fp8Way way) {
     return cases.stream().map(c -> c.losses.get(way)).reduce(Fp8Losses.NONE, Fp8Losses::plus);
   }
 
-  /** The tensors, those first that lose most to zero under a scale of 1. */
+  /**
+   * The tensors, sorted by the share of values that become zero with a scale of 1, largest first.
+   */
   ImmutableList<Case> worstFirst() {
     return cases.stream()
         .sorted(
@@ -47,7 +49,7 @@ record Fp8Report(
         .collect(ImmutableList.toImmutableList());
   }
 
-  /** What the headline is about: all weights of a model, or the first of the drawn cases. */
+  /** The subject of the headline: all weights of a model, or the first of the random cases. */
   private Fp8Losses main(Fp8Way way) {
     return model.isPresent() ? total(way) : cases.get(0).losses.get(way);
   }
@@ -93,7 +95,7 @@ record Fp8Report(
     long count = total(ways.get(0)).nonFinite();
     return count == 0
         ? ""
-        : " Left out of all but the kept values' error: "
+        : " Excluded from all numbers except the kept values' error: "
             + count
             + (count == 1 ? " value that is" : " values that are")
             + " NaN or infinite.";

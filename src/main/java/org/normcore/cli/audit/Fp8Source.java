@@ -3,15 +3,15 @@ package org.normcore.cli.audit;
 import java.io.IOException;
 import org.normcore.TensorView;
 
-/** Tensors that start a model, one after the other. */
+/** The initial tensors of a model, one at a time. */
 interface Fp8Source extends AutoCloseable {
-  /** How many there are. */
+  /** The number of tensors. */
   int count();
 
-  /** What one is called. */
+  /** The name of a tensor. */
   String name(int index);
 
-  /** One in float32, bfloat16 or float16, contiguous, as a matrix. */
+  /** A tensor in float32, bfloat16 or float16, as a contiguous matrix. */
   TensorView get(int index, Arena arena) throws IOException;
 
   @Override

@@ -7,14 +7,14 @@ import org.normcore.InitialValue;
 import org.normcore.cli.OptionNames;
 
 /**
- * A way of quantising initial values.
+ * A method of quantising initial values.
  *
  * @param name its name in reports
- * @param sentence where its scales come from
- * @param spec the recipe; it keeps the values
+ * @param sentence the source of its scales
+ * @param spec the recipe; it keeps the initial values
  */
 record Fp8Way(String name, String sentence, Fp8Spec spec) {
-  /** All ways, of either format. */
+  /** All methods of both formats. */
   static ImmutableList<Fp8Way> all() {
     ImmutableList.Builder<Fp8Way> ways = ImmutableList.builder();
     for (DType format : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2}) {
@@ -44,7 +44,7 @@ record Fp8Way(String name, String sentence, Fp8Spec spec) {
     return Fp8Spec.builder(format).initialValue(InitialValue.KEEP_UNTIL_CLEARED);
   }
 
-  /** The format without the word that all have in common: {@code e4m3}. */
+  /** The format without the common prefix: {@code e4m3}. */
   String format() {
     return OptionNames.of(spec.format()).replace("float8-", "");
   }

@@ -6,7 +6,7 @@ import java.util.Random;
 
 /**
  * Standard normal numbers, the same on every machine for the same seed and name: {@link Random}
- * fixes its algorithm.
+ * specifies its algorithm.
  */
 final class Gaussian {
   private final long seed;
@@ -15,7 +15,7 @@ final class Gaussian {
     this.seed = seed;
   }
 
-  /** So many numbers, from a stream of their own for each name. */
+  /** Returns {@code count} numbers, from a separate random stream per name. */
   float[] draw(String name, int count) {
     Random random = random(name);
     float[] values = new float[count];
@@ -25,7 +25,7 @@ final class Gaussian {
     return values;
   }
 
-  /** The same, uniform from -1 to 1. */
+  /** Returns uniform numbers from -1 to 1. */
   float[] drawUniform(String name, int count) {
     Random random = random(name);
     float[] values = new float[count];

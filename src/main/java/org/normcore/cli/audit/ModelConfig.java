@@ -14,7 +14,7 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.safetensors.StrictJson;
 
 /**
- * A model's {@code config.json}: what it says about norms. Models of several parts keep it in a
+ * The norm parameters of a model's {@code config.json}. Multimodal models keep them in a
  * text_config.
  */
 final class ModelConfig {
@@ -38,8 +38,7 @@ final class ModelConfig {
   static ModelConfig read(Path directory) throws IOException {
     Path file = directory.resolve(FILE);
     if (!Files.exists(file)) {
-      throw new BadInput(
-          directory + ": has no config.json, which says how the model's norms are computed");
+      throw new BadInput(directory + ": has no config.json, which describes the model's norms");
     }
     JsonObject json = StrictJson.readObject(file, LARGEST);
     ImmutableList.Builder<JsonObject> parts = ImmutableList.<JsonObject>builder().add(json);
@@ -49,7 +48,7 @@ final class ModelConfig {
     return new ModelConfig(file, parts.build());
   }
 
-  /** That of a model without one: nothing is known. */
+  /** The configuration of a model without config.json: empty. */
   static ModelConfig none(Path directory) {
     return new ModelConfig(directory.resolve(FILE), ImmutableList.of());
   }
@@ -59,7 +58,7 @@ final class ModelConfig {
     return text("model_type");
   }
 
-  /** What is known about the family. */
+  /** The facts about the family. */
   Optional<ModelType> family() {
     for (JsonObject part : parts) {
       Optional<ModelType> family = text(part, "model_type").flatMap(ModelType::find);
@@ -70,7 +69,7 @@ final class ModelConfig {
     return Optional.empty();
   }
 
-  /** The type that the model is meant to be computed in. */
+  /** The computation type of the model. */
   Optional<DType> dtype() {
     return text("dtype").or(() -> text("torch_dtype")).flatMap(ModelConfig::dtypeOf);
   }
@@ -85,7 +84,7 @@ final class ModelConfig {
     };
   }
 
-  /** Epsilon: the first of the family's keys that is there, else the family's default. */
+  /** Epsilon: the first of the family's keys that is present, else the family's default. */
   double epsilon() {
     ImmutableList<String> keys = family().map(ModelType::epsilonKeys).orElse(USUAL_EPSILON_KEYS);
     for (String key : keys) {

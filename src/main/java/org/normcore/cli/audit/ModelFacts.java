@@ -15,13 +15,13 @@ import org.normcore.cli.Numbers;
 import org.normcore.cli.OptionNames;
 
 /**
- * What is known of the model that was audited.
+ * The facts about the audited model.
  *
- * @param path where it lies
+ * @param path its path
  * @param modelType its model_type
- * @param family what is known of that
+ * @param family the facts about that type
  * @param graph whether it is an ONNX graph
- * @param norms the norms that were found
+ * @param norms its norms
  */
 record ModelFacts(
     Path path,
@@ -30,12 +30,12 @@ record ModelFacts(
     boolean graph,
     ImmutableList<ModelNorm> norms) {
 
-  /** Which norm most of its norms are. */
+  /** The most frequent kind of its norms. */
   NormKind kind() {
     return most(norms.stream().map(ModelNorm::kind).collect(Collectors.toList()));
   }
 
-  /** The epsilon that most of its norms have. */
+  /** The most frequent epsilon of its norms. */
   double epsilon() {
     return most(norms.stream().map(ModelNorm::epsilon).collect(Collectors.toList()));
   }
@@ -44,19 +44,19 @@ record ModelFacts(
     return Multisets.copyHighestCountFirst(HashMultiset.create(values)).iterator().next();
   }
 
-  /** Whether all norms are nodes of operators that normalise. */
+  /** Whether all norms are single nodes of norm operators. */
   private boolean hasOperators() {
     return norms.stream().allMatch(norm -> norm.operator().isPresent());
   }
 
-  /** The policy that fits the model, if it is known. */
+  /** The policy of the model, if known. */
   Optional<NormPolicy> policy() {
     return family
         .map(ModelType::policy)
         .or(() -> hasOperators() ? Optional.of(NormPolicy.ONNX) : Optional.empty());
   }
 
-  /** Which policy fits the model, in one sentence. */
+  /** The policy of the model, in one sentence. */
   String sentence() {
     if (family.isPresent()) {
       return (graph ? "An ONNX graph of a " : "A ")
@@ -84,7 +84,7 @@ record ModelFacts(
         + ", and which policy fits it is not known.";
   }
 
-  /** The norms, by kind and epsilon; of a graph also how they are written there. */
+  /** The norms by kind and epsilon and, for a graph, by operator. */
   private String description() {
     Multiset<String> groups = HashMultiset.create();
     for (ModelNorm norm : norms) {

@@ -13,7 +13,8 @@ import org.normcore.cli.safetensors.SafetensorsDirectory;
 import org.normcore.cli.safetensors.TensorSource;
 
 /**
- * What {@code --model} names: a Hugging Face directory, or an ONNX model, alone or in a directory.
+ * The files of {@code --model}: a Hugging Face directory, or an ONNX model, alone or in a
+ * directory.
  */
 final class ModelFiles {
   private static final String EXTENSION = ".onnx";
@@ -26,7 +27,7 @@ final class ModelFiles {
     this.onnx = onnx;
   }
 
-  /** Looks at what a path leads to. Where there are both, *.safetensors come first. */
+  /** Finds the files of a path. *.safetensors take precedence over ONNX models. */
   static ModelFiles of(Path path) throws IOException {
     if (Files.isRegularFile(path) && path.toString().endsWith(EXTENSION)) {
       Path parent = path.toAbsolutePath().normalize().getParent();
@@ -59,7 +60,7 @@ final class ModelFiles {
               + names.first()
               + " and "
               + names.last()
-              + " among them; expected the path of one");
+              + " among them; expected the path of one model");
     }
     return names.stream().findFirst().map(directory::resolve);
   }
@@ -74,8 +75,8 @@ final class ModelFiles {
   }
 
   /**
-   * The model's configuration. A graph says itself how its norms are computed, so that it may lack
-   * one; the usual place for graphs is a directory onnx within the model's.
+   * The model's configuration. It is optional for a graph, which describes its norms itself. Graphs
+   * are usually in a directory onnx within the model's directory.
    */
   ModelConfig config() throws IOException {
     if (onnx.isEmpty() || Files.exists(directory.resolve(ModelConfig.FILE))) {

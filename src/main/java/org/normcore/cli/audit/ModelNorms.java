@@ -14,7 +14,7 @@ import org.normcore.cli.onnx.OnnxFile;
 import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.cli.safetensors.TensorSource;
 
-/** The norms of a model, with drawn or recorded hidden states. */
+/** The norms of a model, with random or recorded hidden states. */
 final class ModelNorms implements SubjectSource {
   private final ModelConfig config;
   private final TensorSource weights;
@@ -62,8 +62,8 @@ final class ModelNorms implements SubjectSource {
   }
 
   /**
-   * The norms by their names. Which they are is known of the family, else guessed from whether
-   * there are biases.
+   * The norms by their names. The family determines their kind; for an unknown family, a bias
+   * indicates a LayerNorm.
    */
   private static ImmutableList<ModelNorm> named(TensorSource weights, ModelConfig config) {
     ImmutableList<NormModule> modules = NormFinder.find(weights.entries());
@@ -84,11 +84,11 @@ final class ModelNorms implements SubjectSource {
       throw new BadInput(
           model
               + (graph
-                  ? ": has no norms in its graph, that is nodes LayerNormalization,"
+                  ? ": has no norms in its graph: no nodes LayerNormalization,"
                       + " SimplifiedLayerNormalization, RMSNormalization or the like, or ReduceMean,"
-                      + " Pow, Add, Sqrt, Div and Mul in a row, with weights that are constants"
-                  : ": has no norm weights, that is one-dimensional floating-point tensors of"
-                      + " modules named like norms"));
+                      + " Pow, Add, Sqrt, Div and Mul in sequence, with constant weights"
+                  : ": has no norm weights: no one-dimensional floating-point tensors of"
+                      + " modules with the name of a norm"));
     }
     if (activations.isPresent()
         && norms.stream().noneMatch(norm -> hasRecorded(norm.module().name() + ".x"))) {
@@ -104,14 +104,14 @@ final class ModelNorms implements SubjectSource {
     return config;
   }
 
-  /** What is known of the model. */
+  /** The facts about the model. */
   ModelFacts facts(Path model) {
     return new ModelFacts(model, config.modelType(), config.family(), graph, norms);
   }
 
   /**
-   * The type that the model is computed in: what its configuration says. A graph is computed in the
-   * type that its weights are stored in, and without a configuration that is taken of others too.
+   * The computation type of the model: that of its configuration. For a graph, and for a model
+   * without a configuration, the stored type of the weights.
    */
   DType ownDType() {
     DType stored =
@@ -153,7 +153,7 @@ final class ModelNorms implements SubjectSource {
     return new Subject(module.name(), norm.kind(), norm.epsilon(), weight, bias, x, !recorded, y);
   }
 
-  /** A parameter of a norm, which a graph may hold in several dimensions. */
+  /** A parameter of a norm, which may have several dimensions in a graph. */
   private TensorView vector(String name, NormModule module) throws IOException {
     return weights.view(name).reshape(module.hiddenSize());
   }

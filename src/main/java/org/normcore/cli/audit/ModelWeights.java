@@ -9,7 +9,7 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.safetensors.TensorEntry;
 import org.normcore.cli.safetensors.TensorSource;
 
-/** The weights of a model: its tensors of two dimensions or more. */
+/** The weights of a model: its tensors of two or more dimensions. */
 final class ModelWeights implements Fp8Source {
   private final TensorSource tensors;
   private final ImmutableList<String> names;
@@ -30,7 +30,7 @@ final class ModelWeights implements Fp8Source {
       tensors.close();
       throw new BadInput(
           path
-              + ": has no weights, that is tensors of two dimensions or more in F32, BF16, F16 or"
+              + ": has no weights: no tensors of two or more dimensions in F32, BF16, F16 or"
               + " F64");
     }
     return new ModelWeights(tensors, names);

@@ -9,10 +9,7 @@ import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import org.normcore.cli.safetensors.TensorEntry;
 
-/**
- * Finds the norms among a model's tensors: one-dimensional weights of modules that are named like
- * norms.
- */
+/** Finds the norms of a model: one-dimensional weights of modules with the name of a norm. */
 final class NormFinder {
   private static final ImmutableMap<String, String> BIAS_OF =
       ImmutableMap.of("weight", "bias", "gamma", "beta", "scale", "bias");
@@ -23,7 +20,7 @@ final class NormFinder {
 
   private NormFinder() {}
 
-  /** The norms, in the order in which a reader would count them: numbers in names by value. */
+  /** The norms in natural order: numbers in names are compared by value. */
   static ImmutableList<NormModule> find(Map<String, TensorEntry> tensors) {
     return tensors.values().stream()
         .map(entry -> module(entry, tensors))

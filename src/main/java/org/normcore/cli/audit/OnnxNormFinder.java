@@ -17,18 +17,18 @@ import org.normcore.cli.onnx.OnnxNode;
 import org.normcore.cli.safetensors.TensorEntry;
 
 /**
- * Finds the norms in an ONNX graph: nodes that are one, and norms that are spelled out.
+ * Finds the norms in an ONNX graph: single nodes, and norms composed from simpler operators.
  *
- * <p>Spelled out, a LayerNorm is
+ * <p>A composed LayerNorm is
  *
  * <pre>
  * mean = ReduceMean(x), d = Sub(x, mean), v = ReduceMean(Pow(d, 2)), s = Sqrt(Add(v, epsilon)),
  * n = Div(d, s), y = Add(Mul(n, weight), bias)
  * </pre>
  *
- * and an RMSNorm the same without mean and bias. {@code Mul(d, d)} stands for the square as well,
- * and a product with {@code Reciprocal(s)} or {@code Div(1, s)} for the quotient; conversions in
- * between are passed over. Norms that share their parameters count once.
+ * and an RMSNorm the same without mean and bias. {@code Mul(d, d)} also matches the square, and a
+ * product with {@code Reciprocal(s)} or {@code Div(1, s)} the quotient; conversions in between are
+ * skipped. Norms that share their parameters count once.
  */
 final class OnnxNormFinder {
   private static final double USUAL_EPSILON = 1e-5;
@@ -54,9 +54,9 @@ final class OnnxNormFinder {
    * A norm that is one node.
    *
    * @param kind which norm it is
-   * @param weight which of its inputs is the weight
-   * @param bias which is the bias, or -1
-   * @param epsilon epsilon if there is no attribute
+   * @param weight the input index of the weight
+   * @param bias the input index of the bias, or -1
+   * @param epsilon epsilon if the attribute is missing
    */
   private record Operator(NormKind kind, int weight, int bias, double epsilon) {}
 
@@ -77,7 +77,7 @@ final class OnnxNormFinder {
     this.readers = all.build();
   }
 
-  /** The norms, in the order in which they are computed. */
+  /** The norms in the order of computation. */
   static ImmutableList<ModelNorm> find(OnnxFile model) throws IOException {
     OnnxNormFinder finder = new OnnxNormFinder(model);
     for (OnnxNode node : model.nodes()) {
@@ -117,7 +117,7 @@ final class OnnxNormFinder {
     }
   }
 
-  /** The value whose square another one is. */
+  /** The value whose square the given value is. */
   private Optional<String> squared(String value) throws IOException {
     Optional<OnnxNode> power = maker(value, "Pow");
     if (power.isPresent() && number(power.get().input(1)).equals(OptionalDouble.of(2))) {
@@ -149,7 +149,7 @@ final class OnnxNormFinder {
     }
   }
 
-  /** Whether a value is another one less the mean of its rows. */
+  /** Whether a value is another value minus the mean of its rows. */
   private boolean isCentred(String value) {
     Optional<OnnxNode> difference = maker(value, "Sub");
     Optional<OnnxNode> mean = difference.flatMap(sub -> maker(sub.input(1), "ReduceMean"));
@@ -158,7 +158,7 @@ final class OnnxNormFinder {
         && plain(mean.get().input(0)).equals(plain(difference.get().input(0)));
   }
 
-  /** Whether two values are one, or the same difference computed twice. */
+  /** Whether two values are identical, or the same difference computed twice. */
   private boolean same(String a, String b) {
     if (a.equals(b)) {
       return true;
@@ -168,7 +168,7 @@ final class OnnxNormFinder {
     return subA.isPresent() && subB.isPresent() && subA.get().inputs().equals(subB.get().inputs());
   }
 
-  /** Adds the norm of which a node makes the normalised value. */
+  /** Adds the norm whose normalised value a node computes. */
   private void addScaled(OnnxNode normalised, NormKind kind, double epsilon) {
     for (OnnxNode product : readers(normalised.output(0))) {
       Optional<TensorEntry> weight =
@@ -202,7 +202,7 @@ final class OnnxNormFinder {
     norms.putIfAbsent(module.name(), new ModelNorm(module, kind, epsilon, operator));
   }
 
-  /** The module's name: what the weight is called without its last word, else what the node is. */
+  /** The module's name: the weight's name without its last component, else the node's name. */
   private static String name(OnnxNode node, String weight) {
     for (String last : new String[] {".weight", ".gamma", ".scale"}) {
       if (weight.endsWith(last) && weight.length() > last.length()) {
@@ -230,7 +230,7 @@ final class OnnxNormFinder {
           ? OptionalDouble.of(constant.get()[0])
           : OptionalDouble.empty();
     }
-    // A node Constant may also hold a number without a tensor around it.
+    // A node Constant may also hold a plain number.
     return maker(value, "Constant")
         .map(OnnxNode::numbers)
         .map(numbers -> numbers.getOrDefault("value_float", numbers.get("value_int")))
@@ -238,7 +238,7 @@ final class OnnxNormFinder {
         .orElse(OptionalDouble.empty());
   }
 
-  /** Whether a mean is that of one dimension, which in models with norms is the last. */
+  /** Whether a mean is over one dimension, which in models with norms is the last. */
   private boolean isOfRows(OnnxNode mean) {
     if (mean.lists().containsKey("axes")) {
       return mean.lists().get("axes").length() == 1;
@@ -278,7 +278,7 @@ final class OnnxNormFinder {
     return node.op().equals("Cast") || node.op().equals("Identity");
   }
 
-  /** The nodes that read a value, past conversions. */
+  /** The nodes that read a value, directly or through conversions. */
   private ImmutableList<OnnxNode> readers(String value) {
     ImmutableList.Builder<OnnxNode> all = ImmutableList.builder();
     for (OnnxNode node : readers.get(value)) {

@@ -7,8 +7,8 @@ import org.normcore.TensorView;
 /**
  * The Hugging Face order of operations as its authors wrote it, element by element: normalise in
  * float32, round, apply the weight, round; with a bias, add it and round. Input, weight and output
- * have one type. Mean and reciprocal standard deviation are given, so that the forward has nothing
- * left to disagree about but the rounding.
+ * have one type. Mean and reciprocal standard deviation are given, so that the forward can differ
+ * by rounding only.
  */
 final class PlainHuggingFace {
   private final PlainRounding rounding;

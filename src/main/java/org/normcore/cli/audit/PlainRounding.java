@@ -2,10 +2,7 @@ package org.normcore.cli.audit;
 
 import org.normcore.DType;
 
-/**
- * Rounding to nearest even, by arithmetic alone: written for the audit, and apart from the
- * library's conversions.
- */
+/** Rounding to nearest even by arithmetic, independent of the library's conversions. */
 final class PlainRounding {
   private final boolean isFloat32;
   private final int fractionBits;

@@ -6,7 +6,7 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * What one way of computing gave for a norm.
+ * The result of one method for a norm.
  *
  * @param tensors y, dx, dweight and, with a bias, dbias, by name
  * @param mean the rows' means, for LayerNorm

@@ -3,12 +3,12 @@ package org.normcore.cli.audit;
 import org.normcore.DType;
 
 /**
- * How far a recorded output and the library's lie from the exact value, which is computed in
+ * The errors of a recorded output and of the library's, against the exact value computed in
  * float64.
  *
  * @param norm the norm's name
  * @param dtype the type of the outputs
- * @param policy the policy that the library's output was computed under
+ * @param policy the policy of the library's output
  * @param recorded the recorded output's errors
  * @param normcore the library's
  * @param normcoreFloat64 the library's under the same policy with all arithmetic in float64

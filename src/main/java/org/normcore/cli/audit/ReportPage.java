@@ -16,27 +16,27 @@ import org.normcore.VectorLevel;
 import org.normcore.cli.DeviceNames;
 import org.normcore.cli.OptionNames;
 
-/** A report as one HTML page that needs nothing else: style, charts and numbers are in it. */
+/** A report as one self-contained HTML page with style, charts and numbers. */
 final class ReportPage {
   private static final String CHARTS =
       "META-INF/resources/webjars/echarts/5.5.0/echarts.common.min.js";
 
   private final Map<String, Object> values = new LinkedHashMap<>();
 
-  /** A page with the numbers that its charts draw, and the command that it comes from. */
+  /** Makes a page with the data of its charts and its command line. */
   ReportPage(JsonObject json, String commandLine) {
-    // Gson's own escaping of <, > and & keeps names in the data from ending the script element.
+    // Gson escapes <, > and &, so names in the data cannot end the script element.
     values.put("data", new Gson().toJson(json));
     values.put("command", commandLine);
   }
 
-  /** Sets what a name in the template stands for. */
+  /** Sets the value of a name in the template. */
   ReportPage put(String name, Object value) {
     values.put(name, value instanceof String text ? unbroken(text) : value);
     return this;
   }
 
-  /** The page of a template and its script of the same name. */
+  /** Renders a template with the script of the same name. */
   String html(String name) throws IOException {
     values.put("style", own("report.css"));
     values.put(
@@ -58,17 +58,17 @@ final class ReportPage {
         Resources.getResource(ReportPage.class, name), StandardCharsets.UTF_8);
   }
 
-  /** Keeps percent signs with their numbers. */
+  /** Puts a no-break space before percent signs. */
   static String unbroken(String text) {
     return text.replace(" %", "\u00a0%");
   }
 
-  /** A fact of the page's head. */
+  /** A fact in the page's header. */
   static Map<String, String> fact(String name, String value) {
     return ImmutableMap.of("name", name, "value", value);
   }
 
-  /** Which version computed it, and where. */
+  /** The version and the device of the computation. */
   static Map<String, String> versionFact(Device device) {
     return fact(
         "normcore",

@@ -13,11 +13,11 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.RotaryOptions;
 import org.normcore.cli.safetensors.StrictJson;
 
-/** An audit of rotary tables: its options made whole, and its run. */
+/** An audit of rotary tables: completes the options and runs it. */
 final class RotaryAudit {
   static final long USUAL_POSITIONS = 131_072;
 
-  /** Every position is looked at to count those that are kept apart. */
+  /** The audit visits every position to count the distinct ones. */
   private static final long MOST_POSITIONS = 1L << 25;
 
   private static final int USUAL_HEAD_DIM = 128;
@@ -57,7 +57,7 @@ final class RotaryAudit {
     this.seed = seed;
   }
 
-  /** How many positions the model has that the config.json is of. */
+  /** The number of positions in the config.json. */
   private Optional<Long> configured() throws IOException {
     if (config.isEmpty()) {
       return Optional.empty();

@@ -8,7 +8,7 @@ import org.normcore.cli.Json;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.RotaryText;
 
-/** An audit of rotary tables as JSON; null stands for what is infinite or no number. */
+/** An audit of rotary tables as JSON; null stands for infinity and NaN. */
 final class RotaryAuditJson {
   private RotaryAuditJson() {}
 

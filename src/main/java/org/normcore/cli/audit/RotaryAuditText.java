@@ -44,7 +44,7 @@ final class RotaryAuditText {
     out.println();
     TextTable table =
         new TextTable(
-            "way",
+            "method",
             "positions kept",
             "first wrong",
             "first lost",
@@ -76,7 +76,7 @@ final class RotaryAuditText {
   }
 
   private static void printByPosition(RotaryReport report, PrintWriter out) {
-    out.println("Largest error of an angle by position, in radians, - where it is no number:");
+    out.println("Largest error of an angle by position, in radians; - for NaN:");
     String[] header = new String[report.ways().size() + 1];
     header[0] = "position";
     for (int i = 1; i < header.length; i++) {

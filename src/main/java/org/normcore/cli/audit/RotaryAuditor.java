@@ -22,16 +22,19 @@ import org.normcore.cli.OptionNames;
 import org.normcore.cli.Progress;
 
 /**
- * Builds tables in every way and measures them, and the scores of queries and keys that they give,
- * against exact ones.
+ * Builds tables by every method and measures the errors of the tables and of the scores of queries
+ * and keys.
  */
 final class RotaryAuditor {
-  /** Whole positions are looked at up to the largest one that a table takes, from here on. */
+  /**
+   * For methods with integer positions the audit continues from here to the largest position of a
+   * table.
+   */
   private static final int FIRST_FAR_POWER = 20;
 
   private static final int HEADS = 8;
 
-  /** How far before its query a key lies. */
+  /** The distances of the keys before their query. */
   private static final long[] DISTANCES = {1, 16, 256, 4096};
 
   private final RotarySpec spec;
@@ -57,8 +60,8 @@ final class RotaryAuditor {
   }
 
   /**
-   * Powers of two and their neighbours; and what lies halfway to the next number of a format, which
-   * it moves furthest.
+   * Powers of two and their neighbours, and the midpoints between numbers of a format, which have
+   * the largest rounding error.
    */
   private static void addPowers(TreeSet<Long> positions, int first, long most) {
     for (int k = first; 1L << k <= most; k++) {
@@ -135,7 +138,7 @@ final class RotaryAuditor {
         tables.build());
   }
 
-  /** The larger one; a position that is no number is counted elsewhere, and not here. */
+  /** Returns the larger value and ignores NaN, which is counted elsewhere. */
   private static double worse(double a, double b) {
     return Double.isFinite(b) ? Math.max(a, b) : a;
   }
@@ -176,7 +179,7 @@ final class RotaryAuditor {
     long count = 0;
     double last = Double.NaN;
     for (long position = 0; position < positionCount; position++) {
-      // Rounding keeps the order, so equal ones are neighbours.
+      // Rounding is monotonic, so equal positions are neighbours.
       double held = way.position(position);
       count += held == last || Double.isInfinite(held) ? 0 : 1;
       last = held;
@@ -196,7 +199,7 @@ final class RotaryAuditor {
     return LongStream.range(0, positionCount).filter(isSo).findFirst();
   }
 
-  /** The largest and the root mean square error of scores of drawn heads. */
+  /** The largest and the root mean square error of the scores of random heads. */
   private double[] scores(TableWay way, DType dtype) {
     TreeSet<Long> needed = new TreeSet<>();
     for (long query : near) {
@@ -237,7 +240,7 @@ final class RotaryAuditor {
     return new double[] {largest, count == 0 ? 0 : Math.sqrt(squares / count)};
   }
 
-  /** The dot product of the turned query and key, over the root of their length, in float64. */
+  /** The dot product of the rotated query and key, over the root of their length, in float64. */
   private double score(
       float[] q, float[] k, int head, ExactRotary.Row queryRow, ExactRotary.Row keyRow) {
     int pairs = exact.pairs();
@@ -257,7 +260,7 @@ final class RotaryAuditor {
     return sum / Math.sqrt(2.0 * pairs);
   }
 
-  /** The types that tables may be cast to. */
+  /** Checks the types of the tables. */
   static ImmutableList<DType> checkedDTypes(List<DType> dtypes) {
     for (DType dtype : dtypes) {
       if (!List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16).contains(dtype)) {

@@ -10,16 +10,15 @@ import org.normcore.RotarySpec;
 import org.normcore.cli.Numbers;
 
 /**
- * What an audit of rotary tables found out. Positions that a way's type does not hold have infinite
- * and NaN errors; the worst is that of the others.
+ * The result of an audit of rotary tables. Positions outside the range of a method's type have
+ * infinite and NaN errors; the largest errors exclude these.
  *
  * @param spec the embedding
- * @param config where it was read from; nothing if it was given by options
- * @param positionCount how many positions are looked at, from 0 on; more of ways with whole
- *     positions
- * @param seed what the drawn heads come from
- * @param dtypes the types that tables are cast to
- * @param ways what each way came to
+ * @param config its file; empty if options define it
+ * @param positionCount the number of positions, from 0; more for methods with integer positions
+ * @param seed the seed of the random heads
+ * @param dtypes the types of the tables
+ * @param ways the result of each method
  */
 record RotaryReport(
     RotarySpec spec,
@@ -30,15 +29,15 @@ record RotaryReport(
     ImmutableList<Way> ways) {
 
   /**
-   * One way of building the table.
+   * The result of one method.
    *
    * @param name its name
-   * @param sentence what it does
-   * @param distinct how many of the positions it keeps apart
-   * @param firstWrong the first position that becomes another one
-   * @param firstLost the first position that becomes no number at all
+   * @param sentence its description
+   * @param distinct the number of distinct positions
+   * @param firstWrong the first position that becomes another position
+   * @param firstLost the first position that becomes NaN or infinity
    * @param points by position, in ascending order
-   * @param tables the worst of each type over these positions
+   * @param tables the largest errors of each type over these positions
    */
   record Way(
       String name,
@@ -49,7 +48,7 @@ record RotaryReport(
       ImmutableList<Point> points,
       ImmutableMap<DType, TableError> tables) {
 
-    /** The largest error of an angle of so many positions, of those that are numbers. */
+    /** The largest finite error of an angle, over the first {@code count} positions. */
     double radians(long count) {
       return points.stream()
           .filter(point -> point.position < count)
@@ -61,10 +60,10 @@ record RotaryReport(
   }
 
   /**
-   * A way at one position.
+   * A method at one position.
    *
    * @param position the position
-   * @param becomes what the way makes of it
+   * @param becomes the position that the method computes
    * @param radians the largest error of an angle
    * @param tables the largest errors of cosine and sine, by the table's type
    */
@@ -73,7 +72,7 @@ record RotaryReport(
   /** The largest error of cosine and sine, absolute and in units in the last place. */
   record Error(double maxAbs, double maxUlp) {}
 
-  /** The worst of one type, and what it does to the scores of queries and keys. */
+  /** The largest errors of one type, and the errors of the scores of queries and keys. */
   record TableError(Error error, double maxScore, double rmsScore) {}
 
   /** The result in a few words. */

@@ -5,7 +5,7 @@ import org.normcore.NormKind;
 import org.normcore.TensorView;
 
 /**
- * A norm that is audited, and the tensors that it is audited on, in the types they were found in.
+ * A norm to audit and its tensors, in their original types.
  *
  * @param name the norm's name
  * @param kind which norm it is
@@ -13,8 +13,8 @@ import org.normcore.TensorView;
  * @param weight the weight, {@code [hidden]}
  * @param bias the bias, {@code [hidden]}, if it has one
  * @param x the hidden states, {@code [rows, hidden]}
- * @param drawn whether the hidden states were drawn rather than recorded
- * @param recordedY what was recorded as the norm's output for them
+ * @param drawn whether the hidden states are random rather than recorded
+ * @param recordedY the recorded output of the norm for them
  */
 record Subject(
     String name,

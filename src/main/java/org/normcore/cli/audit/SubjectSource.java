@@ -6,7 +6,7 @@ import java.io.IOException;
 interface SubjectSource extends AutoCloseable {
   int count();
 
-  /** A norm; the tensors made for it go into the arena. */
+  /** Returns a norm; the arena owns the tensors made for it. */
   Subject get(int index, Arena arena) throws IOException;
 
   @Override

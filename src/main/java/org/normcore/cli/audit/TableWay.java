@@ -4,21 +4,21 @@ import java.math.BigDecimal;
 import org.jspecify.annotations.Nullable;
 import org.normcore.DType;
 
-/** A way of building a table of cosines and sines. */
+/** A method of building a table of cosines and sines. */
 interface TableWay {
   /** Its name in reports. */
   String name();
 
-  /** What it does, in one sentence. */
+  /** Its description, in one sentence. */
   String sentence();
 
-  /** Whether positions are whole numbers on the way to the angle. */
+  /** Whether the method computes angles from integer positions. */
   boolean hasWholePositions();
 
-  /** What becomes of a position; infinity where the type has no such number. */
+  /** The position that the method computes; infinity if it is out of the type's range. */
   double position(long position);
 
-  /** The angle of a pair at a position, or nothing where it is no number. */
+  /** The angle of a pair at a position, or empty if it is NaN. */
   @Nullable BigDecimal angle(long position, int pair);
 
   /** The cosines and sines of positions, cast to a type. */

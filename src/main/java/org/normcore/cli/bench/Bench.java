@@ -22,10 +22,10 @@ interface Bench {
   /** The figures of a norm: infer, forward and backward. */
   List<BenchCase> run(NormKind kind, DType dtype, long rows, long hiddenSize);
 
-  /** The figures of an operation that is no norm. */
+  /** The figures of an operation other than a norm. */
   List<BenchCase> runOther(BenchOp op, DType dtype, long rows, long hiddenSize);
 
-  /** The norm that is measured: with weight and, for LayerNorm, bias. */
+  /** The measured norm, with weight and, for LayerNorm, bias. */
   static Norm norm(
       NormKind kind, DType dtype, long hiddenSize, NormPolicy policy, Device device, int threads) {
     Affine affine = kind == NormKind.LAYER_NORM ? Affine.WEIGHT_AND_BIAS : Affine.WEIGHT;

@@ -8,7 +8,7 @@ import org.normcore.NormKind;
 import org.normcore.cli.OptionNames;
 
 /**
- * What was measured of one operation.
+ * The measurements of one operation.
  *
  * @param op the operation
  * @param direction infer, forward, backward, quantize or dequantize
@@ -17,11 +17,11 @@ import org.normcore.cli.OptionNames;
  * @param hiddenSize the length of a row
  * @param nanos the median time of a call on all rows
  * @param latencyNanos the median time of a call on one row: on the CPU in one thread, on a CUDA
- *     device of one among many
- * @param bytes the bytes that have to be read and written at least
- * @param copyBytesPerSecond what a plain copy of as many bytes did in the same run, on the CPU by
- *     {@code memcpy}
- * @param cpu what is measured on the CPU only
+ *     device as the average of a sequence of calls
+ * @param bytes the minimum bytes read and written
+ * @param copyBytesPerSecond the speed of a plain copy of the same number of bytes in the same run,
+ *     on the CPU by {@code memcpy}
+ * @param cpu the measurements that exist on the CPU only
  */
 record BenchCase(
     BenchOp op,
@@ -35,7 +35,7 @@ record BenchCase(
     double copyBytesPerSecond,
     Optional<CpuFigures> cpu) {
 
-  /** On a CUDA device. */
+  /** Makes a case of a CUDA device. */
   static BenchCase onDevice(
       BenchOp op,
       String direction,
@@ -50,7 +50,7 @@ record BenchCase(
         op, direction, dtype, rows, hiddenSize, nanos, latencyNanos, bytes, copy, Optional.empty());
   }
 
-  /** On the CPU. */
+  /** Makes a case of the CPU. */
   static BenchCase onCpu(
       BenchOp op, String direction, DType dtype, long rows, long hiddenSize, CpuFigures cpu) {
     Throughput all = cpu.all();
@@ -68,8 +68,8 @@ record BenchCase(
   }
 
   /**
-   * The cases of all directions on a CUDA device; each pair of times is that of all rows and of
-   * one.
+   * The cases of all directions on a CUDA device; each pair of times is for all rows and for one
+   * row.
    */
   static List<BenchCase> allOnDevice(
       NormKind kind,

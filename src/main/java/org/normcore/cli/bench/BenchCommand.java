@@ -26,20 +26,20 @@ import picocli.CommandLine.Spec;
     name = "bench",
     sortOptions = false,
     description = {
-      "Measure throughput and latency per operation, dtype and shape, next to this machine's own copy bandwidth.",
+      "Measure throughput and latency per operation, dtype and shape, relative to the copy bandwidth of this machine.",
       "",
-      "All figures are medians. A norm's forward counts the bytes of x and y, its backward those of dy, x and dx; rotary"
-          + " and fp8 those of input and output. fp8 runs in one thread on the CPU.",
+      "All figures are medians. The bytes of a norm's forward are those of x and y, of its backward dy, x and dx, of rotary"
+          + " and fp8 input and output. fp8 runs in one thread on the CPU.",
       "",
-      "On the CPU calls take turns with copies of x to y, in the same rounds and with as many threads: with the C library's"
-          + " memcpy ('copy') and with the fastest copy known here, which writes past the caches ('stream')."
-          + " With several threads all of that is measured with one thread too. Of a norm's time with all threads,"
-          + " 'call' is what a call on one element takes, 'dispatch' waking the other threads, 'compute' what"
-          + " the rows would take if they were in the cache, from a few rows that are, and 'memory' the rest.",
+      "On the CPU calls alternate with copies of x to y, in the same rounds and with the same number of threads: the C library's"
+          + " memcpy ('copy') and a copy with non-temporal stores ('stream')."
+          + " With several threads everything is also measured with one thread. A norm's time with all threads is split:"
+          + " 'call' is the time of a call on one element, 'dispatch' that of waking the other threads, 'compute' that"
+          + " of the same rows in the cache, extrapolated from a few cached rows, and 'memory' the rest.",
       "",
       "On a CUDA device many calls are"
-          + " timed together, on tensors that take turns so that the device's cache does not hold them, and the copy is"
-          + " one within the device's memory.",
+          + " timed together, on several sets of tensors that together exceed the device's cache; the copy is"
+          + " within the device's memory.",
       ""
     })
 public final class BenchCommand implements Callable<Integer> {
@@ -53,7 +53,7 @@ public final class BenchCommand implements Callable<Integer> {
       paramLabel = "OP",
       defaultValue = "rms-norm,layer-norm",
       description =
-          "rms-norm, layer-norm, rotary (of a table in the same type) or fp8 (to e4m3 with a given scale, and back)."
+          "rms-norm, layer-norm, rotary (with a table of the same type) or fp8 (to e4m3 with a given scale, and back)."
               + " Default: the norms.")
   private List<BenchOp> ops;
 
@@ -68,7 +68,7 @@ public final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--rows",
       paramLabel = "N",
-      description = "The number of rows. Default: as many as make 16 million elements.")
+      description = "The number of rows. Default: 16 million elements in total.")
   private Long rows;
 
   @Option(
@@ -91,7 +91,7 @@ public final class BenchCommand implements Callable<Integer> {
       paramLabel = "S",
       defaultValue = "0.2",
       description =
-          "How long to measure each figure; short calls on the CPU take a quarter of it. Default: ${DEFAULT-VALUE}.")
+          "The time to measure each figure; short calls on the CPU use a quarter of it. Default: ${DEFAULT-VALUE}.")
   private double seconds;
 
   @Override

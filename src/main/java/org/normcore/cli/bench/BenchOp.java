@@ -3,7 +3,7 @@ package org.normcore.cli.bench;
 import java.util.Optional;
 import org.normcore.NormKind;
 
-/** What can be measured. */
+/** The operations to measure. */
 public enum BenchOp {
   RMS_NORM(NormKind.RMS_NORM),
   LAYER_NORM(NormKind.LAYER_NORM),
@@ -20,12 +20,12 @@ public enum BenchOp {
     return kind == NormKind.RMS_NORM ? RMS_NORM : LAYER_NORM;
   }
 
-  /** Whether its calls are shared among threads on the CPU. */
+  /** Whether its calls are parallel on the CPU. */
   boolean isShared() {
     return this != FP8;
   }
 
-  /** The norm that it is, if it is one. */
+  /** The kind of norm, if the operation is a norm. */
   Optional<NormKind> norm() {
     return Optional.ofNullable(kind);
   }

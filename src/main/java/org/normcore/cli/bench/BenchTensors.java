@@ -38,7 +38,7 @@ final class BenchTensors implements AutoCloseable {
     this.hasBias = hasBias;
   }
 
-  /** In host memory, with drawn contents. */
+  /** Makes tensors in host memory with random contents. */
   static BenchTensors drawn(NormKind kind, DType dtype, long rows, long hiddenSize) {
     BenchTensors tensors =
         new BenchTensors(
@@ -56,7 +56,7 @@ final class BenchTensors implements AutoCloseable {
     return tensors;
   }
 
-  /** In the memory of a stream's device, with the contents of these, which are in host memory. */
+  /** Returns copies of these host tensors in the memory of a stream's device. */
   BenchTensors copiedTo(CudaStream stream) {
     BenchTensors copy =
         new BenchTensors(
@@ -99,7 +99,7 @@ final class BenchTensors implements AutoCloseable {
     return vectors.view(index * hiddenSize * dtype.bytes(), dtype, hiddenSize);
   }
 
-  /** Fills a matrix with drawn numbers, which repeat after some rows. */
+  /** Fills a matrix with random numbers that repeat after some rows. */
   static void fill(Random random, TensorView view) {
     fill(random, view, PATTERN_ROWS);
   }

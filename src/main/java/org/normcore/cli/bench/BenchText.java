@@ -12,7 +12,7 @@ import org.normcore.cli.DeviceNames;
 import org.normcore.cli.OptionNames;
 import org.normcore.cli.TextTable;
 
-/** What was measured, as text. */
+/** The measurements as text. */
 final class BenchText {
   private static final List<String> NAMES = List.of("op", "direction", "dtype", "rows", "hidden");
 
@@ -49,7 +49,7 @@ final class BenchText {
     }
     if (cases.stream().anyMatch(c -> c.cpu().flatMap(CpuFigures::spent).isPresent())) {
       out.println();
-      out.println("Where the time goes, in percent:");
+      out.println("Breakdown of the time, in percent:");
       printSpent(out, cases);
     }
   }

@@ -8,15 +8,15 @@ import org.normcore.DType;
 import org.normcore.Device;
 
 /**
- * The calls of an operation that is no norm, on several sets of tensors of {@code rows} times
- * {@code hidden} elements, which take turns.
+ * The calls of an operation other than a norm, on several sets of tensors of {@code rows} times
+ * {@code hidden} elements in rotation.
  */
 interface BenchWork extends AutoCloseable {
   /**
    * One call.
    *
    * @param direction its name
-   * @param bytes what it has to read and write at least
+   * @param bytes the minimum bytes read and written
    * @param onAll the call on all rows of a set
    * @param onAllAlone the call on all rows of the first set, on the CPU in one thread
    * @param onOne the call on one row

@@ -14,11 +14,11 @@ import org.normcore.Saved;
 import org.normcore.TensorView;
 
 /**
- * On the CPU: calls take turns with copies between their own tensors, with all threads and with
- * one.
+ * Benchmarks on the CPU: calls alternate with copies between their own tensors, with all threads
+ * and with one.
  */
 final class CpuBench implements Bench {
-  /** What a few rows take at most that are to be in the cache, in each tensor. */
+  /** The maximum bytes per tensor of the cached rows. */
   private static final long CACHED_BYTES = 128 << 10;
 
   private final NormPolicy policy;
@@ -31,12 +31,12 @@ final class CpuBench implements Bench {
     this.policy = policy;
     this.threads = threads;
     this.rounds = new Rounds(seconds, seconds / 4);
-    // Short calls have to be compiled first: that takes thousands of them.
+    // Short calls need thousands of warm-up runs until they are compiled.
     this.shortRounds = new Rounds(seconds / 4, seconds / 4);
     this.dispatchNanos = new HostCopy(threads).dispatchNanos();
   }
 
-  /** What it takes to wake the other threads. */
+  /** The time to wake the other threads. */
   double dispatchNanos() {
     return dispatchNanos;
   }
@@ -113,7 +113,7 @@ final class CpuBench implements Bench {
     }
   }
 
-  /** Calls and copies in the same rounds; then the calls on one row. */
+  /** Measures calls and copies in the same rounds, then the calls on one row. */
   private Turns measure(
       int most,
       List<Runnable> all,
@@ -144,7 +144,7 @@ final class CpuBench implements Bench {
     tasks.add(copy.of(from, to, true));
   }
 
-  /** The times of calls, and after them those of the two copies; with all threads and with one. */
+  /** The times of calls, followed by those of the two copies; with all threads and with one. */
   private record Turns(
       int threads, long copyBytes, List<Samples> all, List<Samples> alone, List<Samples> oneRow) {
 
@@ -161,7 +161,10 @@ final class CpuBench implements Bench {
     }
   }
 
-  /** The calls of a norm on so many rows, in an order in which the backward finds what it needs. */
+  /**
+   * The calls of a norm on {@code rows} rows; the forward comes before the backward, which needs
+   * its results.
+   */
   private static final class NormCalls implements AutoCloseable {
     static final List<String> DIRECTIONS = List.of("infer", "forward", "backward");
 

@@ -4,22 +4,22 @@ import com.google.gson.JsonObject;
 import java.util.Optional;
 
 /**
- * What is measured on the CPU only.
+ * The measurements that exist on the CPU only.
  *
  * @param all with all threads
- * @param alone the same with one thread, where that is not all
+ * @param alone the same with one thread, if there are several
  * @param oneRow the times of a call on one row, in one thread
- * @param spent where the time goes with all threads; for norms
+ * @param spent the time of a norm with all threads, by cause
  */
 record CpuFigures(
     Throughput all, Optional<Throughput> alone, Samples oneRow, Optional<TimeSpent> spent) {
 
-  /** How many times as fast all threads are as one. */
+  /** The speed-up of all threads over one. */
   double speedup() {
     return alone.map(one -> one.call().median() / all.call().median()).orElse(1.0);
   }
 
-  /** The same for {@code memcpy}. */
+  /** The speed-up of {@code memcpy}. */
   double copySpeedup() {
     return alone.map(one -> one.copy().median() / all.copy().median()).orElse(1.0);
   }

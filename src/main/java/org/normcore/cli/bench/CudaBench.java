@@ -15,12 +15,11 @@ import org.normcore.Saved;
 import org.normcore.TensorView;
 
 /**
- * On a CUDA device: many calls are put into a stream and timed together. Calls take turns on
- * several sets of tensors, so that what they read comes from the device's memory and not from its
- * cache.
+ * Benchmarks on a CUDA device: many calls in a stream are timed together. Calls rotate through
+ * several sets of tensors, so that they read from the device's memory and not from its cache.
  */
 final class CudaBench implements Bench {
-  /** What x and y of all sets take at least: several times the largest cache of any device. */
+  /** The minimum bytes of x and y of all sets: several times the largest cache of any device. */
   private static final long ROTATED_BYTES = 512L << 20;
 
   private static final int MOST_SETS = 64;
@@ -99,14 +98,16 @@ final class CudaBench implements Bench {
     }
   }
 
-  /** As many as rotate enough memory, but at most as many as half of the device's memory holds. */
+  /**
+   * The number of sets: enough bytes to exceed the cache, but at most half of the device's memory.
+   */
   private int sets(long tensor) {
     long wanted = ROTATED_BYTES / Math.max(1, 2 * tensor) + 1;
     long fitting = Cuda.device(device).memoryBytes() / 2 / Math.max(1, 4 * tensor);
     return (int) Math.max(1, Math.min(MOST_SETS, Math.min(wanted, fitting)));
   }
 
-  /** One set of tensors, and what is saved of them. */
+  /** One set of tensors and its saved state. */
   private static final class Turn implements AutoCloseable {
     private final BenchTensors tensors;
     private final Saved saved;

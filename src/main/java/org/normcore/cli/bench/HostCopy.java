@@ -7,8 +7,8 @@ import org.normcore.internal.CallFrame;
 import org.normcore.internal.FramePool;
 
 /**
- * Copies in host memory, which say what the machine can do. They are shared among threads as the
- * calls of operations are.
+ * Copies in host memory as a measure of the machine's bandwidth. They are split among threads like
+ * the calls of operations.
  */
 final class HostCopy {
   private static final int DISPATCHES = 101;
@@ -22,7 +22,9 @@ final class HostCopy {
     this.threads = threads;
   }
 
-  /** Copies one tensor to another of the same size, past the caches or as {@code memcpy} does. */
+  /**
+   * Copies one tensor to another of the same size, with non-temporal stores or with {@code memcpy}.
+   */
   Runnable of(TensorView from, TensorView to, boolean isStreaming) {
     long bytes = from.elements() * from.dtype().bytes();
     return () -> {
@@ -36,14 +38,14 @@ final class HostCopy {
     };
   }
 
-  /** How many threads share a call that moves as many bytes. */
+  /** The number of threads of a call that moves this many bytes. */
   int threadsFor(long bytes) {
     return frames.threadsFor(bytes);
   }
 
   /**
-   * The median time from the call to the return, in nanoseconds, where there is nothing to do but
-   * to wake the other threads, who have been idle for a while.
+   * The median time of an empty parallel call, in nanoseconds, after the other threads have been
+   * idle for a while.
    */
   double dispatchNanos() {
     if (threads == 1) {
@@ -59,7 +61,7 @@ final class HostCopy {
           Thread.onSpinWait();
         }
         long begin = System.nanoTime();
-        // Of no bytes, and shared as if it were of many.
+        // Copies 0 bytes, but is split as if it copied many.
         frame.run(frame.copy, threads, Long.MAX_VALUE);
         times[i] = System.nanoTime() - begin;
       }

@@ -5,16 +5,16 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * Times tasks in turns, one sample of each to a round, so that whatever else goes on in the machine
- * meets all of them alike.
+ * Times tasks in rounds with one sample of each task, so that other load on the machine affects all
+ * tasks alike.
  */
 final class Rounds {
   private static final int FEWEST = 5;
   private static final int MOST = 20_000;
 
   /**
-   * Shorter tasks are run several times to a sample: the clock takes some 25 ns, and the first of
-   * several calls finds the caches as the task before it left them.
+   * Shorter tasks run several times per sample: reading the clock takes about 25 ns, and the first
+   * of several calls starts with the caches of the previous task.
    */
   private static final long SAMPLE_NANOS = 100_000;
 
@@ -23,13 +23,13 @@ final class Rounds {
   private final long nanos;
   private final long warmUpNanos;
 
-  /** Measures each task for about that long, after it has run for a while to warm up. */
+  /** Measures each task for about the given time, after a warm-up. */
   Rounds(double seconds, double warmUpSeconds) {
     this.nanos = (long) (seconds * 1e9);
     this.warmUpNanos = (long) (warmUpSeconds * 1e9);
   }
 
-  /** The times of one run of each task. First of all each is run once, in the given order. */
+  /** The times of one run of each task. Runs each task once before, in the given order. */
   List<Samples> measure(List<Runnable> tasks) {
     tasks.forEach(Runnable::run);
     int[] calls = new int[tasks.size()];
@@ -41,7 +41,7 @@ final class Rounds {
     int round = 0;
     for (; round < FEWEST || (round < MOST && System.nanoTime() < end); round++) {
       for (int turn = 0; turn < calls.length; turn++) {
-        // Another one begins each time: none always comes after the same.
+        // Each round begins with another task, so that no task always follows the same one.
         int i = (round + turn) % calls.length;
         times[i][round] = sample(tasks.get(i), calls[i]) / (double) calls[i];
       }
@@ -53,7 +53,7 @@ final class Rounds {
     return samples;
   }
 
-  /** Runs a task for a while, and returns how many calls make a sample. */
+  /** Runs a task for a while and returns the number of calls per sample. */
   private int warmUp(Runnable task) {
     long end = System.nanoTime() + warmUpNanos;
     int calls = 1;

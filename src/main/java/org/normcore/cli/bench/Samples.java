@@ -3,7 +3,7 @@ package org.normcore.cli.bench;
 import com.google.gson.JsonArray;
 import java.util.Arrays;
 
-/** How long a task took, round by round, in nanoseconds; or ratios of such times. */
+/** The times of a task per round, in nanoseconds, or ratios of such times. */
 final class Samples {
   private final double[] byRound;
   private final double[] sorted;
@@ -18,7 +18,7 @@ final class Samples {
     return quantile(0.5);
   }
 
-  /** Between the two nearest ones in proportion. */
+  /** Interpolates linearly between the two nearest samples. */
   double quantile(double share) {
     double place = share * (sorted.length - 1);
     int below = (int) place;
@@ -26,7 +26,7 @@ final class Samples {
     return sorted[below] + (place - below) * (sorted[above] - sorted[below]);
   }
 
-  /** What these are of others, each of that of the same round. */
+  /** The ratios to other samples, round by round. */
   Samples over(Samples others) {
     double[] ratios = new double[byRound.length];
     for (int i = 0; i < ratios.length; i++) {

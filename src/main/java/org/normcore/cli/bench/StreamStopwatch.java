@@ -5,11 +5,11 @@ import java.util.function.IntConsumer;
 import org.normcore.CudaStream;
 
 /**
- * Times calls that put work into a stream: the host's clock around many of them and one wait for
- * the stream, again and again; the median.
+ * Times calls that enqueue work in a stream: the host's clock around many calls and one wait for
+ * the stream. Returns the median of several such measurements.
  */
 final class StreamStopwatch {
-  /** Long beside the wait, which takes some 10 us. */
+  /** Long relative to the wait, which takes about 10 us. */
   private static final long SAMPLE_NANOS = 5_000_000;
 
   private static final int MOST_CALLS = 1 << 16;
@@ -20,14 +20,14 @@ final class StreamStopwatch {
   private final long nanos;
   private final long sampleNanos;
 
-  /** Measures each call for about that long. */
+  /** Measures each call for about the given time. */
   StreamStopwatch(CudaStream stream, double seconds) {
     this.stream = stream;
     this.nanos = (long) (seconds * 1e9);
     this.sampleNanos = Math.min(SAMPLE_NANOS, nanos / FEWEST_SAMPLES);
   }
 
-  /** The median time of one call, in nanoseconds. The call is told how many came before it. */
+  /** The median time of one call, in nanoseconds. The call gets the number of previous calls. */
   double median(IntConsumer call) {
     int calls = 1;
     sample(call, calls);

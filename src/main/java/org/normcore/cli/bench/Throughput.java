@@ -3,14 +3,14 @@ package org.normcore.cli.bench;
 import com.google.gson.JsonObject;
 
 /**
- * What calls on all rows did on the CPU, beside copies in the same rounds.
+ * The times of calls on all rows on the CPU and of copies in the same rounds.
  *
- * @param threads how many threads they had
- * @param bytes what a call has to read and write at least
- * @param copyBytes what a copy reads and writes
+ * @param threads the number of threads
+ * @param bytes the minimum bytes that a call reads and writes
+ * @param copyBytes the bytes that a copy reads and writes
  * @param call the times of a call
- * @param copy those of {@code memcpy}
- * @param streaming those of the copy past the caches
+ * @param copy the times of {@code memcpy}
+ * @param streaming the times of the copy with non-temporal stores
  */
 record Throughput(
     int threads, long bytes, long copyBytes, Samples call, Samples copy, Samples streaming) {
@@ -35,7 +35,7 @@ record Throughput(
     return bytesPerSecond() / streamingBytesPerSecond();
   }
 
-  /** Adds what does not depend on there being a CPU. */
+  /** Adds the figures that exist on every device. */
   void addBasics(JsonObject json) {
     json.addProperty("median_seconds", call.median() / 1e9);
     json.addProperty("bytes_per_second", bytesPerSecond());
@@ -43,7 +43,7 @@ record Throughput(
     json.addProperty("share_of_copy", shareOfCopy());
   }
 
-  /** Adds the rest: threads, the streaming copy, and quartiles, those of shares round by round. */
+  /** Adds the rest: threads, the streaming copy, and quartiles, those of ratios round by round. */
   void addDetails(JsonObject json) {
     double perCopy = (double) bytes / copyBytes;
     json.addProperty("threads", threads);

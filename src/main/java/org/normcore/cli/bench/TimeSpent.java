@@ -3,18 +3,17 @@ package org.normcore.cli.bench;
 import com.google.gson.JsonObject;
 
 /**
- * Where the time of a call on all rows goes, in nanoseconds, as far as that can be seen from
- * outside.
+ * The parts of the time of a call on all rows, in nanoseconds, estimated from other measurements.
  *
- * @param call what a call on a single element takes, all of it
- * @param dispatch what it takes to wake the other threads
- * @param compute what the rows would take if they were in the cache: the time of a call on a few
- *     rows that fit it, in proportion, divided by the threads
- * @param memory what is left: waiting for memory
+ * @param call the time of a call on a single element
+ * @param dispatch the time to wake the other threads
+ * @param compute the time for the same rows in the cache: the time of a call on a few cached rows,
+ *     scaled by the number of rows and divided by the threads
+ * @param memory the rest: waiting for memory
  */
 record TimeSpent(double call, double dispatch, double compute, double memory) {
 
-  /** Of a call that takes {@code total}. What exceeds that is cut off. */
+  /** Splits the time {@code total} of a call; parts beyond it are cut off. */
   static TimeSpent of(double total, double call, double dispatch, double compute) {
     double calling = Math.min(call, total);
     double dispatching = Math.min(dispatch, total - calling);

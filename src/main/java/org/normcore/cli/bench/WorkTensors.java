@@ -10,7 +10,7 @@ import org.normcore.NativeBuffer;
 import org.normcore.OwnedMemory;
 import org.normcore.TensorView;
 
-/** An input with drawn contents and an output, on a device; freed together. */
+/** An input with random contents and an output, on a device; freed together. */
 final class WorkTensors implements AutoCloseable {
   private final OwnedMemory from;
   private final OwnedMemory to;

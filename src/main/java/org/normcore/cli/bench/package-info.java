@@ -1,4 +1,5 @@
 /**
- * Throughput and latency of the norms, next to this machine's own copy bandwidth in the same run.
+ * Throughput and latency of the operations, relative to this machine's copy bandwidth in the same
+ * run.
  */
 package org.normcore.cli.bench;

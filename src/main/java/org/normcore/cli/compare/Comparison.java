@@ -9,13 +9,13 @@ import java.util.Optional;
 import org.normcore.TensorView;
 
 /**
- * How far apart two tensors of one dtype and shape lie.
+ * The difference of two tensors of one dtype and shape.
  *
- * <p>Elements are equal if their bits are, or if both are NaN. Comparisons of further tensors can
- * be added up.
+ * <p>Elements are equal if their bits are equal or both are NaN. Comparisons of several tensors can
+ * be added.
  */
 public final class Comparison {
-  /** The absolute difference beyond which elements are counted on their own. */
+  /** Elements with a larger absolute difference are counted separately. */
   public static final double BEYOND = 0.01;
 
   private static final long LARGEST_PIECE = 1 << 20;
@@ -61,7 +61,7 @@ public final class Comparison {
     return comparison;
   }
 
-  /** A comparison of nothing, to add others to. */
+  /** An empty comparison, the start of a sum. */
   public static Comparison empty() {
     return new Comparison();
   }
@@ -129,12 +129,14 @@ public final class Comparison {
     return elements == 0 ? 0 : (double) differing / elements;
   }
 
-  /** The share of elements that are more than {@link #BEYOND} apart. */
+  /** The share of elements that differ by more than {@link #BEYOND}. */
   public double beyondShare() {
     return elements == 0 ? 0 : (double) beyond / elements;
   }
 
-  /** The elements of which exactly one is NaN. They count as differing, and nowhere else. */
+  /**
+   * The number of pairs with exactly one NaN. They count as differing and are excluded elsewhere.
+   */
   public long nanMismatches() {
     return nanMismatches;
   }
@@ -149,7 +151,7 @@ public final class Comparison {
     return maxUlp;
   }
 
-  /** How many elements lie how many units in the last place apart. */
+  /** The histogram of distances in units in the last place. */
   public UlpHistogram histogram() {
     return histogram;
   }

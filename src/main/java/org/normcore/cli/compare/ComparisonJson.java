@@ -10,7 +10,7 @@ import org.normcore.cli.Json;
 public final class ComparisonJson {
   private ComparisonJson() {}
 
-  /** Shares from 0 to 1, largest differences, the histogram and the first difference. */
+  /** Ratios from 0 to 1, largest differences, the histogram and the first difference. */
   public static JsonObject of(Comparison comparison) {
     JsonObject json = new JsonObject();
     json.addProperty("elements", comparison.elements());

@@ -4,8 +4,8 @@ import java.nio.ByteBuffer;
 import org.normcore.DType;
 
 /**
- * Elements as integers in the order of their values, so that neighbouring numbers of a format are
- * one apart. Minus zero lies one step below plus zero.
+ * Elements as integers in the order of their values: neighbouring numbers of a format differ by 1.
+ * Minus zero is one step below plus zero.
  */
 final class OrderedBits {
   /** Stands for every NaN. */
@@ -51,7 +51,7 @@ final class OrderedBits {
     return bits < 0 ? -magnitude - 1 : magnitude;
   }
 
-  /** How many steps lie between two elements that are no NaN; at most {@link Long#MAX_VALUE}. */
+  /** The distance of two non-NaN elements in steps; at most {@link Long#MAX_VALUE}. */
   static long distance(long a, long b) {
     long difference = a - b;
     boolean overflow = ((a ^ b) & (a ^ difference)) < 0;

@@ -39,7 +39,7 @@ public final class UlpHistogram {
     return distance == 0 ? 0 : 1 + Long.SIZE - Long.numberOfLeadingZeros(distance - 1);
   }
 
-  /** The classes from 0 up to the last one that isn't empty. */
+  /** The classes from 0 to the last non-empty one. */
   public ImmutableList<Bucket> buckets() {
     int last = BUCKETS - 1;
     while (last > 0 && counts[last] == 0) {

@@ -10,7 +10,7 @@ import java.nio.file.Path;
 import org.normcore.cli.BadInput;
 import org.normcore.cli.safetensors.Quoted;
 
-/** Walks through a protobuf message, and counts what is kept of it. */
+/** Reads the fields of a protobuf message and limits the number of kept items. */
 final class Fields {
   static final int VARINT = WireFormat.WIRETYPE_VARINT;
   static final int FIXED32 = WireFormat.WIRETYPE_FIXED32;
@@ -27,9 +27,9 @@ final class Fields {
   private long text;
   private int items;
 
-  /** What to do with a field. */
+  /** A handler of fields. */
   interface Handler {
-    /** Reads a field's value and returns true, or returns false, and it is skipped. */
+    /** Reads a field's value and returns true, or returns false to skip it. */
     boolean read(int field, int wireType) throws IOException;
   }
 
@@ -39,11 +39,11 @@ final class Fields {
   }
 
   /**
-   * A message of the given length.
+   * Makes the reader of a message.
    *
    * @param file the file, for messages
    * @param stream the message
-   * @param base where it begins in the file
+   * @param base the position of its first byte in the file
    * @param bytes its length
    */
   Fields(Path file, InputStream stream, long base, int bytes) throws IOException {
@@ -59,17 +59,20 @@ final class Fields {
     return base + in.getTotalBytesRead();
   }
 
-  /** Walks through the fields up to the message's end. */
+  /** Reads the fields up to the end of the message. */
   void all(Handler handler) throws IOException {
     for (int tag = in.readTag(); tag != 0; tag = in.readTag()) {
       int wireType = WireFormat.getTagWireType(tag);
       if (!handler.read(WireFormat.getTagFieldNumber(tag), wireType) && !in.skipField(tag)) {
-        throw new InvalidProtocolBufferException("a group ends that never began");
+        throw new InvalidProtocolBufferException("end of a group without its start");
       }
     }
   }
 
-  /** Walks through the message that is the current field, and returns where it begins. */
+  /**
+   * Reads the fields of the message in the current field and returns the position of its first
+   * byte.
+   */
   long message(String what, Handler handler) throws IOException {
     int outer = in.pushLimit(length(what));
     long begin = position();
@@ -78,7 +81,7 @@ final class Fields {
     return begin;
   }
 
-  /** Reads the numbers of the packed field that is the current one. */
+  /** Reads the numbers of the current field, which is packed. */
   void packed(String what, Element element) throws IOException {
     int outer = in.pushLimit(length(what));
     while (!in.isAtEnd()) {
@@ -87,12 +90,12 @@ final class Fields {
     in.popLimit(outer);
   }
 
-  /** The length of the current field of bytes, which has to lie within its message. */
+  /** The length of the current field of bytes, checked against the end of its message. */
   int length(String what) throws IOException {
     int length = in.readRawVarint32();
     if (length < 0 || length > in.getBytesUntilLimit()) {
       throw fault(
-          "is cut off, or no ONNX model: its "
+          "is truncated, or not an ONNX model: its "
               + what
               + " claims "
               + Integer.toUnsignedString(length)
@@ -123,13 +126,13 @@ final class Fields {
     int length = length(what);
     text += length;
     if (length > LONGEST_TEXT || text > LARGEST_TEXT) {
-      throw fault("has a " + what + " of " + length + " bytes, more than is kept of a model");
+      throw fault("has a " + what + " of " + length + " bytes, more than the limit");
     }
     keep();
     return length == 0 ? "" : new String(in.readRawBytes(length), StandardCharsets.UTF_8);
   }
 
-  /** Counts one thing more that is kept, so that a hostile file can't fill the memory. */
+  /** Counts one more kept item; the limit protects the memory from hostile files. */
   void keep() {
     if (++items > MOST_ITEMS) {
       throw fault("has more than " + MOST_ITEMS + " nodes, names, tensors and their sizes");
@@ -140,7 +143,7 @@ final class Fields {
     return new BadInput(file + ": " + fault);
   }
 
-  /** A fault of a tensor. */
+  /** Makes the exception for a fault of a tensor. */
   BadInput fault(String tensor, String fault) {
     return fault("tensor \"" + Quoted.shorten(tensor) + "\" " + fault);
   }

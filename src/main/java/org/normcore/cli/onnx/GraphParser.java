@@ -15,7 +15,7 @@ import java.util.Optional;
 import java.util.Set;
 import org.normcore.cli.safetensors.Quoted;
 
-/** Reads a model's graph: its nodes, and its tensors but for their data. */
+/** Reads a model's graph: its nodes, and its tensors without their data. */
 final class GraphParser {
   // ModelProto.
   private static final int IR_VERSION = 1;
@@ -54,13 +54,12 @@ final class GraphParser {
    * A model's graph.
    *
    * @param nodes the nodes, in the order in which they can be computed
-   * @param tensors the constants by name: initialisers, and what nodes of the operator Constant
-   *     hold
+   * @param tensors the constants by name: initialisers, and the values of Constant nodes
    */
   record Graph(ImmutableList<OnnxNode> nodes, ImmutableMap<String, OnnxTensor> tensors) {}
 
   static Graph parse(Path file, long size) throws IOException {
-    // Not mapped: a stream passes over the data of large tensors without reading it.
+    // Not mapped: a stream skips the data of large tensors without reading it.
     try (InputStream stream = new FileInputStream(file.toFile())) {
       Fields fields = new Fields(file, stream, 0, Math.toIntExact(size));
       GraphParser parser = new GraphParser(fields);
@@ -68,13 +67,13 @@ final class GraphParser {
         fields.all(parser::model);
       } catch (InvalidProtocolBufferException e) {
         throw fields.fault(
-            "is damaged, or no ONNX model: what stands at byte "
+            "is damaged, or not an ONNX model: byte "
                 + fields.position()
-                + " is not a protobuf field");
+                + " does not begin a protobuf field");
       }
       if (!parser.hasGraph || !parser.hasVersion) {
         throw fields.fault(
-            "is no ONNX model: it has no " + (parser.hasGraph ? "ir_version" : "graph"));
+            "is not an ONNX model: it has no " + (parser.hasGraph ? "ir_version" : "graph"));
       }
       return new Graph(parser.nodes.build(), ImmutableMap.copyOf(parser.tensors));
     }
@@ -83,7 +82,7 @@ final class GraphParser {
   private boolean model(int field, int wireType) throws IOException {
     if (field == GRAPH && wireType == Fields.BYTES) {
       hasGraph = true;
-      // A second one would be merged with the first, as protobuf does.
+      // Protobuf merges a second graph with the first.
       fields.message("graph", this::graph);
       return true;
     }
@@ -107,12 +106,12 @@ final class GraphParser {
     if (tensor.isPresent()) {
       String name = tensor.get().entry().name();
       if (tensors.put(name, tensor.get()) != null) {
-        throw fields.fault(name, "is there twice");
+        throw fields.fault(name, "occurs twice");
       }
     }
   }
 
-  /** A node in the making. */
+  /** The builder of a node. */
   private final class Node {
     private final ImmutableList.Builder<String> inputs = ImmutableList.builder();
     private final ImmutableList.Builder<String> outputs = ImmutableList.builder();
@@ -166,7 +165,7 @@ final class GraphParser {
     }
   }
 
-  /** An attribute in the making. */
+  /** The builder of an attribute. */
   private final class Attribute {
     private final Node node;
     private final ImmutableLongArray.Builder list = ImmutableLongArray.builder();

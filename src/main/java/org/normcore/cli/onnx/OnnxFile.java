@@ -25,12 +25,12 @@ import org.normcore.cli.safetensors.TensorEntry;
 import org.normcore.cli.safetensors.TensorSource;
 
 /**
- * One ONNX model. Opening it reads the graph and passes over the data of its tensors; a tensor is
- * mapped when it is asked for, from this file or from the one beside it that holds its data.
+ * One ONNX model. Opening it reads the graph and skips the data of its tensors; {@link #view} maps
+ * a tensor, from this file or from the external file that holds its data.
  *
- * <p>The tensors are the initialisers of the model's graph, and what its nodes of the operator
- * Constant hold. Tensors of text and of elements of less than a byte are left out, and so is what
- * belongs to the graphs within nodes (branches, loops).
+ * <p>The tensors are the initialisers of the model's graph and the values of its Constant nodes.
+ * Tensors of text and of elements smaller than a byte are ignored, and so are the graphs within
+ * nodes (branches, loops).
  */
 public final class OnnxFile implements TensorSource {
   private static final int MOST_CONSTANTS = 16;
@@ -50,12 +50,12 @@ public final class OnnxFile implements TensorSource {
   /**
    * Opens a model and reads its graph.
    *
-   * @throws BadInput if the file is no sound ONNX model
+   * @throws BadInput if the file is not a valid ONNX model
    */
   public static OnnxFile open(Path file) throws IOException {
     if (!Files.isRegularFile(file)) {
       throw new BadInput(
-          file + ": " + (Files.exists(file) ? "is no regular file" : "does not exist"));
+          file + ": " + (Files.exists(file) ? "is not a regular file" : "does not exist"));
     }
     FileChannel channel = FileChannel.open(file, StandardOpenOption.READ);
     try {
@@ -65,8 +65,8 @@ public final class OnnxFile implements TensorSource {
             file
                 + ": has "
                 + size
-                + " bytes, but a protobuf message ends at 2^31 - 1; larger ONNX models keep their"
-                + " weights in files beside them");
+                + " bytes, but a protobuf message has at most 2^31 - 1; larger ONNX models keep their"
+                + " weights in external files");
       }
       return new OnnxFile(file, channel, GraphParser.parse(file, size));
     } catch (IOException | RuntimeException e) {
@@ -111,8 +111,8 @@ public final class OnnxFile implements TensorSource {
 
   /**
    * The elements of a small constant: at most 16, in F32, F64, F16, BF16, I64 or I32, in this file;
-   * nothing if that is not what the name stands for. Elements in F32 become the shortest decimal
-   * numbers that round to them.
+   * empty if the name has no such constant. Elements in F32 become the shortest decimal numbers
+   * that round to them.
    */
   public Optional<double[]> constant(String name) throws IOException {
     OnnxTensor tensor = graph.tensors().get(name);
@@ -138,7 +138,7 @@ public final class OnnxFile implements TensorSource {
     return Optional.of(values);
   }
 
-  /** The shortest decimal number that rounds to a float: what its author wrote. */
+  /** The shortest decimal number that rounds to a float: presumably what its author wrote. */
   static double decimal(float value) {
     return Double.parseDouble(Float.toString(value));
   }
@@ -170,7 +170,7 @@ public final class OnnxFile implements TensorSource {
       Fields fields = new Fields(file, stream, tensor.begin(), bytes);
       new TensorDecoder(fields, tensor.entry(), target).run();
     } catch (InvalidProtocolBufferException e) {
-      throw fault(tensor.entry().name(), "has data that is damaged");
+      throw fault(tensor.entry().name(), "has damaged data");
     }
   }
 
@@ -178,18 +178,18 @@ public final class OnnxFile implements TensorSource {
     String name = tensor.entry().name();
     String location = tensor.external().orElseThrow();
     Path directory = file.toAbsolutePath().normalize().getParent();
-    // A location that leads out of the directory is an attack, never a model's data.
+    // A location outside the directory is an attack, never a model's data.
     boolean harmless = !location.isEmpty() && location.chars().noneMatch(Character::isISOControl);
     Path data = harmless ? directory.resolve(location).normalize() : directory;
     if (!harmless || Path.of(location).isAbsolute() || !data.startsWith(directory)) {
       throw fault(
           name,
-          "is said to lie in \""
+          "has the location \""
               + Quoted.shorten(location)
-              + "\", which is not the name of a file beside the model");
+              + "\", expected the name of a file in the model's directory");
     }
     if (!Files.isRegularFile(data)) {
-      throw fault(name, "lies in " + data + ", which is no file");
+      throw fault(name, "has the location " + data + ", which is not a file");
     }
     if (Files.size(data) < tensor.entry().end()) {
       throw fault(

@@ -8,12 +8,12 @@ import com.google.common.primitives.ImmutableLongArray;
  * A node of the graph.
  *
  * @param op the operator, for example {@code ReduceMean}
- * @param domain where the operator is defined; empty for ONNX itself
+ * @param domain the domain of the operator; empty for ONNX itself
  * @param name the node's name, which may be empty
- * @param inputs the names of the values that it reads; an empty one stands for an input left out
- * @param outputs the names of the values that it makes
+ * @param inputs the names of the values that it reads; empty for an omitted input
+ * @param outputs the names of the values that it computes
  * @param numbers the attributes that are a number
- * @param lists the attributes that are a list of whole numbers; of a long one its beginning
+ * @param lists the attributes that are a list of integers; long lists are truncated
  */
 public record OnnxNode(
     String op,
@@ -24,12 +24,12 @@ public record OnnxNode(
     ImmutableMap<String, Double> numbers,
     ImmutableMap<String, ImmutableLongArray> lists) {
 
-  /** An input's name, empty if it was left out. */
+  /** An input's name, empty if it is omitted. */
   public String input(int index) {
     return index < inputs.size() ? inputs.get(index) : "";
   }
 
-  /** An output's name, empty if it was left out. */
+  /** An output's name, empty if it is omitted. */
   public String output(int index) {
     return index < outputs.size() ? outputs.get(index) : "";
   }

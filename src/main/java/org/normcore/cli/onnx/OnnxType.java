@@ -7,7 +7,10 @@ import org.normcore.cli.safetensors.StoredType;
 final class OnnxType {
   private OnnxType() {}
 
-  /** The type of that number; nothing for text, for elements of less than a byte and the like. */
+  /**
+   * The type of that number; empty for text, elements smaller than a byte and other unsupported
+   * types.
+   */
   static Optional<StoredType> find(long number) {
     if (number < 1 || number > 24) {
       return Optional.empty();

@@ -6,8 +6,8 @@ import org.normcore.cli.BadInput;
 import org.normcore.cli.safetensors.TensorEntry;
 
 /**
- * Decodes data that a tensor's message holds element by element. Which field it is in depends on
- * the type; floats of 8 and 16 bits lie as their bits in int32_data.
+ * Decodes data that a tensor's message holds element by element. The field depends on the type;
+ * int32_data holds the bits of 8-bit and 16-bit floats.
  */
 final class TensorDecoder {
   private final Fields fields;
@@ -16,11 +16,11 @@ final class TensorDecoder {
   private final int field;
 
   /**
-   * A decoder.
+   * Makes a decoder.
    *
    * @param fields the tensor's message
-   * @param entry what it is to hold
-   * @param target where the elements go, which has room for just them
+   * @param entry the expected type and shape
+   * @param target the buffer for the elements, of exactly their size
    */
   TensorDecoder(Fields fields, TensorEntry entry, ByteBuffer target) {
     this.fields = fields;
@@ -75,6 +75,6 @@ final class TensorDecoder {
 
   private BadInput miscounted() {
     return fields.fault(
-        entry.name(), "has another number of elements than its shape " + entry.shape());
+        entry.name(), "has a number of elements that does not match its shape " + entry.shape());
   }
 }

@@ -7,7 +7,7 @@ import org.normcore.cli.safetensors.Quoted;
 import org.normcore.cli.safetensors.StoredType;
 import org.normcore.cli.safetensors.TensorEntry;
 
-/** Reads one {@code TensorProto}, but for its data. */
+/** Reads one {@code TensorProto} without its data. */
 final class TensorParser {
   // TensorProto.
   private static final int DIMS = 1;
@@ -49,8 +49,8 @@ final class TensorParser {
   }
 
   /**
-   * Reads the message that is the current field. Nothing comes of it if the elements have a type
-   * that no tensor here can have.
+   * Reads the message in the current field. Returns empty if the type of the elements is
+   * unsupported.
    */
   static Optional<OnnxTensor> parse(Fields fields) throws IOException {
     fields.keep();
@@ -113,7 +113,7 @@ final class TensorParser {
     shape.add(fields.number());
   }
 
-  /** Elements as they lie in memory: all of the tensor, if there is only one such piece. */
+  /** Raw elements: the whole tensor if this is the only such field. */
   private void piece() throws IOException {
     int bytes = fields.length("data of tensor \"" + Quoted.shorten(name) + "\"");
     pieces++;
@@ -144,7 +144,7 @@ final class TensorParser {
 
   private Optional<OnnxTensor> finish(long begin, long end) {
     if (segmented) {
-      throw fields.fault(name, "is one segment of a larger one, expected a whole one");
+      throw fields.fault(name, "is a segment of a larger tensor, expected a whole tensor");
     }
     Optional<StoredType> type = OnnxType.find(typeNumber);
     if (type.isEmpty()) {
@@ -174,7 +174,7 @@ final class TensorParser {
     return at;
   }
 
-  /** Not even coded data takes less than a byte for an element. */
+  /** Coded data also takes at least one byte per element. */
   private void checkCoded(StoredType type, long bytes, long messageBytes) {
     if (bytes > Math.min(messageBytes * type.bytes(), Integer.MAX_VALUE)) {
       throw fields.fault(name, "has " + messageBytes + " bytes in all, but" + needs(type, bytes));

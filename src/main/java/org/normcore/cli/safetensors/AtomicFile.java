@@ -11,8 +11,8 @@ import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 
 /**
- * A file that appears under its name only when all of it is written; until then, a failure leaves
- * no trace.
+ * A file that gets its name only after it is completely written; a failure before that leaves no
+ * file.
  */
 public final class AtomicFile {
   /** Writes a file's content. */
@@ -27,24 +27,24 @@ public final class AtomicFile {
   /**
    * Checks that a file of that name can be written.
    *
-   * @throws SafetensorsException if its directory does not exist, or if there is something of that
-   *     name that is not a regular file
+   * @throws SafetensorsException if its directory does not exist, or if the name belongs to
+   *     something other than a regular file
    */
   public static void check(Path file) throws IOException {
     target(file);
   }
 
   /**
-   * Writes the file, replacing a regular file of that name. A symbolic link stays, and the file
-   * that it leads to is replaced.
+   * Writes the file, replacing a regular file of that name. A symbolic link is kept, and its target
+   * is replaced.
    *
    * @throws SafetensorsException as {@link #check} does
    */
   public static void write(Path file, Content content) throws IOException {
     Path absolute = target(file);
     Path parent = absolute.getParent();
-    // Not Files.createTempFile: that one is readable by its owner only, and the mode would survive
-    // the move.
+    // Not Files.createTempFile: its files are readable by the owner only, and the move keeps the
+    // mode.
     Path part =
         parent.resolve(
             "." + absolute.getFileName() + "." + ProcessHandle.current().pid() + ".part");
@@ -80,7 +80,7 @@ public final class AtomicFile {
     if (Files.isRegularFile(absolute)) {
       return absolute.toRealPath();
     }
-    // Moving a file there would replace the device or pipe itself, which others may use.
+    // A move would replace the device or pipe itself, which other processes may use.
     if (Files.exists(absolute, LinkOption.NOFOLLOW_LINKS)) {
       throw new SafetensorsException(file, "can't be written: it is not a regular file");
     }

@@ -1,12 +1,12 @@
 package org.normcore.cli.safetensors;
 
-/** Foreign text made fit for a message: short, and without control characters. */
+/** Makes untrusted text safe for a message: short and without control characters. */
 public final class Quoted {
   private static final int LONGEST = 80;
 
   private Quoted() {}
 
-  /** At most 80 characters, and none that a terminal obeys. */
+  /** Returns at most 80 characters, without terminal control characters. */
   public static String shorten(String text) {
     String head = text.length() > LONGEST ? text.substring(0, LONGEST) + "..." : text;
     StringBuilder clean = new StringBuilder(head.length());

@@ -13,8 +13,8 @@ import java.util.Map;
 import org.normcore.TensorView;
 
 /**
- * The tensors of a model's directory: those that {@code model.safetensors.index.json} lists, else
- * those of {@code model.safetensors}, else those of every {@code *.safetensors} there.
+ * The tensors of a model's directory: those in {@code model.safetensors.index.json}, else those of
+ * {@code model.safetensors}, else those of every {@code *.safetensors}.
  */
 public final class SafetensorsDirectory implements TensorSource {
   private static final String INDEX = "model.safetensors.index.json";
@@ -108,7 +108,7 @@ public final class SafetensorsDirectory implements TensorSource {
   private static String shardName(Path index, String tensor, JsonElement value) {
     if (value.isJsonPrimitive() && value.getAsJsonPrimitive().isString()) {
       String name = value.getAsString();
-      // A name that leads out of the directory is an attack, never a shard.
+      // A name outside the directory is an attack, never a shard.
       if (name.matches("[A-Za-z0-9][A-Za-z0-9._-]{0,200}\\.safetensors")) {
         return name;
       }

@@ -13,8 +13,8 @@ import org.normcore.DType;
 import org.normcore.TensorView;
 
 /**
- * One safetensors file. Opening it reads and checks the header; a tensor is mapped when it is asked
- * for, each on its own, so that a file may be larger than one mapping can be.
+ * One safetensors file. Opening it reads and checks the header; each tensor is mapped separately on
+ * demand, so a file may be larger than one mapping.
  */
 public final class SafetensorsFile implements TensorSource {
   private final Path file;
@@ -30,7 +30,7 @@ public final class SafetensorsFile implements TensorSource {
   /**
    * Opens a file and checks its header.
    *
-   * @throws SafetensorsException if the file is no sound safetensors file
+   * @throws SafetensorsException if the file is not a valid safetensors file
    */
   public static SafetensorsFile open(Path file) throws IOException {
     if (Files.isDirectory(file)) {
@@ -80,10 +80,10 @@ public final class SafetensorsFile implements TensorSource {
   }
 
   /**
-   * The elements of a tensor of whole numbers, I64 or I32.
+   * The elements of an integer tensor, I64 or I32.
    *
-   * @throws SafetensorsException if there is no such tensor, it is of another type, or it has more
-   *     elements than an array
+   * @throws SafetensorsException if the tensor does not exist, has another type, or has more
+   *     elements than an array can hold
    */
   public long[] integers(String name) throws IOException {
     TensorEntry entry = entry(name);
@@ -95,7 +95,7 @@ public final class SafetensorsFile implements TensorSource {
     }
     if (entry.bytes() > Integer.MAX_VALUE - 8) {
       throw new SafetensorsException(
-          file, "tensor \"" + Quoted.shorten(name) + "\" has too many elements to be held at once");
+          file, "tensor \"" + Quoted.shorten(name) + "\" has too many elements for an array");
     }
     ByteBuffer bytes = ByteBuffer.allocate((int) entry.bytes()).order(ByteOrder.LITTLE_ENDIAN);
     while (bytes.hasRemaining()) {

@@ -19,7 +19,7 @@ public final class SafetensorsWriter {
 
   private SafetensorsWriter() {}
 
-  /** Writes contiguous tensors, in the map's order, to a file that replaces one of that name. */
+  /** Writes contiguous tensors in the map's order and replaces a file of the same name. */
   public static void write(Path file, Map<String, TensorView> tensors) throws IOException {
     byte[] header = header(tensors);
     AtomicFile.write(
@@ -55,7 +55,7 @@ public final class SafetensorsWriter {
       header.add(member.getKey(), entry);
     }
     StringBuilder text = new StringBuilder(header.toString());
-    // Names may hold any character, so the padding is counted in bytes, not in characters.
+    // Names may contain any character, so the padding is in bytes, not in characters.
     int bytes = text.toString().getBytes(StandardCharsets.UTF_8).length;
     text.append(" ".repeat(Math.floorMod(-bytes, HEADER_ALIGNMENT)));
     return text.toString().getBytes(StandardCharsets.UTF_8);

@@ -3,9 +3,7 @@ package org.normcore.cli.safetensors;
 import java.util.Optional;
 import org.normcore.DType;
 
-/**
- * The element types of the format, with the {@link DType} that stands for them where there is one.
- */
+/** The element types of the format, with the corresponding {@link DType} if there is one. */
 public enum StoredType {
   BOOL(1, null),
   U8(1, null),
@@ -48,7 +46,7 @@ public enum StoredType {
     return bytes;
   }
 
-  /** The floating-point type, or nothing for integers and the like. */
+  /** The floating-point type, or empty for integers and other types. */
   public Optional<DType> dtype() {
     return Optional.ofNullable(dtype);
   }

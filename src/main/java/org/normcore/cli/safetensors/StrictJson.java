@@ -19,24 +19,23 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 
-/** JSON as its standard has it: UTF-8, no key twice in an object, nothing after the document. */
+/** Strict JSON: UTF-8, no duplicate keys in an object, nothing after the document. */
 public final class StrictJson {
   private static final int DEEPEST = 64;
 
   private StrictJson() {}
 
-  /** The object that a file of at most {@code largest} bytes holds. */
+  /** Reads the object in a file of at most {@code largest} bytes. */
   public static JsonObject readObject(Path file, long largest) throws IOException {
     long size = Files.size(file);
     if (size > largest) {
       throw new SafetensorsException(
-          file,
-          "is " + size + " bytes long, more than the " + largest + " that such a file may have");
+          file, "is " + size + " bytes long, more than the limit of " + largest);
     }
     return parseObject(file, ByteBuffer.wrap(Files.readAllBytes(file)), "the file");
   }
 
-  /** The object in these bytes of a file; {@code what} names them in messages. */
+  /** Reads the object in these bytes of a file; messages call them {@code what}. */
   static JsonObject parseObject(Path file, ByteBuffer bytes, String what) {
     String text;
     try {

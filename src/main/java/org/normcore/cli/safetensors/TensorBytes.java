@@ -12,20 +12,20 @@ import org.normcore.NativeBuffer;
 import org.normcore.TensorView;
 import org.normcore.internal.Memory;
 
-/** Elements that lie in a file as they do in memory. */
+/** Tensor elements that a file stores in their memory format. */
 public final class TensorBytes {
   private static final int LARGEST_PIECE = 1 << 28;
 
   private TensorBytes() {}
 
   /**
-   * A read-only view of an entry's bytes: mapped, or read where one mapping can't hold them. It
-   * stays valid after the channel is closed.
+   * A read-only view of an entry's bytes: mapped, or read if they exceed one mapping. It stays
+   * valid after the channel is closed.
    *
    * @param file the file, for messages
    * @param channel the open file
-   * @param entry where the bytes are, within the file
-   * @param dtype what they are
+   * @param entry the byte range in the file
+   * @param dtype their type
    */
   public static TensorView view(Path file, FileChannel channel, TensorEntry entry, DType dtype)
       throws IOException {

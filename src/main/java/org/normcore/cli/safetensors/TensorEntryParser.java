@@ -7,8 +7,8 @@ import com.google.gson.JsonObject;
 import java.nio.file.Path;
 
 /**
- * Turns one tensor's JSON into an entry whose size, shape and byte range agree with each other and
- * with the file.
+ * Parses one tensor's JSON and checks its size, shape and byte range against each other and the
+ * file.
  */
 final class TensorEntryParser {
   private final Path file;

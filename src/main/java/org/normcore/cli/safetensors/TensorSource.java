@@ -12,7 +12,7 @@ public interface TensorSource extends AutoCloseable {
   /**
    * A read-only view of a tensor's elements. It stays valid after {@link #close()}.
    *
-   * @throws IllegalArgumentException if there is no such tensor or its type is no {@link
+   * @throws IllegalArgumentException if the tensor does not exist or its type is not a {@link
    *     org.normcore.DType}
    */
   TensorView view(String name) throws IOException;

@@ -27,7 +27,7 @@ public class DLPackDeleter extends FunctionPointer {
   /** The body of the function; the argument is an address. */
   public native void call(long tensor);
 
-  /** Returns the function as C knows it. */
+  /** Returns the C function pointer. */
   @ValueGetter
   public native Pointer get();
 }

@@ -1,5 +1,5 @@
 'use strict';
-// What the charts of all reports share. `data` is the page's JSON.
+// Functions for the charts of all reports. `data` is the page's JSON.
 const Charts = (function () {
   const data = JSON.parse(document.getElementById('data').textContent);
   const charts = [];
@@ -46,7 +46,7 @@ const Charts = (function () {
   function labelsFor(element) {
     const narrow = element.clientWidth < 560;
     const most = narrow ? 20 : 48;
-    // On a narrow page every part of a name but the last becomes its first letter; numbers stay.
+    // On a narrow page each part of a name except the last is cut to its first letter; numbers stay.
     const abbreviated = (name) => name.replace(/([A-Za-z_])[A-Za-z_]*\./g, '$1.');
     return {
       interval: 0,
@@ -57,8 +57,8 @@ const Charts = (function () {
     };
   }
 
-  // Draws every element of class `chart` and a kind's name with what the kind's function gives; again when the page
-  // becomes narrower, wider, dark or light.
+  // Draws every element of class `chart` and of a kind with the function of the kind. Redraws when the width or the
+  // colour scheme of the page changes.
   function start(kinds) {
     function draw() {
       charts.splice(0).forEach((chart) => chart.dispose());

@@ -3,7 +3,7 @@
   const { data, color, text, percent, axis, base, bars, labelsFor } = Charts;
   const TENSORS = ['y', 'dx', 'dweight', 'dbias'];
 
-  // Powers of two, as people call them.
+  // Powers of two as text.
   function rounded(count) {
     const units = ['', 'K', 'M', 'G', 'T', 'P', 'E'];
     let unit = 0;

@@ -7,18 +7,18 @@
   const scientific = (value) => (value === null || value === undefined ? 'no number' : Number(value).toExponential(1));
   const power = (value) => '1e' + Math.round(Math.log10(value));
 
-  // Logarithmic axes have no zero: what is exact has no point.
+  // Logarithmic axes have no zero, so exact values have no point.
   const positive = (value) => (value > 0 ? value : null);
 
-  // The worst of every doubling, where it begins: what lies halfway between two numbers of a format is far worse off than
-  // its neighbours.
+  // The largest error within each power of two, at its first position: the error at the midpoint of two numbers of a
+  // format is far larger than at its neighbours.
   function worst(points, valueOf) {
     const largest = new Map();
     for (const point of points.filter((p) => p.position > 0)) {
       const octave = Math.pow(2, Math.floor(Math.log2(point.position)));
       largest.set(octave, Math.max(largest.get(octave) || 0, valueOf(point) || 0));
     }
-    // A doubling of which there is the first position alone says nothing about the others.
+    // Drops a last power of two with a single position, which does not represent the others.
     if (points[points.length - 1].position === data.positions - 1) {
       largest.delete(data.positions - 1);
     }
