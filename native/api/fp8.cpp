@@ -1,5 +1,5 @@
 // The FP8 calls. CPU calls compute in the calling thread. CUDA calls check all arguments before the first launch.
-#include "../core/scale.h"
+#include "../core/fp8_scale.h"
 #include "cuda_memory.h"
 #include "fp8_arguments.h"
 #include "plan.h"

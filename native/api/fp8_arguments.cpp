@@ -2,8 +2,8 @@
 
 #include <cinttypes>
 
+#include "../core/fp8_scale.h"
 #include "../core/reduction_order.h"
-#include "../core/scale.h"
 
 namespace nc {
 namespace {

@@ -12,19 +12,19 @@ uint64_t cache() { return static_cast<uint64_t>(last_level_cache()); }
 
 // Whether the inputs are probably not cached. Prefetch pays off only then: for a cached input it costs more than it
 // saves. The threshold is a quarter of the cache, because there are two or three such tensors and other cores share it.
-bool far(const Tensor& input) { return bytes_in(input) >= cache() / 4; }
+bool beyond_cache(const Tensor& input) { return bytes_in(input) >= cache() / 4; }
 
 // Whether to use non-temporal stores for an output: it would be evicted before anything reads it, and ordinary stores
 // read each line first. The threshold is half of the last-level cache, because the input needs the other half.
-bool streams(const Tensor& output) {
+bool non_temporal(const Tensor& output) {
   return output.present() && bytes_in(output) >= cache() / 2 && output.address % kStreamAlignment == 0 &&
          (output.rows <= 1 || output.stride_bytes % kStreamAlignment == 0);
 }
 
 void forward(const CpuKernels& kernels, const NormSpec& spec, Forward& f, int64_t row_begin, int64_t row_end) {
   require_within("row range", row_begin, row_end, f.arguments.row_end);
-  f.arguments.far = far(f.x());
-  f.arguments.streams = spec.scaling == Scaling::none && streams(f.y());
+  f.arguments.prefetch = beyond_cache(f.x());
+  f.arguments.non_temporal = spec.scaling == Scaling::none && non_temporal(f.y());
   f.arguments.row_begin = row_begin;
   f.arguments.row_end = row_end;
   if (row_begin < row_end) kernels.forward(spec, f.arguments);
@@ -93,8 +93,8 @@ int32_t nc_norm_backward(int64_t plan, int64_t rows, int64_t group_begin, int64_
     nc::Backward b(spec, {rows, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual, dresidual_stride, dx,
                           dx_stride, workspace, workspace_bytes, wants_dweight != 0, wants_dbias != 0});
     nc::require_within("group range", group_begin, group_end, nc::groups(rows, spec.hidden_size));
-    b.arguments.far = nc::far(b.x());
-    b.arguments.streams = nc::streams(b.dx());
+    b.arguments.prefetch = nc::beyond_cache(b.x());
+    b.arguments.non_temporal = nc::non_temporal(b.dx());
     b.arguments.group_begin = group_begin;
     b.arguments.group_end = group_end;
     if (group_begin < group_end) kernels.backward(spec, b.arguments);

@@ -3,7 +3,7 @@
 #include <cinttypes>
 #include <utility>
 
-#include "../core/scale.h"
+#include "../core/fp8_scale.h"
 #include "../core/workspace.h"
 #include "plan.h"
 
@@ -31,8 +31,8 @@ struct Widths {
         compute(bytes_of_compute(spec.compute)) {}
 };
 
-int64_t part_bytes_of(const NormSpec& spec, int64_t rows) {
-  return part_bytes(rows, spec.hidden_size, bytes_of_compute(spec.compute));
+int64_t gradient_workspace_bytes_of(const NormSpec& spec, int64_t rows) {
+  return gradient_workspace_bytes(rows, spec.hidden_size, bytes_of_compute(spec.compute));
 }
 
 void require_flag(const char* name, int32_t value) {
@@ -99,7 +99,7 @@ void require_wants(const NormSpec& spec, int32_t wants_dweight, int32_t wants_db
 }
 
 int64_t workspace_bytes_of(const NormSpec& spec, int64_t rows, bool dweight, bool dbias) {
-  return part_bytes_of(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
+  return gradient_workspace_bytes_of(spec, rows) * ((dweight ? 1 : 0) + (dbias ? 1 : 0));
 }
 
 void Forward::check(const NormSpec& spec, const ForwardCall& call, const Fp8Call& fp8) {
@@ -253,9 +253,11 @@ Backward::Backward(const NormSpec& spec, const BackwardCall& call) {
   a.dresidual_stride = dresidual.stride_bytes;
   a.dx = pointer(dx);
   a.dx_stride = dx.stride_bytes;
-  char* parts = pointer(workspace);
-  a.dweight_parts = call.wants_dweight ? parts : nullptr;
-  a.dbias_parts = !call.wants_dbias ? nullptr : call.wants_dweight ? parts + part_bytes_of(spec, rows) : parts;
+  char* partials = pointer(workspace);
+  a.dweight_partials = call.wants_dweight ? partials : nullptr;
+  a.dbias_partials = !call.wants_dbias    ? nullptr
+                     : call.wants_dweight ? partials + gradient_workspace_bytes_of(spec, rows)
+                                          : partials;
 }
 
 Columns::Columns(const NormSpec& spec, const ColumnsCall& call) {
@@ -270,17 +272,17 @@ Columns::Columns(const NormSpec& spec, const ColumnsCall& call) {
   require_apart(dweight, workspace);
   require_apart(dbias, workspace);
   require_apart(dweight, dbias);
-  char* parts = pointer(workspace);
+  char* partials = pointer(workspace);
   for (const auto& [tensor, gradient] : {std::pair(dweight, call.dweight), std::pair(dbias, call.dbias)}) {
     if (!tensor.present()) continue;
     ColumnArguments& a = gradients[count++];
     a.rows = call.rows;
     a.column_end = n;
-    a.parts = parts;
+    a.partials = partials;
     a.gradient = pointer(tensor);
     a.dtype = static_cast<DType>(gradient.dtype);
     a.accumulate = gradient.mode == NC_GRADIENT_ACCUMULATE;
-    if (parts != nullptr) parts += part_bytes_of(spec, call.rows);
+    if (partials != nullptr) partials += gradient_workspace_bytes_of(spec, call.rows);
   }
 }
 

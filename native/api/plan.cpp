@@ -3,7 +3,7 @@
 #include <cinttypes>
 #include <cmath>
 
-#include "../core/scale.h"
+#include "../core/fp8_scale.h"
 
 namespace nc {
 namespace {

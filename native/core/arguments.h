@@ -22,7 +22,7 @@ struct ForwardArguments {
   char* mean;  // or null
   char* rstd;  // or null
   // CPU only. far: the tensors are not cached, so prefetch the next rows. streams: non-temporal stores for y.
-  bool far, streams;
+  bool prefetch, non_temporal;
   // Quantised y only, by scaling.
   const char* y_scale;  // tensor: a float32
   char* y_amax;         // tensor: a float32, updated by atomic maximum; or null
@@ -42,15 +42,15 @@ struct BackwardArguments {
   int64_t dresidual_stride;
   char* dx;  // or null
   int64_t dx_stride;
-  bool far, streams;    // as in the forward; streams: non-temporal stores for dx
-  char* dweight_parts;  // or null: see workspace.h
-  char* dbias_parts;    // or null
+  bool prefetch, non_temporal;  // as in the forward; streams: non-temporal stores for dx
+  char* dweight_partials;       // or null: see workspace.h
+  char* dbias_partials;         // or null
 };
 
-// The sum of one gradient's partial sums over row lanes and groups. The CUDA kernels overwrite `parts`.
+// The sum of one gradient's partial sums over row slots and groups. The CUDA kernels overwrite `parts`.
 struct ColumnArguments {
   int64_t rows, column_begin, column_end;
-  char* parts;
+  char* partials;
   char* gradient;
   DType dtype;
   bool accumulate;

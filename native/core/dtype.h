@@ -222,7 +222,7 @@ inline NC_NOINLINE V round_to(RuntimeFormat format, V v) {
 // rd_T(v) of an intermediate value: a NaN stays a NaN but is not made canonical, because every store does that. NaN
 // operands are canonical, loaded from memory of format T, or computed from such. Vectors overload it with fewer steps.
 template <class Format, class V>
-NC_INLINE V round_kept(Format format, V v) {
+NC_INLINE V round_intermediate(Format format, V v) {
   return round_to(format, v);
 }
 
@@ -257,7 +257,7 @@ NC_INLINE double load_scalar(DType t, const void* p) {
   }
 }
 
-// Any format but E8M0: for block scales see core/scale.h.
+// Any format but E8M0: for block scales see core/fp8_scale.h.
 NC_INLINE void store_scalar(DType t, void* p, double v) {
   float single;
   uint16_t half;

@@ -40,7 +40,7 @@ NC_INLINE V rounded_residual_sum(I input, V x, V residual) {
 
 // Policy: StaticPolicy or RuntimePolicy. I, W: formats of input and weight.
 template <class Policy, class I, class W>
-struct Scale {
+struct AffinePolicy {
   Policy policy;
   I input;
   W weight;
@@ -58,16 +58,17 @@ struct Scale {
     }
   }
 
-  // Forward: all values but y are intermediates whose NaNs derive from x, weight and bias, so round_kept suffices.
+  // Forward: all values but y are intermediates whose NaNs derive from x, weight and bias, so round_intermediate
+  // suffices.
 
   // n
   template <class V>
   NC_INLINE V normalised_value(V xhat) const {
     switch (policy.rounding()) {
       case ScaleRounding::input:
-        return round_kept(input, xhat);
+        return round_intermediate(input, xhat);
       case ScaleRounding::weight:
-        return round_kept(weight, xhat);
+        return round_intermediate(weight, xhat);
       default:
         return xhat;
     }
@@ -77,21 +78,21 @@ struct Scale {
   NC_INLINE V product(V v) const {
     switch (policy.rounding()) {
       case ScaleRounding::input:
-        return round_kept(promoted(input, weight), v);
+        return round_intermediate(promoted(input, weight), v);
       case ScaleRounding::weight:
-        return round_kept(weight, v);
+        return round_intermediate(weight, v);
       default:
         return v;
     }
   }
   // rd_P(n * g)
   template <class V>
-  NC_INLINE V scaled(V n, V g) const {
+  NC_INLINE V apply_weight(V n, V g) const {
     return product(n * g);
   }
   // rd_P(t + b)
   template <class V>
-  NC_INLINE V shifted(V t, V b) const {
+  NC_INLINE V add_bias(V t, V b) const {
     return product(t + b);
   }
   // rd_P before the store of y. Omitted if the store rounds to P itself.
@@ -111,7 +112,7 @@ struct Scale {
   // low bits of a NaN could carry into its sign when rounded, so NaN is made canonical.
   template <class T, class Y, class V>
   NC_INLINE V gradient_as(T type, Y y, V v) const {
-    return bytes_of(weight.dtype()) == 2 && bytes_of(y.dtype()) == 2 ? round_kept(type, v) : round_to(type, v);
+    return bytes_of(weight.dtype()) == 2 && bytes_of(y.dtype()) == 2 ? round_intermediate(type, v) : round_to(type, v);
   }
   // h = rd_T(rd_P(dy * g)), the gradient at the normalised value
   template <class Y, class V>
@@ -154,14 +155,14 @@ struct RuntimeRotaryRounding {
 // Rotation of a pair. The store rounds the results to the type of x. NaNs of cos and sin are canonical. The gradient is
 // the rotation by the negative angle: with -sin for sin, every product and sum rounds as in an autograd engine.
 template <class Rounding, class X>
-struct Turn {
+struct Rotate {
   Rounding policy;
   X x;
 
   // Rounds a product, if the policy rounds products.
   template <class V>
   NC_INLINE V to_product(V v) const {
-    return policy.rounding() == RotaryRounding::input ? round_kept(x, v) : v;
+    return policy.rounding() == RotaryRounding::input ? round_intermediate(x, v) : v;
   }
   template <class V>
   NC_INLINE V first(V x1, V x2, V cos, V sin) const {

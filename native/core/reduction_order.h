@@ -5,8 +5,8 @@
 // position. Then four halving trees: the 8 positions of a lane, 32 consecutive lanes, the groups of 32 lanes, the
 // segments.
 //
-// Column sums. The rows are split into groups(rows, N) contiguous groups. In a group, row lane r of row_lanes(N) adds
-// rows r, r + row_lanes, ... in order. Then two halving trees: the row lanes, the groups.
+// Column sums. The rows are split into groups(rows, N) contiguous groups. In a group, row slot r of row_slots(N) adds
+// rows r, r + row_slots, ... in order. Then two halving trees: the row slots, the groups.
 //
 // On a GPU a lane is a thread, a segment is a block of a cluster, and a row group is a persistent block. On the CPU a
 // lane is 8 elements of a register or of a small array, and a row group is the smallest unit of work of a thread.
@@ -17,14 +17,14 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-constexpr int kPacket = 8;
+constexpr int kVecWidth = 8;
 constexpr int kMaxLanes = 256;
 constexpr int kMaxSegments = 16;
 constexpr int kLaneGroup = 32;
 constexpr int64_t kMaxGroups = 256;
 
 NC_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
-NC_INLINE constexpr int64_t packets(int64_t n) { return ceil_div(n, kPacket); }
+NC_INLINE constexpr int64_t vectors(int64_t n) { return ceil_div(n, kVecWidth); }
 
 // A power of two, such that a lane holds 4 to 16 vectors for N = 1K to 16K; at most the number of vectors, rounded up
 // to a power of two.
@@ -33,7 +33,7 @@ NC_INLINE constexpr int lanes(int64_t n) {
   if (n > 6144) return 128;
   if (n > 3072) return 64;
   int count = 1;
-  while (count < kLaneGroup && count < packets(n)) count *= 2;
+  while (count < kLaneGroup && count < vectors(n)) count *= 2;
   return count;
 }
 
@@ -45,21 +45,21 @@ NC_INLINE constexpr int segments(int64_t n) {
   return 16;
 }
 
-NC_INLINE constexpr int64_t packets_per_segment(int64_t n) { return ceil_div(packets(n), segments(n)); }
+NC_INLINE constexpr int64_t vectors_per_segment(int64_t n) { return ceil_div(vectors(n), segments(n)); }
 
 // Rows that a block of 128 threads processes at a time.
-NC_INLINE constexpr int row_lanes(int64_t n) { return lanes(n) >= 128 ? 1 : lanes(n) <= 16 ? 8 : 128 / lanes(n); }
+NC_INLINE constexpr int row_slots(int64_t n) { return lanes(n) >= 128 ? 1 : lanes(n) <= 16 ? 8 : 128 / lanes(n); }
 
-// At least four rows per row lane, so that partial sums are a small part of the memory traffic.
+// At least four rows per row slot, so that partial sums are a small part of the memory traffic.
 NC_INLINE constexpr int64_t groups(int64_t rows, int64_t n) {
-  const int64_t wanted = ceil_div(rows, 4 * row_lanes(n));
+  const int64_t wanted = ceil_div(rows, 4 * row_slots(n));
   return wanted < kMaxGroups ? wanted : kMaxGroups;
 }
 NC_INLINE constexpr int64_t group_begin(int64_t group, int64_t rows, int64_t groups) {
   // Quotient and remainder separately: group * rows may overflow 64 bits.
-  const int64_t share = rows / groups;
+  const int64_t rows_per_group = rows / groups;
   const int64_t rest = rows % groups;
-  return group * share + group * rest / groups;
+  return group * rows_per_group + group * rest / groups;
 }
 
 // The first step of a halving tree of `count` values: value i is combined with value i + step, for i + step < count;
@@ -71,16 +71,16 @@ NC_INLINE constexpr int64_t first_step(int64_t count) {
 }
 
 // Combines all values by merge(lower, upper) in a halving tree. Overwrites `values`; the result is values[0].
-template <class V, class Merge>
-NC_INLINE V halving(V* values, int count, Merge merge) {
+template <class V, class Combine>
+NC_INLINE V tree_reduce(V* values, int count, Combine combine) {
   for (int step = static_cast<int>(first_step(count)); step > 0; step /= 2) {
-    for (int i = 0; i < step && i + step < count; ++i) values[i] = merge(values[i], values[i + step]);
+    for (int i = 0; i < step && i + step < count; ++i) values[i] = combine(values[i], values[i + step]);
   }
   return values[0];
 }
 template <class V>
-NC_INLINE V halving_sum(V* values, int count) {
-  return halving(values, count, [](V lower, V upper) { return lower + upper; });
+NC_INLINE V tree_sum(V* values, int count) {
+  return tree_reduce(values, count, [](V lower, V upper) { return lower + upper; });
 }
 
 }  // namespace NC_LEVEL

@@ -60,9 +60,9 @@ NC_INLINE Moments<V> welford_add(Moments<V> m, V x, V count) {
 // Chan's merge of the moments of na and nb values. Its rounding is not symmetric: `a` is always the lower lane.
 template <class V>
 NC_INLINE Moments<V> welford_merge(Moments<V> a, V na, Moments<V> b, V nb) {
-  const V share = nb / (na + nb);
+  const V fraction = nb / (na + nb);
   const V delta = b.mean - a.mean;
-  return {a.mean + delta * share, (a.m2 + b.m2) + (delta * delta) * (na * share)};
+  return {a.mean + delta * fraction, (a.m2 + b.m2) + (delta * delta) * (na * fraction)};
 }
 
 }  // namespace NC_LEVEL

@@ -41,15 +41,15 @@ struct Rounding<Duo<O>> {
   static NC_INLINE Duo<O> float16(Duo<O> v) { return {R::float16(v.a), R::float16(v.b)}; }
 };
 template <DType T, Order O, class = std::enable_if_t<T == DType::bfloat16 || T == DType::float16>>
-NC_INLINE Duo<O> round_kept(StaticFormat<T> format, Duo<O> v) {
-  return {round_kept(format, v.a), round_kept(format, v.b)};
+NC_INLINE Duo<O> round_intermediate(StaticFormat<T> format, Duo<O> v) {
+  return {round_intermediate(format, v.a), round_intermediate(format, v.b)};
 }
 
 // The extent of sixteen elements inside a row.
 template <Order O>
 struct Sixteen {
   static constexpr bool full = true;
-  static constexpr int count = 2 * kPacket;
+  static constexpr int count = 2 * kVecWidth;
 };
 template <class Extent>
 constexpr bool kIsSixteen = false;
@@ -115,14 +115,14 @@ NC_INLINE Duo<O> load(StaticFormat<T> format, const char* row, int64_t first, Si
   if constexpr (O == Order::even_odd && T == DType::bfloat16) {
     return unpacked<T, O>(load_raw<U32x8>(row + first * 2));
   } else {
-    return in_order<O>(load<C>(format, row, first, Full{}), load<C>(format, row, first + kPacket, Full{}));
+    return in_order<O>(load<C>(format, row, first, Full{}), load<C>(format, row, first + kVecWidth, Full{}));
   }
 }
 template <class C, DType T, Order O>
 NC_INLINE Duo<O> load(StaticFormat<T>, const char* row, int64_t first, Cut<O> cut) {
   const char* const p = row + first * bytes_of(T);
   if constexpr (T == DType::float32) {
-    const int64_t low = cut.count < kPacket ? cut.count : kPacket;
+    const int64_t low = cut.count < kVecWidth ? cut.count : kVecWidth;
     return in_order<O>(packet_of(load_bytes(p, 4 * low)), packet_of(load_bytes(p + 32, 4 * (cut.count - low))));
   } else {
     return unpacked<T, O>(load_bytes(p, 2 * cut.count));
@@ -155,10 +155,10 @@ NC_INLINE void packed(Duo<O> v, Write write) {
 
 // Stores rd_T(v). streams: non-temporal stores, to an address that is a multiple of kStreamAlignment.
 template <DType T, Order O>
-NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<O> v, bool streams = false) {
+NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<O> v, bool non_temporal = false) {
   char* const p = row + first * bytes_of(T);
   packed<T>(v, [=](int offset, U32x8 bits) NC_LAMBDA_INLINE {
-    if (streams) {
+    if (non_temporal) {
       stream(p + offset, bits);
     } else {
       memcpy(p + offset, &bits, sizeof(bits));
@@ -172,7 +172,7 @@ NC_INLINE void store(StaticFormat<T>, char* row, int64_t first, Sixteen<O>, Duo<
 constexpr int kAhead = 128;
 template <class F, class Ahead, class BeginLast, class EndLast>
 NC_INLINE void for_each_sixteen(int64_t begin, int64_t end, Ahead ahead, F f, BeginLast begin_last, EndLast end_last) {
-  constexpr int64_t count = 2 * kPacket;
+  constexpr int64_t count = 2 * kVecWidth;
   const bool odd = (end - begin) % count != 0;
   if (odd) begin_last(end - count);
   int64_t first = begin;
@@ -226,7 +226,7 @@ NC_INLINE Packet<float> sums_of_eight(Duo<Order::even_odd> lanes0123, Duo<Order:
 NC_INLINE float sum_of_lanes(Packet<float> a) {
   return ((a.v[0] + a.v[2]) + (a.v[1] + a.v[3])) + ((a.v[4] + a.v[6]) + (a.v[5] + a.v[7]));
 }
-NC_INLINE Packet<float> sums_of_lanes(const Packet<float> (&rows)[kPacket]) {
+NC_INLINE Packet<float> sums_of_lanes(const Packet<float> (&rows)[kVecWidth]) {
   const Packet<float> rows0123 = sum_neighbours(sum_pairs(rows[0], rows[1]), sum_pairs(rows[2], rows[3]));
   const Packet<float> rows4567 = sum_neighbours(sum_pairs(rows[4], rows[5]), sum_pairs(rows[6], rows[7]));
   return sum_halves(rows0123, rows4567);

@@ -22,14 +22,14 @@ struct Formats {
   W weight;
   Y y;
   P policy;
-  NC_INLINE Scale<P, X, W> scale() const { return {policy, x, weight}; }
+  NC_INLINE AffinePolicy<P, X, W> affine() const { return {policy, x, weight}; }
 };
 
 struct RuntimeFormats {
   using Whole = Full;
   RuntimeFormat x, weight, y;
   RuntimePolicy policy;
-  NC_INLINE Scale<RuntimePolicy, RuntimeFormat, RuntimeFormat> scale() const { return {policy, x, weight}; }
+  NC_INLINE AffinePolicy<RuntimePolicy, RuntimeFormat, RuntimeFormat> affine() const { return {policy, x, weight}; }
 };
 
 NC_INLINE RuntimeFormats runtime_formats(const NormSpec& spec) {

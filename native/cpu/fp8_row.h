@@ -6,7 +6,7 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-constexpr int kBlockPackets = kScaleBlock / kPacket;
+constexpr int kBlockPackets = kScaleBlock / kVecWidth;
 
 // Calls f(format) for one of the two FP8 formats. The plain level has one generic kernel.
 template <class F>
@@ -36,7 +36,7 @@ NC_INLINE void add_row(X x, const char* row, int64_t n, Largest<C>& largest) {
   int64_t first = 0;
   for (; first + kScaleBlock <= n; first += kScaleBlock) {
     for (int i = 0; i < kBlockPackets; ++i) {
-      largest.of[i] = larger_magnitude(largest.of[i], load<C>(x, row, first + i * kPacket, Full{}));
+      largest.of[i] = larger_magnitude(largest.of[i], load<C>(x, row, first + i * kVecWidth, Full{}));
     }
   }
   for_each_packet(n - first, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
@@ -71,11 +71,11 @@ NC_INLINE void quantize_row_by_blocks(X x, Q q, const char* from, int64_t n, cha
   int64_t first = 0;
   for (; first + kScaleBlock <= n; first += kScaleBlock, ++codes) {
     Packet<C> v[kBlockPackets];
-    for (int i = 0; i < kBlockPackets; ++i) v[i] = load<C>(x, from, first + i * kPacket, Full{});
+    for (int i = 0; i < kBlockPackets; ++i) v[i] = load<C>(x, from, first + i * kVecWidth, Full{});
     Largest<C> largest;
     for (int i = 0; i < kBlockPackets; ++i) largest.of[i] = larger_magnitude(largest.of[i], v[i]);
     const Packet<C> scale = block_scale<C>(q, largest.value(), codes);
-    for (int i = 0; i < kBlockPackets; ++i) store_float8(q.dtype(), to, first + i * kPacket, Full{}, v[i] * scale);
+    for (int i = 0; i < kBlockPackets; ++i) store_float8(q.dtype(), to, first + i * kVecWidth, Full{}, v[i] * scale);
   }
   if (first == n) return;
   // The last, shorter block.

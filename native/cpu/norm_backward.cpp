@@ -21,9 +21,11 @@ namespace {
 // The requested outputs. The usual training step has specialised kernels; the others branch on these.
 struct Wants {
   bool dx, dweight, dbias, dresidual;
-  bool streams;  // non-temporal stores for dx
+  bool non_temporal;  // non-temporal stores for dx
 };
-constexpr Wants usual_wants(bool layer_norm, bool streams) { return {true, true, layer_norm, false, streams}; }
+constexpr Wants usual_wants(bool layer_norm, bool non_temporal) {
+  return {true, true, layer_norm, false, non_temporal};
+}
 bool is_usual(const Wants& w, bool layer_norm) { return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual; }
 
 template <class C>
@@ -35,7 +37,7 @@ struct BackwardRow {
   C* dweight;
   C* dbias;
   C mean, rstd, c1, c2;
-  bool opens;          // the first row of its row lane: the partial sums are uninitialised
+  bool opens;          // the first row of its row slot: the partial sums are uninitialised
   const char* next_x;  // the row to prefetch, or null
   const char* next_dy;
 };
@@ -44,7 +46,7 @@ struct BackwardRow {
 template <class C, bool Centred, class F, class Extent, class Use>
 NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const char* weight, int64_t first,
                               Extent extent, Use use) {
-  const auto scale = formats.scale();
+  const auto affine = formats.affine();
   const auto dy = load<C>(formats.y, r.dy, first, extent);
   using V = std::remove_const_t<decltype(dy)>;
   const V x = load<C>(formats.x, r.x, first, extent);
@@ -53,8 +55,8 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   const V one = V::all(C(1));
   // Kernels with static formats require a weight.
   const bool has_weight = kIsSixteen<typename F::Whole> || weight != nullptr;
-  const V g = has_weight ? scale.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
-  use(dy, scale.gradient(formats.y, dy, g), xhat);
+  const V g = has_weight ? affine.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
+  use(dy, affine.gradient(formats.y, dy, g), xhat);
 }
 
 // A step of reduce_row: adds h * xhat and h to the row's sums.
@@ -78,19 +80,19 @@ constexpr int64_t kStretch = 1024;
 
 // Read in place of uninitialised partial sums.
 template <class C>
-alignas(64) constexpr C kZeros[kStretch + kShareGroup] = {};
+alignas(64) constexpr C kZeros[kStretch + kColumnPadding] = {};
 
 template <bool LayerNorm, class C, class F>
 NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight, const BackwardRow<C>& row,
                           const Wants wants) {
   using Whole = typename F::Whole;
-  const auto scale = formats.scale();
+  const auto affine = formats.affine();
   // A copy: the compiler must assume that the stores alias a reference.
   const BackwardRow<C> r = row;
   const C* const dweight_before = r.opens || !wants.dweight ? kZeros<C> : r.dweight + columns.begin;
   const C* const dbias_before = r.opens || !wants.dbias ? kZeros<C> : r.dbias + columns.begin;
   const auto at = [=](int64_t first, auto extent, char* to, int64_t place, int64_t slot,
-                      bool streams) NC_LAMBDA_INLINE {
+                      bool non_temporal) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
       if (wants.dx) {
@@ -99,14 +101,14 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
         if constexpr (kIsSixteen<Whole>) {
-          store(formats.x, to, place, extent, dx, streams);
+          store(formats.x, to, place, extent, dx, non_temporal);
         } else {
           store(formats.x, to, place, extent, dx);
         }
       }
       if (wants.dweight) {
         const V sum = load_sum(dweight_before, slot - columns.begin, extent);
-        store_sum(r.dweight, slot, extent, scale.add_weight_gradient(sum, formats.y, dy, xhat));
+        store_sum(r.dweight, slot, extent, affine.add_weight_gradient(sum, formats.y, dy, xhat));
       }
       if (wants.dbias) {
         const V sum = load_sum(dbias_before, slot - columns.begin, extent);
@@ -123,18 +125,18 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
     };
     // The overlapping last sixteen: dx is computed first because it may be in place; partial sums have separate slots.
     U32x8 last_dx[Whole::count * width / sizeof(U32x8)] = {};
-    const int64_t last_slot = columns.end / kShareGroup * kShareGroup;
-    const auto finish = [&](auto streams) NC_LAMBDA_INLINE {
+    const int64_t last_slot = columns.end / kColumnPadding * kColumnPadding;
+    const auto finish = [&](auto non_temporal) NC_LAMBDA_INLINE {
       for_each_sixteen(
           columns.begin, columns.end, ahead,
-          [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, streams.value); },
+          [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, non_temporal.value); },
           [&](int64_t first)
               NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_slot, false); },
           [&](int64_t first) NC_LAMBDA_INLINE {
             if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
           });
     };
-    if (wants.streams) {
+    if (wants.non_temporal) {
       finish(std::true_type{});
     } else {
       finish(std::false_type{});
@@ -176,7 +178,7 @@ void finish_static(const NormSpec&, Columns columns, const char* weight, const B
 template <class F, bool LayerNorm>
 void finish_usual(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
                   const Wants& wants) {
-  const Wants usual = usual_wants(LayerNorm, wants.streams);
+  const Wants usual = usual_wants(LayerNorm, wants.non_temporal);
   for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], usual);
 }
 // RMSNorm runs as LayerNorm with mean = c2 = +0, which changes no bit.
@@ -200,9 +202,9 @@ template <class F, bool LayerNorm>
 RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
   RowKernels<float> kernels{reduce_static<F, LayerNorm, 0, false>, finish_static<F, LayerNorm>};
   // The first pass of a short row is dominated by its per-row cost.
-  if (lanes(spec.hidden_size) == 2 * kPacket) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
-  if (lanes(spec.hidden_size) == 4 * kPacket) {
-    const bool even = spec.hidden_size % (4 * kPacket * kPacket) == 0;
+  if (lanes(spec.hidden_size) == 2 * kVecWidth) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
+  if (lanes(spec.hidden_size) == 4 * kVecWidth) {
+    const bool even = spec.hidden_size % (4 * kVecWidth * kVecWidth) == 0;
     kernels.reduce = even ? reduce_static<F, LayerNorm, 4, true> : reduce_static<F, LayerNorm, 4, false>;
   }
   if (is_usual(wants, LayerNorm)) kernels.finish = finish_usual<F, LayerNorm>;
@@ -255,14 +257,15 @@ class Backward {
         rest(group_count == 0 ? 0 : a.rows % group_count),
         layout(spec),
         slots(layout.slots()),
-        lane_count(row_lanes(n)),
-        wants{a.dx != nullptr, a.dweight_parts != nullptr, a.dbias_parts != nullptr, a.dresidual != nullptr, a.streams},
+        lane_count(row_slots(n)),
+        wants{a.dx != nullptr, a.dweight_partials != nullptr, a.dbias_partials != nullptr, a.dresidual != nullptr,
+              a.non_temporal},
         kernels(row_kernels<C>(spec, wants)),
         together(rows_together(spec)),
-        asks_ahead(a.far && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kAheadBytes) {}
+        asks_ahead(a.prefetch && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kAheadBytes) {}
 
   void run() {
-    ShareStack<C> dweight(a.dweight_parts, layout, a), dbias(a.dbias_parts, layout, a);
+    ShareStack<C> dweight(a.dweight_partials, layout, a), dbias(a.dbias_partials, layout, a);
     for_each_group(group_count, a.group_begin, a.group_end, [&](const TreeStep& step) {
       if (step.merges) {
         dweight.merge(step);
@@ -274,7 +277,7 @@ class Backward {
         dbias.close(step, rows);
       }
     });
-    if (a.streams) end_of_streams();
+    if (a.non_temporal) end_of_streams();
   }
 
  private:
@@ -315,7 +318,7 @@ class Backward {
     }
     if (wants.dx) kernels.reduce(spec, a.weight, rows, count);
     for (int64_t column = 0; column < n;) {
-      const Columns columns{column, n - column < kStretch + kShareGroup ? n : column + kStretch};
+      const Columns columns{column, n - column < kStretch + kColumnPadding ? n : column + kStretch};
       kernels.finish(spec, columns, a.weight, rows, count, wants);
       column = columns.end;
     }

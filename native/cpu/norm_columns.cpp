@@ -28,10 +28,10 @@ struct Gradient {
                                  NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
   }
   NC_INLINE void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
-    for (int64_t first = 0; first < columns; first += kShareGroup) {
+    for (int64_t first = 0; first < columns; first += kColumnPadding) {
       const Duo<Order::natural> in_order = natural(load_sum(sums, first, Sixteen<Order::even_odd>{}));
       write(column + first, Full{}, in_order.a);
-      write(column + first + kPacket, Full{}, in_order.b);
+      write(column + first + kVecWidth, Full{}, in_order.b);
     }
   }
 };
@@ -59,7 +59,7 @@ struct ColumnSums {
   ColumnSums(const NormSpec& spec, const ColumnArguments& a, Format format)
       : layout(spec),
         group_count(groups(a.rows, layout.n)),
-        space(a.parts, layout, a.rows),
+        space(a.partials, layout, a.rows),
         gradient{a.gradient, a.accumulate, format} {}
 
   struct Tile {
@@ -69,7 +69,7 @@ struct ColumnSums {
   // The sum of a subtree, if the first step has stored it, or null. Stays within the workspace even if the first step
   // never ran and the entries are garbage.
   const C* left(Subtree tree, int64_t leaf, int64_t slot) const {
-    const ShareEntry entry = space.entries[leaf];
+    const PartialSumEntry entry = space.entries[leaf];
     const int64_t leaves = tree.leaves(group_count);
     if (entry.leaves != leaves && leaves > 1) return nullptr;
     const int64_t rows = group_count * space.lane_count;
@@ -99,7 +99,7 @@ struct ColumnSums {
   // Columns begin .. end - 1 of the group of sixteen from column `first`; another call writes the rest of the group.
   void of_group(int64_t first, int64_t slot, int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
-    const C* sums = sum(slot, kShareGroup, tiles);
+    const C* sums = sum(slot, kColumnPadding, tiles);
     if constexpr (std::is_same<C, float>::value) {
       const auto in_order = natural(load_sum(sums, 0, Sixteen<Order::even_odd>{}));
       if (layout.order == Order::even_odd) store_sum(tiles[0].sums, 0, Sixteen<Order::natural>{}, in_order);
@@ -111,14 +111,14 @@ struct ColumnSums {
     if constexpr (std::is_same<C, float>::value) {
       Tile tiles[kDeepest];
       int64_t column = begin;
-      const int64_t group = column / kShareGroup * kShareGroup;
+      const int64_t group = column / kColumnPadding * kColumnPadding;
       if (column > group && column < end) {
-        const int64_t group_end = group + kShareGroup < end ? group + kShareGroup : end;
+        const int64_t group_end = group + kColumnPadding < end ? group + kColumnPadding : end;
         of_group(group, group, column, group_end);
         column = group_end;
       }
-      while (column + kShareGroup <= end) {
-        const int64_t whole = (end - column) / kShareGroup * kShareGroup;
+      while (column + kColumnPadding <= end) {
+        const int64_t whole = (end - column) / kColumnPadding * kColumnPadding;
         const int64_t count = whole < kTile ? whole : kTile;
         gradient.write_even_odd(column, sum(column, count, tiles), count);
         column += count;
@@ -136,7 +136,7 @@ struct ColumnSums {
       }
     }
     const int64_t rest = begin > in_place ? begin : in_place;
-    if (rest < end) of_group(layout.n - kShareGroup, in_place, rest, end);
+    if (rest < end) of_group(layout.n - kColumnPadding, in_place, rest, end);
   }
 };
 

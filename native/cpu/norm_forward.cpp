@@ -19,7 +19,7 @@ struct RowRange {
   const char* weight;
   const char* bias;
   char* y;
-  bool streams;
+  bool non_temporal;
   const char* next;  // the row to prefetch, or null
 };
 
@@ -35,14 +35,14 @@ struct Rows {
 template <class C, bool Centred, class F, class V, class Extent>
 NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
                          Extent extent, V x, Statistics<C> s) {
-  const auto scale = formats.scale();
+  const auto affine = formats.affine();
   const V xhat = Centred ? normalised_by(x, V::all(-s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
-  V t = scale.normalised_value(xhat);
+  V t = affine.normalised_value(xhat);
   if (has_weight) {
-    const V g = scale.gamma(load<C>(formats.weight, r.weight, first, extent), V::all(C(1)));
-    t = has_bias ? scale.scaled(t, g) : scale.before_store(formats.y, t * g);
+    const V g = affine.gamma(load<C>(formats.weight, r.weight, first, extent), V::all(C(1)));
+    t = has_bias ? affine.apply_weight(t, g) : affine.before_store(formats.y, t * g);
   }
-  if (has_bias) t = scale.before_store(formats.y, t + load<C>(formats.weight, r.bias, first, extent));
+  if (has_bias) t = affine.before_store(formats.y, t + load<C>(formats.weight, r.bias, first, extent));
   return t;
 }
 
@@ -61,11 +61,11 @@ NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bo
     return scaled_value<float, Centred>(formats, r, true, has_bias, first, Whole{}, x, s);
   };
   const auto write = [=](int64_t first, auto y, bool whole)
-                         NC_LAMBDA_INLINE { store(formats.y, r.y, first, Whole{}, y, r.streams && whole); };
+                         NC_LAMBDA_INLINE { store(formats.y, r.y, first, Whole{}, y, r.non_temporal && whole); };
   const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
     if (r.next == nullptr) return;
     prefetch<kAhead * width>(r.next + first * width);
-    if (!r.streams) prefetch<kAhead * y_width>(r.y + kYAhead + first * y_width);
+    if (!r.non_temporal) prefetch<kAhead * y_width>(r.y + kYAhead + first * y_width);
   };
   for_each_sixteen(0, r.n, ahead, value, write);
 }
@@ -141,13 +141,13 @@ template <DType X>
 PlainStatistics<float> static_statistics(const NormSpec& spec) {
   if (spec.op == Op::layer_norm && spec.variance != Variance::two_pass) return statistics_one_by_one<X>;
   const int lane_count = lanes(spec.hidden_size);
-  const bool even = spec.hidden_size % (lane_count * kPacket) == 0;
+  const bool even = spec.hidden_size % (lane_count * kVecWidth) == 0;
   switch (lane_count) {
-    case kPacket:
+    case kVecWidth:
       return even ? statistics_together<X, 1, true> : statistics_together<X, 1, false>;
-    case 2 * kPacket:
+    case 2 * kVecWidth:
       return even ? statistics_together<X, 2, true> : statistics_together<X, 2, false>;
-    case 4 * kPacket:
+    case 4 * kVecWidth:
       return even ? statistics_together<X, 4, true> : statistics_together<X, 4, false>;
     default:
       return statistics_together<X, 0, false>;
@@ -309,13 +309,13 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
     RowsStatistics<C> of_rows;
     statistics(spec, rows, of_rows);
     // Only a whole batch: the rows after the last do not exist.
-    const bool ahead = a.far && i + 2 * count <= a.row_end;
+    const bool ahead = a.prefetch && i + 2 * count <= a.row_end;
     const char* const next = ahead ? a.x + (i + count) * a.x_stride : nullptr;
-    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.streams, next}, {a.y_stride, a.x_stride},
-          rows, of_rows);
+    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.non_temporal, next},
+          {a.y_stride, a.x_stride}, rows, of_rows);
     save(a, i, count, of_rows);
   }
-  if (a.streams) end_of_streams();
+  if (a.non_temporal) end_of_streams();
 }
 
 // FP8 y: scales the values that would be rounded to y's type. The kernels for a y in the compute type compute them, one

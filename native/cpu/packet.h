@@ -4,9 +4,9 @@
 #pragma once
 
 #include "../core/dtype.h"
+#include "../core/fp8_scale.h"
 #include "../core/reduction_order.h"
 #include "../core/row_math.h"
-#include "../core/scale.h"
 #include "caches.h"
 
 #if defined(__x86_64__)
@@ -163,24 +163,24 @@ NC_INLINE U8x8 low_bytes(U32x8 a) { return __builtin_convertvector(a, U8x8); }
 
 inline NC_NOINLINE Packet<float> fma(Packet<float> a, Packet<float> b, Packet<float> c) {
   Packet<float> r = a;
-  for (int i = 0; i < kPacket; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  for (int i = 0; i < kVecWidth; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
   return r;
 }
 inline NC_NOINLINE U16x8 to_float16_bits(Packet<float> a) {
   U16x8 r{};
-  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode_float16(a.v[i]));
+  for (int i = 0; i < kVecWidth; ++i) r[i] = static_cast<uint16_t>(encode_float16(a.v[i]));
   return r;
 }
 NC_INLINE bool any_nan(Packet<float> a, Packet<float> b) {
   const I32x8 nan = (a.v != a.v) | (b.v != b.v);
   int32_t any = 0;
-  for (int i = 0; i < kPacket; ++i) any |= nan[i];
+  for (int i = 0; i < kVecWidth; ++i) any |= nan[i];
   return any != 0;
 }
 NC_INLINE U16x8 rounded_float16_bits(Packet<float> a) { return to_float16_bits(a); }
 inline NC_NOINLINE Packet<float> from_float16_bits(U16x8 code) {
   Packet<float> r{};
-  for (int i = 0; i < kPacket; ++i) r.v[i] = decode<Float16>(code[i]);
+  for (int i = 0; i < kVecWidth; ++i) r.v[i] = decode<Float16>(code[i]);
   return r;
 }
 NC_INLINE U32x8 widened(U16x8 a) { return __builtin_convertvector(a, U32x8); }
@@ -196,7 +196,7 @@ NC_INLINE Packet<double> fma(Packet<double> a, Packet<double> b, Packet<double> 
       _mm512_fmadd_pd(reinterpret_cast<__m512d>(a.v), reinterpret_cast<__m512d>(b.v), reinterpret_cast<__m512d>(c.v)))};
 #else
   Packet<double> r = a;
-  for (int i = 0; i < kPacket; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  for (int i = 0; i < kVecWidth; ++i) r.v[i] = fma(a.v[i], b.v[i], c.v[i]);
   return r;
 #endif
 }
@@ -220,7 +220,7 @@ NC_INLINE Packet<float> from_bfloat16_bits(U16x8 code) {
 template <class Format>
 inline NC_NOINLINE U16x8 to_half_bits(Packet<double> a) {
   U16x8 r{};
-  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint16_t>(encode<Format>(a.v[i]));
+  for (int i = 0; i < kVecWidth; ++i) r[i] = static_cast<uint16_t>(encode<Format>(a.v[i]));
   return r;
 }
 NC_INLINE U16x8 to_bfloat16_bits(Packet<double> a) { return to_half_bits<Bfloat16>(a); }
@@ -258,7 +258,7 @@ struct ComputeFormat<double> : StaticFormat<DType::float64> {};
 // Extent of a vector: all 8 elements, or the first `count` at the end of a row.
 struct Full {
   static constexpr bool full = true;
-  static constexpr int count = kPacket;
+  static constexpr int count = kVecWidth;
 };
 struct Part {
   static constexpr bool full = false;
@@ -366,7 +366,7 @@ NC_INLINE U8x8 to_float8_bits(Packet<float> a) {
 template <class Format>
 inline NC_NOINLINE U8x8 to_float8_bits(Packet<double> a) {
   U8x8 r{};
-  for (int i = 0; i < kPacket; ++i) r[i] = static_cast<uint8_t>(encode<Format>(a.v[i]));
+  for (int i = 0; i < kVecWidth; ++i) r[i] = static_cast<uint8_t>(encode<Format>(a.v[i]));
   return r;
 }
 template <class C>
@@ -434,7 +434,7 @@ NC_INLINE Packet<C> where_present(Full, Packet<C> v, Packet<C>) {
 }
 template <class C>
 NC_INLINE Packet<C> where_present(Part part, Packet<C> v, Packet<C> otherwise) {
-  for (int i = part.count; i < kPacket; ++i) v.v[i] = otherwise.v[i];
+  for (int i = part.count; i < kVecWidth; ++i) v.v[i] = otherwise.v[i];
   return v;
 }
 
@@ -442,7 +442,7 @@ NC_INLINE Packet<C> where_present(Part part, Packet<C> v, Packet<C> otherwise) {
 template <class F>
 NC_INLINE void for_each_packet(int64_t n, F f) {
   int64_t first = 0;
-  for (; first + kPacket <= n; first += kPacket) f(first, Full{});
+  for (; first + kVecWidth <= n; first += kVecWidth) f(first, Full{});
   if (first < n) f(first, Part{static_cast<int>(n - first)});
 }
 
@@ -478,13 +478,13 @@ NC_INLINE U32x8 load_bytes(const char* p, int64_t bytes) {
 }
 #endif
 
-// Intermediate values: see round_kept in core/dtype.h.
+// Intermediate values: see round_intermediate in core/dtype.h.
 
 // For canonical NaNs only: rounding could carry the low bits of another NaN into its sign.
-NC_INLINE Packet<float> round_kept(StaticFormat<DType::bfloat16>, Packet<float> a) {
+NC_INLINE Packet<float> round_intermediate(StaticFormat<DType::bfloat16>, Packet<float> a) {
   return {reinterpret_cast<VectorOf<float>::type>(bfloat16_round_bits(reinterpret_cast<U32x8>(a.v)) & 0xffff0000u)};
 }
-NC_INLINE Packet<float> round_kept(StaticFormat<DType::float16>, Packet<float> a) {
+NC_INLINE Packet<float> round_intermediate(StaticFormat<DType::float16>, Packet<float> a) {
   return from_float16_bits(rounded_float16_bits(a));
 }
 NC_INLINE Packet<float> with_canonical_nan(Packet<float> a) {
@@ -502,7 +502,7 @@ template <DType T, class Extent>
 NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
   constexpr int width = 2 * bytes_of(T);
   const char* p = row + first * width;
-  alignas(64) char tail[kPacket * width];
+  alignas(64) char tail[kVecWidth * width];
   if constexpr (!Extent::full) {
     memset(tail, 0, sizeof(tail));
     memcpy(tail, p, static_cast<size_t>(extent.count * width));
@@ -529,7 +529,7 @@ NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first,
 template <DType T, class Extent>
 NC_INLINE void store_neighbours(StaticFormat<T>, char* row, int64_t first, Extent extent, Pairs p) {
   constexpr int width = 2 * bytes_of(T);
-  alignas(64) char tail[kPacket * width];
+  alignas(64) char tail[kVecWidth * width];
   char* const at = row + first * width;
   char* const to_write = Extent::full ? at : tail;
   if constexpr (T == DType::float32) {

@@ -16,7 +16,7 @@ constexpr int64_t kStretch = 16384 / static_cast<int64_t>(sizeof(C));
 template <class C>
 NC_INLINE int64_t stretch_of(int64_t left) {
   if (left <= kStretch<C>) return left;
-  return left - kStretch<C> < 2 * kPacket ? kStretch<C> - kScaleBlock : kStretch<C>;
+  return left - kStretch<C> < 2 * kVecWidth ? kStretch<C> - kScaleBlock : kStretch<C>;
 }
 
 // Quantises a row of values that fill(first, count, values, last) computes, a tile at a time. last: fill is not called

@@ -34,7 +34,7 @@ struct Angles {
 
 // Half-split bfloat16 heads are processed sixteen elements at a time, split into even and odd: these are the lower and
 // upper halves of eight words, which convert to and from float32 in fewer steps than in order.
-constexpr int kSixteen = 2 * kPacket;
+constexpr int kSixteen = 2 * kVecWidth;
 NC_INLINE constexpr bool takes_sixteens(DType x, RotaryLayout layout) {
   return x == DType::bfloat16 && layout == RotaryLayout::half_split;
 }
@@ -47,7 +47,7 @@ NC_INLINE void for_each_pairs(int64_t n, F f) {
   if constexpr (Sixteens) {
     for (; first + kSixteen <= n; first += kSixteen) f(first, Sixteen{});
   }
-  for (; first + kPacket <= n; first += kPacket) f(first, Full{});
+  for (; first + kVecWidth <= n; first += kVecWidth) f(first, Full{});
   if (first < n) f(first, Part{static_cast<int>(n - first)});
 }
 
@@ -76,9 +76,9 @@ void bring_angles(const char* cos, const char* sin, float direction, int64_t tok
       const Pairs c = load_neighbours(format, cos, first / 2, Full{}),
                   s = load_neighbours(format, sin, first / 2, Full{});
       put_angles(to_cos + first, c.x1);
-      put_angles(to_cos + first + kPacket, c.x2);
+      put_angles(to_cos + first + kVecWidth, c.x2);
       put_angles(to_sin + first, s.x1 * sign);
-      put_angles(to_sin + first + kPacket, s.x2 * sign);
+      put_angles(to_sin + first + kVecWidth, s.x2 * sign);
     } else {
       put_angles(to_cos + first, load<float>(format, cos, first, extent));
       put_angles(to_sin + first, load<float>(format, sin, first, extent) * sign);
@@ -132,7 +132,7 @@ struct HeadTurner {
     const Pairs low = load_neighbours(format, x + lower, 0, Full{}),
                 high = load_neighbours(format, x + upper, 0, Full{});
     const Pairs even = turned({low.x1, high.x1}, angles_at(cos), angles_at(sin));
-    const Pairs odd = turned({low.x2, high.x2}, angles_at(cos + kPacket), angles_at(sin + kPacket));
+    const Pairs odd = turned({low.x2, high.x2}, angles_at(cos + kVecWidth), angles_at(sin + kVecWidth));
     store_neighbours(format, y + lower, 0, Full{}, {even.x1, odd.x1});
     store_neighbours(format, y + upper, 0, Full{}, {even.x2, odd.x2});
   }
@@ -141,7 +141,7 @@ struct HeadTurner {
 // Rotates all heads of the tokens in `a`.
 template <DType X, RotaryRounding R, RotaryLayout L>
 void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenHeads at) {
-  using T = Turn<StaticRotaryRounding<R>, StaticFormat<X>>;
+  using T = Rotate<StaticRotaryRounding<R>, StaticFormat<X>>;
   const auto one = [&](int64_t token, int64_t head) NC_LAMBDA_INLINE {
     const HeadTurner<X, L, T> turn{{},
                                    at.x + token * r.x_strides.seq + head * r.x_strides.head,
@@ -210,7 +210,7 @@ void rotary(const RotarySpec& spec, const RotaryArguments& r) {
   const TurnTokens turn = turn_tokens_of(spec);
   const float direction = r.backward ? -1.0f : 1.0f;
   Angles a;
-  a.pitch = least(ceil_div(half, kPacket) * kPacket, kAngles);
+  a.pitch = least(ceil_div(half, kVecWidth) * kVecWidth, kAngles);
   const int64_t most_tokens = least(kAngles / a.pitch, heads_are_closer(r) ? kTokensOfHeads : kTokensOfAHead);
   for (int64_t token = r.token_begin; token < r.token_end; token += a.tokens) {
     const int64_t b = token / r.seq, s = token % r.seq;

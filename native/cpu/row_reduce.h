@@ -13,22 +13,22 @@ inline namespace NC_LEVEL {
 // The trees over a segment's lanes: 32 consecutive lanes, then the groups of 32.
 template <class C>
 NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
-  if (lane_count < kPacket) return halving_sum(sums, lane_count);
+  if (lane_count < kVecWidth) return tree_sum(sums, lane_count);
   if (lane_count < kLaneGroup) {
     Packet<C> low, high;
     memcpy(&low.v, sums, sizeof(low.v));
-    if (lane_count == kPacket) return sum_of_positions(low);
-    memcpy(&high.v, sums + kPacket, sizeof(high.v));
+    if (lane_count == kVecWidth) return sum_of_positions(low);
+    memcpy(&high.v, sums + kVecWidth, sizeof(high.v));
     return sum_of_positions(low + high);
   }
   C group_sums[kMaxLanes / kLaneGroup];
   const int group_count = lane_count / kLaneGroup;
   for (int g = 0; g < group_count; ++g) {
-    Packet<C> p[kLaneGroup / kPacket];
+    Packet<C> p[kLaneGroup / kVecWidth];
     memcpy(p, sums + g * kLaneGroup, sizeof(p));
     group_sums[g] = sum_of_positions((p[0] + p[2]) + (p[1] + p[3]));
   }
-  return halving_sum(group_sums, group_count);
+  return tree_sum(group_sums, group_count);
 }
 
 // The upper part of the tree over at most 32 lanes, down to eight sums; sum_of_lanes is the rest.
@@ -45,11 +45,11 @@ NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
   if (count == 2) return sum_of_lanes(sum_of_blocks<2>(blocks));
   if (count == 4) return sum_of_lanes(sum_of_blocks<4>(blocks));
   float group_sums[kMaxLanes / kLaneGroup];
-  constexpr int in_group = kLaneGroup / kPacket;
+  constexpr int in_group = kLaneGroup / kVecWidth;
   for (int g = 0; g < count / in_group; ++g) {
     group_sums[g] = sum_of_lanes(sum_of_blocks<in_group>(blocks + g * in_group));
   }
-  return halving_sum(group_sums, count / in_group);
+  return tree_sum(group_sums, count / in_group);
 }
 
 // Duos accumulated at a time: with two sums, the accumulators of 8 lanes would not fit the 16 registers of AVX2.
@@ -81,7 +81,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
       Duo<O> now[Sums];
       for (int k = 0; k < Sums; ++k) now[k] = acc[k][i];
       step(from, cut, now);
-      for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kPacket}, now[k], acc[k][i]);
+      for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kVecWidth}, now[k], acc[k][i]);
     };
     int64_t here = first + d * sixteen;
     // The first round is peeled, so that nothing is zeroed before it.
@@ -101,7 +101,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
         const int64_t left = partial - (d + i) * sixteen;
         if (left >= sixteen) {
           add(i, here + i * sixteen, Sixteen<O>{});
-        } else if (left > kPacket) {
+        } else if (left > kVecWidth) {
           add(i, here + i * sixteen, Cut<O>{left});
         } else if (left > 0) {
           add_one_packet(i, here + i * sixteen, Cut<O>{left});
@@ -120,7 +120,7 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
 template <bool Even, Order O, int Sums, int Most, class Step>
 NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<float> (&blocks)[Sums][Most],
                           Step& step) {
-  constexpr int64_t width = kPacket * kPacket;
+  constexpr int64_t width = kVecWidth * kVecWidth;
   const int64_t stride = block_count * width, rounds = (end - begin) >> __builtin_ctzll(static_cast<uint64_t>(stride));
   // Elements of the last, incomplete round, from this block on.
   int64_t rest = end - begin - rounds * stride;
@@ -138,17 +138,17 @@ constexpr int kFewestStaticLanes = 8;
 
 template <Order O, int Sums, class Step>
 NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step) {
-  const int block_count = lanes(n) / kPacket;
+  const int block_count = lanes(n) / kVecWidth;
   const int segment_count = segments(n);
-  const int64_t per_segment = packets_per_segment(n) * kPacket;
+  const int64_t per_segment = vectors_per_segment(n) * kVecWidth;
   float segment_sums[Sums][kMaxSegments];
   for (int s = 0; s < segment_count; ++s) {
     const int64_t begin = s * per_segment;
-    Packet<float> blocks[Sums][kMaxLanes / kPacket];
+    Packet<float> blocks[Sums][kMaxLanes / kVecWidth];
     sum_blocks<false, O>(begin, begin + per_segment < n ? begin + per_segment : n, block_count, blocks, step);
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_blocks(blocks[k], block_count);
   }
-  for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
+  for (int k = 0; k < Sums; ++k) sums[k] = tree_sum(segment_sums[k], segment_count);
 }
 
 // The most rows of a batch.
@@ -166,16 +166,16 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
       for (int s = 0; s < Sums; ++s) sums[s][k] = of_row[s];
     }
   } else {
-    for (int first = 0; first < count; first += kPacket) {
-      const int eight = count - first < kPacket ? count - first : kPacket;
-      Packet<float> of_rows[Sums][kPacket];
+    for (int first = 0; first < count; first += kVecWidth) {
+      const int eight = count - first < kVecWidth ? count - first : kVecWidth;
+      Packet<float> of_rows[Sums][kVecWidth];
       for (int k = 0; k < eight; ++k) {
         auto step = step_of(first + k);
         Packet<float> blocks[Sums][Blocks];
         sum_blocks<Even, O>(0, n, Blocks, blocks, step);
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = sum_of_blocks<Blocks>(blocks[s]);
       }
-      for (int k = eight; k < kPacket; ++k) {
+      for (int k = eight; k < kVecWidth; ++k) {
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = of_rows[s][0];
       }
       for (int s = 0; s < Sums; ++s) {
@@ -192,8 +192,8 @@ NC_INLINE void for_each_row(int count, F f) {
   if constexpr (Blocks == 0) {
     for (int k = 0; k < count; ++k) f(k);
   } else {
-    for (int first = 0; first < count; first += kPacket) {
-      for (int k = 0; k < kPacket; ++k) f(first + k);
+    for (int first = 0; first < count; first += kVecWidth) {
+      for (int k = 0; k < kVecWidth; ++k) f(first + k);
     }
   }
 }
@@ -203,23 +203,23 @@ template <int Sums, class C, class Step>
 NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
   const int lane_count = lanes(n);
   const int segment_count = segments(n);
-  const int64_t per_segment = packets_per_segment(n), packet_count = packets(n), whole = n / kPacket;
+  const int64_t per_segment = vectors_per_segment(n), vec_count = vectors(n), whole = n / kVecWidth;
   C segment_sums[Sums][kMaxSegments] = {};
   for (int s = 0; s < segment_count; ++s) {
     const int64_t begin = s * per_segment;
-    const int64_t end = begin + per_segment < packet_count ? begin + per_segment : packet_count;
+    const int64_t end = begin + per_segment < vec_count ? begin + per_segment : vec_count;
     alignas(64) C lane_sums[Sums][kMaxLanes];
     for (int lane = 0; lane < lane_count; ++lane) {
       Packet<C> acc[Sums];
       for (Packet<C>& a : acc) a = Packet<C>::zero();
       int64_t packet = begin + lane;
-      for (; packet < end && packet < whole; packet += lane_count) step(packet * kPacket, Full{}, acc);
-      if (packet < end) step(packet * kPacket, Part{static_cast<int>(n - packet * kPacket)}, acc);
+      for (; packet < end && packet < whole; packet += lane_count) step(packet * kVecWidth, Full{}, acc);
+      if (packet < end) step(packet * kVecWidth, Part{static_cast<int>(n - packet * kVecWidth)}, acc);
       for (int k = 0; k < Sums; ++k) lane_sums[k][lane] = sum_of_positions(acc[k]);
     }
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_lanes(lane_sums[k], lane_count);
   }
-  for (int k = 0; k < Sums; ++k) sums[k] = halving_sum(segment_sums[k], segment_count);
+  for (int k = 0; k < Sums; ++k) sums[k] = tree_sum(segment_sums[k], segment_count);
 }
 
 }  // namespace NC_LEVEL

@@ -18,10 +18,10 @@ struct ShareLayout {
   explicit ShareLayout(const NormSpec& spec) : by_sixteens(false), order(Order::natural), n(spec.hidden_size) {
     by_sixteens = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
   }
-  int64_t slots() const { return by_sixteens ? whole_share_groups(n) : n; }
+  int64_t slots() const { return by_sixteens ? padded_columns(n) : n; }
   // The number of leading elements whose slot, or group of sixteen slots, follows from their index. The remaining
   // elements are in the last group.
-  int64_t in_place() const { return by_sixteens ? n / kShareGroup * kShareGroup : n; }
+  int64_t in_place() const { return by_sixteens ? n / kColumnPadding * kColumnPadding : n; }
 };
 
 template <class C, class Extent>
@@ -34,12 +34,12 @@ NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
 }
 template <Order O>
 NC_INLINE Duo<O> load_sum(const float* sums, int64_t first, Sixteen<O>) {
-  return {load_sum(sums, first, Full{}), load_sum(sums, first + kPacket, Full{})};
+  return {load_sum(sums, first, Full{}), load_sum(sums, first + kVecWidth, Full{})};
 }
 template <Order O>
 NC_INLINE void store_sum(float* sums, int64_t first, Sixteen<O>, Duo<O> v) {
   store_sum(sums, first, Full{}, v.a);
-  store_sum(sums, first + kPacket, Full{}, v.b);
+  store_sum(sums, first + kVecWidth, Full{}, v.b);
 }
 
 }  // namespace NC_LEVEL

@@ -4,8 +4,8 @@
 // groups in another order than that of their rows. A call processes groups in leaf order and combines two neighbouring
 // subtrees as soon as both are complete. It therefore keeps a stack of a few rows, which stay in the cache; one row per
 // group would be written to memory and read back. Other calls process other leaves. The rows that remain on a call's
-// stack stay in the workspace, from the row of the call's first leaf on, and the ShareEntry list records the subtree of
-// each.
+// stack stay in the workspace, from the row of the call's first leaf on, and the PartialSumEntry list records the
+// subtree of each.
 #pragma once
 
 #include "share_layout.h"
@@ -69,12 +69,13 @@ inline void for_each_group(int64_t groups, int64_t begin, int64_t end, const F& 
 template <class C>
 struct ShareSpace {
   C* sums;
-  ShareEntry* entries = nullptr;
+  PartialSumEntry* entries = nullptr;
   int64_t slots, lane_count;
 
-  ShareSpace(char* parts, const ShareLayout& layout, int64_t rows)
-      : sums(reinterpret_cast<C*>(parts)), slots(layout.slots()), lane_count(row_lanes(layout.n)) {
-    if (sums != nullptr) entries = reinterpret_cast<ShareEntry*>(parts + share_bytes(rows, layout.n, sizeof(C)));
+  ShareSpace(char* partials, const ShareLayout& layout, int64_t rows)
+      : sums(reinterpret_cast<C*>(partials)), slots(layout.slots()), lane_count(row_slots(layout.n)) {
+    if (sums != nullptr)
+      entries = reinterpret_cast<PartialSumEntry*>(partials + partial_sum_bytes(rows, layout.n, sizeof(C)));
   }
   C* row(int64_t index) const { return sums + index * slots; }
 };
@@ -82,15 +83,16 @@ struct ShareSpace {
 template <class C>
 class ShareStack {
  public:
-  ShareStack(char* parts, const ShareLayout& layout, const BackwardArguments& a)
-      : space(parts, layout, a.rows), base(a.group_begin * space.lane_count) {
+  ShareStack(char* partials, const ShareLayout& layout, const BackwardArguments& a)
+      : space(partials, layout, a.rows), base(a.group_begin * space.lane_count) {
     if (space.sums == nullptr) return;
-    memset(space.entries + a.group_begin, 0, static_cast<size_t>(a.group_end - a.group_begin) * sizeof(ShareEntry));
+    memset(space.entries + a.group_begin, 0,
+           static_cast<size_t>(a.group_end - a.group_begin) * sizeof(PartialSumEntry));
   }
 
-  // Uninitialised memory for the row lanes of a group, above the stack; null if the gradient is not requested.
+  // Uninitialised memory for the row slots of a group, above the stack; null if the gradient is not requested.
   C* open() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
-  // Sums the row lanes of a group into one row of the stack. Row lanes without rows count as +0: adding +0 turns a sum
+  // Sums the row slots of a group into one row of the stack. Row slots without rows count as +0: adding +0 turns a sum
   // of -0, such as that of underflowed products, into +0.
   void close(const TreeStep& step, int64_t rows) {
     if (space.sums == nullptr) return;

@@ -99,9 +99,9 @@ NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t pack
   C whole = 0;
   int extra = 0;  // positions that hold one more value
   for (; packet < end; packet += lane_count) {
-    const int64_t first = packet * kPacket;
+    const int64_t first = packet * kVecWidth;
     const Packet<C> count = Packet<C>::all(whole + C(1));
-    if (first + kPacket <= n) {
+    if (first + kVecWidth <= n) {
       m = welford_add(m, row(first, Full{}), count);
       whole += C(1);
     } else {
@@ -111,29 +111,29 @@ NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t pack
       extra = part.count;
     }
   }
-  CountedMoments<C> positions[kPacket];
-  for (int i = 0; i < kPacket; ++i) positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
-  return halving(positions, kPacket, merge<C>);
+  CountedMoments<C> positions[kVecWidth];
+  for (int i = 0; i < kVecWidth; ++i) positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
+  return tree_reduce(positions, kVecWidth, merge<C>);
 }
 
 template <class C, class Row>
 NC_INLINE Moments<C> welford(const Row& row, int64_t n) {
   const int lane_count = lanes(n);
-  const int64_t per_segment = packets_per_segment(n);
+  const int64_t per_segment = vectors_per_segment(n);
   CountedMoments<C> of_segments[kMaxSegments];
   for (int s = 0; s < segments(n); ++s) {
     const int64_t begin = s * per_segment;
-    const int64_t end = begin + per_segment < packets(n) ? begin + per_segment : packets(n);
+    const int64_t end = begin + per_segment < vectors(n) ? begin + per_segment : vectors(n);
     CountedMoments<C> of_lanes[kMaxLanes];
     for (int lane = 0; lane < lane_count; ++lane) {
       of_lanes[lane] = lane_moments<C>(row, n, begin + lane, end, lane_count);
     }
     const int group = lane_count < kLaneGroup ? lane_count : kLaneGroup;
     CountedMoments<C> of_groups[kMaxLanes / kLaneGroup];
-    for (int g = 0; g < lane_count / group; ++g) of_groups[g] = halving(of_lanes + g * group, group, merge<C>);
-    of_segments[s] = halving(of_groups, lane_count / group, merge<C>);
+    for (int g = 0; g < lane_count / group; ++g) of_groups[g] = tree_reduce(of_lanes + g * group, group, merge<C>);
+    of_segments[s] = tree_reduce(of_groups, lane_count / group, merge<C>);
   }
-  return halving(of_segments, segments(n), merge<C>).moments;
+  return tree_reduce(of_segments, segments(n), merge<C>).moments;
 }
 
 template <class C, class Row>

@@ -59,12 +59,12 @@ NC_DEVICE Octet<C> load(StaticFormat<T>, Access access, const char* row, int oct
   if constexpr (T != DType::float64) {
     if (access == Access::octets) {
       const Octet<float> v = unpacked(load_once<T>(row, octet));
-      NC_UNROLL for (int i = 0; i < kPacket; ++i) r.v[i] = static_cast<C>(v.v[i]);
+      NC_UNROLL for (int i = 0; i < kVecWidth; ++i) r.v[i] = static_cast<C>(v.v[i]);
       return r;
     }
   }
-  const char* p = row + octet * (kPacket * bytes_of(T));
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+  const char* p = row + octet * (kVecWidth * bytes_of(T));
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
     r.v[i] = i < count ? load_element<T, C>(access, p + i * bytes_of(T)) : C(0);
   }
   return r;
@@ -89,8 +89,8 @@ NC_DEVICE void store(StaticFormat<T>, Access access, char* row, int octet, int c
   if constexpr (T != DType::float64 && sizeof(C) == sizeof(float)) {
     if (access == Access::octets) return store<T>(row, octet, packed<T>(v));
   }
-  char* p = row + octet * (kPacket * bytes_of(T));
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+  char* p = row + octet * (kVecWidth * bytes_of(T));
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
     if (i < count) store_element<T>(access, p + i * bytes_of(T), v.v[i]);
   }
 }

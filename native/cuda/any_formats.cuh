@@ -17,7 +17,7 @@ struct AnyFormats {
   W weight;
   Y y;
   RuntimePolicy policy;
-  NC_DEVICE Scale<RuntimePolicy, X, W> scale() const { return {policy, x, weight}; }
+  NC_DEVICE AffinePolicy<RuntimePolicy, X, W> affine() const { return {policy, x, weight}; }
 };
 
 template <class C>

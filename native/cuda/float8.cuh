@@ -1,7 +1,7 @@
 // Vectors of 8 FP8 elements: the counterpart of octet.cuh.
 #pragma once
 
-#include "../core/scale.h"
+#include "../core/fp8_scale.h"
 #include "octet.cuh"
 #include "parameters.h"
 
@@ -31,7 +31,7 @@ NC_DEVICE Octet8 packed_float8(const Octet<float>& v) {
 template <class Format>
 NC_DEVICE Octet8 packed_float8(const Octet<double>& v) {
   Octet8 p{};
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) p.w[i / 4] |= encode<Format>(v.v[i]) << (8 * (i % 4));
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) p.w[i / 4] |= encode<Format>(v.v[i]) << (8 * (i % 4));
   return p;
 }
 // Rounds to nearest even, saturating. The format is uniform across a kernel's threads.
@@ -43,7 +43,7 @@ NC_DEVICE Octet8 packed_float8(DType format, const Octet<C>& v) {
 template <class Format>
 NC_DEVICE Octet<float> unpacked_float8(Octet8 p) {
   Octet<float> r;
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
     r.v[i] = float8_value<Format, float>(p.w[i / 4] >> (8 * (i % 4)) & 0xffu);
   }
   return r;
@@ -55,17 +55,17 @@ NC_DEVICE Octet<float> unpacked_float8(DType format, Octet8 p) {
 // Octet number `octet` of an FP8 row, with `count` valid elements. words: rows are 8-byte aligned, so whole octets take
 // one access.
 NC_DEVICE void store_float8(bool words, char* row, int octet, int count, Octet8 p) {
-  char* const to = row + static_cast<int64_t>(octet) * kPacket;
-  if (words && count == kPacket) return simt::store8(to, p);
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+  char* const to = row + static_cast<int64_t>(octet) * kVecWidth;
+  if (words && count == kVecWidth) return simt::store8(to, p);
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
     if (i < count) store_at(to, i, static_cast<uint8_t>(p.w[i / 4] >> (8 * (i % 4))));
   }
 }
 NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) {
-  const char* const from = row + static_cast<int64_t>(octet) * kPacket;
-  if (words && count == kPacket) return simt::load8(from);
+  const char* const from = row + static_cast<int64_t>(octet) * kVecWidth;
+  if (words && count == kVecWidth) return simt::load8(from);
   Octet8 p{};
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
     if (i < count) p.w[i / 4] |= static_cast<uint32_t>(load_at<uint8_t>(from, i)) << (8 * (i % 4));
   }
   return p;
@@ -75,7 +75,7 @@ NC_DEVICE Octet8 load_float8(bool words, const char* row, int octet, int count) 
 template <class C>
 NC_DEVICE C largest_magnitude(const Octet<C>& v) {
   C largest = 0;
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) largest = larger_magnitude(largest, v.v[i]);
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) largest = larger_magnitude(largest, v.v[i]);
   return largest;
 }
 

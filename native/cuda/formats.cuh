@@ -32,7 +32,8 @@ template <DType X, DType W, DType Y, bool RoundsFirst>
 struct HotFormats {
   static constexpr DType x = X, weight = W, y = Y;
   using Policy = HotPolicy<RoundsFirst, W == DType::float32>;
-  static NC_DEVICE Scale<Policy, StaticFormat<X>, StaticFormat<W>> scale(const NormSpec& spec, bool by_product) {
+  static NC_DEVICE AffinePolicy<Policy, StaticFormat<X>, StaticFormat<W>> affine(const NormSpec& spec,
+                                                                                 bool by_product) {
     return {Policy{spec.gamma_offset, by_product}, {}, {}};
   }
 };
@@ -41,7 +42,7 @@ struct HotFormats {
 template <DType X, DType W, DType Y>
 struct AnyPolicyFormats {
   static constexpr DType x = X, weight = W, y = Y;
-  static NC_DEVICE Scale<RuntimePolicy, StaticFormat<X>, StaticFormat<W>> scale(const NormSpec& spec, bool) {
+  static NC_DEVICE AffinePolicy<RuntimePolicy, StaticFormat<X>, StaticFormat<W>> affine(const NormSpec& spec, bool) {
     return {RuntimePolicy{spec.scale_rounding, spec.gamma_offset}, {}, {}};
   }
 };
@@ -52,7 +53,7 @@ inline int log2_of(int power) {
   return log;
 }
 inline RowShape row_shape(int64_t n) {
-  return {static_cast<int>(n), static_cast<int>(packets(n)), static_cast<int>(packets_per_segment(n)),
+  return {static_cast<int>(n), static_cast<int>(vectors(n)), static_cast<int>(vectors_per_segment(n)),
           segments(n),         log2_of(segments(n)),         lanes(n),
           log2_of(lanes(n))};
 }
@@ -77,8 +78,8 @@ struct LaneOctets {
 
 // Number of valid elements of an octet.
 NC_DEVICE int elements_of(const RowShape& shape, int octet) {
-  const int left = shape.n - octet * kPacket;
-  return left < kPacket ? left : kPacket;
+  const int left = shape.n - octet * kVecWidth;
+  return left < kVecWidth ? left : kVecWidth;
 }
 
 // Loads a statistic of a row; its address may be unaligned.

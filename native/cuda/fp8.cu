@@ -144,7 +144,7 @@ int32_t fp8_quantize(int32_t device, const Fp8QuantizeArguments& a, int64_t stre
   const bool blocks = a.scaling == Scaling::block;
   join_rows(p.a, blocks, {{&p.a.from_stride, bytes_of(a.x)}, {&p.a.to_stride, 1}});
   const bool in_words = all_multiples(16, at(a.from), stride_of(p.a, p.a.from_stride)) &&
-                        all_multiples(kPacket, at(a.to), stride_of(p.a, p.a.to_stride));
+                        all_multiples(kVecWidth, at(a.to), stride_of(p.a, p.a.to_stride));
   return start(device, blocks ? kQuantizeBlocks : kQuantize, p, a.x, a.from, in_words, blocks ? 0 : kRaiseBytes,
                stream);
 }
@@ -155,7 +155,7 @@ int32_t fp8_dequantize(int32_t device, const Fp8DequantizeArguments& a, int64_t 
   if (a.scaling != Scaling::row) {
     join_rows(p.a, a.scaling == Scaling::block, {{&p.a.from_stride, 1}, {&p.a.to_stride, bytes_of(a.y)}});
   }
-  const bool in_words = all_multiples(kPacket, at(a.from), stride_of(p.a, p.a.from_stride)) &&
+  const bool in_words = all_multiples(kVecWidth, at(a.from), stride_of(p.a, p.a.from_stride)) &&
                         all_multiples(16, at(a.to), stride_of(p.a, p.a.to_stride));
   return start(device, kDequantize, p, a.y, a.to, in_words, 0, stream);
 }

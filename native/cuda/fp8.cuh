@@ -9,7 +9,7 @@ namespace nc {
 inline namespace NC_LEVEL {
 
 constexpr int kFp8Threads = 256;
-constexpr int kBlockOctets = kScaleBlock / kPacket;
+constexpr int kBlockOctets = kScaleBlock / kVecWidth;
 
 // The octets of a thread: its global index, then every further one at the stride of all threads. A row is padded to
 // whole scale blocks.
@@ -37,8 +37,8 @@ class OctetPlace {
   }
   // Number of valid elements of the octet.
   NC_DEVICE int count(const Octets& o) const {
-    const int64_t left = row < o.rows ? o.columns - octet * kPacket : 0;
-    return static_cast<int>(left < 0 ? 0 : left < kPacket ? left : kPacket);
+    const int64_t left = row < o.rows ? o.columns - octet * kVecWidth : 0;
+    return static_cast<int>(left < 0 ? 0 : left < kVecWidth ? left : kVecWidth);
   }
 
   int64_t row, octet;
@@ -54,10 +54,10 @@ struct InWords {
   NC_DEVICE explicit InWords(DType, Access) {}
 
   NC_DEVICE Loaded load(const char* row, int64_t octet, int count) const {
-    const char* const from = row + octet * (kPacket * width);
-    if (count == kPacket) return load_once<T>(from, 0);
+    const char* const from = row + octet * (kVecWidth * width);
+    if (count == kVecWidth) return load_once<T>(from, 0);
     Loaded part{};
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
       if (i >= count) continue;
       const char* const p = from + i * width;
       const uint32_t bits =
@@ -69,14 +69,14 @@ struct InWords {
   }
   NC_DEVICE Octet<float> values(const Loaded& loaded) const { return unpacked(loaded); }
   NC_DEVICE void store(char* row, int64_t octet, int count, const Octet<float>& v) const {
-    const Access access = count == kPacket ? Access::octets : Access::elements;
-    nc::store(StaticFormat<T>{}, access, row + octet * (kPacket * width), 0, count, v);
+    const Access access = count == kVecWidth ? Access::octets : Access::elements;
+    nc::store(StaticFormat<T>{}, access, row + octet * (kVecWidth * width), 0, count, v);
   }
   NC_DEVICE Octet8 load_float8(const char* row, int64_t octet, int count) const {
-    return nc::load_float8(true, row + octet * kPacket, 0, count);
+    return nc::load_float8(true, row + octet * kVecWidth, 0, count);
   }
   NC_DEVICE void store_float8(char* row, int64_t octet, int count, Octet8 p) const {
-    nc::store_float8(true, row + octet * kPacket, 0, count, p);
+    nc::store_float8(true, row + octet * kVecWidth, 0, count, p);
   }
 };
 
@@ -88,7 +88,7 @@ struct ByElements {
   Access access;
   NC_DEVICE ByElements(DType type, Access wide) : format{type}, access(wide) {}
 
-  NC_DEVICE int64_t offset(int64_t octet) const { return octet * (kPacket * bytes_of(format.type)); }
+  NC_DEVICE int64_t offset(int64_t octet) const { return octet * (kVecWidth * bytes_of(format.type)); }
   NC_DEVICE Loaded load(const char* row, int64_t octet, int count) const {
     return nc::load<float>(format, access, row + offset(octet), 0, count);
   }
@@ -97,10 +97,10 @@ struct ByElements {
     nc::store(format, access, row + offset(octet), 0, count, v);
   }
   NC_DEVICE Octet8 load_float8(const char* row, int64_t octet, int count) const {
-    return nc::load_float8(false, row + octet * kPacket, 0, count);
+    return nc::load_float8(false, row + octet * kVecWidth, 0, count);
   }
   NC_DEVICE void store_float8(char* row, int64_t octet, int count, Octet8 p) const {
-    nc::store_float8(false, row + octet * kPacket, 0, count, p);
+    nc::store_float8(false, row + octet * kVecWidth, 0, count, p);
   }
 };
 

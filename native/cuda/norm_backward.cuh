@@ -7,7 +7,7 @@
 //   dweight: the policy's dy * xhat or rd_P(dy * n), summed over the group's rows; dbias: dy, likewise
 //
 // A block, or a cluster of blocks if a row has several segments, processes the rows of one group: row slot r takes rows
-// r, r + row_lanes, ... Each thread prefetches its own vectors of x, dy and dresidual to shared memory by asynchronous
+// r, r + row_slots, ... Each thread prefetches its own vectors of x, dy and dresidual to shared memory by asynchronous
 // copies, `stages` times `rows_at_once` rows ahead. It reads only what it has copied, so the copies need no barrier. A
 // stage is refilled vector by vector as soon as its row has been read for the second and last time. The sums of dweight
 // and dbias stay in registers, in float32, until the end of the group; then a tree adds the row slots.
@@ -110,10 +110,10 @@ class BackwardKernel {
     const int64_t begin = group_begin(index, p.a.rows, p.groups);
     const int64_t end = group_begin(index + 1, p.a.rows, p.groups);
     // Threads that only pad the last warp have no rows.
-    const int64_t first_row = place.slot < p.row_lanes ? begin + place.slot : end;
+    const int64_t first_row = place.slot < p.row_slots ? begin + place.slot : end;
     for (int s = 0; s < p.stages; ++s) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
-        const int64_t row = first_row + static_cast<int64_t>(s * Rows + r) * p.row_lanes;
+        const int64_t row = first_row + static_cast<int64_t>(s * Rows + r) * p.row_slots;
         const Staged staged = staged_row(s, r, row);
         if constexpr (Shifted) {
           if (row < end) start_row(staged);
@@ -130,7 +130,7 @@ class BackwardKernel {
     Biases dbias(bias_words);
     if constexpr (kSharedBiasSums) {
       // For unaligned rows the dbias sums have memory only if dbias is wanted.
-      if (p.a.dbias_parts != nullptr) dbias.clear(p.octets_per_lane);
+      if (p.a.dbias_partials != nullptr) dbias.clear(p.octets_per_lane);
     }
     if (clustered) simt::cluster_wait();
 
@@ -139,14 +139,14 @@ class BackwardKernel {
     Statistics next = statistics_of(first_row, end);
     Ends next_ends = ends_of(first_row, end);
     int stage = 0;
-    for (int64_t base = begin; base < end; base += Rows * p.row_lanes) {
+    for (int64_t base = begin; base < end; base += Rows * p.row_slots) {
       const int64_t row = first_row + (base - begin);
       const Statistics now = next;
-      next = statistics_of(row + Rows * p.row_lanes, end);
+      next = statistics_of(row + Rows * p.row_slots, end);
       wait_for_stage();
       if constexpr (Shifted) {
         set_ends(staged_row(stage, 0, row), next_ends);
-        next_ends = ends_of(row + p.row_lanes, end);
+        next_ends = ends_of(row + p.row_slots, end);
         row_barrier();
       }
       some_rows(row, end, stage, now, reduce, dweight, dbias);
@@ -154,8 +154,8 @@ class BackwardKernel {
       stage = stage + 1 == p.stages ? 0 : stage + 1;
     }
     // The stages' memory is free now: every copy has completed and its own thread has read it.
-    if (p.a.dweight_parts != nullptr) write_share(p.a.dweight_parts, index, dweight);
-    if (p.a.dbias_parts != nullptr) write_share(p.a.dbias_parts, index, dbias);
+    if (p.a.dweight_partials != nullptr) write_share(p.a.dweight_partials, index, dweight);
+    if (p.a.dbias_partials != nullptr) write_share(p.a.dbias_partials, index, dbias);
   }
 
   struct Statistics {
@@ -164,7 +164,7 @@ class BackwardKernel {
   NC_DEVICE Statistics statistics_of(int64_t first_row, int64_t end) const {
     Statistics s{};
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
-      const int64_t row = first_row + r * p.row_lanes;
+      const int64_t row = first_row + r * p.row_slots;
       if (row >= end) break;
       // Aligned: the fast kernels require it.
       if constexpr (LayerNorm) s.mean[r] = load_at<float>(p.a.mean, row);
@@ -189,7 +189,7 @@ class BackwardKernel {
   };
   NC_DEVICE Staged staged_row(int stage, int r, int64_t row) const {
     char* const own = stages + (stage * Rows + r) * p.octets_per_lane * p.staged_words * 16 * simt::thread_count();
-    char* const lane = stages + (stage * p.row_lanes + place.slot) * p.windows.stage_bytes;
+    char* const lane = stages + (stage * p.row_slots + place.slot) * p.windows.stage_bytes;
     return {ThreadWords(own), lane, sources_of(row)};
   }
   NC_DEVICE void start_copies(const Staged& to, int k) const {
@@ -201,8 +201,8 @@ class BackwardKernel {
 
   template <DType T>
   NC_DEVICE Window<T> window(const char* row) const {
-    const int last = octets.end * kPacket < p.shape.n ? octets.end * kPacket : p.shape.n;
-    return {row + first_octet * (kPacket * bytes_of(T)), (last - first_octet * kPacket) * bytes_of(T)};
+    const int last = octets.end * kVecWidth < p.shape.n ? octets.end * kVecWidth : p.shape.n;
+    return {row + first_octet * (kVecWidth * bytes_of(T)), (last - first_octet * kVecWidth) * bytes_of(T)};
   }
   NC_DEVICE void start_row(const Staged& to) const {
     window<F::x>(to.row.x).template start<false>(to.windows, place.lane, p.shape.lanes);
@@ -318,13 +318,13 @@ class BackwardKernel {
     Octet<float> dy, h, xhat;
   };
   NC_DEVICE Gradients gradients(const Staged& from, int k, float row_mean, float rstd) const {
-    const auto scale = F::scale(p.spec, p.by_product);
+    const auto affine = F::affine(p.spec, p.by_product);
     const Octet<float> one = Octet<float>::all(1.0f);
     const Octet<float> x = this->x(from, k);
     const Octet<float> dy = this->dy(from, k);
-    const Octet<float> g = p.a.weight != nullptr ? scale.gamma(weight(k), one) : one;
+    const Octet<float> g = p.a.weight != nullptr ? affine.gamma(weight(k), one) : one;
     const Octet<float> mean = LayerNorm ? Octet<float>::all(row_mean) : Octet<float>::zero();
-    return {dy, scale.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(rstd))};
+    return {dy, affine.gradient(StaticFormat<F::y>{}, dy, g), normalised(x, mean, Octet<float>::all(rstd))};
   }
 
   using Weights = RegisterSums<Kept>;
@@ -337,7 +337,7 @@ class BackwardKernel {
     RowSums c{};
     if (p.a.dx != nullptr) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
-        const int64_t row = first_row + r * p.row_lanes;
+        const int64_t row = first_row + r * p.row_slots;
         const Staged staged = staged_row(stage, r, row);
         Octet<float> sum1 = Octet<float>::zero(), sum2 = Octet<float>::zero();
         NC_UNROLL for (int k = 0; k < Kept; ++k) {
@@ -359,15 +359,15 @@ class BackwardKernel {
       const float n = static_cast<float>(p.shape.n);
       NC_UNROLL for (int i = 0; i < Rows * kSumCount; ++i) c.of[i] = c.of[i] / n;
     }
-    const auto scale = F::scale(p.spec, p.by_product);
+    const auto affine = F::affine(p.spec, p.by_product);
     // In row order: the order of the sums of dweight and dbias.
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
-      const int64_t row = first_row + r * p.row_lanes;
+      const int64_t row = first_row + r * p.row_slots;
       const bool live = row < end;
       const Staged staged = staged_row(stage, r, row);
       const Octet<float> c1 = Octet<float>::all(c.of[r * kSumCount]);
       const Octet<float> c2 = LayerNorm ? Octet<float>::all(c.of[r * kSumCount + kSumCount - 1]) : Octet<float>::zero();
-      const int64_t later = row + static_cast<int64_t>(p.stages * Rows) * p.row_lanes;
+      const int64_t later = row + static_cast<int64_t>(p.stages * Rows) * p.row_slots;
       const Staged later_staged = staged_row(stage, r, later);
       char* const dx_row = p.a.dx + row * p.a.dx_stride;
       char* const dx_window = memory + p.windows.dx + place.slot * p.windows.dx_bytes;
@@ -383,10 +383,10 @@ class BackwardKernel {
               store<F::x>(dx_row, octet(k), packed<F::x>(dx));
             }
           }
-          if (p.a.dweight_parts != nullptr)
-            dweight.set(k, scale.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
+          if (p.a.dweight_partials != nullptr)
+            dweight.set(k, affine.add_weight_gradient(dweight.get(k), StaticFormat<F::y>{}, g.dy, g.xhat));
           if constexpr (LayerNorm) {
-            if (p.a.dbias_parts != nullptr) dbias.set(k, dbias.get(k) + g.dy);
+            if (p.a.dbias_partials != nullptr) dbias.set(k, dbias.get(k) + g.dy);
           }
           if (!Shifted && later < end) start_copies(later_staged, k);
         }
@@ -401,10 +401,10 @@ class BackwardKernel {
 
   // Reduces the group's partial sum over its row slots in a tree and stores it.
   template <class RowLaneSums>
-  NC_DEVICE void write_share(char* parts, int64_t group, RowLaneSums& sums) const {
+  NC_DEVICE void write_share(char* partials, int64_t group, RowLaneSums& sums) const {
     // For unaligned rows this memory spans dx and the stages.
     char* const words = Shifted ? memory + p.windows.dx : stages;
-    for (int step = p.row_lanes / 2; step > 0; step /= 2) {
+    for (int step = p.row_slots / 2; step > 0; step /= 2) {
       simt::block_barrier();
       NC_UNROLL for (int k = 0; k < Kept; ++k) {
         if (place.slot >= step && place.slot < 2 * step && exists(k)) {
@@ -419,7 +419,7 @@ class BackwardKernel {
         }
       }
     }
-    char* share = parts + group * p.row_lanes * p.shape.n * static_cast<int64_t>(sizeof(float));
+    char* share = partials + group * p.row_slots * p.shape.n * static_cast<int64_t>(sizeof(float));
     if constexpr (Shifted) simt::block_barrier();
     NC_UNROLL for (int k = 0; k < Kept; ++k) {
       if (place.slot == 0 && exists(k)) {

@@ -1,6 +1,6 @@
 // Generic backward of RMSNorm and LayerNorm on CUDA devices, first step, for what the fast kernels do not support;
 // norm_backward.cuh has the formulas. Rows are read twice from memory or the caches. The sums of dweight and dbias, one
-// per row slot, are kept in the workspace, [groups, row_lanes, N], and added there in a tree at the end.
+// per row slot, are kept in the workspace, [groups, row_slots, N], and added there in a tree at the end.
 #pragma once
 
 #include "any_formats.cuh"
@@ -24,20 +24,20 @@ class AnyBackwardKernel {
     const int64_t index = simt::block_index();
     const int64_t begin = group_begin(index, p.a.rows, p.groups);
     const int64_t end = group_begin(index + 1, p.a.rows, p.groups);
-    for (int64_t base = begin; base < end; base += p.row_lanes) {
+    for (int64_t base = begin; base < end; base += p.row_slots) {
       const int64_t row = base + place.slot;
-      one_row(row, place.slot < p.row_lanes && row < end, base == begin, index);
+      one_row(row, place.slot < p.row_slots && row < end, base == begin, index);
     }
     // A row slot without rows is part of the tree as well: its sums are 0.
-    if (place.slot < p.row_lanes && begin + place.slot >= end) {
-      clear_share(p.a.dweight_parts, index);
-      clear_share(p.a.dbias_parts, index);
+    if (place.slot < p.row_slots && begin + place.slot >= end) {
+      clear_share(p.a.dweight_partials, index);
+      clear_share(p.a.dbias_partials, index);
     }
-    for (int step = p.row_lanes / 2; step > 0; step /= 2) {
+    for (int step = p.row_slots / 2; step > 0; step /= 2) {
       simt::block_barrier();
       if (place.slot >= step) continue;
-      add_upper_share(p.a.dweight_parts, index, step);
-      add_upper_share(p.a.dbias_parts, index, step);
+      add_upper_share(p.a.dweight_partials, index, step);
+      add_upper_share(p.a.dbias_partials, index, step);
     }
   }
 
@@ -48,13 +48,13 @@ class AnyBackwardKernel {
     Octet<C> dy, h, xhat;
   };
   NC_DEVICE Gradients gradients(int64_t row, Statistics s, int octet, int count) const {
-    const auto scale = formats.scale();
+    const auto affine = formats.affine();
     const Octet<C> one = Octet<C>::all(C(1));
     const Octet<C> dy = load<C>(formats.y, p.access, p.a.dy + row * p.a.dy_stride, octet, count);
     const Octet<C> x = load<C>(formats.x, p.access, p.a.x + row * p.a.x_stride, octet, count);
     const Octet<C> g =
-        p.a.weight != nullptr ? scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), one) : one;
-    return {dy, scale.gradient(formats.y, dy, g), normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd))};
+        p.a.weight != nullptr ? affine.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), one) : one;
+    return {dy, affine.gradient(formats.y, dy, g), normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd))};
   }
 
   NC_DEVICE void one_row(int64_t row, bool live, bool first, int64_t group) const {
@@ -79,7 +79,7 @@ class AnyBackwardKernel {
       if (layer_norm) c2 = Octet<C>::all(sums.of[1] / n);
     }
     if (!live) return;
-    const auto scale = formats.scale();
+    const auto affine = formats.affine();
     for_each_octet(p.shape, place, [&](int octet, int count) {
       const Gradients g = gradients(row, s, octet, count);
       if (p.a.dx != nullptr) {
@@ -89,31 +89,31 @@ class AnyBackwardKernel {
         }
         store(formats.x, p.access, p.a.dx + row * p.a.dx_stride, octet, count, dx);
       }
-      add_to_share(p.a.dweight_parts, group, first, octet, count,
-                   [&](const Octet<C>& sum) { return scale.add_weight_gradient(sum, formats.y, g.dy, g.xhat); });
-      add_to_share(p.a.dbias_parts, group, first, octet, count, [&](const Octet<C>& sum) { return sum + g.dy; });
+      add_to_share(p.a.dweight_partials, group, first, octet, count,
+                   [&](const Octet<C>& sum) { return affine.add_weight_gradient(sum, formats.y, g.dy, g.xhat); });
+      add_to_share(p.a.dbias_partials, group, first, octet, count, [&](const Octet<C>& sum) { return sum + g.dy; });
     });
   }
 
-  NC_DEVICE char* share(char* parts, int64_t group, int row_lane) const {
-    return parts + (group * p.row_lanes + row_lane) * p.shape.n * static_cast<int64_t>(sizeof(C));
+  NC_DEVICE char* share(char* partials, int64_t group, int row_lane) const {
+    return partials + (group * p.row_slots + row_lane) * p.shape.n * static_cast<int64_t>(sizeof(C));
   }
   template <class Add>
-  NC_DEVICE void add_to_share(char* parts, int64_t group, bool first, int octet, int count, Add add) const {
-    if (parts == nullptr) return;
-    char* to = share(parts, group, place.slot);
+  NC_DEVICE void add_to_share(char* partials, int64_t group, bool first, int octet, int count, Add add) const {
+    if (partials == nullptr) return;
+    char* to = share(partials, group, place.slot);
     store_sums(to, octet, count, add(first ? Octet<C>::zero() : load_sums(to, octet, count)));
   }
-  NC_DEVICE void clear_share(char* parts, int64_t group) const {
-    if (parts == nullptr) return;
+  NC_DEVICE void clear_share(char* partials, int64_t group) const {
+    if (partials == nullptr) return;
     for_each_octet(p.shape, place, [&](int octet, int count) {
-      store_sums(share(parts, group, place.slot), octet, count, Octet<C>::zero());
+      store_sums(share(partials, group, place.slot), octet, count, Octet<C>::zero());
     });
   }
-  NC_DEVICE void add_upper_share(char* parts, int64_t group, int step) const {
-    if (parts == nullptr) return;
-    char* lower = share(parts, group, place.slot);
-    char* upper = share(parts, group, place.slot + step);
+  NC_DEVICE void add_upper_share(char* partials, int64_t group, int step) const {
+    if (partials == nullptr) return;
+    char* lower = share(partials, group, place.slot);
+    char* upper = share(partials, group, place.slot + step);
     for_each_octet(p.shape, place, [&](int octet, int count) {
       store_sums(lower, octet, count, load_sums(lower, octet, count) + load_sums(upper, octet, count));
     });

@@ -38,7 +38,7 @@ class ColumnsKernel {
     C values[kMost];
     NC_UNROLL for (int m = 0; m < kMost; ++m) {
       const int64_t group = first + m * p.group_lanes;
-      values[m] = group < p.groups ? load_at<C>(a.parts, group * p.group_stride + column) : C(0);
+      values[m] = group < p.groups ? load_at<C>(a.partials, group * p.group_stride + column) : C(0);
     }
     NC_UNROLL for (int half = kMost / 2; half > 0; half /= 2) {
       NC_UNROLL for (int m = 0; m < half; ++m) {

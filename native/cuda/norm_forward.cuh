@@ -123,8 +123,8 @@ class ForwardKernel {
   // The segment's part of a row, and the location of row r of this thread in shared memory.
   template <DType T>
   NC_DEVICE Window<T> window(const char* row) const {
-    const int last = octets.end * kPacket < p.shape.n ? octets.end * kPacket : p.shape.n;
-    return {row + begin * (kPacket * bytes_of(T)), (last - begin * kPacket) * bytes_of(T)};
+    const int last = octets.end * kVecWidth < p.shape.n ? octets.end * kVecWidth : p.shape.n;
+    return {row + begin * (kVecWidth * bytes_of(T)), (last - begin * kVecWidth) * bytes_of(T)};
   }
   NC_DEVICE char* of_row(int offset, int r) const {
     return simt::shared_memory() + offset + (r * slots + place.slot) * p.windows.row_bytes;
@@ -265,7 +265,7 @@ class ForwardKernel {
   // that exists. If y is quantised, all threads make the same number of calls, because they synchronise.
   template <class Body>
   NC_DEVICE void each_value(const Values& x, const Statistics& s, const Parameters& early, Body f) const {
-    const auto scale = F::scale(p.spec, false);
+    const auto affine = F::affine(p.spec, false);
     const Octet<float> one = Octet<float>::all(1.0f);
     NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
       Parameters parameters;
@@ -279,9 +279,9 @@ class ForwardKernel {
         if (!(quantized ? k * p.shape.lanes < p.shape.octets_per_segment : exists(k))) continue;
         NC_UNROLL for (int r = 0; r < Rows; ++r) {
           const Octet<float> centre = Octet<float>::all(Norm::is_layer_norm(p) ? s.mean[r] : 0.0f);
-          Octet<float> t = scale.normalised_value(normalised(unpacked(x[r][k]), centre, Octet<float>::all(s.rstd[r])));
-          if (p.a.weight != nullptr) t = scale.scaled(t, scale.gamma(unpacked(parameters.weight[i]), one));
-          if (p.a.bias != nullptr) t = scale.shifted(t, unpacked(parameters.bias[i]));
+          Octet<float> t = affine.normalised_value(normalised(unpacked(x[r][k]), centre, Octet<float>::all(s.rstd[r])));
+          if (p.a.weight != nullptr) t = affine.apply_weight(t, affine.gamma(unpacked(parameters.weight[i]), one));
+          if (p.a.bias != nullptr) t = affine.add_bias(t, unpacked(parameters.bias[i]));
           f(r, k, exists(k) && live(r), t);
         }
       }
@@ -294,7 +294,7 @@ class ForwardKernel {
   // four.
   NC_DEVICE void write_quantized(const Values& x, const Statistics& s, const Parameters& parameters) const {
     static_assert(!quantized || Rows == 1);
-    constexpr int of_block = kScaleBlock / kPacket;
+    constexpr int of_block = kScaleBlock / kVecWidth;
     const bool by_row = p.spec.scaling == Scaling::row, by_blocks = p.spec.scaling == Scaling::block;
     const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
     // Not the scratch of the sums: a thread may still be reading it.
@@ -320,7 +320,7 @@ class ForwardKernel {
           amax = merge(amax, largest);
         }
         if (there && pass == 1) {
-          simt::store8(p.a.y + row(r) * p.a.y_stride + octet(k) * kPacket,
+          simt::store8(p.a.y + row(r) * p.a.y_stride + octet(k) * kVecWidth,
                        packed_float8(p.spec.quantized, t * Octet<float>::all(scale_here)));
         }
       });

@@ -86,24 +86,24 @@ class AnyForwardKernel {
     for (int octet = octets.first; octet < octets.end; octet += p.shape.lanes) {
       const int count = elements_of(p.shape, octet);
       const Moments<Octet<C>> longer = welford_add(m, input(octet, count), Octet<C>::all(whole + C(1)));
-      if (count == kPacket) {
+      if (count == kVecWidth) {
         m = longer;
         whole += C(1);
         continue;
       }
       extra = count;
-      NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+      NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
         if (i < count) {
           m.mean.v[i] = longer.mean.v[i];
           m.m2.v[i] = longer.m2.v[i];
         }
       }
     }
-    CountedMoments<C> positions[kPacket];
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) {
+    CountedMoments<C> positions[kVecWidth];
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) {
       positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
     }
-    return halved<kPacket>(positions, 1);
+    return halved<kVecWidth>(positions, 1);
   }
   NC_DEVICE Statistics by_welford() const {
     const Moments<C> m = over_row<CountedMoments<C>>(p.shape, place, live, memory, [&](const LaneOctets& octets) {
@@ -153,13 +153,13 @@ class AnyForwardKernel {
 
   // The policy's value, not yet rounded to y's type.
   NC_DEVICE Octet<C> value(const Statistics& s, const Octet<C>& x, int octet, int count) const {
-    const auto scale = formats.scale();
-    Octet<C> t = scale.normalised_value(normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd)));
+    const auto affine = formats.affine();
+    Octet<C> t = affine.normalised_value(normalised(x, Octet<C>::all(s.mean), Octet<C>::all(s.rstd)));
     if (p.a.weight != nullptr) {
-      t = scale.scaled(t,
-                       scale.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), Octet<C>::all(C(1))));
+      t = affine.apply_weight(
+          t, affine.gamma(load<C>(formats.weight, p.access, p.a.weight, octet, count), Octet<C>::all(C(1))));
     }
-    if (p.a.bias != nullptr) t = scale.shifted(t, load<C>(formats.weight, p.access, p.a.bias, octet, count));
+    if (p.a.bias != nullptr) t = affine.add_bias(t, load<C>(formats.weight, p.access, p.a.bias, octet, count));
     return t;
   }
 
@@ -207,7 +207,7 @@ class AnyForwardKernel {
 
   // A thread processes whole scale blocks. The result does not depend on which thread does.
   NC_DEVICE void write_by_blocks(const Statistics& s) const {
-    constexpr int of_block = kScaleBlock / kPacket;
+    constexpr int of_block = kScaleBlock / kVecWidth;
     const int blocks = static_cast<int>(ceil_div(p.shape.n, kScaleBlock));
     for (int block = place.lane; block < blocks; block += p.shape.lanes) {
       const int first = block * of_block;

@@ -12,36 +12,36 @@ inline namespace NC_LEVEL {
 
 template <class C>
 struct Octet {
-  C v[kPacket];
+  C v[kVecWidth];
 
   static NC_DEVICE Octet all(C c) {
     Octet r;
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) r.v[i] = c;
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) r.v[i] = c;
     return r;
   }
   static NC_DEVICE Octet zero() { return all(C(0)); }
 
   friend NC_DEVICE Octet operator+(Octet a, Octet b) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] + b.v[i];
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] + b.v[i];
     return a;
   }
   friend NC_DEVICE Octet operator-(Octet a, Octet b) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] - b.v[i];
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] - b.v[i];
     return a;
   }
   friend NC_DEVICE Octet operator*(Octet a, Octet b) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] * b.v[i];
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] * b.v[i];
     return a;
   }
   friend NC_DEVICE Octet operator/(Octet a, Octet b) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = a.v[i] / b.v[i];
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] / b.v[i];
     return a;
   }
 };
 
 template <class C>
 NC_DEVICE Octet<C> fma(Octet<C> a, Octet<C> b, Octet<C> c) {
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
   return c;
 }
 
@@ -60,7 +60,7 @@ template <>
 struct Rounding<Octet<float>> {
   static NC_DEVICE Octet<float> float32(Octet<float> a) { return a; }
   static NC_DEVICE Octet<float> bfloat16(Octet<float> a) {
-    NC_UNROLL for (int i = 0; i < kPacket; i += 2) {
+    NC_UNROLL for (int i = 0; i < kVecWidth; i += 2) {
       const uint32_t pair = simt::bfloat16_pair(a.v[i], a.v[i + 1]);
       a.v[i] = low_bfloat16(pair);
       a.v[i + 1] = high_bfloat16(pair);
@@ -68,7 +68,7 @@ struct Rounding<Octet<float>> {
     return a;
   }
   static NC_DEVICE Octet<float> float16(Octet<float> a) {
-    NC_UNROLL for (int i = 0; i < kPacket; i += 2) {
+    NC_UNROLL for (int i = 0; i < kVecWidth; i += 2) {
       const uint32_t pair = simt::float16_pair(a.v[i], a.v[i + 1]);
       a.v[i] = simt::from_float16(pair & 0xffffu);
       a.v[i + 1] = simt::from_float16(pair >> 16);
@@ -79,15 +79,15 @@ struct Rounding<Octet<float>> {
 template <>
 struct Rounding<Octet<double>> {
   static NC_DEVICE Octet<double> float32(Octet<double> a) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::float32(a.v[i]);
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::float32(a.v[i]);
     return a;
   }
   static NC_DEVICE Octet<double> bfloat16(Octet<double> a) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::bfloat16(a.v[i]);
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::bfloat16(a.v[i]);
     return a;
   }
   static NC_DEVICE Octet<double> float16(Octet<double> a) {
-    NC_UNROLL for (int i = 0; i < kPacket; ++i) a.v[i] = Rounding<double>::float16(a.v[i]);
+    NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::float16(a.v[i]);
     return a;
   }
 };
@@ -95,11 +95,11 @@ struct Rounding<Octet<double>> {
 // v for the valid elements, 0 for the others.
 template <class C>
 NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
-  NC_UNROLL for (int i = 0; i < kPacket; ++i) v.v[i] = i < count ? v.v[i] : C(0);
+  NC_UNROLL for (int i = 0; i < kVecWidth; ++i) v.v[i] = i < count ? v.v[i] : C(0);
   return v;
 }
 
-NC_INLINE constexpr int words_of_octet(DType t) { return kPacket * bytes_of(t) / 16; }
+NC_INLINE constexpr int words_of_octet(DType t) { return kVecWidth * bytes_of(t) / 16; }
 
 // The in-memory representation.
 template <DType T>
@@ -167,7 +167,7 @@ NC_DEVICE void store_at(char* array, int64_t index, T v) {
 // Octet number `octet` of a row in global memory; every octet is full and 16-byte aligned.
 template <DType T>
 NC_DEVICE const char* address_of(const char* row, int octet) {
-  return row + octet * (kPacket * bytes_of(T));
+  return row + octet * (kVecWidth * bytes_of(T));
 }
 template <DType T>
 NC_DEVICE Packed<T> load_once(const char* row, int octet) {
@@ -185,7 +185,7 @@ NC_DEVICE Packed<T> load_parameter(const char* row, int octet) {
 }
 template <DType T>
 NC_DEVICE void store(char* row, int octet, const Packed<T>& p) {
-  char* to = row + octet * (kPacket * bytes_of(T));
+  char* to = row + octet * (kVecWidth * bytes_of(T));
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::store16(to + 16 * i, p.w[i]);
 }
 

@@ -56,7 +56,7 @@ struct BackwardParameters {
   BackwardArguments a;
   Access access;
   int64_t groups;
-  int row_lanes;
+  int row_slots;
   int octets_per_lane;
   int rows_at_once;    // per row slot
   int stages;          // of rows_at_once rows, in flight at once

@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "../core/scale.h"
+#include "../core/fp8_scale.h"
 #include "elementwise.h"
 #include "kernels.h"
 #include "launching.h"
@@ -50,7 +50,7 @@ NormKernels kernels_of(const CudaNorm& norm) {
 
 Access access_of(const NormSpec& s, const ForwardArguments& a) {
   const bool quantized = s.scaling != Scaling::none;
-  if (s.hidden_size % kPacket == 0 &&
+  if (s.hidden_size % kVecWidth == 0 &&
       all_multiples(16, at(a.x), a.x_stride, at(a.residual), a.residual_stride, at(a.weight), at(a.bias),
                     at(a.residual_out), a.residual_out_stride) &&
       (quantized || all_multiples(16, at(a.y), a.y_stride))) {
@@ -64,8 +64,8 @@ Access access_of(const NormSpec& s, const ForwardArguments& a) {
 }
 
 Access access_of(const NormSpec& s, const BackwardArguments& a) {
-  if (s.hidden_size % kPacket == 0 && all_multiples(16, at(a.x), a.x_stride, at(a.weight), at(a.dy), a.dy_stride,
-                                                    at(a.dresidual), a.dresidual_stride, at(a.dx), a.dx_stride)) {
+  if (s.hidden_size % kVecWidth == 0 && all_multiples(16, at(a.x), a.x_stride, at(a.weight), at(a.dy), a.dy_stride,
+                                                      at(a.dresidual), a.dresidual_stride, at(a.dx), a.dx_stride)) {
     return Access::octets;
   }
   const bool elements = all_multiples(bytes_of(s.x), at(a.x), at(a.dresidual), at(a.dx)) &&
@@ -119,7 +119,7 @@ bool by_product(const NormSpec& s) { return !rounds_first(s) && s.scale_rounding
 
 // Whether no FP8 scale block crosses a segment boundary.
 bool has_whole_blocks(const RowShape& shape) {
-  return shape.segments == 1 || shape.octets_per_segment % (kScaleBlock / kPacket) == 0;
+  return shape.segments == 1 || shape.octets_per_segment % (kScaleBlock / kVecWidth) == 0;
 }
 
 NormKernels chosen(const NormSpec& spec, const CudaDevice& device) {
@@ -200,7 +200,7 @@ int shifted_forward_rows(const NormKernels& k, const NormSpec& spec) {
 }
 int forward_threads(const RowShape& shape) { return shape.lanes > kForwardThreads ? shape.lanes : kForwardThreads; }
 int backward_threads(const RowShape& shape) {
-  return static_cast<int>(ceil_div(row_lanes(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
+  return static_cast<int>(ceil_div(row_slots(shape.n) * shape.lanes, kLaneGroup)) * kLaneGroup;
 }
 // Reduction scratch for the sums and, with Scaling::row, for the maximum.
 int forward_shared_bytes(const NormSpec& spec) {
@@ -281,7 +281,7 @@ Chosen<ForwardParameters> forward_launch(const NormKernels& k, const NormSpec& s
   p.shape = k.shape;
   p.a = a;
   p.access = access_of(spec, a);
-  p.y_words = all_multiples(kPacket, at(a.y), a.y_stride);
+  p.y_words = all_multiples(kVecWidth, at(a.y), a.y_stride);
   const bool sum_is_rounded =
       a.residual == nullptr || spec.residual_rounding == ResidualRounding::input || spec.x == DType::float32;
   const bool takes_sums = sum_is_rounded && all_multiples(4, at(a.mean), at(a.rstd));
@@ -353,24 +353,24 @@ bool lay_out_windows(const NormKernels& k, const NormSpec& spec, int threads, in
                      BackwardParameters& p, int& shared_bytes) {
   const bool shared_sums =
       bias_sums_are_shared(spec.op == Op::layer_norm, shifted_backward_kept_for(k.octets_per_lane)) &&
-      p.a.dbias_parts != nullptr;
+      p.a.dbias_partials != nullptr;
   const auto window_bytes = [&](DType t) { return 16 * window_words(t, k.shape.octets_per_segment); };
   BackwardWindows& w = p.windows;
   w.weight = backward_weights_offset();
   w.bias_sums = w.weight + (p.a.weight != nullptr ? window_bytes(spec.weight) : 0);
   w.dx = w.bias_sums + backward_bias_bytes(p, shared_sums, threads);
   w.dx_bytes = p.a.dx != nullptr ? window_bytes(spec.x) : 0;
-  w.stages = w.dx + p.row_lanes * w.dx_bytes;
+  w.stages = w.dx + p.row_slots * w.dx_bytes;
   w.dy = window_bytes(spec.x);
   w.dresidual = w.dy + window_bytes(spec.y);
   w.stage_bytes = w.dresidual + (p.a.dresidual != nullptr ? window_bytes(spec.x) : 0);
   p.weight_staged = p.a.weight != nullptr;
   p.rows_at_once = 1;
   // Memory for the reduction over row slots and for storing the group's partial sum.
-  const int sums = backward_bias_bytes(p, p.row_lanes > 1, threads), share = window_bytes(DType::float32);
+  const int sums = backward_bias_bytes(p, p.row_slots > 1, threads), share = window_bytes(DType::float32);
   const auto fits = [&](int stages, int limit) {
     p.stages = stages;
-    const int rows = w.stages + stages * p.row_lanes * w.stage_bytes, most = sums > share ? sums : share;
+    const int rows = w.stages + stages * p.row_slots * w.stage_bytes, most = sums > share ? sums : share;
     shared_bytes = rows > w.dx + most ? rows : w.dx + most;
     return shared_bytes <= limit && stages < 2 * rows_per_lane;
   };
@@ -394,17 +394,17 @@ Chosen<BackwardParameters> backward_launch(const NormKernels& k, const NormSpec&
   p.a = a;
   p.access = access_of(spec, a);
   p.groups = groups(a.rows, n);
-  p.row_lanes = row_lanes(n);
+  p.row_slots = row_slots(n);
   p.by_product = k.by_product;
   p.octets_per_lane = k.octets_per_lane;
-  p.staged_words = kPacket * (bytes_of(spec.x) * (a.dresidual != nullptr ? 2 : 1) + bytes_of(spec.y)) / 16;
+  p.staged_words = kVecWidth * (bytes_of(spec.x) * (a.dresidual != nullptr ? 2 : 1) + bytes_of(spec.y)) / 16;
   Launch<BackwardParameters>& l = chosen.launch;
   l.threads = backward_threads(k.shape);
-  const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_lanes);
-  const bool takes_sums = all_multiples(4, at(a.mean), at(a.rstd), at(a.dweight_parts), at(a.dbias_parts)) &&
-                          (a.dbias_parts == nullptr || spec.op == Op::layer_norm);
+  const int64_t rows_per_lane = ceil_div(a.rows, p.groups * p.row_slots);
+  const bool takes_sums = all_multiples(4, at(a.mean), at(a.rstd), at(a.dweight_partials), at(a.dbias_partials)) &&
+                          (a.dbias_partials == nullptr || spec.op == Op::layer_norm);
   if (k.hot_backward != nullptr && p.access == Access::octets && takes_sums &&
-      all_multiples(16, at(a.dweight_parts), at(a.dbias_parts)) &&
+      all_multiples(16, at(a.dweight_partials), at(a.dbias_partials)) &&
       lay_out(k, spec, l.threads, rows_per_lane, p, l.shared_bytes)) {
     l.kernel = k.hot_backward;
     l.cluster = k.shape.segments;
@@ -434,7 +434,7 @@ int32_t columns(const CudaNorm& norm, const ColumnArguments* gradients, int32_t 
   for (int32_t i = 0; i < count; ++i) p.of[i] = gradients[i];
   p.n = n;
   p.groups = groups(gradients[0].rows, n);
-  p.group_stride = row_lanes(n) * n;
+  p.group_stride = row_slots(n) * n;
   p.group_lanes = 1;
   while (p.group_lanes < kMostGroupLanes && p.group_lanes < p.groups) p.group_lanes *= 2;
   Launch<ColumnsParameters> l{};
@@ -516,7 +516,7 @@ struct DescribedTensors {
   int64_t stride(DType type) const { return (spec.hidden_size + (aligned ? 0 : 1)) * bytes_of(type); }
   // Why such a call has no fast kernel, or Absence::none.
   Absence absence(Absence no_hot, Absence no_shifted) const {
-    return aligned && spec.hidden_size % kPacket == 0 ? no_hot : no_shifted;
+    return aligned && spec.hidden_size % kVecWidth == 0 ? no_hot : no_shifted;
   }
 };
 
@@ -553,8 +553,8 @@ void describe_backward(Text& text, const NormKernels& k, const DescribedTensors&
   a.dy = t.rows(spec.y);
   a.dy_stride = t.stride(spec.y);
   a.weight = spec.has_weight ? t.vector() : nullptr;
-  a.dweight_parts = t.vector();
-  a.dbias_parts = spec.op == Op::layer_norm ? t.vector() : nullptr;
+  a.dweight_partials = t.vector();
+  a.dbias_partials = spec.op == Op::layer_norm ? t.vector() : nullptr;
   if (residual) {
     a.dresidual = t.rows(spec.x);
     a.dresidual_stride = a.x_stride;

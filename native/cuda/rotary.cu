@@ -32,7 +32,7 @@ RotaryFunction octets_kernel(const RotarySpec& s) {
 
 // Strides are multiples of the element size.
 Access access_of(const RotarySpec& s, const RotaryArguments& a) {
-  if (s.rotary_dim % (2 * kPacket) == 0 &&
+  if (s.rotary_dim % (2 * kVecWidth) == 0 &&
       all_multiples(16, at(a.x), a.x_strides.batch, a.x_strides.seq, a.x_strides.head, at(a.y), a.y_strides.batch,
                     a.y_strides.seq, a.y_strides.head)) {
     return Access::octets;
@@ -40,7 +40,7 @@ Access access_of(const RotarySpec& s, const RotaryArguments& a) {
   return all_multiples(bytes_of(s.x), at(a.x), at(a.y)) ? Access::elements : Access::bytes;
 }
 Access table_access_of(const RotarySpec& s, const RotaryArguments& a) {
-  if (s.rotary_dim % (2 * kPacket) == 0 && all_multiples(16, at(a.cos), at(a.sin))) return Access::octets;
+  if (s.rotary_dim % (2 * kVecWidth) == 0 && all_multiples(16, at(a.cos), at(a.sin))) return Access::octets;
   return all_multiples(bytes_of(s.table), at(a.cos), at(a.sin)) ? Access::elements : Access::bytes;
 }
 
@@ -66,8 +66,8 @@ int32_t rotary(int32_t device, const RotarySpec& spec, const RotaryArguments& a,
   p.a = a;
   p.access = access_of(spec, a);
   p.table_access = table_access_of(spec, a);
-  p.turned = static_cast<int>(ceil_div(spec.rotary_dim / 2, kPacket));
-  p.copied = a.x == a.y ? 0 : static_cast<int>(ceil_div(spec.head_dim - spec.rotary_dim, kPacket));
+  p.turned = static_cast<int>(ceil_div(spec.rotary_dim / 2, kVecWidth));
+  p.copied = a.x == a.y ? 0 : static_cast<int>(ceil_div(spec.head_dim - spec.rotary_dim, kVecWidth));
   const int64_t of_a_head = a.token_end * (p.turned + p.copied);
   p.head_groups = a.heads;
   if (of_a_head >= ceil_div(kManyThreads, a.heads)) p.head_groups = ceil_div(a.heads, heads_together(spec.x));

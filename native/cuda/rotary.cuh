@@ -58,14 +58,14 @@ NC_DEVICE void copy_elements(Access access, const char* from, char* to, int coun
 // Copies octet number `octet` of the elements that are not rotated, bit for bit.
 NC_DEVICE void copy_octet(const RotaryParameters& p, const RotaryPlace& place, int octet) {
   const int width = bytes_of(p.spec.x);
-  const int first = p.spec.rotary_dim + octet * kPacket;
+  const int first = p.spec.rotary_dim + octet * kVecWidth;
   const int rest = p.spec.head_dim - first;
-  const int count = rest < kPacket ? rest : kPacket;
+  const int count = rest < kVecWidth ? rest : kVecWidth;
   for (int64_t head = place.head; head < p.a.heads; head += p.head_groups) {
     const char* const from = place.x + head * p.a.x_strides.head + first * width;
     char* const to = place.y + head * p.a.y_strides.head + first * width;
-    if (p.access == Access::octets && count == kPacket) {
-      for (int i = 0; i < kPacket * width; i += 16) simt::store16(to + i, simt::load16_once(from + i));
+    if (p.access == Access::octets && count == kVecWidth) {
+      for (int i = 0; i < kVecWidth * width; i += 16) simt::store16(to + i, simt::load16_once(from + i));
     } else if (width == 2) {
       copy_elements<uint16_t>(p.access, from, to, count);
     } else {
@@ -81,22 +81,22 @@ struct OctetPair {
 
 NC_DEVICE OctetPair taken_apart(const Octet<float>& low, const Octet<float>& high) {
   OctetPair p;
-  NC_UNROLL for (int i = 0; i < kPacket / 2; ++i) {
+  NC_UNROLL for (int i = 0; i < kVecWidth / 2; ++i) {
     p.x1.v[i] = low.v[2 * i];
     p.x2.v[i] = low.v[2 * i + 1];
-    p.x1.v[kPacket / 2 + i] = high.v[2 * i];
-    p.x2.v[kPacket / 2 + i] = high.v[2 * i + 1];
+    p.x1.v[kVecWidth / 2 + i] = high.v[2 * i];
+    p.x2.v[kVecWidth / 2 + i] = high.v[2 * i + 1];
   }
   return p;
 }
 // Interleaves x1 and x2 into low and high.
 NC_DEVICE OctetPair put_together(const OctetPair& p) {
   OctetPair r;
-  NC_UNROLL for (int i = 0; i < kPacket / 2; ++i) {
+  NC_UNROLL for (int i = 0; i < kVecWidth / 2; ++i) {
     r.x1.v[2 * i] = p.x1.v[i];
     r.x1.v[2 * i + 1] = p.x2.v[i];
-    r.x2.v[2 * i] = p.x1.v[kPacket / 2 + i];
-    r.x2.v[2 * i + 1] = p.x2.v[kPacket / 2 + i];
+    r.x2.v[2 * i] = p.x1.v[kVecWidth / 2 + i];
+    r.x2.v[2 * i + 1] = p.x2.v[kVecWidth / 2 + i];
   }
   return r;
 }
@@ -109,7 +109,7 @@ NC_DEVICE Octet<float> directed(const RotaryParameters& p, const Octet<float>& s
 template <class X>
 NC_DEVICE OctetPair turned(const RotaryParameters& p, X x, const OctetPair& pair, const Octet<float>& cos,
                            const Octet<float>& sin) {
-  const Turn<RuntimeRotaryRounding, X> turn{{p.spec.rounding}, x};
+  const Rotate<RuntimeRotaryRounding, X> turn{{p.spec.rounding}, x};
   return {turn.first(pair.x1, pair.x2, cos, sin), turn.second(pair.x1, pair.x2, cos, sin)};
 }
 
@@ -128,7 +128,7 @@ class RotaryKernel {
       low[k] = load_once<X>(x, low_octet(place.octet));
       high[k] = load_once<X>(x + high_bytes(p), high_octet(place.octet));
     });
-    const int64_t row_bytes = int64_t{p.turned} * (kPacket * bytes_of(T));
+    const int64_t row_bytes = int64_t{p.turned} * (kVecWidth * bytes_of(T));
     const Octet<float> cos = unpacked(load_parameter<T>(p.a.cos + place.table_row * row_bytes, place.octet));
     const Octet<float> sin =
         directed(p, unpacked(load_parameter<T>(p.a.sin + place.table_row * row_bytes, place.octet)));
@@ -151,7 +151,7 @@ class RotaryKernel {
   static NC_DEVICE int low_octet(int octet) { return kInterleaved ? 2 * octet : octet; }
   static NC_DEVICE int high_octet(int octet) { return kInterleaved ? 2 * octet + 1 : octet; }
   static NC_DEVICE int high_bytes(const RotaryParameters& p) {
-    return kInterleaved ? 0 : p.turned * (kPacket * bytes_of(X));
+    return kInterleaved ? 0 : p.turned * (kVecWidth * bytes_of(X));
   }
 
   template <class Body>
@@ -174,13 +174,13 @@ class AnyRotaryKernel {
     const RuntimeFormat format{p.spec.x}, table{p.spec.table};
     const bool interleaved = p.spec.layout == RotaryLayout::interleaved;
     const int half = p.spec.rotary_dim / 2;
-    const int rest = half - place.octet * kPacket;
-    const int pairs = rest < kPacket ? rest : kPacket;
+    const int rest = half - place.octet * kVecWidth;
+    const int pairs = rest < kVecWidth ? rest : kVecWidth;
     // Octet indices as in RotaryKernel, and their numbers of valid elements.
     const int low = interleaved ? 2 * place.octet : place.octet;
     const int high = interleaved ? 2 * place.octet + 1 : place.octet;
-    const int low_count = !interleaved ? pairs : 2 * pairs < kPacket ? 2 * pairs : kPacket;
-    const int high_count = !interleaved ? pairs : 2 * pairs > kPacket ? 2 * pairs - kPacket : 0;
+    const int low_count = !interleaved ? pairs : 2 * pairs < kVecWidth ? 2 * pairs : kVecWidth;
+    const int high_count = !interleaved ? pairs : 2 * pairs > kVecWidth ? 2 * pairs - kVecWidth : 0;
     const int high_bytes = interleaved ? 0 : half * bytes_of(p.spec.x);
     const int64_t angles = place.table_row * half * bytes_of(p.spec.table);
     const Octet<float> cos = load<float>(table, p.table_access, p.a.cos + angles, place.octet, pairs);

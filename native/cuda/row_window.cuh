@@ -52,7 +52,7 @@ template <DType T>
 struct Window {
   static constexpr int kElement = bytes_of(T), kMost = 16 / kElement;
   using Raw = typename RawElement<kElement>::Type;
-  static_assert(2 * kMost <= kShiftedLanes && kPacket <= kShiftedLanes);
+  static_assert(2 * kMost <= kShiftedLanes && kVecWidth <= kShiftedLanes);
 
   int64_t address;
   int bytes;
@@ -91,7 +91,7 @@ struct Window {
   }
   // Third, +0 for the missing elements of the last octet.
   NC_DEVICE void clear_rest(char* to, int lane) const {
-    constexpr int octet = kPacket * kElement;
+    constexpr int octet = kVecWidth * kElement;
     const int byte = bytes + lane * kElement;
     if (byte < (bytes + octet - 1) / octet * octet) simt::store_value(to + shift() + byte, Raw(0));
   }

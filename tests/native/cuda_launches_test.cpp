@@ -163,8 +163,8 @@ class CudaLaunches : public ::testing::Test {
     a.group_end = nc::groups(rows, spec.hidden_size);
     a.x = a.dy = a.weight = a.rstd = address();
     a.mean = spec.has_bias ? address() : nullptr;
-    a.dx = a.dweight_parts = address();
-    a.dbias_parts = spec.has_bias ? address() : nullptr;
+    a.dx = a.dweight_partials = address();
+    a.dbias_partials = spec.has_bias ? address() : nullptr;
     a.x_stride = a.dy_stride = a.dx_stride = spec.hidden_size * nc::bytes_of(spec.x);
     EXPECT_EQ(0, plugin_->backward(prepared(spec), a, 0));
     return last();
@@ -221,7 +221,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
           } else {
             const auto p = parameters_of<nc::BackwardParameters>(l);
             stages = p.stages;
-            of_block = 2 * row_bytes * p.row_lanes * p.rows_at_once * (stages > 1 ? stages - 1 : 1);
+            of_block = 2 * row_bytes * p.row_slots * p.rows_at_once * (stages > 1 ? stages - 1 : 1);
           }
           const double bytes = of_block * held.blocks;
           std::ostringstream line;
@@ -232,7 +232,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
                 << 100 * held.blocks * l.threads / kMostThreads << " % | " << l.shared_bytes / 1024 << " | "
                 << (is_forward ? "" : std::to_string(stages)) << " | " << static_cast<int>(bytes / 1024) << " |\n";
           const std::string kind = is_forward ? "norm_forward" : "norm_backward";
-          const std::string expected = kind + (shape.n % nc::kPacket == 0 ? "<HotFormats<" : "_shifted<");
+          const std::string expected = kind + (shape.n % nc::kVecWidth == 0 ? "<HotFormats<" : "_shifted<");
           EXPECT_EQ(0u, kernel.name.rfind(expected, 0)) << line.str() << ": " << kernel.name;
           EXPECT_EQ(0, kernel.spilled) << line.str();
           EXPECT_GE(held.blocks, 1) << line.str();

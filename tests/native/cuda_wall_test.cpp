@@ -543,15 +543,15 @@ TEST_F(CudaNormCalls, BackwardReachesThePlugin) {
   EXPECT_EQ(4 * b.dresidual_stride, a.dresidual_stride);
   EXPECT_EQ(b.dx, at(a.dx));
   EXPECT_EQ(4 * b.dx_stride, a.dx_stride);
-  EXPECT_EQ(b.workspace, at(a.dweight_parts));
-  EXPECT_EQ(b.workspace + bytes / 2, at(a.dbias_parts));
+  EXPECT_EQ(b.workspace, at(a.dweight_partials));
+  EXPECT_EQ(b.workspace + bytes / 2, at(a.dbias_partials));
   ASSERT_EQ(2u, fake().columns.size());
   for (int i = 0; i < 2; ++i) {
     const nc::ColumnArguments& c = fake().columns[i];
     EXPECT_EQ(kRows, c.rows);
     EXPECT_EQ(0, c.column_begin);
     EXPECT_EQ(kN, c.column_end);
-    EXPECT_EQ(i == 0 ? at(a.dweight_parts) : at(a.dbias_parts), at(c.parts));
+    EXPECT_EQ(i == 0 ? at(a.dweight_partials) : at(a.dbias_partials), at(c.partials));
     EXPECT_EQ(i == 0 ? b.dweight : b.dbias, at(c.gradient));
     EXPECT_EQ(nc::DType::float32, c.dtype);
     EXPECT_EQ(i == 1, c.accumulate);
@@ -563,18 +563,18 @@ TEST_F(CudaNormCalls, BackwardLaunchesWhatIsWanted) {
   b.dweight_mode = NC_GRADIENT_ABSENT;
   check(b.cuda(layer));
   EXPECT_EQ((Strings{"backward 1 1234", "columns 1 1234"}), fake().calls);
-  EXPECT_EQ(nullptr, fake().backward.dweight_parts);
-  EXPECT_EQ(b.workspace, at(fake().backward.dbias_parts));
+  EXPECT_EQ(nullptr, fake().backward.dweight_partials);
+  EXPECT_EQ(b.workspace, at(fake().backward.dbias_partials));
   ASSERT_EQ(1u, fake().columns.size());
   EXPECT_EQ(b.dbias, at(fake().columns[0].gradient));
-  EXPECT_EQ(b.workspace, at(fake().columns[0].parts));
+  EXPECT_EQ(b.workspace, at(fake().columns[0].partials));
 
   fake().calls.clear();
   b.dbias_mode = NC_GRADIENT_ABSENT;
   b.workspace = b.workspace_bytes = b.dweight = b.dbias = 0;
   check(b.cuda(layer));
   EXPECT_EQ(Strings{"backward 1 1234"}, fake().calls);
-  EXPECT_EQ(nullptr, fake().backward.dbias_parts);
+  EXPECT_EQ(nullptr, fake().backward.dbias_partials);
 
   fake().calls.clear();
   b.dx = b.dresidual = 0;

@@ -26,13 +26,13 @@ double halfUlp(int32_t dtype, long double v) {
 }
 
 double depth(int64_t n) {
-  const double packets = std::ceil(static_cast<double>(n) / 8);
-  return std::ceil(packets / nc::segments(n) / nc::lanes(n)) + 3 + std::log2(nc::lanes(n)) + std::log2(nc::segments(n));
+  const double vectors = std::ceil(static_cast<double>(n) / 8);
+  return std::ceil(vectors / nc::segments(n) / nc::lanes(n)) + 3 + std::log2(nc::lanes(n)) + std::log2(nc::segments(n));
 }
 
 double columnDepth(int64_t rows, int64_t n) {
   const double groups = static_cast<double>(nc::groups(rows, n));
-  return std::ceil(static_cast<double>(rows) / groups / nc::row_lanes(n)) + std::ceil(std::log2(nc::row_lanes(n))) +
+  return std::ceil(static_cast<double>(rows) / groups / nc::row_slots(n)) + std::ceil(std::log2(nc::row_slots(n))) +
          std::ceil(std::log2(groups));
 }
 

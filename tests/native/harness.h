@@ -423,7 +423,7 @@ inline Result run(const Case& c, const Data& d, const Form& form = {}) {
 }
 
 inline reference::Order orderOf(int64_t rows, int64_t n) {
-  return {nc::lanes(n), nc::segments(n), nc::groups(rows, n), nc::row_lanes(n)};
+  return {nc::lanes(n), nc::segments(n), nc::groups(rows, n), nc::row_slots(n)};
 }
 
 // Quantises a forward's values, of the compute type, to FP8 row by row, from the definitions.

@@ -17,7 +17,7 @@ namespace reference {
 // The summation order of a shape: the four functions of the shape, as plain numbers.
 struct Order {
   int64_t lanes, segments;    // of a row
-  int64_t groups, row_lanes;  // of the column sums
+  int64_t groups, row_slots;  // of the column sums
 };
 
 struct Inputs {
@@ -47,11 +47,11 @@ T halve(std::vector<T> v, Combine combine) {
 // The order of a row's sums. T starts as T{}; step(accumulator, i) adds element i; combine(lower, upper) merges.
 template <class T, class Step, class Combine>
 T reduceRow(int64_t n, const Order& order, Step step, Combine combine) {
-  const int64_t packets = (n + 7) / 8;
-  const int64_t per_segment = (packets + order.segments - 1) / order.segments;
+  const int64_t vectors = (n + 7) / 8;
+  const int64_t per_segment = (vectors + order.segments - 1) / order.segments;
   std::vector<T> segments;
   for (int64_t s = 0; s < order.segments; ++s) {
-    const int64_t begin = std::min(packets, s * per_segment), end = std::min(packets, begin + per_segment);
+    const int64_t begin = std::min(vectors, s * per_segment), end = std::min(vectors, begin + per_segment);
     std::vector<T> lanes;
     for (int64_t t = 0; t < order.lanes; ++t) {
       std::vector<T> positions(8);
@@ -82,9 +82,9 @@ T reduceColumn(int64_t rows, const Order& order, Step step) {
   for (int64_t g = 0; g < order.groups; ++g) {
     const int64_t begin = g * rows / order.groups, end = (g + 1) * rows / order.groups;
     std::vector<T> lanes;
-    for (int64_t r = 0; r < order.row_lanes; ++r) {
+    for (int64_t r = 0; r < order.row_slots; ++r) {
       T sum{};
-      for (int64_t row = begin + r; row < end; row += order.row_lanes) sum = step(sum, row);
+      for (int64_t row = begin + r; row < end; row += order.row_slots) sum = step(sum, row);
       lanes.push_back(sum);
     }
     groups.push_back(halve(lanes, add));
