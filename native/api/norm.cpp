@@ -17,8 +17,8 @@ bool beyond_cache(const Tensor& input) { return bytes_in(input) >= cache() / 4; 
 // Whether to use non-temporal stores for an output: it would be evicted before anything reads it, and ordinary stores
 // read each line first. The threshold is half of the last-level cache, because the input needs the other half.
 bool non_temporal(const Tensor& output) {
-  return output.present() && bytes_in(output) >= cache() / 2 && output.address % kStreamAlignment == 0 &&
-         (output.rows <= 1 || output.stride_bytes % kStreamAlignment == 0);
+  return output.present() && bytes_in(output) >= cache() / 2 && output.address % kNonTemporalAlignment == 0 &&
+         (output.rows <= 1 || output.stride_bytes % kNonTemporalAlignment == 0);
 }
 
 void forward(const CpuKernels& kernels, const NormSpec& spec, Forward& f, int64_t row_begin, int64_t row_end) {

@@ -1,5 +1,5 @@
 // The number formats and the conversions between them, element by element. Only this file knows the bit layouts;
-// cpu/packet.h, cpu/duo.h and cuda/octet.cuh convert vectors with the constants defined here.
+// cpu/vec8.h, cpu/vec16.h and cuda/octet.cuh convert vectors with the constants defined here.
 //
 // All conversions round to nearest, ties to even. NaN becomes the format's canonical quiet NaN. Overflow becomes
 // infinity, except in FP8, which saturates at its largest finite value (infinities included). Subnormals are kept.
@@ -168,7 +168,7 @@ NC_INLINE float decode_e8m0(uint32_t code) {
   return bit_cast<float>(code == 0 ? uint32_t{0x00400000} : code << 23);
 }
 
-// Rounds float or double to a format and back. V may be a vector: see cpu/packet.h.
+// Rounds float or double to a format and back. V may be a vector: see cpu/vec8.h.
 template <class V>
 struct Rounding;
 

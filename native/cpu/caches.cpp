@@ -12,7 +12,7 @@ namespace nc {
 namespace {
 
 // Assumed if the size is unknown.
-constexpr int64_t kUsual = int64_t{32} << 20;
+constexpr int64_t kTypical = int64_t{32} << 20;
 
 #if defined(__x86_64__)
 // The largest cache that a CPUID cache leaf describes. sysconf does not serve: on AMD processors it returns the sum of
@@ -56,7 +56,7 @@ int64_t last_level_cache() {
     const int64_t wish = wanted == nullptr ? 0 : std::strtoll(wanted, nullptr, 10);
     if (wish > 0) return wish;
     const int64_t said = measured();
-    return said > 0 ? said : kUsual;
+    return said > 0 ? said : kTypical;
   }();
   return bytes;
 }

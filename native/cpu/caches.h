@@ -10,6 +10,6 @@ namespace nc {
 int64_t last_level_cache();
 
 // Alignment of rows that are written with non-temporal stores.
-constexpr int64_t kStreamAlignment = 32;
+constexpr int64_t kNonTemporalAlignment = 32;
 
 }  // namespace nc

@@ -1,6 +1,6 @@
 // A copy at memory bandwidth, the reference for the speed of the kernels.
 #include "kernels.h"
-#include "packet.h"
+#include "vec8.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -22,10 +22,10 @@ void copy(char* to, const char* from, int64_t bytes) {
       __builtin_prefetch(from + done + kPage + i);
     }
     for (int64_t i = 0; i < kPage; i += static_cast<int64_t>(sizeof(U32x8))) {
-      stream(to + done + i, load_raw<U32x8>(from + done + i));
+      store_non_temporal(to + done + i, load_raw<U32x8>(from + done + i));
     }
   }
-  end_of_streams();
+  store_fence();
   memcpy(to + done, from + done, static_cast<size_t>(bytes - done));
 }
 

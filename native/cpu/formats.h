@@ -15,7 +15,7 @@ struct Formats {
   // bfloat16 in and out: unpacked and packed without shuffles.
   static constexpr Order order =
       X::dtype() == DType::bfloat16 && Y::dtype() == DType::bfloat16 ? Order::even_odd : Order::natural;
-  using Whole = Sixteen<order>;
+  using Whole = Full16<order>;
   // Natural order if weight and bias are wider: splitting them would cost more than it saves.
   static constexpr Order forward_order = W::dtype() == X::dtype() ? order : Order::natural;
   X x;
@@ -26,7 +26,7 @@ struct Formats {
 };
 
 struct RuntimeFormats {
-  using Whole = Full;
+  using Whole = FullVec;
   RuntimeFormat x, weight, y;
   RuntimePolicy policy;
   NC_INLINE AffinePolicy<RuntimePolicy, RuntimeFormat, RuntimeFormat> affine() const { return {policy, x, weight}; }

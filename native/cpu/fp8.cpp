@@ -22,17 +22,17 @@ template <bool Measured, class X, class Q>
 void quantize_by_one(X x, Q q, const Fp8QuantizeArguments& a) {
   float scale;
   memcpy(&scale, a.scale, sizeof(scale));
-  Largest<float> largest;
+  MaxAbs<float> largest;
   for (int64_t row = 0; row < a.rows; ++row) {
     quantize_row<Measured>(x, q, a.from + row * a.from_stride, a.columns, scale, a.to + row * a.to_stride, largest);
   }
-  if constexpr (Measured) raise(a.amax, largest.value());
+  if constexpr (Measured) atomic_max(a.amax, largest.value());
 }
 
 template <class Q, class Y>
 NC_INLINE void dequantize_part(Q q, Y y, const char* from, int64_t first, int64_t n, float scale_inv, char* to) {
-  const Packet<float> scale = Packet<float>::all(scale_inv);
-  for_each_packet(n, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
+  const Vec8<float> scale = Vec8<float>::all(scale_inv);
+  for_each_vec(n, [&](int64_t after, auto extent) NC_LAMBDA_INLINE {
     store(y, to, first + after, extent, load_float8(q.dtype(), from, first + after, extent) * scale);
   });
 }
@@ -68,9 +68,9 @@ void dequantize_by_blocks(Q q, Y y, const Fp8DequantizeArguments& a) {
 
 void fp8_amax(const Fp8AmaxArguments& a) {
   with_wide(a.x, [&](auto x) {
-    Largest<float> largest;
+    MaxAbs<float> largest;
     for (int64_t row = 0; row < a.rows; ++row) add_row(x, a.from + row * a.stride, a.columns, largest);
-    raise(a.amax, largest.value());
+    atomic_max(a.amax, largest.value());
   });
 }
 

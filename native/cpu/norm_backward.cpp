@@ -11,22 +11,24 @@
 
 #include "formats.h"
 #include "kernels.h"
+#include "partial_sum_tree.h"
 #include "row_reduce.h"
-#include "share_stack.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
 // The requested outputs. The usual training step has specialised kernels; the others branch on these.
-struct Wants {
+struct Outputs {
   bool dx, dweight, dbias, dresidual;
   bool non_temporal;  // non-temporal stores for dx
 };
-constexpr Wants usual_wants(bool layer_norm, bool non_temporal) {
+constexpr Outputs training_outputs(bool layer_norm, bool non_temporal) {
   return {true, true, layer_norm, false, non_temporal};
 }
-bool is_usual(const Wants& w, bool layer_norm) { return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual; }
+bool is_training_step(const Outputs& w, bool layer_norm) {
+  return w.dx && w.dweight && w.dbias == layer_norm && !w.dresidual;
+}
 
 template <class C>
 struct BackwardRow {
@@ -37,7 +39,7 @@ struct BackwardRow {
   C* dweight;
   C* dbias;
   C mean, rstd, c1, c2;
-  bool opens;          // the first row of its row slot: the partial sums are uninitialised
+  bool is_first_row;   // the first row of its row slot: the partial sums are uninitialised
   const char* next_x;  // the row to prefetch, or null
   const char* next_dy;
 };
@@ -54,7 +56,7 @@ NC_INLINE void with_gradients(const F& formats, const BackwardRow<C>& r, const c
   const V xhat = Centred ? normalised_by(x, V::all(-r.mean), V::all(r.rstd)) : x * V::all(r.rstd);
   const V one = V::all(C(1));
   // Kernels with static formats require a weight.
-  const bool has_weight = kIsSixteen<typename F::Whole> || weight != nullptr;
+  const bool has_weight = kIsFull16<typename F::Whole> || weight != nullptr;
   const V g = has_weight ? affine.gamma(load<C>(formats.weight, weight, first, extent), one) : one;
   use(dy, affine.gradient(formats.y, dy, g), xhat);
 }
@@ -73,76 +75,76 @@ NC_INLINE auto adding_gradients(const F formats, const BackwardRow<C> row, const
 }
 
 // Columns begin .. end - 1 of the second pass: kStretch of them, plus the rest of the row if that is less than sixteen.
-struct Columns {
+struct ColumnRange {
   int64_t begin, end;
 };
-constexpr int64_t kStretch = 1024;
+constexpr int64_t kColumnTile = 1024;
 
 // Read in place of uninitialised partial sums.
 template <class C>
-alignas(64) constexpr C kZeros[kStretch + kColumnPadding] = {};
+alignas(64) constexpr C kZeros[kColumnTile + kColumnPadding] = {};
 
 template <bool LayerNorm, class C, class F>
-NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight, const BackwardRow<C>& row,
-                          const Wants wants) {
+NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* weight, const BackwardRow<C>& row,
+                          const Outputs outputs) {
   using Whole = typename F::Whole;
   const auto affine = formats.affine();
   // A copy: the compiler must assume that the stores alias a reference.
   const BackwardRow<C> r = row;
-  const C* const dweight_before = r.opens || !wants.dweight ? kZeros<C> : r.dweight + columns.begin;
-  const C* const dbias_before = r.opens || !wants.dbias ? kZeros<C> : r.dbias + columns.begin;
-  const auto at = [=](int64_t first, auto extent, char* to, int64_t place, int64_t slot,
+  const C* const dweight_before = r.is_first_row || !outputs.dweight ? kZeros<C> : r.dweight + columns.begin;
+  const C* const dbias_before = r.is_first_row || !outputs.dbias ? kZeros<C> : r.dbias + columns.begin;
+  const auto at = [=](int64_t first, auto extent, char* to, int64_t target, int64_t offset,
                       bool non_temporal) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
-      if (wants.dx) {
+      if (outputs.dx) {
         const V c1 = V::all(r.c1), rstd = V::all(r.rstd);
         // RMSNorm: c2 is +0, and subtracting it changes nothing.
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
-        if (wants.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
-        if constexpr (kIsSixteen<Whole>) {
-          store(formats.x, to, place, extent, dx, non_temporal);
+        if (outputs.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
+        if constexpr (kIsFull16<Whole>) {
+          store(formats.x, to, target, extent, dx, non_temporal);
         } else {
-          store(formats.x, to, place, extent, dx);
+          store(formats.x, to, target, extent, dx);
         }
       }
-      if (wants.dweight) {
-        const V sum = load_sum(dweight_before, slot - columns.begin, extent);
-        store_sum(r.dweight, slot, extent, affine.add_weight_gradient(sum, formats.y, dy, xhat));
+      if (outputs.dweight) {
+        const V sum = load_sum(dweight_before, offset - columns.begin, extent);
+        store_sum(r.dweight, offset, extent, affine.add_weight_gradient(sum, formats.y, dy, xhat));
       }
-      if (wants.dbias) {
-        const V sum = load_sum(dbias_before, slot - columns.begin, extent);
-        store_sum(r.dbias, slot, extent, sum + dy);
+      if (outputs.dbias) {
+        const V sum = load_sum(dbias_before, offset - columns.begin, extent);
+        store_sum(r.dbias, offset, extent, sum + dy);
       }
     });
   };
-  if constexpr (kIsSixteen<Whole>) {
+  if constexpr (kIsFull16<Whole>) {
     constexpr int64_t width = bytes_of(decltype(formats.x)::dtype()), dy_width = bytes_of(decltype(formats.y)::dtype());
-    const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
+    const auto prefetch_next = [=](int64_t first) NC_LAMBDA_INLINE {
       if (r.next_x == nullptr) return;
-      prefetch<kAhead * width>(r.next_x + first * width);
-      prefetch<kAhead * dy_width>(r.next_dy + first * dy_width);
+      prefetch<kPrefetchElements * width>(r.next_x + first * width);
+      prefetch<kPrefetchElements * dy_width>(r.next_dy + first * dy_width);
     };
     // The overlapping last sixteen: dx is computed first because it may be in place; partial sums have separate slots.
     U32x8 last_dx[Whole::count * width / sizeof(U32x8)] = {};
-    const int64_t last_slot = columns.end / kColumnPadding * kColumnPadding;
+    const int64_t last_offset = columns.end / kColumnPadding * kColumnPadding;
     const auto finish = [&](auto non_temporal) NC_LAMBDA_INLINE {
-      for_each_sixteen(
-          columns.begin, columns.end, ahead,
+      for_each_vec16(
+          columns.begin, columns.end, prefetch_next,
           [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, non_temporal.value); },
           [&](int64_t first)
-              NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_slot, false); },
+              NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_offset, false); },
           [&](int64_t first) NC_LAMBDA_INLINE {
-            if (wants.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
+            if (outputs.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
           });
     };
-    if (wants.non_temporal) {
+    if (outputs.non_temporal) {
       finish(std::true_type{});
     } else {
       finish(std::false_type{});
     }
   } else {
-    for_each_packet(columns.end - columns.begin, [=](int64_t from, auto extent) NC_LAMBDA_INLINE {
+    for_each_vec(columns.end - columns.begin, [=](int64_t from, auto extent) NC_LAMBDA_INLINE {
       const int64_t first = columns.begin + from;
       at(first, extent, r.dx, first, first, false);
     });
@@ -152,7 +154,8 @@ NC_INLINE void finish_row(const F& formats, Columns columns, const char* weight,
 template <class C>
 struct RowKernels {
   void (*reduce)(const NormSpec&, const char* weight, BackwardRow<C>* rows, int count);
-  void (*finish)(const NormSpec&, Columns, const char* weight, const BackwardRow<C>* rows, int count, const Wants&);
+  void (*finish)(const NormSpec&, ColumnRange, const char* weight, const BackwardRow<C>* rows, int count,
+                 const Outputs&);
 };
 
 // Blocks, Even: as in reduce_rows.
@@ -171,35 +174,35 @@ void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>*
   }
 }
 template <class F, bool LayerNorm>
-void finish_static(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
-                   const Wants& wants) {
-  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], wants);
+void finish_static(const NormSpec&, ColumnRange columns, const char* weight, const BackwardRow<float>* rows, int count,
+                   const Outputs& outputs) {
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], outputs);
 }
 template <class F, bool LayerNorm>
-void finish_usual(const NormSpec&, Columns columns, const char* weight, const BackwardRow<float>* rows, int count,
-                  const Wants& wants) {
-  const Wants usual = usual_wants(LayerNorm, wants.non_temporal);
-  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], usual);
+void finish_training(const NormSpec&, ColumnRange columns, const char* weight, const BackwardRow<float>* rows,
+                     int count, const Outputs& outputs) {
+  const Outputs training = training_outputs(LayerNorm, outputs.non_temporal);
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], training);
 }
 // RMSNorm runs as LayerNorm with mean = c2 = +0, which changes no bit.
 template <class C>
-void reduce_any(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
+void reduce_generic(const NormSpec& spec, const char* weight, BackwardRow<C>* rows, int count) {
   const C n = static_cast<C>(spec.hidden_size);
   for (int k = 0; k < count; ++k) {
     C sums[2];
-    reduce_row(Full{}, spec.hidden_size, sums, adding_gradients<true>(runtime_formats(spec), rows[k], weight));
+    reduce_row(FullVec{}, spec.hidden_size, sums, adding_gradients<true>(runtime_formats(spec), rows[k], weight));
     rows[k].c1 = sums[0] / n;
     rows[k].c2 = spec.op == Op::rms_norm ? C(0) : sums[1] / n;
   }
 }
 template <class C>
-void finish_any(const NormSpec& spec, Columns columns, const char* weight, const BackwardRow<C>* rows, int count,
-                const Wants& wants) {
-  for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], wants);
+void finish_generic(const NormSpec& spec, ColumnRange columns, const char* weight, const BackwardRow<C>* rows,
+                    int count, const Outputs& outputs) {
+  for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], outputs);
 }
 
 template <class F, bool LayerNorm>
-RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
+RowKernels<float> static_kernels(const NormSpec& spec, const Outputs& outputs) {
   RowKernels<float> kernels{reduce_static<F, LayerNorm, 0, false>, finish_static<F, LayerNorm>};
   // The first pass of a short row is dominated by its per-row cost.
   if (lanes(spec.hidden_size) == 2 * kVecWidth) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
@@ -207,18 +210,18 @@ RowKernels<float> static_kernels(const NormSpec& spec, const Wants& wants) {
     const bool even = spec.hidden_size % (4 * kVecWidth * kVecWidth) == 0;
     kernels.reduce = even ? reduce_static<F, LayerNorm, 4, true> : reduce_static<F, LayerNorm, 4, false>;
   }
-  if (is_usual(wants, LayerNorm)) kernels.finish = finish_usual<F, LayerNorm>;
+  if (is_training_step(outputs, LayerNorm)) kernels.finish = finish_training<F, LayerNorm>;
   return kernels;
 }
 
 template <class C>
-RowKernels<C> row_kernels(const NormSpec& spec, const Wants& wants) {
-  RowKernels<C> kernels{reduce_any<C>, finish_any<C>};
+RowKernels<C> row_kernels(const NormSpec& spec, const Outputs& outputs) {
+  RowKernels<C> kernels{reduce_generic<C>, finish_generic<C>};
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_formats(spec, [&](auto formats) {
       using F = decltype(formats);
       kernels =
-          spec.op == Op::layer_norm ? static_kernels<F, true>(spec, wants) : static_kernels<F, false>(spec, wants);
+          spec.op == Op::layer_norm ? static_kernels<F, true>(spec, outputs) : static_kernels<F, false>(spec, outputs);
     });
   }
   return kernels;
@@ -243,46 +246,48 @@ int rows_together(const NormSpec& spec) {
 }
 
 // Prefetches the next batch if it fits the L2 cache beside the current one.
-constexpr int64_t kAheadBytes = 192 << 10;
+constexpr int64_t kPrefetchBytes = 192 << 10;
 
 template <class C>
-class Backward {
+class BackwardPass {
  public:
-  Backward(const NormSpec& norm_spec, const BackwardArguments& arguments)
+  BackwardPass(const NormSpec& norm_spec, const BackwardArguments& arguments)
       : spec(norm_spec),
         a(arguments),
         n(spec.hidden_size),
         group_count(groups(a.rows, n)),
-        share(group_count == 0 ? 0 : a.rows / group_count),
+        rows_per_group(group_count == 0 ? 0 : a.rows / group_count),
         rest(group_count == 0 ? 0 : a.rows % group_count),
         layout(spec),
-        slots(layout.slots()),
-        lane_count(row_slots(n)),
-        wants{a.dx != nullptr, a.dweight_partials != nullptr, a.dbias_partials != nullptr, a.dresidual != nullptr,
-              a.non_temporal},
-        kernels(row_kernels<C>(spec, wants)),
+        stride(layout.stride()),
+        row_slot_count(row_slots(n)),
+        outputs{a.dx != nullptr, a.dweight_partials != nullptr, a.dbias_partials != nullptr, a.dresidual != nullptr,
+                a.non_temporal},
+        kernels(row_kernels<C>(spec, outputs)),
         together(rows_together(spec)),
-        asks_ahead(a.prefetch && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kAheadBytes) {}
+        prefetches(a.prefetch && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kPrefetchBytes) {}
 
   void run() {
-    ShareStack<C> dweight(a.dweight_partials, layout, a), dbias(a.dbias_partials, layout, a);
+    PartialSumTree<C> dweight(a.dweight_partials, layout, a), dbias(a.dbias_partials, layout, a);
     for_each_group(group_count, a.group_begin, a.group_end, [&](const TreeStep& step) {
-      if (step.merges) {
-        dweight.merge(step);
-        dbias.merge(step);
+      if (step.combines) {
+        dweight.combine(step);
+        dbias.combine(step);
       } else {
-        take_group(step, dweight.open(), dbias.open());
+        take_group(step, dweight.begin_group(), dbias.begin_group());
         const int64_t rows = begin_of(step.group + 1) - begin_of(step.group);
-        dweight.close(step, rows);
-        dbias.close(step, rows);
+        dweight.end_group(step, rows);
+        dbias.end_group(step, rows);
       }
     });
-    if (a.non_temporal) end_of_streams();
+    if (a.non_temporal) store_fence();
   }
 
  private:
   // group_begin of core/reduction_order.h with fewer divisions.
-  int64_t begin_of(int64_t group) const { return group * share + (rest == 0 ? 0 : group * rest / group_count); }
+  int64_t begin_of(int64_t group) const {
+    return group * rows_per_group + (rest == 0 ? 0 : group * rest / group_count);
+  }
 
   void take_group(const TreeStep& step, C* dweight, C* dbias) {
     const int64_t begin = begin_of(step.group), end = begin_of(step.group + 1);
@@ -291,7 +296,7 @@ class Backward {
     for (int64_t i = begin; i < end; i += together) {
       const int64_t count = end - i < together ? end - i : together;
       const int64_t next = i + count < end ? i + count : after;
-      take(i, static_cast<int>(count), asks_ahead ? next : -1, i - begin, dweight, dbias);
+      take(i, static_cast<int>(count), prefetches ? next : -1, i - begin, dweight, dbias);
     }
   }
 
@@ -300,48 +305,48 @@ class Backward {
   void take(int64_t first, int count, int64_t next, int64_t index, C* dweight, C* dbias) {
     BackwardRow<C> rows[kMostRows];
     for (int k = 0; k < count; ++k) {
-      const int64_t row = first + k, lane = (index + k) & (lane_count - 1);
-      const bool ahead = next >= 0 && next + k < a.rows;
+      const int64_t row = first + k, row_slot = (index + k) & (row_slot_count - 1);
+      const bool prefetch_next = next >= 0 && next + k < a.rows;
       rows[k] = {a.x + row * a.x_stride,
                  a.dy + row * a.dy_stride,
                  a.dresidual == nullptr ? nullptr : a.dresidual + row * a.dresidual_stride,
                  a.dx == nullptr ? nullptr : a.dx + row * a.dx_stride,
-                 dweight == nullptr ? nullptr : dweight + lane * slots,
-                 dbias == nullptr ? nullptr : dbias + lane * slots,
+                 dweight == nullptr ? nullptr : dweight + row_slot * stride,
+                 dbias == nullptr ? nullptr : dbias + row_slot * stride,
                  load_statistic<C>(a.mean, row),
                  load_statistic<C>(a.rstd, row),
                  C(0),
                  C(0),
-                 index + k < lane_count,
-                 ahead ? a.x + (next + k) * a.x_stride : nullptr,
-                 ahead ? a.dy + (next + k) * a.dy_stride : nullptr};
+                 index + k < row_slot_count,
+                 prefetch_next ? a.x + (next + k) * a.x_stride : nullptr,
+                 prefetch_next ? a.dy + (next + k) * a.dy_stride : nullptr};
     }
-    if (wants.dx) kernels.reduce(spec, a.weight, rows, count);
+    if (outputs.dx) kernels.reduce(spec, a.weight, rows, count);
     for (int64_t column = 0; column < n;) {
-      const Columns columns{column, n - column < kStretch + kColumnPadding ? n : column + kStretch};
-      kernels.finish(spec, columns, a.weight, rows, count, wants);
+      const ColumnRange columns{column, n - column < kColumnTile + kColumnPadding ? n : column + kColumnTile};
+      kernels.finish(spec, columns, a.weight, rows, count, outputs);
       column = columns.end;
     }
   }
 
   const NormSpec& spec;
   const BackwardArguments& a;
-  const int64_t n, group_count, share, rest;
-  const ShareLayout layout;
-  const int64_t slots, lane_count;
-  const Wants wants;
+  const int64_t n, group_count, rows_per_group, rest;
+  const PartialSumLayout layout;
+  const int64_t stride, row_slot_count;
+  const Outputs outputs;
   const RowKernels<C> kernels;
   const int together;
-  const bool asks_ahead;
+  const bool prefetches;
 };
 
 }  // namespace
 
 void norm_backward(const NormSpec& spec, const BackwardArguments& a) {
   if (spec.compute == Compute::float64) {
-    Backward<double>(spec, a).run();
+    BackwardPass<double>(spec, a).run();
   } else {
-    Backward<float>(spec, a).run();
+    BackwardPass<float>(spec, a).run();
   }
 }
 

@@ -1,37 +1,37 @@
 // Backward, second step: the remaining partial sums of dweight or dbias, summed in a halving tree and rounded once to
 // the gradient's type.
 #include "kernels.h"
-#include "share_stack.h"
+#include "partial_sum_tree.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
 // Columns per tile, and the depth of the stack of tiles: at least that of the tree.
-constexpr int64_t kTile = 256;
+constexpr int64_t kColumnTile = 256;
 constexpr int kDeepest = 10;
 
 // Stores rd(sum) or rd(gradient + sum).
 template <class C, class Format>
-struct Gradient {
+struct GradientColumns {
   char* gradient;
   bool accumulates;
   Format format;
 
   template <class Extent>
-  NC_INLINE void write(int64_t column, Extent extent, Packet<C> sum) const {
+  NC_INLINE void write(int64_t column, Extent extent, Vec8<C> sum) const {
     if (accumulates) sum = load<C>(format, gradient, column, extent) + sum;
     store(format, gradient, column, extent, sum);
   }
   NC_INLINE void write_natural(int64_t column, const C* sums, int64_t columns) const {
-    for_each_packet(columns, [=, *this](int64_t first, auto extent)
-                                 NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
+    for_each_vec(columns, [=, *this](int64_t first, auto extent)
+                              NC_LAMBDA_INLINE { write(column + first, extent, load_sum(sums, first, extent)); });
   }
   NC_INLINE void write_even_odd(int64_t column, const float* sums, int64_t columns) const {
     for (int64_t first = 0; first < columns; first += kColumnPadding) {
-      const Duo<Order::natural> in_order = natural(load_sum(sums, first, Sixteen<Order::even_odd>{}));
-      write(column + first, Full{}, in_order.a);
-      write(column + first + kVecWidth, Full{}, in_order.b);
+      const Vec16<Order::natural> in_order = natural(load_sum(sums, first, Full16<Order::even_odd>{}));
+      write(column + first, FullVec{}, in_order.a);
+      write(column + first + kVecWidth, FullVec{}, in_order.b);
     }
   }
 };
@@ -51,10 +51,10 @@ NC_INLINE void with_gradient_format(DType dtype, F f) {
 
 template <class C, class Format>
 struct ColumnSums {
-  ShareLayout layout;
+  PartialSumLayout layout;
   int64_t group_count;
-  ShareSpace<C> space;
-  Gradient<C, Format> gradient;
+  PartialSumBuffer<C> space;
+  GradientColumns<C, Format> gradient;
 
   ColumnSums(const NormSpec& spec, const ColumnArguments& a, Format format)
       : layout(spec),
@@ -63,46 +63,46 @@ struct ColumnSums {
         gradient{a.gradient, a.accumulate, format} {}
 
   struct Tile {
-    C sums[kTile];
+    C sums[kColumnTile];
   };
 
   // The sum of a subtree, if the first step has stored it, or null. Stays within the workspace even if the first step
   // never ran and the entries are garbage.
-  const C* left(Subtree tree, int64_t leaf, int64_t slot) const {
+  const C* left(Subtree tree, int64_t leaf, int64_t offset) const {
     const PartialSumEntry entry = space.entries[leaf];
     const int64_t leaves = tree.leaves(group_count);
     if (entry.leaves != leaves && leaves > 1) return nullptr;
-    const int64_t rows = group_count * space.lane_count;
-    return space.row(entry.row >= 0 && entry.row < rows ? entry.row : 0) + slot;
+    const int64_t rows = group_count * space.row_slot_count;
+    return space.row(entry.row >= 0 && entry.row < rows ? entry.row : 0) + offset;
   }
   // The sum of a subtree over `count` slots: a stored one, or the sum of its two halves in a tile.
-  const C* add_up(Subtree tree, int64_t leaf, int64_t slot, int64_t count, Tile* tiles) const {
-    const C* const there = left(tree, leaf, slot);
+  const C* add_up(Subtree tree, int64_t leaf, int64_t offset, int64_t count, Tile* tiles) const {
+    const C* const there = left(tree, leaf, offset);
     if (there != nullptr) return there;
-    const C* const lower = add_up(tree.left(), leaf, slot, count, tiles);
-    const C* const upper = add_up(tree.right(), leaf + tree.left().leaves(group_count), slot, count, tiles + 1);
+    const C* const lower = add_up(tree.left(), leaf, offset, count, tiles);
+    const C* const upper = add_up(tree.right(), leaf + tree.left().leaves(group_count), offset, count, tiles + 1);
     for (int64_t j = 0; j < count; ++j) tiles->sums[j] = lower[j] + upper[j];
     return tiles->sums;
   }
   // The sum of all groups.
-  const C* sum(int64_t slot, int64_t count, Tile (&tiles)[kDeepest]) const {
-    return add_up({0, 0}, 0, slot, count, tiles);
+  const C* sum(int64_t offset, int64_t count, Tile (&tiles)[kDeepest]) const {
+    return add_up({0, 0}, 0, offset, count, tiles);
   }
   // Columns whose slots are in natural order.
   void in_order(int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
-    for (int64_t column = begin; column < end; column += kTile) {
-      const int64_t count = end - column < kTile ? end - column : kTile;
+    for (int64_t column = begin; column < end; column += kColumnTile) {
+      const int64_t count = end - column < kColumnTile ? end - column : kColumnTile;
       gradient.write_natural(column, sum(column, count, tiles), count);
     }
   }
   // Columns begin .. end - 1 of the group of sixteen from column `first`; another call writes the rest of the group.
-  void of_group(int64_t first, int64_t slot, int64_t begin, int64_t end) const {
+  void of_group(int64_t first, int64_t offset, int64_t begin, int64_t end) const {
     Tile tiles[kDeepest];
-    const C* sums = sum(slot, kColumnPadding, tiles);
+    const C* sums = sum(offset, kColumnPadding, tiles);
     if constexpr (std::is_same<C, float>::value) {
-      const auto in_order = natural(load_sum(sums, 0, Sixteen<Order::even_odd>{}));
-      if (layout.order == Order::even_odd) store_sum(tiles[0].sums, 0, Sixteen<Order::natural>{}, in_order);
+      const auto in_order = natural(load_sum(sums, 0, Full16<Order::even_odd>{}));
+      if (layout.order == Order::even_odd) store_sum(tiles[0].sums, 0, Full16<Order::natural>{}, in_order);
       if (layout.order == Order::even_odd) sums = tiles[0].sums;
     }
     gradient.write_natural(begin, sums + (begin - first), end - begin);
@@ -119,7 +119,7 @@ struct ColumnSums {
       }
       while (column + kColumnPadding <= end) {
         const int64_t whole = (end - column) / kColumnPadding * kColumnPadding;
-        const int64_t count = whole < kTile ? whole : kTile;
+        const int64_t count = whole < kColumnTile ? whole : kColumnTile;
         gradient.write_even_odd(column, sum(column, count, tiles), count);
         column += count;
       }
@@ -145,11 +145,11 @@ void sum_columns(const NormSpec& spec, const ColumnArguments& a) {
   with_gradient_format<C>(a.dtype, [&](auto format) {
     const ColumnSums<C, decltype(format)> sums(spec, a, format);
     if (sums.group_count == 0) {
-      const C zeros[kTile] = {};
+      const C zeros[kColumnTile] = {};
       if (a.accumulate) return;
-      for (int64_t column = a.column_begin; column < a.column_end; column += kTile) {
+      for (int64_t column = a.column_begin; column < a.column_end; column += kColumnTile) {
         const int64_t left = a.column_end - column;
-        sums.gradient.write_natural(column, zeros, left < kTile ? left : kTile);
+        sums.gradient.write_natural(column, zeros, left < kColumnTile ? left : kColumnTile);
       }
     } else {
       sums.write(a.column_begin, a.column_end);

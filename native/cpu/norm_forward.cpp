@@ -31,10 +31,10 @@ struct Rows {
   const char* row(int k) const { return x + k * stride; }
 };
 
-// y of a Packet or Duo, before it is rounded to its type.
+// y of a Vec8 or Vec16, before it is rounded to its type.
 template <class C, bool Centred, class F, class V, class Extent>
-NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
-                         Extent extent, V x, Statistics<C> s) {
+NC_INLINE V affine_value(const F& formats, const RowRange& r, bool has_weight, bool has_bias, int64_t first,
+                         Extent extent, V x, RowStatistics<C> s) {
   const auto affine = formats.affine();
   const V xhat = Centred ? normalised_by(x, V::all(-s.mean), V::all(s.rstd)) : x * V::all(s.rstd);
   V t = affine.normalised_value(xhat);
@@ -47,38 +47,38 @@ NC_INLINE V scaled_value(const F& formats, const RowRange& r, bool has_weight, b
 }
 
 // Prefetch distance of y in bytes, for ordinary stores. It may reach into the next row.
-constexpr int64_t kYAhead = 2048;
+constexpr int64_t kPrefetchYBytes = 2048;
 
 // Static formats, sixteen elements at a time. Centred: LayerNorm. RMSNorm's mean is +0, and x - 0 is x.
 template <class F, bool Centred>
-NC_INLINE void scale_static(RowRange r, const char* row, Statistics<float> s, bool has_bias) {
+NC_INLINE void normalise_static(RowRange r, const char* row, RowStatistics<float> s, bool has_bias) {
   const F formats{};
-  using Whole = Sixteen<F::forward_order>;
+  using Whole = Full16<F::forward_order>;
   constexpr int width = bytes_of(decltype(formats.x)::dtype()), y_width = bytes_of(decltype(formats.y)::dtype());
   // Capture by value: the compiler must assume that the stores alias a reference.
   const auto value = [=](int64_t first) NC_LAMBDA_INLINE {
     const auto x = load<float>(formats.x, row, first, Whole{});
-    return scaled_value<float, Centred>(formats, r, true, has_bias, first, Whole{}, x, s);
+    return affine_value<float, Centred>(formats, r, true, has_bias, first, Whole{}, x, s);
   };
   const auto write = [=](int64_t first, auto y, bool whole)
                          NC_LAMBDA_INLINE { store(formats.y, r.y, first, Whole{}, y, r.non_temporal && whole); };
-  const auto ahead = [=](int64_t first) NC_LAMBDA_INLINE {
+  const auto prefetch_next = [=](int64_t first) NC_LAMBDA_INLINE {
     if (r.next == nullptr) return;
-    prefetch<kAhead * width>(r.next + first * width);
-    if (!r.non_temporal) prefetch<kAhead * y_width>(r.y + kYAhead + first * y_width);
+    prefetch<kPrefetchElements * width>(r.next + first * width);
+    if (!r.non_temporal) prefetch<kPrefetchElements * y_width>(r.y + kPrefetchYBytes + first * y_width);
   };
-  for_each_sixteen(0, r.n, ahead, value, write);
+  for_each_vec16(0, r.n, prefetch_next, value, write);
 }
 
 // Generic: a vector at a time. after_load(first, extent, x) runs before x is scaled.
 template <class C, class F, class Row, class AfterLoad>
-NC_INLINE void scale_row(const F& formats, RowRange r, Row row, Statistics<C> statistics, bool has_weight,
-                         bool has_bias, AfterLoad after_load) {
-  for_each_packet(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const Packet<C> x = row(first, extent);
+NC_INLINE void normalise_row(const F& formats, RowRange r, Row row, RowStatistics<C> statistics, bool has_weight,
+                             bool has_bias, AfterLoad after_load) {
+  for_each_vec(r.n, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    const Vec8<C> x = row(first, extent);
     after_load(first, extent, x);
     store(formats.y, r.y, first, extent,
-          scaled_value<C, true>(formats, r, has_weight, has_bias, first, extent, x, statistics));
+          affine_value<C, true>(formats, r, has_weight, has_bias, first, extent, x, statistics));
   });
 }
 
@@ -92,10 +92,10 @@ struct Strides {
   int64_t y, next;
 };
 template <class C>
-using ScaleRows = void (*)(const NormSpec&, RowRange, Strides, Rows, const RowsStatistics<C>&);
+using NormaliseRows = void (*)(const NormSpec&, RowRange, Strides, Rows, const BatchStatistics<C>&);
 
 template <class C, class Row>
-NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
+NC_INLINE RowStatistics<C> statistics_of(const NormSpec& spec, const Row& row) {
   const int64_t n = spec.hidden_size;
   const C epsilon = static_cast<C>(spec.epsilon);
   if (spec.op == Op::rms_norm) return rms_statistics<C>(row, n, epsilon);
@@ -110,27 +110,27 @@ NC_INLINE Statistics<C> statistics_of(const NormSpec& spec, const Row& row) {
 }
 
 template <class C>
-using PlainStatistics = void (*)(const NormSpec&, Rows, RowsStatistics<C>&);
+using PlainStatistics = void (*)(const NormSpec&, Rows, BatchStatistics<C>&);
 
 template <class C, class Format>
-NC_INLINE void statistics_one_by_one(const NormSpec& spec, Format format, Rows rows, RowsStatistics<C>& statistics) {
+NC_INLINE void statistics_one_by_one(const NormSpec& spec, Format format, Rows rows, BatchStatistics<C>& statistics) {
   for (int k = 0; k < rows.count; ++k) {
-    const Statistics<C> of_row = statistics_of<C>(spec, PlainRow<C, Format>{format, rows.row(k)});
+    const RowStatistics<C> of_row = statistics_of<C>(spec, PlainRow<C, Format>{format, rows.row(k)});
     statistics.mean[k] = of_row.mean;
     statistics.rstd[k] = of_row.rstd;
   }
 }
 template <class C>
-void statistics_of_any_rows(const NormSpec& spec, Rows rows, RowsStatistics<C>& statistics) {
+void generic_statistics(const NormSpec& spec, Rows rows, BatchStatistics<C>& statistics) {
   statistics_one_by_one(spec, RuntimeFormat{spec.x}, rows, statistics);
 }
 #if defined(NC_STATIC_KERNELS)
 template <DType X>
-void statistics_one_by_one(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
+void statistics_one_by_one(const NormSpec& spec, Rows rows, BatchStatistics<float>& statistics) {
   statistics_one_by_one(spec, StaticFormat<X>{}, rows, statistics);
 }
 template <DType X, int Blocks, bool Even>
-void statistics_together(const NormSpec& spec, Rows rows, RowsStatistics<float>& statistics) {
+void statistics_together(const NormSpec& spec, Rows rows, BatchStatistics<float>& statistics) {
   const auto row_of = [&](int k) NC_LAMBDA_INLINE { return PlainRow<float, StaticFormat<X>>{{}, rows.row(k)}; };
   statistics_of_rows<Blocks, Even>(spec.op == Op::rms_norm, row_of, rows.count, spec.hidden_size,
                                    static_cast<float>(spec.epsilon), statistics);
@@ -156,7 +156,7 @@ PlainStatistics<float> static_statistics(const NormSpec& spec) {
 #endif
 
 template <class C>
-PlainStatistics<C> plain_statistics(const NormSpec& spec) {
+PlainStatistics<C> select_statistics(const NormSpec& spec) {
 #if defined(NC_STATIC_KERNELS)
   if constexpr (sizeof(C) == sizeof(float)) {
     if (lanes(spec.hidden_size) >= kFewestStaticLanes) {
@@ -167,43 +167,44 @@ PlainStatistics<C> plain_statistics(const NormSpec& spec) {
   }
 #endif
   (void)spec;
-  return statistics_of_any_rows<C>;
+  return generic_statistics<C>;
 }
 
 // Usual: RMSNorm without bias, LayerNorm with bias.
-template <class F, bool Usual, bool Centred>
-void scale_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
-                       const RowsStatistics<float>& statistics) {
+template <class F, bool DefaultBias, bool Centred>
+void normalise_static_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
+                           const BatchStatistics<float>& statistics) {
   for (int k = 0; k < rows.count; ++k) {
-    scale_static<F, Centred>(r, rows.row(k), statistics[k], Usual ? Centred : spec.has_bias);
+    normalise_static<F, Centred>(r, rows.row(k), statistics[k], DefaultBias ? Centred : spec.has_bias);
     r.y += strides.y;
     if (r.next != nullptr) r.next += strides.next;
   }
 }
 
 template <class C>
-void scale_any_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows, const RowsStatistics<C>& statistics) {
+void normalise_generic_rows(const NormSpec& spec, RowRange r, Strides strides, Rows rows,
+                            const BatchStatistics<C>& statistics) {
   const RuntimeFormats formats = runtime_formats(spec);
   for (int k = 0; k < rows.count; ++k) {
-    scale_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, rows.row(k)}, statistics[k], spec.has_weight,
-              spec.has_bias, NothingMore{});
+    normalise_row(formats, r, PlainRow<C, RuntimeFormat>{formats.x, rows.row(k)}, statistics[k], spec.has_weight,
+                  spec.has_bias, NothingMore{});
     r.y += strides.y;
   }
 }
 
 template <class C>
-ScaleRows<C> plain_scale(const NormSpec& spec) {
-  ScaleRows<C> scale = scale_any_rows<C>;
+NormaliseRows<C> select_normalise(const NormSpec& spec) {
+  NormaliseRows<C> normalise = normalise_generic_rows<C>;
   if constexpr (sizeof(C) == sizeof(float)) {
     with_static_forward_formats(spec, [&](auto formats) {
       using F = decltype(formats);
       const bool centred = spec.op == Op::layer_norm;
-      scale = centred != spec.has_bias ? scale_static_rows<F, false, true>
-              : centred                ? scale_static_rows<F, true, true>
-                                       : scale_static_rows<F, true, false>;
+      normalise = centred != spec.has_bias ? normalise_static_rows<F, false, true>
+                  : centred                ? normalise_static_rows<F, true, true>
+                                           : normalise_static_rows<F, true, false>;
     });
   }
-  return scale;
+  return normalise;
 }
 
 // One row of residual_out = rd_I(x + residual).
@@ -211,10 +212,10 @@ template <class C>
 using SumRows = void (*)(const NormSpec&, const char* x, const char* residual, char* out);
 
 template <class C>
-void sum_any_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
+void sum_generic_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
   const RuntimeFormat format{spec.x};
-  for_each_packet(spec.hidden_size, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    const Packet<C> sum = residual_sum(load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
+  for_each_vec(spec.hidden_size, [&](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    const Vec8<C> sum = residual_sum(load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
     store(format, out, first, extent, sum);
   });
 }
@@ -222,11 +223,11 @@ void sum_any_rows(const NormSpec& spec, const char* x, const char* residual, cha
 template <DType X>
 void sum_static_rows(const NormSpec& spec, const char* x, const char* residual, char* out) {
   const StaticFormat<X> format{};
-  const Sixteen<Walk<StaticFormat<X>>::order> whole{};
+  const Full16<Walk<StaticFormat<X>>::order> whole{};
   const auto sum = [=](int64_t first) NC_LAMBDA_INLINE {
     return residual_sum(load<float>(format, x, first, whole), load<float>(format, residual, first, whole));
   };
-  for_each_sixteen(
+  for_each_vec16(
       0, spec.hidden_size, [](int64_t) NC_LAMBDA_INLINE {}, sum,
       [=](int64_t first, auto v, bool) NC_LAMBDA_INLINE { store(format, out, first, whole, v); });
 }
@@ -236,14 +237,14 @@ template <class C>
 SumRows<C> sum_rows(const NormSpec& spec) {
 #if defined(NC_STATIC_KERNELS)
   if constexpr (sizeof(C) == sizeof(float)) {
-    if (lanes(spec.hidden_size) < kFewestStaticLanes) return sum_any_rows<C>;
+    if (lanes(spec.hidden_size) < kFewestStaticLanes) return sum_generic_rows<C>;
     if (spec.x == DType::float32) return sum_static_rows<DType::float32>;
     if (spec.x == DType::bfloat16) return sum_static_rows<DType::bfloat16>;
     if (spec.x == DType::float16) return sum_static_rows<DType::float16>;
   }
 #endif
   (void)spec;
-  return sum_any_rows<C>;
+  return sum_generic_rows<C>;
 }
 
 // The rows to normalise: x, or the rounded residual sum, which it stores first (ResidualRounding::input).
@@ -260,7 +261,7 @@ Rows plain_rows(const NormSpec& spec, const ForwardArguments& a, SumRows<C> sum,
 }
 
 template <class C>
-void save(const ForwardArguments& a, int64_t row, int count, const RowsStatistics<C>& s) {
+void save(const ForwardArguments& a, int64_t row, int count, const BatchStatistics<C>& s) {
   constexpr int64_t width = sizeof(C);
   const auto save_to = [&](char* saved, const C* values) {
     if (saved != nullptr) memcpy(saved + row * width, values, static_cast<size_t>(count * width));
@@ -276,13 +277,13 @@ void forward_unrounded_sums(const NormSpec& spec, const ForwardArguments& a) {
   const RuntimeFormats formats = runtime_formats(spec);
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
     const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
-    const Statistics<C> s = statistics_of<C>(spec, row);
+    const RowStatistics<C> s = statistics_of<C>(spec, row);
     save<C>(a, i, 1, {{s.mean}, {s.rstd}});
     char* out = a.residual_out + i * a.residual_out_stride;
     const RowRange r{spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, false, nullptr};
-    scale_row(formats, r, row, s, spec.has_weight, spec.has_bias,
-              [&](int64_t first, auto extent, Packet<C> sum)
-                  NC_LAMBDA_INLINE { store(formats.x, out, first, extent, sum); });
+    normalise_row(formats, r, row, s, spec.has_weight, spec.has_bias,
+                  [&](int64_t first, auto extent, Vec8<C> sum)
+                      NC_LAMBDA_INLINE { store(formats.x, out, first, extent, sum); });
   }
 }
 
@@ -299,23 +300,23 @@ template <class C>
 void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
   const bool sums_are_rounded = spec.residual_rounding == ResidualRounding::input;
   if (a.residual != nullptr && !sums_are_rounded) return forward_unrounded_sums<C>(spec, a);
-  const PlainStatistics<C> statistics = plain_statistics<C>(spec);
-  const ScaleRows<C> scale = plain_scale<C>(spec);
+  const PlainStatistics<C> statistics = select_statistics<C>(spec);
+  const NormaliseRows<C> normalise = select_normalise<C>(spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const int together = rows_together(spec);
   for (int64_t i = a.row_begin; i < a.row_end; i += together) {
     const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
     const Rows rows = plain_rows<C>(spec, a, sum, i, count);
-    RowsStatistics<C> of_rows;
+    BatchStatistics<C> of_rows;
     statistics(spec, rows, of_rows);
     // Only a whole batch: the rows after the last do not exist.
-    const bool ahead = a.prefetch && i + 2 * count <= a.row_end;
-    const char* const next = ahead ? a.x + (i + count) * a.x_stride : nullptr;
-    scale(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.non_temporal, next},
-          {a.y_stride, a.x_stride}, rows, of_rows);
+    const bool prefetch_next = a.prefetch && i + 2 * count <= a.row_end;
+    const char* const next = prefetch_next ? a.x + (i + count) * a.x_stride : nullptr;
+    normalise(spec, {spec.hidden_size, a.weight, a.bias, a.y + i * a.y_stride, a.non_temporal, next},
+              {a.y_stride, a.x_stride}, rows, of_rows);
     save(a, i, count, of_rows);
   }
-  if (a.non_temporal) end_of_streams();
+  if (a.non_temporal) store_fence();
 }
 
 // FP8 y: scales the values that would be rounded to y's type. The kernels for a y in the compute type compute them, one
@@ -324,13 +325,13 @@ template <class C>
 void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
   NormSpec values_spec = spec;
   values_spec.y = ComputeFormat<C>::dtype();
-  const PlainStatistics<C> statistics = plain_statistics<C>(spec);
-  const ScaleRows<C> scale = plain_scale<C>(values_spec);
+  const PlainStatistics<C> statistics = select_statistics<C>(spec);
+  const NormaliseRows<C> normalise = select_normalise<C>(values_spec);
   const SumRows<C> sum = sum_rows<C>(spec);
   const RuntimeFormats formats = runtime_formats(values_spec);
   const bool unrounded_sums = a.residual != nullptr && spec.residual_rounding == ResidualRounding::compute;
   const int64_t x_width = bytes_of(spec.x), weight_width = bytes_of(spec.weight);
-  const auto stretch = [&](int64_t first, int64_t count, C* values) -> RowRange {
+  const auto tile = [&](int64_t first, int64_t count, C* values) -> RowRange {
     const int64_t offset = first * weight_width;
     return {count,
             a.weight == nullptr ? nullptr : a.weight + offset,
@@ -339,31 +340,31 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
             false,
             nullptr};
   };
-  Largest<C> amax;
+  MaxAbs<C> amax;
   for (int64_t i = a.row_begin; i < a.row_end; ++i) {
-    RowsStatistics<C> s;
+    BatchStatistics<C> s;
     if (unrounded_sums) {
       const SumRow<C> row{formats.x, a.x + i * a.x_stride, a.residual + i * a.residual_stride};
-      const Statistics<C> of_row = statistics_of<C>(spec, row);
+      const RowStatistics<C> of_row = statistics_of<C>(spec, row);
       s = {{of_row.mean}, {of_row.rstd}};
       char* const out = a.residual_out + i * a.residual_out_stride;
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool last) {
-        const SumRow<C> part{formats.x, row.x + begin * x_width, row.residual + begin * x_width};
-        scale_row(formats, stretch(begin, count, values), part, of_row, spec.has_weight, spec.has_bias,
-                  [&](int64_t first, auto extent, Packet<C> sum) NC_LAMBDA_INLINE {
-                    if (last) store(formats.x, out + begin * x_width, first, extent, sum);
-                  });
+        const SumRow<C> tile_row{formats.x, row.x + begin * x_width, row.residual + begin * x_width};
+        normalise_row(formats, tile(begin, count, values), tile_row, of_row, spec.has_weight, spec.has_bias,
+                      [&](int64_t first, auto extent, Vec8<C> sum) NC_LAMBDA_INLINE {
+                        if (last) store(formats.x, out + begin * x_width, first, extent, sum);
+                      });
       });
     } else {
       const Rows row = plain_rows<C>(spec, a, sum, i, 1);
       statistics(spec, row, s);
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
-        scale(values_spec, stretch(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, s);
+        normalise(values_spec, tile(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, s);
       });
     }
     save(a, i, 1, s);
   }
-  if (a.y_amax != nullptr) raise(a.y_amax, amax.value());
+  if (a.y_amax != nullptr) atomic_max(a.y_amax, amax.value());
 }
 
 template <class C>

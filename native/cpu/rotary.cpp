@@ -8,7 +8,7 @@
 
 #include "../core/policy.h"
 #include "kernels.h"
-#include "packet.h"
+#include "vec8.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -34,21 +34,21 @@ struct Angles {
 
 // Half-split bfloat16 heads are processed sixteen elements at a time, split into even and odd: these are the lower and
 // upper halves of eight words, which convert to and from float32 in fewer steps than in order.
-constexpr int kSixteen = 2 * kVecWidth;
-NC_INLINE constexpr bool takes_sixteens(DType x, RotaryLayout layout) {
+constexpr int kVec16Width = 2 * kVecWidth;
+NC_INLINE constexpr bool uses_vec16(DType x, RotaryLayout layout) {
   return x == DType::bfloat16 && layout == RotaryLayout::half_split;
 }
-struct Sixteen {};
+struct FullPairs16 {};
 
-// Calls f(first, extent) for n pairs; the extent is Sixteen, Full or Part.
-template <bool Sixteens, class F>
+// Calls f(first, extent) for n pairs; the extent is FullPairs16, Full or Part.
+template <bool UseVec16, class F>
 NC_INLINE void for_each_pairs(int64_t n, F f) {
   int64_t first = 0;
-  if constexpr (Sixteens) {
-    for (; first + kSixteen <= n; first += kSixteen) f(first, Sixteen{});
+  if constexpr (UseVec16) {
+    for (; first + kVec16Width <= n; first += kVec16Width) f(first, FullPairs16{});
   }
-  for (; first + kVecWidth <= n; first += kVecWidth) f(first, Full{});
-  if (first < n) f(first, Part{static_cast<int>(n - first)});
+  for (; first + kVecWidth <= n; first += kVecWidth) f(first, FullVec{});
+  if (first < n) f(first, PartialVec{static_cast<int>(n - first)});
 }
 
 // Addresses of the first head of a token.
@@ -57,24 +57,24 @@ struct TokenHeads {
   char* y;
 };
 
-NC_INLINE void put_angles(float* to, Packet<float> a) {
+NC_INLINE void put_angles(float* to, Vec8<float> a) {
   a = with_canonical_nan(a);
   memcpy(to, &a.v, sizeof(a.v));
 }
-NC_INLINE Packet<float> angles_at(const float* p) {
+NC_INLINE Vec8<float> angles_at(const float* p) {
   return {load_raw<VectorOf<float>::type>(reinterpret_cast<const char*>(p))};
 }
 
-template <DType T, bool Sixteens>
+template <DType T, bool UseVec16>
 void bring_angles(const char* cos, const char* sin, float direction, int64_t token, Angles& a) {
   const StaticFormat<T> format{};
-  const Packet<float> sign = Packet<float>::all(direction);
+  const Vec8<float> sign = Vec8<float>::all(direction);
   float* const to_cos = a.cos + token * a.pitch;
   float* const to_sin = a.sin + token * a.pitch;
-  for_each_pairs<Sixteens>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-    if constexpr (std::is_same<decltype(extent), Sixteen>::value) {
-      const Pairs c = load_neighbours(format, cos, first / 2, Full{}),
-                  s = load_neighbours(format, sin, first / 2, Full{});
+  for_each_pairs<UseVec16>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+    if constexpr (std::is_same<decltype(extent), FullPairs16>::value) {
+      const Pairs c = load_neighbours(format, cos, first / 2, FullVec{}),
+                  s = load_neighbours(format, sin, first / 2, FullVec{});
       put_angles(to_cos + first, c.x1);
       put_angles(to_cos + first + kVecWidth, c.x2);
       put_angles(to_sin + first, s.x1 * sign);
@@ -88,70 +88,70 @@ void bring_angles(const char* cos, const char* sin, float direction, int64_t tok
 
 using BringAngles = void (*)(const char*, const char*, float, int64_t, Angles&);
 template <DType T>
-BringAngles bring_angles_of(bool sixteens) {
-  return sixteens ? bring_angles<T, true> : bring_angles<T, false>;
+BringAngles bring_angles_of(bool use_vec16) {
+  return use_vec16 ? bring_angles<T, true> : bring_angles<T, false>;
 }
 BringAngles bring_angles_of(const RotarySpec& spec) {
-  const bool sixteens = takes_sixteens(spec.x, spec.layout);
+  const bool use_vec16 = uses_vec16(spec.x, spec.layout);
   switch (spec.table) {
     case DType::bfloat16:
-      return bring_angles_of<DType::bfloat16>(sixteens);
+      return bring_angles_of<DType::bfloat16>(use_vec16);
     case DType::float16:
-      return bring_angles_of<DType::float16>(sixteens);
+      return bring_angles_of<DType::float16>(use_vec16);
     default:
-      return bring_angles_of<DType::float32>(sixteens);
+      return bring_angles_of<DType::float32>(use_vec16);
   }
 }
 
 // Rotates the pairs of a head, from pair `first`: element i of both halves, or neighbours.
 template <DType X, RotaryLayout L, class T>
-struct HeadTurner {
+struct HeadRotator {
   static constexpr StaticFormat<X> format{};
-  T turn;
+  T rotate;
   const char* x;
   char* y;
   int64_t half;
 
-  NC_INLINE Pairs turned(Pairs p, Packet<float> cos, Packet<float> sin) const {
-    return {turn.first(p.x1, p.x2, cos, sin), turn.second(p.x1, p.x2, cos, sin)};
+  NC_INLINE Pairs rotated(Pairs p, Vec8<float> cos, Vec8<float> sin) const {
+    return {rotate.first(p.x1, p.x2, cos, sin), rotate.second(p.x1, p.x2, cos, sin)};
   }
   template <class Extent>
   NC_INLINE void operator()(int64_t first, Extent extent, const float* cos, const float* sin) const {
-    const Packet<float> c = angles_at(cos), s = angles_at(sin);
+    const Vec8<float> c = angles_at(cos), s = angles_at(sin);
     if constexpr (L == RotaryLayout::interleaved) {
-      store_neighbours(format, y, first, extent, turned(load_neighbours(format, x, first, extent), c, s));
+      store_neighbours(format, y, first, extent, rotated(load_neighbours(format, x, first, extent), c, s));
     } else {
       const Pairs p =
-          turned({load<float>(format, x, first, extent), load<float>(format, x, half + first, extent)}, c, s);
+          rotated({load<float>(format, x, first, extent), load<float>(format, x, half + first, extent)}, c, s);
       store(format, y, first, extent, p.x1);
       store(format, y, half + first, extent, p.x2);
     }
   }
-  NC_INLINE void operator()(int64_t first, Sixteen, const float* cos, const float* sin) const {
+  NC_INLINE void operator()(int64_t first, FullPairs16, const float* cos, const float* sin) const {
     const int64_t lower = first * bytes_of(X), upper = (half + first) * bytes_of(X);
-    const Pairs low = load_neighbours(format, x + lower, 0, Full{}),
-                high = load_neighbours(format, x + upper, 0, Full{});
-    const Pairs even = turned({low.x1, high.x1}, angles_at(cos), angles_at(sin));
-    const Pairs odd = turned({low.x2, high.x2}, angles_at(cos + kVecWidth), angles_at(sin + kVecWidth));
-    store_neighbours(format, y + lower, 0, Full{}, {even.x1, odd.x1});
-    store_neighbours(format, y + upper, 0, Full{}, {even.x2, odd.x2});
+    const Pairs low = load_neighbours(format, x + lower, 0, FullVec{}),
+                high = load_neighbours(format, x + upper, 0, FullVec{});
+    const Pairs even = rotated({low.x1, high.x1}, angles_at(cos), angles_at(sin));
+    const Pairs odd = rotated({low.x2, high.x2}, angles_at(cos + kVecWidth), angles_at(sin + kVecWidth));
+    store_neighbours(format, y + lower, 0, FullVec{}, {even.x1, odd.x1});
+    store_neighbours(format, y + upper, 0, FullVec{}, {even.x2, odd.x2});
   }
 };
 
 // Rotates all heads of the tokens in `a`.
 template <DType X, RotaryRounding R, RotaryLayout L>
-void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenHeads at) {
+void rotate_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenHeads at) {
   using T = Rotate<StaticRotaryRounding<R>, StaticFormat<X>>;
   const auto one = [&](int64_t token, int64_t head) NC_LAMBDA_INLINE {
-    const HeadTurner<X, L, T> turn{{},
-                                   at.x + token * r.x_strides.seq + head * r.x_strides.head,
-                                   at.y + token * r.y_strides.seq + head * r.y_strides.head,
-                                   half};
+    const HeadRotator<X, L, T> rotate{{},
+                                      at.x + token * r.x_strides.seq + head * r.x_strides.head,
+                                      at.y + token * r.y_strides.seq + head * r.y_strides.head,
+                                      half};
     const float* const cos = a.cos + token * a.pitch;
     const float* const sin = a.sin + token * a.pitch;
     const int64_t begin = a.first;
-    for_each_pairs<takes_sixteens(X, L)>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
-      turn(begin + first, extent, cos + first, sin + first);
+    for_each_pairs<uses_vec16(X, L)>(a.pairs, [=](int64_t first, auto extent) NC_LAMBDA_INLINE {
+      rotate(begin + first, extent, cos + first, sin + first);
     });
   };
   if (heads_are_closer(r)) {
@@ -165,27 +165,27 @@ void turn_tokens(const RotaryArguments& r, int64_t half, const Angles& a, TokenH
   }
 }
 
-using TurnTokens = void (*)(const RotaryArguments&, int64_t, const Angles&, TokenHeads);
+using RotateTokens = void (*)(const RotaryArguments&, int64_t, const Angles&, TokenHeads);
 
 template <DType X, RotaryRounding R>
-TurnTokens turn_tokens_of(RotaryLayout layout) {
-  return layout == RotaryLayout::interleaved ? turn_tokens<X, R, RotaryLayout::interleaved>
-                                             : turn_tokens<X, R, RotaryLayout::half_split>;
+RotateTokens rotate_tokens_of(RotaryLayout layout) {
+  return layout == RotaryLayout::interleaved ? rotate_tokens<X, R, RotaryLayout::interleaved>
+                                             : rotate_tokens<X, R, RotaryLayout::half_split>;
 }
 template <DType X>
-TurnTokens turn_tokens_of(const RotarySpec& spec) {
-  return spec.rounding == RotaryRounding::input ? turn_tokens_of<X, RotaryRounding::input>(spec.layout)
-                                                : turn_tokens_of<X, RotaryRounding::compute>(spec.layout);
+RotateTokens rotate_tokens_of(const RotarySpec& spec) {
+  return spec.rounding == RotaryRounding::input ? rotate_tokens_of<X, RotaryRounding::input>(spec.layout)
+                                                : rotate_tokens_of<X, RotaryRounding::compute>(spec.layout);
 }
-TurnTokens turn_tokens_of(const RotarySpec& spec) {
+RotateTokens rotate_tokens_of(const RotarySpec& spec) {
   switch (spec.x) {
     case DType::bfloat16:
-      return turn_tokens_of<DType::bfloat16>(spec);
+      return rotate_tokens_of<DType::bfloat16>(spec);
     case DType::float16:
-      return turn_tokens_of<DType::float16>(spec);
+      return rotate_tokens_of<DType::float16>(spec);
     default:
       // Rounding a float32 to float32 changes nothing.
-      return turn_tokens_of<DType::float32, RotaryRounding::compute>(spec.layout);
+      return rotate_tokens_of<DType::float32, RotaryRounding::compute>(spec.layout);
   }
 }
 
@@ -207,7 +207,7 @@ void copy_rest(const RotarySpec& spec, const RotaryArguments& r, int64_t tokens,
 void rotary(const RotarySpec& spec, const RotaryArguments& r) {
   const int64_t half = spec.rotary_dim / 2, row_bytes = half * bytes_of(spec.table);
   const BringAngles bring = bring_angles_of(spec);
-  const TurnTokens turn = turn_tokens_of(spec);
+  const RotateTokens rotate = rotate_tokens_of(spec);
   const float direction = r.backward ? -1.0f : 1.0f;
   Angles a;
   a.pitch = least(ceil_div(half, kVecWidth) * kVecWidth, kAngles);
@@ -223,7 +223,7 @@ void rotary(const RotarySpec& spec, const RotaryArguments& r) {
         const int64_t angles = (b * r.table_batch_rows + s + t) * row_bytes + a.first * bytes_of(spec.table);
         bring(r.cos + angles, r.sin + angles, direction, t, a);
       }
-      turn(r, half, a, at);
+      rotate(r, half, a, at);
     }
     copy_rest(spec, r, a.tokens, at);
   }

@@ -5,7 +5,7 @@
 // order of sums.
 #pragma once
 
-#include "duo.h"
+#include "vec16.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -15,7 +15,7 @@ template <class C>
 NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   if (lane_count < kVecWidth) return tree_sum(sums, lane_count);
   if (lane_count < kLaneGroup) {
-    Packet<C> low, high;
+    Vec8<C> low, high;
     memcpy(&low.v, sums, sizeof(low.v));
     if (lane_count == kVecWidth) return sum_of_positions(low);
     memcpy(&high.v, sums + kVecWidth, sizeof(high.v));
@@ -24,7 +24,7 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
   C group_sums[kMaxLanes / kLaneGroup];
   const int group_count = lane_count / kLaneGroup;
   for (int g = 0; g < group_count; ++g) {
-    Packet<C> p[kLaneGroup / kVecWidth];
+    Vec8<C> p[kLaneGroup / kVecWidth];
     memcpy(p, sums + g * kLaneGroup, sizeof(p));
     group_sums[g] = sum_of_positions((p[0] + p[2]) + (p[1] + p[3]));
   }
@@ -33,14 +33,14 @@ NC_INLINE C sum_of_lanes(C* sums, int lane_count) {
 
 // The upper part of the tree over at most 32 lanes, down to eight sums; sum_of_lanes is the rest.
 template <int Blocks>
-NC_INLINE Packet<float> sum_of_blocks(const Packet<float>* blocks) {
+NC_INLINE Vec8<float> sum_of_blocks(const Vec8<float>* blocks) {
   static_assert(Blocks == 1 || Blocks == 2 || Blocks == 4);
   if constexpr (Blocks == 1) return blocks[0];
   if constexpr (Blocks == 2) return blocks[0] + blocks[1];
   if constexpr (Blocks == 4) return (blocks[0] + blocks[2]) + (blocks[1] + blocks[3]);
 }
 // The trees over all lanes of a segment, eight lanes per vector.
-NC_INLINE float sum_of_blocks(const Packet<float>* blocks, int count) {
+NC_INLINE float sum_of_blocks(const Vec8<float>* blocks, int count) {
   if (count == 1) return sum_of_lanes(sum_of_blocks<1>(blocks));
   if (count == 2) return sum_of_lanes(sum_of_blocks<2>(blocks));
   if (count == 4) return sum_of_lanes(sum_of_blocks<4>(blocks));
@@ -61,50 +61,50 @@ constexpr int kAtOnce = Sums == 1 ? 4 : 2;
 // +0; the missing positions of a partial vector do add +0.
 template <bool Even, Order O, int Sums, class Step>
 NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, int64_t partial,
-                               Packet<float> (&of_lanes)[Sums], Step& step) {
+                               Vec8<float> (&of_lanes)[Sums], Step& step) {
   constexpr int at_once = kAtOnce<Sums>;
-  constexpr int64_t sixteen = Sixteen<O>::count;
-  decltype(sums_of_four(Duo<O>{}, Duo<O>{})) of_four[Sums][2];
+  constexpr int64_t width16 = Full16<O>::count;
+  decltype(sums_of_four(Vec16<O>{}, Vec16<O>{})) of_four[Sums][2];
 #pragma GCC unroll 4
   for (int d = 0; d < 4; d += at_once) {
-    Duo<O> acc[Sums][at_once];
+    Vec16<O> acc[Sums][at_once];
     for (auto& of_sum : acc) {
-      for (Duo<O>& a : of_sum) a = Duo<O>::zero();
+      for (Vec16<O>& a : of_sum) a = Vec16<O>::zero();
     }
     const auto add = [&](int i, int64_t from, auto extent) NC_LAMBDA_INLINE {
-      Duo<O> now[Sums];
+      Vec16<O> now[Sums];
       for (int k = 0; k < Sums; ++k) now[k] = acc[k][i];
       step(from, extent, now);
       for (int k = 0; k < Sums; ++k) acc[k][i] = now[k];
     };
-    const auto add_one_packet = [&](int i, int64_t from, Cut<O> cut) NC_LAMBDA_INLINE {
-      Duo<O> now[Sums];
+    const auto add_one_vec = [&](int i, int64_t from, Partial16<O> tail) NC_LAMBDA_INLINE {
+      Vec16<O> now[Sums];
       for (int k = 0; k < Sums; ++k) now[k] = acc[k][i];
-      step(from, cut, now);
-      for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Cut<O>{kVecWidth}, now[k], acc[k][i]);
+      step(from, tail, now);
+      for (int k = 0; k < Sums; ++k) acc[k][i] = where_present(Partial16<O>{kVecWidth}, now[k], acc[k][i]);
     };
-    int64_t here = first + d * sixteen;
+    int64_t here = first + d * width16;
     // The first round is peeled, so that nothing is zeroed before it.
     if (Even || rounds > 0) {
 #pragma GCC unroll 4
-      for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
+      for (int i = 0; i < at_once; ++i) add(i, here + i * width16, Full16<O>{});
       here += stride;
     }
     for (int64_t round = rounds; round > 1; --round) {
 #pragma GCC unroll 4
-      for (int i = 0; i < at_once; ++i) add(i, here + i * sixteen, Sixteen<O>{});
+      for (int i = 0; i < at_once; ++i) add(i, here + i * width16, Full16<O>{});
       here += stride;
     }
     if (!Even && partial > 0) {
 #pragma GCC unroll 4
       for (int i = 0; i < at_once; ++i) {
-        const int64_t left = partial - (d + i) * sixteen;
-        if (left >= sixteen) {
-          add(i, here + i * sixteen, Sixteen<O>{});
+        const int64_t left = partial - (d + i) * width16;
+        if (left >= width16) {
+          add(i, here + i * width16, Full16<O>{});
         } else if (left > kVecWidth) {
-          add(i, here + i * sixteen, Cut<O>{left});
+          add(i, here + i * width16, Partial16<O>{left});
         } else if (left > 0) {
-          add_one_packet(i, here + i * sixteen, Cut<O>{left});
+          add_one_vec(i, here + i * width16, Partial16<O>{left});
         }
       }
     }
@@ -118,15 +118,14 @@ NC_INLINE void sum_eight_lanes(int64_t first, int64_t rounds, int64_t stride, in
 // The lane sums of elements begin .. end - 1 of a row, a segment, eight lanes per block. Even: the segment is a whole
 // number of rounds, at least one.
 template <bool Even, Order O, int Sums, int Most, class Step>
-NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<float> (&blocks)[Sums][Most],
-                          Step& step) {
+NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Vec8<float> (&blocks)[Sums][Most], Step& step) {
   constexpr int64_t width = kVecWidth * kVecWidth;
   const int64_t stride = block_count * width, rounds = (end - begin) >> __builtin_ctzll(static_cast<uint64_t>(stride));
   // Elements of the last, incomplete round, from this block on.
   int64_t rest = end - begin - rounds * stride;
 #pragma GCC unroll 4
   for (int block = 0; block < block_count; ++block, rest -= width) {
-    Packet<float> of_lanes[Sums];
+    Vec8<float> of_lanes[Sums];
     sum_eight_lanes<Even, O>(begin + block * width, rounds + (rest >= width ? 1 : 0), stride, rest < width ? rest : 0,
                              of_lanes, step);
     for (int k = 0; k < Sums; ++k) blocks[k][block] = of_lanes[k];
@@ -137,14 +136,14 @@ NC_INLINE void sum_blocks(int64_t begin, int64_t end, int block_count, Packet<fl
 constexpr int kFewestStaticLanes = 8;
 
 template <Order O, int Sums, class Step>
-NC_INLINE void reduce_row(Sixteen<O>, int64_t n, float (&sums)[Sums], Step step) {
+NC_INLINE void reduce_row(Full16<O>, int64_t n, float (&sums)[Sums], Step step) {
   const int block_count = lanes(n) / kVecWidth;
   const int segment_count = segments(n);
   const int64_t per_segment = vectors_per_segment(n) * kVecWidth;
   float segment_sums[Sums][kMaxSegments];
   for (int s = 0; s < segment_count; ++s) {
     const int64_t begin = s * per_segment;
-    Packet<float> blocks[Sums][kMaxLanes / kVecWidth];
+    Vec8<float> blocks[Sums][kMaxLanes / kVecWidth];
     sum_blocks<false, O>(begin, begin + per_segment < n ? begin + per_segment : n, block_count, blocks, step);
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_blocks(blocks[k], block_count);
   }
@@ -158,7 +157,7 @@ constexpr int kMostRows = 16;
 // a row of one segment, or 0 if unknown at compile time. Short rows have it: the last levels of eight rows' trees are
 // computed at once, which hides their latency. Sums beyond the last row are defined values.
 template <int Blocks, bool Even, Order O, int Sums, class StepOf>
-NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)[Sums][kMostRows], StepOf step_of) {
+NC_INLINE void reduce_rows(Full16<O> whole, int64_t n, int count, float (&sums)[Sums][kMostRows], StepOf step_of) {
   if constexpr (Blocks == 0) {
     for (int k = 0; k < count; ++k) {
       float of_row[Sums];
@@ -168,10 +167,10 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
   } else {
     for (int first = 0; first < count; first += kVecWidth) {
       const int eight = count - first < kVecWidth ? count - first : kVecWidth;
-      Packet<float> of_rows[Sums][kVecWidth];
+      Vec8<float> of_rows[Sums][kVecWidth];
       for (int k = 0; k < eight; ++k) {
         auto step = step_of(first + k);
-        Packet<float> blocks[Sums][Blocks];
+        Vec8<float> blocks[Sums][Blocks];
         sum_blocks<Even, O>(0, n, Blocks, blocks, step);
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = sum_of_blocks<Blocks>(blocks[s]);
       }
@@ -179,7 +178,7 @@ NC_INLINE void reduce_rows(Sixteen<O> whole, int64_t n, int count, float (&sums)
         for (int s = 0; s < Sums; ++s) of_rows[s][k] = of_rows[s][0];
       }
       for (int s = 0; s < Sums; ++s) {
-        const Packet<float> row_sums = sums_of_lanes(of_rows[s]);
+        const Vec8<float> row_sums = sums_of_lanes(of_rows[s]);
         memcpy(sums[s] + first, &row_sums, sizeof(row_sums));
       }
     }
@@ -200,7 +199,7 @@ NC_INLINE void for_each_row(int count, F f) {
 
 // Runtime formats: code size matters more than speed. Lane by lane, so that one body serves every number of lanes.
 template <int Sums, class C, class Step>
-NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
+NC_INLINE void reduce_row(FullVec, int64_t n, C (&sums)[Sums], Step step) {
   const int lane_count = lanes(n);
   const int segment_count = segments(n);
   const int64_t per_segment = vectors_per_segment(n), vec_count = vectors(n), whole = n / kVecWidth;
@@ -210,11 +209,11 @@ NC_INLINE void reduce_row(Full, int64_t n, C (&sums)[Sums], Step step) {
     const int64_t end = begin + per_segment < vec_count ? begin + per_segment : vec_count;
     alignas(64) C lane_sums[Sums][kMaxLanes];
     for (int lane = 0; lane < lane_count; ++lane) {
-      Packet<C> acc[Sums];
-      for (Packet<C>& a : acc) a = Packet<C>::zero();
-      int64_t packet = begin + lane;
-      for (; packet < end && packet < whole; packet += lane_count) step(packet * kVecWidth, Full{}, acc);
-      if (packet < end) step(packet * kVecWidth, Part{static_cast<int>(n - packet * kVecWidth)}, acc);
+      Vec8<C> acc[Sums];
+      for (Vec8<C>& a : acc) a = Vec8<C>::zero();
+      int64_t vec = begin + lane;
+      for (; vec < end && vec < whole; vec += lane_count) step(vec * kVecWidth, FullVec{}, acc);
+      if (vec < end) step(vec * kVecWidth, PartialVec{static_cast<int>(n - vec * kVecWidth)}, acc);
       for (int k = 0; k < Sums; ++k) lane_sums[k][lane] = sum_of_positions(acc[k]);
     }
     for (int k = 0; k < Sums; ++k) segment_sums[k][s] = sum_of_lanes(lane_sums[k], lane_count);

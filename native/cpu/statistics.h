@@ -10,19 +10,19 @@ namespace nc {
 inline namespace NC_LEVEL {
 
 template <class C>
-struct Statistics {
+struct RowStatistics {
   C mean, rstd;
 };
 
 // The extent by which the statistics pass reads a row of a format.
 template <class Format>
 struct Walk {
-  using Whole = Full;
+  using Whole = FullVec;
 };
 template <DType T>
 struct Walk<StaticFormat<T>> {
   static constexpr Order order = T == DType::bfloat16 ? Order::even_odd : Order::natural;
-  using Whole = Sixteen<order>;
+  using Whole = Full16<order>;
 };
 
 // A row in memory.
@@ -40,12 +40,12 @@ struct PlainRow {
 // The unrounded sum of two rows (ResidualRounding::compute).
 template <class C>
 struct SumRow {
-  using Whole = Full;
+  using Whole = FullVec;
   RuntimeFormat format;
   const char* x;
   const char* residual;
   template <class Extent>
-  NC_INLINE Packet<C> operator()(int64_t first, Extent extent) const {
+  NC_INLINE Vec8<C> operator()(int64_t first, Extent extent) const {
     return residual_sum(load<C>(format, x, first, extent), load<C>(format, residual, first, extent));
   }
 };
@@ -87,33 +87,33 @@ struct CountedMoments {
   C count;
 };
 template <class C>
-NC_INLINE CountedMoments<C> merge(CountedMoments<C> lower, CountedMoments<C> upper) {
+NC_INLINE CountedMoments<C> combine(CountedMoments<C> lower, CountedMoments<C> upper) {
   // At the end of a row `upper` may be empty. `lower` is empty only if `upper` is.
   if (upper.count == C(0)) return lower;
   return {welford_merge(lower.moments, lower.count, upper.moments, upper.count), lower.count + upper.count};
 }
 
 template <class C, class Row>
-NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t packet, int64_t end, int lane_count) {
-  Moments<Packet<C>> m{Packet<C>::zero(), Packet<C>::zero()};
+NC_INLINE CountedMoments<C> lane_moments(const Row& row, int64_t n, int64_t vec, int64_t end, int lane_count) {
+  Moments<Vec8<C>> m{Vec8<C>::zero(), Vec8<C>::zero()};
   C whole = 0;
   int extra = 0;  // positions that hold one more value
-  for (; packet < end; packet += lane_count) {
-    const int64_t first = packet * kVecWidth;
-    const Packet<C> count = Packet<C>::all(whole + C(1));
+  for (; vec < end; vec += lane_count) {
+    const int64_t first = vec * kVecWidth;
+    const Vec8<C> count = Vec8<C>::all(whole + C(1));
     if (first + kVecWidth <= n) {
-      m = welford_add(m, row(first, Full{}), count);
+      m = welford_add(m, row(first, FullVec{}), count);
       whole += C(1);
     } else {
-      const Part part{static_cast<int>(n - first)};
-      const Moments<Packet<C>> longer = welford_add(m, row(first, part), count);
-      m = {where_present(part, longer.mean, m.mean), where_present(part, longer.m2, m.m2)};
-      extra = part.count;
+      const PartialVec partial{static_cast<int>(n - first)};
+      const Moments<Vec8<C>> longer = welford_add(m, row(first, partial), count);
+      m = {where_present(partial, longer.mean, m.mean), where_present(partial, longer.m2, m.m2)};
+      extra = partial.count;
     }
   }
   CountedMoments<C> positions[kVecWidth];
   for (int i = 0; i < kVecWidth; ++i) positions[i] = {{m.mean.v[i], m.m2.v[i]}, whole + (i < extra ? C(1) : C(0))};
-  return tree_reduce(positions, kVecWidth, merge<C>);
+  return tree_reduce(positions, kVecWidth, combine<C>);
 }
 
 template <class C, class Row>
@@ -130,31 +130,31 @@ NC_INLINE Moments<C> welford(const Row& row, int64_t n) {
     }
     const int group = lane_count < kLaneGroup ? lane_count : kLaneGroup;
     CountedMoments<C> of_groups[kMaxLanes / kLaneGroup];
-    for (int g = 0; g < lane_count / group; ++g) of_groups[g] = tree_reduce(of_lanes + g * group, group, merge<C>);
-    of_segments[s] = tree_reduce(of_groups, lane_count / group, merge<C>);
+    for (int g = 0; g < lane_count / group; ++g) of_groups[g] = tree_reduce(of_lanes + g * group, group, combine<C>);
+    of_segments[s] = tree_reduce(of_groups, lane_count / group, combine<C>);
   }
-  return tree_reduce(of_segments, segments(n), merge<C>).moments;
+  return tree_reduce(of_segments, segments(n), combine<C>).moments;
 }
 
 template <class C, class Row>
-NC_INLINE Statistics<C> rms_statistics(const Row& row, int64_t n, C epsilon) {
+NC_INLINE RowStatistics<C> rms_statistics(const Row& row, int64_t n, C epsilon) {
   return {C(0), reciprocal_deviation(mean_of<C>(row, n, adding_squares(row)), epsilon)};
 }
 
 template <class C, class Row>
-NC_INLINE Statistics<C> two_pass_statistics(const Row& row, int64_t n, C epsilon) {
+NC_INLINE RowStatistics<C> two_pass_statistics(const Row& row, int64_t n, C epsilon) {
   const C mean = mean_of<C>(row, n, adding(row));
   return {mean, reciprocal_deviation(mean_of<C>(row, n, adding_centred_squares(row, mean)), epsilon)};
 }
 
 template <class C, class Row>
-NC_INLINE Statistics<C> welford_statistics(const Row& row, int64_t n, C epsilon) {
+NC_INLINE RowStatistics<C> welford_statistics(const Row& row, int64_t n, C epsilon) {
   const Moments<C> m = welford<C>(row, n);
   return {m.mean, reciprocal_deviation(m.m2 / static_cast<C>(n), epsilon)};
 }
 
 template <class C, class Row>
-NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
+NC_INLINE RowStatistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C epsilon) {
   C sums[2];
   reduce_row(typename Row::Whole{}, n, sums, [&](int64_t first, auto extent, auto& acc) NC_LAMBDA_INLINE {
     const auto x = row(first, extent);
@@ -167,15 +167,15 @@ NC_INLINE Statistics<C> sum_of_squares_statistics(const Row& row, int64_t n, C e
 
 // Statistics of a batch of rows, so that the per-row operations run as vectors.
 template <class C>
-struct RowsStatistics {
+struct BatchStatistics {
   C mean[kMostRows], rstd[kMostRows];
-  NC_INLINE Statistics<C> operator[](int k) const { return {mean[k], rstd[k]}; }
+  NC_INLINE RowStatistics<C> operator[](int k) const { return {mean[k], rstd[k]}; }
 };
 
 // RMSNorm and two-pass LayerNorm of rows row_of(0) .. row_of(count - 1). Blocks, Even: as in reduce_rows.
 template <int Blocks, bool Even, class RowOf>
 NC_INLINE void statistics_of_rows(bool rms_norm, RowOf row_of, int count, int64_t n, float epsilon,
-                                  RowsStatistics<float>& statistics) {
+                                  BatchStatistics<float>& statistics) {
   using Whole = typename decltype(row_of(0))::Whole;
   const float elements = static_cast<float>(n);
   float* const mean = statistics.mean;

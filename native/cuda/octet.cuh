@@ -1,5 +1,5 @@
 // A vector of 8 consecutive elements of a row, held by one thread: arithmetic, packed forms in 16-byte words, loads and
-// stores. The counterpart of cpu/packet.h.
+// stores. The counterpart of cpu/vec8.h.
 #pragma once
 
 #include "../core/dtype.h"

@@ -8,7 +8,7 @@
 // subtree of each.
 #pragma once
 
-#include "share_layout.h"
+#include "partial_sum_layout.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -40,7 +40,7 @@ inline int64_t group_at(int64_t groups, int64_t leaf) {
 
 // A step of a call: process a group, or combine two neighbouring subtrees.
 struct TreeStep {
-  bool merges;
+  bool combines;
   int64_t group;   // the group to process
   int64_t next;    // the group after it, or -1
   int64_t leaf;    // the first leaf of the resulting subtree
@@ -67,48 +67,48 @@ inline void for_each_group(int64_t groups, int64_t begin, int64_t end, const F& 
 
 // One gradient's part of the workspace: see core/workspace.h.
 template <class C>
-struct ShareSpace {
+struct PartialSumBuffer {
   C* sums;
   PartialSumEntry* entries = nullptr;
-  int64_t slots, lane_count;
+  int64_t stride, row_slot_count;
 
-  ShareSpace(char* partials, const ShareLayout& layout, int64_t rows)
-      : sums(reinterpret_cast<C*>(partials)), slots(layout.slots()), lane_count(row_slots(layout.n)) {
+  PartialSumBuffer(char* partials, const PartialSumLayout& layout, int64_t rows)
+      : sums(reinterpret_cast<C*>(partials)), stride(layout.stride()), row_slot_count(row_slots(layout.n)) {
     if (sums != nullptr)
       entries = reinterpret_cast<PartialSumEntry*>(partials + partial_sum_bytes(rows, layout.n, sizeof(C)));
   }
-  C* row(int64_t index) const { return sums + index * slots; }
+  C* row(int64_t index) const { return sums + index * stride; }
 };
 
 template <class C>
-class ShareStack {
+class PartialSumTree {
  public:
-  ShareStack(char* partials, const ShareLayout& layout, const BackwardArguments& a)
-      : space(partials, layout, a.rows), base(a.group_begin * space.lane_count) {
+  PartialSumTree(char* partials, const PartialSumLayout& layout, const BackwardArguments& a)
+      : space(partials, layout, a.rows), base(a.group_begin * space.row_slot_count) {
     if (space.sums == nullptr) return;
     memset(space.entries + a.group_begin, 0,
            static_cast<size_t>(a.group_end - a.group_begin) * sizeof(PartialSumEntry));
   }
 
   // Uninitialised memory for the row slots of a group, above the stack; null if the gradient is not requested.
-  C* open() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
+  C* begin_group() const { return space.sums == nullptr ? nullptr : space.row(base + depth); }
   // Sums the row slots of a group into one row of the stack. Row slots without rows count as +0: adding +0 turns a sum
   // of -0, such as that of underflowed products, into +0.
-  void close(const TreeStep& step, int64_t rows) {
+  void end_group(const TreeStep& step, int64_t rows) {
     if (space.sums == nullptr) return;
-    const int64_t lanes = rows < space.lane_count ? rows : space.lane_count;
-    for (int64_t s = first_step(space.lane_count); s > 0; s /= 2) {
-      for (int64_t i = 0; i < s && i + s < lanes; ++i) add(base + depth + i, base + depth + i + s);
+    const int64_t occupied = rows < space.row_slot_count ? rows : space.row_slot_count;
+    for (int64_t s = first_step(space.row_slot_count); s > 0; s /= 2) {
+      for (int64_t i = 0; i < s && i + s < occupied; ++i) add(base + depth + i, base + depth + i + s);
     }
-    if (lanes < space.lane_count) {
+    if (occupied < space.row_slot_count) {
       C* const sum = space.row(base + depth);
-      for (int64_t j = 0; j < space.slots; ++j) sum[j] = sum[j] + C(0);
+      for (int64_t j = 0; j < space.stride; ++j) sum[j] = sum[j] + C(0);
     }
     space.entries[step.leaf] = {1, static_cast<int32_t>(base + depth)};
     ++depth;
   }
   // Adds the top row of the stack to the one below it.
-  void merge(const TreeStep& step) {
+  void combine(const TreeStep& step) {
     if (space.sums == nullptr) return;
     add(base + depth - 2, base + depth - 1);
     const int64_t left = step.leaf, right = left + space.entries[left].leaves;
@@ -121,10 +121,10 @@ class ShareStack {
   void add(int64_t to, int64_t from) const {
     C* const target = space.row(to);
     const C* const source = space.row(from);
-    for (int64_t j = 0; j < space.slots; ++j) target[j] = target[j] + source[j];
+    for (int64_t j = 0; j < space.stride; ++j) target[j] = target[j] + source[j];
   }
 
-  ShareSpace<C> space;
+  PartialSumBuffer<C> space;
   int64_t base, depth = 0;
 };
 

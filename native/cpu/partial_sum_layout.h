@@ -10,36 +10,36 @@
 namespace nc {
 inline namespace NC_LEVEL {
 
-struct ShareLayout {
-  bool by_sixteens;
+struct PartialSumLayout {
+  bool by_vec16;
   Order order;
   int64_t n;
 
-  explicit ShareLayout(const NormSpec& spec) : by_sixteens(false), order(Order::natural), n(spec.hidden_size) {
-    by_sixteens = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
+  explicit PartialSumLayout(const NormSpec& spec) : by_vec16(false), order(Order::natural), n(spec.hidden_size) {
+    by_vec16 = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
   }
-  int64_t slots() const { return by_sixteens ? padded_columns(n) : n; }
+  int64_t stride() const { return by_vec16 ? padded_columns(n) : n; }
   // The number of leading elements whose slot, or group of sixteen slots, follows from their index. The remaining
   // elements are in the last group.
-  int64_t in_place() const { return by_sixteens ? n / kColumnPadding * kColumnPadding : n; }
+  int64_t in_place() const { return by_vec16 ? n / kColumnPadding * kColumnPadding : n; }
 };
 
 template <class C, class Extent>
-NC_INLINE Packet<C> load_sum(const C* sums, int64_t first, Extent extent) {
+NC_INLINE Vec8<C> load_sum(const C* sums, int64_t first, Extent extent) {
   return load<C>(ComputeFormat<C>{}, reinterpret_cast<const char*>(sums), first, extent);
 }
 template <class C, class Extent>
-NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Packet<C> v) {
+NC_INLINE void store_sum(C* sums, int64_t first, Extent extent, Vec8<C> v) {
   store(ComputeFormat<C>{}, reinterpret_cast<char*>(sums), first, extent, v);
 }
 template <Order O>
-NC_INLINE Duo<O> load_sum(const float* sums, int64_t first, Sixteen<O>) {
-  return {load_sum(sums, first, Full{}), load_sum(sums, first + kVecWidth, Full{})};
+NC_INLINE Vec16<O> load_sum(const float* sums, int64_t first, Full16<O>) {
+  return {load_sum(sums, first, FullVec{}), load_sum(sums, first + kVecWidth, FullVec{})};
 }
 template <Order O>
-NC_INLINE void store_sum(float* sums, int64_t first, Sixteen<O>, Duo<O> v) {
-  store_sum(sums, first, Full{}, v.a);
-  store_sum(sums, first + kVecWidth, Full{}, v.b);
+NC_INLINE void store_sum(float* sums, int64_t first, Full16<O>, Vec16<O> v) {
+  store_sum(sums, first, FullVec{}, v.a);
+  store_sum(sums, first + kVecWidth, FullVec{}, v.b);
 }
 
 }  // namespace NC_LEVEL
