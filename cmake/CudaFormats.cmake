@@ -11,7 +11,7 @@ set(NORMCORE_CUDA_FORMATS
 
 # normcore_cuda_formats(TARGET TRIPLE): compiles the target's sources for the triple.
 function(normcore_cuda_formats target triple)
-  string(REPLACE "," ";" formats ${triple})
+  string(REPLACE "," ";" formats ${dtypes})
   list(GET formats 0 x)
   list(GET formats 1 w)
   list(GET formats 2 y)

@@ -1,7 +1,7 @@
 #!/bin/sh
 # cuda_kernels.sh TABLE OBJECT...: writes TABLE.tsv and TABLE.md, the resource use of each kernel on each architecture,
 # from the files that keep_ptxas.sh has written beside the objects. Fails if a fast kernel spills registers (those of
-# norm_forward.cu and norm_backward.cu, rotary_octets of rotary.cu, those InWords of fp8.cu), or if a fast kernel of a
+# norm_forward.cu and norm_backward.cu, rotary_aligned of rotary.cu, those InWords of fp8.cu), or if a fast kernel of a
 # norm accesses less than 16 bytes of a row in global memory at a time.
 set -eu
 export LC_ALL=C
@@ -101,7 +101,7 @@ awk -F '\t' '
 rm -f "$table.raw" "$table.names" "$table.symbols" "$table.rows"
 
 awk -F '\t' '
-  ($2 == "norm_forward.cu" || $2 == "norm_backward.cu" || $1 ~ /^(rotary_octets|fp8_.*<InWords)</) && $8 + $9 > 0 {
+  ($2 == "norm_forward.cu" || $2 == "norm_backward.cu" || $1 ~ /^(rotary_aligned|fp8_.*<InWords)</) && $8 + $9 > 0 {
     printf "%s spills on %s: %d bytes stored, %d loaded, %d registers\n", $1, $4, $8, $9, $5
     found = 1
   }
@@ -122,8 +122,8 @@ awk -F '\t' '
     }
     return 0
   }
-  $1 ~ /^norm_(forward|backward)(<HotFormats|_shifted)</ {
-    loads = stores = $1 ~ /_shifted/ ? " 16 4 2 " : " 16 4 "
+  $1 ~ /^norm_(forward|backward)(<FastFormats|_unaligned)</ {
+    loads = stores = $1 ~ /_unaligned/ ? " 16 4 2 " : " 16 4 "
     if ($1 ~ /, \(DType\)[45], (true|false)>/) stores = " 16 8 4 1 "
     if (narrow($10, loads) || narrow($11, " 16 ") || narrow($12, stores) || $13 != "-") {
       printf "%s on %s: loads %s, copies %s, stores %s, local %s\n", $1, $4, $10, $11, $12, $13

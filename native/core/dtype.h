@@ -1,5 +1,5 @@
 // The number formats and the conversions between them, element by element. Only this file knows the bit layouts;
-// cpu/vec8.h, cpu/vec16.h and cuda/octet.cuh convert vectors with the constants defined here.
+// cpu/vec8.h, cpu/vec16.h and cuda/vec8.cuh convert vectors with the constants defined here.
 //
 // All conversions round to nearest, ties to even. NaN becomes the format's canonical quiet NaN. Overflow becomes
 // infinity, except in FP8, which saturates at its largest finite value (infinities included). Subnormals are kept.

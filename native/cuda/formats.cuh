@@ -4,8 +4,8 @@
 #include "../core/policy.h"
 #include "../core/reduction_order.h"
 #include "../core/spec.h"
-#include "octet.cuh"
 #include "parameters.h"
+#include "vec8.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -15,32 +15,32 @@ inline namespace NC_LEVEL {
 // and a kernel for each would multiply the build time. What is merged, and why no bit changes:
 // - WEIGHT runs as INPUT where input and weight have one 16-bit format: the roundings are the same.
 // - With float32 weights WEIGHT rounds nothing in float32, and in float32 alone neither does INPUT: both run as COMPUTE
-//   except for the sum of dweight, which there adds rounded products instead of fused ones (by_product).
+//   except for the sum of dweight, which there adds rounded products instead of fused ones (rounds_weight_grad).
 // - Gamma's offset, and the presence of a weight or a bias, are looked up.
-template <bool RoundsFirst, bool WideWeight>
-struct HotPolicy {
+template <bool RoundsBeforeWeight, bool WideWeight>
+struct FastPolicy {
   GammaOffset gamma_offset;
-  bool by_product;
+  bool rounds_weight_grad;
   NC_DEVICE ScaleRounding rounding() const {
-    if (RoundsFirst) return ScaleRounding::input;
-    return WideWeight && by_product ? ScaleRounding::weight : ScaleRounding::compute;
+    if (RoundsBeforeWeight) return ScaleRounding::input;
+    return WideWeight && rounds_weight_grad ? ScaleRounding::weight : ScaleRounding::compute;
   }
   NC_DEVICE GammaOffset offset() const { return gamma_offset; }
 };
 
-template <DType X, DType W, DType Y, bool RoundsFirst>
-struct HotFormats {
+template <DType X, DType W, DType Y, bool RoundsBeforeWeight>
+struct FastFormats {
   static constexpr DType x = X, weight = W, y = Y;
-  using Policy = HotPolicy<RoundsFirst, W == DType::float32>;
+  using Policy = FastPolicy<RoundsBeforeWeight, W == DType::float32>;
   static NC_DEVICE AffinePolicy<Policy, StaticFormat<X>, StaticFormat<W>> affine(const NormSpec& spec,
-                                                                                 bool by_product) {
-    return {Policy{spec.gamma_offset, by_product}, {}, {}};
+                                                                                 bool rounds_weight_grad) {
+    return {Policy{spec.gamma_offset, rounds_weight_grad}, {}, {}};
   }
 };
 
 // The same formats under any policy, for kernels with few instances.
 template <DType X, DType W, DType Y>
-struct AnyPolicyFormats {
+struct RuntimePolicyFormats {
   static constexpr DType x = X, weight = W, y = Y;
   static NC_DEVICE AffinePolicy<RuntimePolicy, StaticFormat<X>, StaticFormat<W>> affine(const NormSpec& spec, bool) {
     return {RuntimePolicy{spec.scale_rounding, spec.gamma_offset}, {}, {}};
@@ -59,26 +59,26 @@ inline RowShape row_shape(int64_t n) {
 }
 
 // A thread's coordinates in its block.
-struct Place {
-  int slot;  // index of the row in the block
+struct ThreadCoord {
+  int row_slot;  // index of the row in the block
   int lane;
-  NC_DEVICE explicit Place(const RowShape& shape)
-      : slot(simt::thread_index() >> shape.lanes_log2), lane(simt::thread_index() & (shape.lanes - 1)) {}
+  NC_DEVICE explicit ThreadCoord(const RowShape& shape)
+      : row_slot(simt::thread_index() >> shape.lanes_log2), lane(simt::thread_index() & (shape.lanes - 1)) {}
 };
 
-// The octets of a lane: first, first + lanes, ... below end.
-struct LaneOctets {
+// The vectors of a lane: first, first + lanes, ... below end.
+struct LaneVecs {
   int first, end;
-  NC_DEVICE LaneOctets(const RowShape& shape, int segment, int lane) {
-    const int begin = segment * shape.octets_per_segment;
-    end = begin + shape.octets_per_segment < shape.octets ? begin + shape.octets_per_segment : shape.octets;
+  NC_DEVICE LaneVecs(const RowShape& shape, int segment, int lane) {
+    const int begin = segment * shape.vecs_per_segment;
+    end = begin + shape.vecs_per_segment < shape.vecs ? begin + shape.vecs_per_segment : shape.vecs;
     first = begin + lane;
   }
 };
 
-// Number of valid elements of an octet.
-NC_DEVICE int elements_of(const RowShape& shape, int octet) {
-  const int left = shape.n - octet * kVecWidth;
+// Number of valid elements of a vector.
+NC_DEVICE int elements_of(const RowShape& shape, int vec) {
+  const int left = shape.n - vec * kVecWidth;
   return left < kVecWidth ? left : kVecWidth;
 }
 

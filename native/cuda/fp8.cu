@@ -11,7 +11,7 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
-// Enough blocks to fill any device several times over, and few enough that each thread has several octets.
+// Enough blocks to fill any device several times over, and few enough that each thread has several vectors.
 constexpr int64_t kMostBlocks = 2048;
 
 // Merges contiguous rows into one long row, if that does not change the scale blocks of 32.
@@ -25,15 +25,15 @@ void join_rows(Arguments& a, bool in_blocks, std::initializer_list<std::pair<int
   for (const auto& [stride, width] : strides) *stride = a.columns * width;
 }
 
-Octets octets_of(int64_t rows, int64_t columns, int64_t blocks) {
-  Octets o{};
+VecGrid vecs_of(int64_t rows, int64_t columns, int64_t blocks) {
+  VecGrid o{};
   o.rows = rows;
   o.columns = columns;
-  o.per_row = ceil_div(columns, kScaleBlock) * kBlockOctets;
+  o.per_row = ceil_div(columns, kScaleBlock) * kBlockVecs;
   const int64_t threads = blocks * kFp8Threads;
   o.rounds = ceil_div(rows * o.per_row, threads);
   o.step_rows = threads / o.per_row;
-  o.step_octets = threads % o.per_row;
+  o.step_vecs = threads % o.per_row;
   return o;
 }
 
@@ -93,20 +93,20 @@ int32_t launch_loaded(int32_t device, const Launch<Parameters>& l, const Paramet
   return error != 0 ? error : launch_on(device, l, p, stream);
 }
 
-// wide: the non-FP8 format, and `address` its address; in_words: whether all octets are aligned.
+// wide: the non-FP8 format, and `address` its address; in_words: whether all vectors are aligned.
 template <class Parameters>
 int32_t start(int32_t device, const Kernels<Parameters>& kernels, Parameters& p, DType wide, const char* address,
               bool in_words, int shared_bytes, int64_t stream) {
-  const int64_t octets = p.a.rows * (ceil_div(p.a.columns, kScaleBlock) * kBlockOctets);
+  const int64_t vecs = p.a.rows * (ceil_div(p.a.columns, kScaleBlock) * kBlockVecs);
   Launch<Parameters> l{};
   l.kernel = in_words ? kernels.in_words(wide) : kernels.any;
-  l.blocks = ceil_div(octets, kFp8Threads) < kMostBlocks ? ceil_div(octets, kFp8Threads) : kMostBlocks;
+  l.blocks = ceil_div(vecs, kFp8Threads) < kMostBlocks ? ceil_div(vecs, kFp8Threads) : kMostBlocks;
   l.block_rows = 1;
   l.threads = kFp8Threads;
   l.cluster = 1;
   l.shared_bytes = shared_bytes;
-  p.octets = octets_of(p.a.rows, p.a.columns, l.blocks);
-  p.access = all_multiples(bytes_of(wide), at(address)) ? Access::elements : Access::bytes;
+  p.vecs = vecs_of(p.a.rows, p.a.columns, l.blocks);
+  p.alignment = all_multiples(bytes_of(wide), at(address)) ? Alignment::element : Alignment::none;
   return launch_loaded(device, l, p, stream);
 }
 
@@ -123,7 +123,7 @@ int32_t fp8_amax(int32_t device, const Fp8AmaxArguments& a, int64_t stream) {
   p.a = a;
   join_rows(p.a, false, {{&p.a.stride, bytes_of(a.x)}});
   const bool in_words = all_multiples(16, at(a.from), stride_of(p.a, p.a.stride));
-  return start(device, kAmax, p, a.x, a.from, in_words, kRaiseBytes, stream);
+  return start(device, kAmax, p, a.x, a.from, in_words, kBlockMaxBytes, stream);
 }
 
 int32_t fp8_scale(int32_t device, const Fp8ScaleArguments& a, int64_t stream) {
@@ -145,7 +145,7 @@ int32_t fp8_quantize(int32_t device, const Fp8QuantizeArguments& a, int64_t stre
   join_rows(p.a, blocks, {{&p.a.from_stride, bytes_of(a.x)}, {&p.a.to_stride, 1}});
   const bool in_words = all_multiples(16, at(a.from), stride_of(p.a, p.a.from_stride)) &&
                         all_multiples(kVecWidth, at(a.to), stride_of(p.a, p.a.to_stride));
-  return start(device, blocks ? kQuantizeBlocks : kQuantize, p, a.x, a.from, in_words, blocks ? 0 : kRaiseBytes,
+  return start(device, blocks ? kQuantizeBlocks : kQuantize, p, a.x, a.from, in_words, blocks ? 0 : kBlockMaxBytes,
                stream);
 }
 

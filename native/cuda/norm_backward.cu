@@ -1,36 +1,38 @@
-// The backward kernels of one triple of formats: NC_X, NC_W, NC_Y.
-#include "hot_table.h"
+// The backward kernels of one combination of formats: NC_X, NC_W, NC_Y.
+#include "fast_table.h"
 #include "norm_backward.cuh"
-#include "norm_backward_any.cuh"
+#include "norm_backward_generic.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
-#define NC_THIS_TRIPLE NC_TRIPLE_OF(NC_X, NC_W, NC_Y)
-namespace NC_THIS_TRIPLE {
+#define NC_THIS_DTYPES NC_DTYPES_OF(NC_X, NC_W, NC_Y)
+namespace NC_THIS_DTYPES {
 
-BackwardFunction hot_backward(bool rounds_first, bool layer_norm, int kept) {
-  return hot_kernel<BackwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
-      rounds_first, layer_norm, kept, [](auto rounds, auto layer, auto octets) -> BackwardFunction {
-        using F = HotFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
-        constexpr int kept = decltype(octets)::value;
-        return norm_backward<F, decltype(layer)::value, kept, backward_rows(kept)>;
+BackwardFunction fast_backward(bool rounds_before_weight, bool layer_norm, int vecs_per_thread) {
+  return fast_kernel<BackwardFunction, DType::NC_X, DType::NC_W, DType::NC_Y>(
+      rounds_before_weight, layer_norm, vecs_per_thread, [](auto rounds, auto layer, auto vecs) -> BackwardFunction {
+        using F = FastFormats<DType::NC_X, DType::NC_W, DType::NC_Y, decltype(rounds)::value>;
+        constexpr int vecs_per_thread = decltype(vecs)::value;
+        return norm_backward<F, decltype(layer)::value, vecs_per_thread, backward_rows(vecs_per_thread)>;
       });
 }
 
 // For any policy, to limit the number of kernels.
 template <bool LayerNorm>
-BackwardFunction shifted_backward_of(int kept) {
-  return with_shifted_backward_kept<BackwardFunction>(kept, [](auto octets) -> BackwardFunction {
-    using F = AnyPolicyFormats<DType::NC_X, DType::NC_W, DType::NC_Y>;
-    return norm_backward_shifted<F, LayerNorm, decltype(octets)::value>;
+BackwardFunction unaligned_backward_of(int vecs_per_thread) {
+  return with_unaligned_backward_vecs_per_thread<BackwardFunction>(vecs_per_thread, [](auto vecs) -> BackwardFunction {
+    using F = RuntimePolicyFormats<DType::NC_X, DType::NC_W, DType::NC_Y>;
+    return norm_backward_unaligned<F, LayerNorm, decltype(vecs)::value>;
   });
 }
-BackwardFunction shifted_backward(bool layer_norm, int kept) {
-  return layer_norm ? shifted_backward_of<true>(kept) : shifted_backward_of<false>(kept);
+BackwardFunction unaligned_backward(bool layer_norm, int vecs_per_thread) {
+  return layer_norm ? unaligned_backward_of<true>(vecs_per_thread) : unaligned_backward_of<false>(vecs_per_thread);
 }
 
-BackwardFunction any_backward() { return norm_backward_any<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>; }
+BackwardFunction generic_backward() {
+  return norm_backward_generic<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>;
+}
 
-}  // namespace NC_THIS_TRIPLE
+}  // namespace NC_THIS_DTYPES
 }  // namespace NC_LEVEL
 }  // namespace nc

@@ -1,9 +1,9 @@
 // Backward on CUDA devices, second step: sums the row groups' partial sums of dweight and dbias in a tree and rounds
 // once to the gradient's type.
 //
-// A thread adds groups j, j + group_lanes, ... of its column: the first tree levels, whose steps are multiples of
-// group_lanes. The block's threads of that column do the last levels.
-#include "access.cuh"
+// A thread adds groups j, j + threads_per_column, ... of its column: the first tree levels, whose steps are multiples
+// of threads_per_column. The block's threads of that column do the last levels.
+#include "generic_access.cuh"
 #include "kernels.h"
 #include "tuning.h"
 
@@ -22,7 +22,7 @@ class ColumnsKernel {
     C sum = column < p.n ? sum_of_groups(p, a, first, column) : C(0);
     C* sums = reinterpret_cast<C*>(simt::shared_memory()) + within;
     sums[first * kColumnsPerBlock] = sum;
-    for (int step = p.group_lanes / 2; step > 0; step /= 2) {
+    for (int step = p.threads_per_column / 2; step > 0; step /= 2) {
       simt::block_barrier();
       if (first < step && first + step < p.groups) {
         sum = sum + sums[(first + step) * kColumnsPerBlock];
@@ -34,16 +34,16 @@ class ColumnsKernel {
 
  private:
   static NC_DEVICE C sum_of_groups(const ColumnsParameters& p, const ColumnArguments& a, int first, int64_t column) {
-    constexpr int kMost = static_cast<int>(kMaxGroups) / kMostGroupLanes;
+    constexpr int kMost = static_cast<int>(kMaxGroups) / kMaxThreadsPerColumn;
     C values[kMost];
     NC_UNROLL for (int m = 0; m < kMost; ++m) {
-      const int64_t group = first + m * p.group_lanes;
+      const int64_t group = first + m * p.threads_per_column;
       values[m] = group < p.groups ? load_at<C>(a.partials, group * p.group_stride + column) : C(0);
     }
     NC_UNROLL for (int half = kMost / 2; half > 0; half /= 2) {
       NC_UNROLL for (int m = 0; m < half; ++m) {
         // Missing groups are skipped: -0 + 0 would be 0.
-        if (first + (m + half) * p.group_lanes < p.groups) values[m] = values[m] + values[m + half];
+        if (first + (m + half) * p.threads_per_column < p.groups) values[m] = values[m] + values[m + half];
       }
     }
     return values[0];
@@ -53,20 +53,20 @@ class ColumnsKernel {
     char* to = a.gradient + column * bytes_of(a.dtype);
     switch (a.dtype) {
       case DType::float64:
-        return store_element<DType::float64>(Access::bytes, to, sum);
+        return store_element<DType::float64>(Alignment::none, to, sum);
       case DType::float32:
-        if (a.accumulate) sum = load_element<DType::float32, C>(Access::bytes, to) + sum;
-        return store_element<DType::float32>(Access::bytes, to, sum);
+        if (a.accumulate) sum = load_element<DType::float32, C>(Alignment::none, to) + sum;
+        return store_element<DType::float32>(Alignment::none, to, sum);
       case DType::bfloat16:
-        return store_element<DType::bfloat16>(Access::bytes, to, sum);
+        return store_element<DType::bfloat16>(Alignment::none, to, sum);
       default:
-        return store_element<DType::float16>(Access::bytes, to, sum);
+        return store_element<DType::float16>(Alignment::none, to, sum);
     }
   }
 };
 
 template <class C>
-NC_KERNEL(kColumnsPerBlock* kMostGroupLanes, 1)
+NC_KERNEL(kColumnsPerBlock* kMaxThreadsPerColumn, 1)
 void norm_columns(const ColumnsParameters p) {
   ColumnsKernel<C>::run(p);
 }

@@ -14,8 +14,8 @@
 #include "formats.cuh"
 #include "parameters.h"
 #include "row_reduce.cuh"
-#include "row_window.cuh"
 #include "tuning.h"
+#include "unaligned_row.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -31,7 +31,7 @@ struct RuntimeNorm {
 
 // Kept: maximum vectors per thread. Rows: per thread, so that short rows have as many bytes in flight as longer ones.
 // Shifted: unaligned rows, which go through shared memory, as does the weight; the arithmetic is the same.
-template <class F, class Norm, int Kept, int Rows, bool Shifted>
+template <class F, class Norm, int VecsPerThread, int Rows, bool Unaligned>
 class ForwardKernel {
  public:
   static constexpr bool quantized = bytes_of(F::y) == 1;
@@ -41,31 +41,31 @@ class ForwardKernel {
  private:
   // With several rows per thread a row never spans warps: its sums need no shared memory.
   using RowSums = Sums<float, Rows>;
-  using Values = Packed<F::x>[Rows][Kept];
+  using Values = Packed<F::x>[Rows][VecsPerThread];
 
   NC_DEVICE explicit ForwardKernel(const ForwardParameters& parameters)
       : p(parameters),
-        place(p.shape),
+        coord(p.shape),
         segment(p.shape.segments > 1 ? simt::cluster_rank() : 0),
-        octets(p.shape, segment, place.lane),
-        begin(octets.first - place.lane),
-        slots(simt::thread_count() >> p.shape.lanes_log2),
+        vecs(p.shape, segment, coord.lane),
+        begin(vecs.first - coord.lane),
+        row_slots(simt::thread_count() >> p.shape.lanes_log2),
         first_row(p.shape.segments > 1 ? simt::block_index() >> p.shape.segments_log2
-                                       : simt::block_index() * slots * Rows + place.slot) {}
+                                       : simt::block_index() * row_slots * Rows + coord.row_slot) {}
 
-  NC_DEVICE int64_t row(int r) const { return first_row + r * slots; }
+  NC_DEVICE int64_t row(int r) const { return first_row + r * row_slots; }
   NC_DEVICE bool live(int r) const { return row(r) < p.a.row_end; }
-  NC_DEVICE int octet(int k) const { return octets.first + k * p.shape.lanes; }
-  NC_DEVICE bool exists(int k) const { return octet(k) < octets.end; }
+  NC_DEVICE int vec(int k) const { return vecs.first + k * p.shape.lanes; }
+  NC_DEVICE bool exists(int k) const { return vec(k) < vecs.end; }
 
   NC_DEVICE void rows() const {
     const bool clustered = p.shape.segments > 1;
     if (clustered) simt::cluster_arrive();
     Values x = {};
     Parameters parameters;
-    if constexpr (Shifted) {
+    if constexpr (Unaligned) {
       fetch_rows();
-      take_rows(x);
+      realign_rows(x);
     } else {
       load_rows(x);
       if constexpr (kEarlyParameters) parameters = load_parameters(0);
@@ -73,9 +73,9 @@ class ForwardKernel {
     }
     if (clustered) simt::cluster_wait();
 
-    const Statistics s = statistics_of(x);
+    const BatchStatistics s = statistics_of(x);
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
-      if (!live(r) || place.lane != 0 || segment != 0) continue;
+      if (!live(r) || coord.lane != 0 || segment != 0) continue;
       // Aligned: the fast kernels require it.
       if (p.a.mean != nullptr) store_at(p.a.mean, row(r), s.mean[r]);
       if (p.a.rstd != nullptr) store_at(p.a.rstd, row(r), s.rstd[r]);
@@ -83,20 +83,20 @@ class ForwardKernel {
 
     if constexpr (quantized) {
       write_quantized(x, s, parameters);
-    } else if constexpr (Shifted) {
+    } else if constexpr (Unaligned) {
       // All threads must have read their vectors. If a row spans several warps, the reduction's barrier ensures it.
       if (p.shape.lanes <= kWarp) simt::warp_barrier();
       if (p.a.residual != nullptr) {
-        each_octet([&](int r, int k) { store<F::x>(of_row(p.windows.rows, r), octet(k) - begin, x[r][k]); });
+        each_vec([&](int r, int k) { store<F::x>(of_row(p.layout.rows, r), vec(k) - begin, x[r][k]); });
       }
-      const int to = p.a.residual != nullptr ? p.windows.residuals : p.windows.rows;
-      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
-        if (there) store<F::y>(of_row(to, r), octet(k) - begin, packed<F::y>(t));
+      const int to = p.a.residual != nullptr ? p.layout.residuals : p.layout.rows;
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Vec8<float>& t) {
+        if (there) store<F::y>(of_row(to, r), vec(k) - begin, packed<F::y>(t));
       });
       put_rows();
     } else {
-      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
-        if (there) store<F::y>(p.a.y + row(r) * p.a.y_stride, octet(k), packed<F::y>(t));
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Vec8<float>& t) {
+        if (there) store<F::y>(p.a.y + row(r) * p.a.y_stride, vec(k), packed<F::y>(t));
       });
     }
   }
@@ -105,16 +105,16 @@ class ForwardKernel {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
       const char* const x_row = p.a.x + row(r) * p.a.x_stride;
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
-        if (exists(k)) x[r][k] = load_once<F::x>(x_row, octet(k));
+      NC_UNROLL for (int k = 0; k < VecsPerThread; ++k) {
+        if (exists(k)) x[r][k] = load_once<F::x>(x_row, vec(k));
       }
     }
   }
 
   template <class Body>
-  NC_DEVICE void each_octet(Body f) const {
+  NC_DEVICE void each_vec(Body f) const {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
-      NC_UNROLL for (int k = 0; k < Kept; ++k) {
+      NC_UNROLL for (int k = 0; k < VecsPerThread; ++k) {
         if (live(r) && exists(k)) f(r, k);
       }
     }
@@ -122,54 +122,54 @@ class ForwardKernel {
 
   // The segment's part of a row, and the location of row r of this thread in shared memory.
   template <DType T>
-  NC_DEVICE Window<T> window(const char* row) const {
-    const int last = octets.end * kVecWidth < p.shape.n ? octets.end * kVecWidth : p.shape.n;
+  NC_DEVICE UnalignedRow<T> unaligned_row(const char* row) const {
+    const int last = vecs.end * kVecWidth < p.shape.n ? vecs.end * kVecWidth : p.shape.n;
     return {row + begin * (kVecWidth * bytes_of(T)), (last - begin * kVecWidth) * bytes_of(T)};
   }
   NC_DEVICE char* of_row(int offset, int r) const {
-    return simt::shared_memory() + offset + (r * slots + place.slot) * p.windows.row_bytes;
+    return simt::shared_memory() + offset + (r * row_slots + coord.row_slot) * p.layout.row_bytes;
   }
-  NC_DEVICE Window<F::x> x_window(int r) const { return window<F::x>(p.a.x + row(r) * p.a.x_stride); }
-  NC_DEVICE Window<F::x> residual_window(int r) const {
-    return window<F::x>(p.a.residual + row(r) * p.a.residual_stride);
+  NC_DEVICE UnalignedRow<F::x> unaligned_x(int r) const { return unaligned_row<F::x>(p.a.x + row(r) * p.a.x_stride); }
+  NC_DEVICE UnalignedRow<F::x> unaligned_residual(int r) const {
+    return unaligned_row<F::x>(p.a.residual + row(r) * p.a.residual_stride);
   }
 
   // Copies rows, weight and bias to shared memory.
   NC_DEVICE void fetch_rows() const {
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
-      x_window(r).template start<false>(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
+      unaligned_x(r).template start<false>(of_row(p.layout.rows, r), coord.lane, p.shape.lanes);
       if (p.a.residual == nullptr) continue;
-      residual_window(r).template start<false>(of_row(p.windows.residuals, r), place.lane, p.shape.lanes);
+      unaligned_residual(r).template start<false>(of_row(p.layout.residuals, r), coord.lane, p.shape.lanes);
     }
     NC_UNROLL for (int i = 0; i < 2; ++i) {
       const char* const parameter = i == 0 ? p.a.weight : p.a.bias;
       if (parameter == nullptr) continue;
-      char* const to = simt::shared_memory() + (i == 0 ? p.windows.weight : p.windows.bias);
-      const Window<F::weight> from = window<F::weight>(parameter);
+      char* const to = simt::shared_memory() + (i == 0 ? p.layout.weight : p.layout.bias);
+      const UnalignedRow<F::weight> from = unaligned_row<F::weight>(parameter);
       from.template start<true>(to, simt::thread_index(), simt::thread_count());
       from.set_end(to, simt::thread_index(), from.load_end(simt::thread_index()));
     }
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
-      const Window<F::x> x = x_window(r);
-      x.set_end(of_row(p.windows.rows, r), place.lane, x.load_end(place.lane));
-      x.clear_rest(of_row(p.windows.rows, r), place.lane);
+      const UnalignedRow<F::x> x = unaligned_x(r);
+      x.set_end(of_row(p.layout.rows, r), coord.lane, x.load_end(coord.lane));
+      x.clear_rest(of_row(p.layout.rows, r), coord.lane);
       if (p.a.residual == nullptr) continue;
-      const Window<F::x> residual = residual_window(r);
-      residual.set_end(of_row(p.windows.residuals, r), place.lane, residual.load_end(place.lane));
-      residual.clear_rest(of_row(p.windows.residuals, r), place.lane);
+      const UnalignedRow<F::x> residual = unaligned_residual(r);
+      residual.set_end(of_row(p.layout.residuals, r), coord.lane, residual.load_end(coord.lane));
+      residual.clear_rest(of_row(p.layout.residuals, r), coord.lane);
     }
     simt::copy_async_commit();
     simt::copy_async_wait<0>();
     simt::block_barrier();
   }
-  NC_DEVICE void take_rows(Values& x) const {
-    each_octet([&](int r, int k) {
-      const int o = octet(k) - begin;
-      x[r][k] = x_window(r).octet(of_row(p.windows.rows, r), o);
+  NC_DEVICE void realign_rows(Values& x) const {
+    each_vec([&](int r, int k) {
+      const int o = vec(k) - begin;
+      x[r][k] = unaligned_x(r).vec(of_row(p.layout.rows, r), o);
       if (p.a.residual == nullptr) return;
-      const Packed<F::x> added = residual_window(r).octet(of_row(p.windows.residuals, r), o);
+      const Packed<F::x> added = unaligned_residual(r).vec(of_row(p.layout.residuals, r), o);
       x[r][k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[r][k]), unpacked(added)));
     });
   }
@@ -182,47 +182,47 @@ class ForwardKernel {
     const bool residual = p.a.residual != nullptr;
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r)) continue;
-      window<F::y>(p.a.y + row(r) * p.a.y_stride)
-          .put(of_row(residual ? p.windows.residuals : p.windows.rows, r), place.lane, p.shape.lanes);
+      unaligned_row<F::y>(p.a.y + row(r) * p.a.y_stride)
+          .put(of_row(residual ? p.layout.residuals : p.layout.rows, r), coord.lane, p.shape.lanes);
       if (!residual) continue;
-      window<F::x>(p.a.residual_out + row(r) * p.a.residual_out_stride)
-          .put(of_row(p.windows.rows, r), place.lane, p.shape.lanes);
+      unaligned_row<F::x>(p.a.residual_out + row(r) * p.a.residual_out_stride)
+          .put(of_row(p.layout.rows, r), coord.lane, p.shape.lanes);
     }
   }
 
-  struct Statistics {
+  struct BatchStatistics {
     float mean[Rows], rstd[Rows];
   };
-  NC_DEVICE Statistics statistics_of(const Values& x) const {
-    RowReducer<RowSums> reduce(reinterpret_cast<Meeting<RowSums>*>(simt::shared_memory()), p.shape.lanes, place.slot,
-                               place.lane, p.shape.segments);
+  NC_DEVICE BatchStatistics statistics_of(const Values& x) const {
+    RowReducer<RowSums> reduce(reinterpret_cast<ReduceScratch<RowSums>*>(simt::shared_memory()), p.shape.lanes,
+                               coord.row_slot, coord.lane, p.shape.segments);
     const float n = static_cast<float>(p.shape.n);
-    Statistics s{};
+    BatchStatistics s{};
     RowSums sums;
     if (Norm::is_layer_norm(p)) {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
-        // Missing octets are +0, which does not change a sum that starts at +0.
-        Octet<float> sum = Octet<float>::zero();
-        NC_UNROLL for (int k = 0; k < Kept; ++k) sum = sum + unpacked(x[r][k]);
+        // Missing vectors are +0, which does not change a sum that starts at +0.
+        Vec8<float> sum = Vec8<float>::zero();
+        NC_UNROLL for (int k = 0; k < VecsPerThread; ++k) sum = sum + unpacked(x[r][k]);
         sums.of[r] = sum_of_positions(sum);
       }
       sums = reduce(sums);
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
         s.mean[r] = sums.of[r] / n;
-        Octet<float> sum = Octet<float>::zero();
-        NC_UNROLL for (int k = 0; k < Kept; ++k) {
+        Vec8<float> sum = Vec8<float>::zero();
+        NC_UNROLL for (int k = 0; k < VecsPerThread; ++k) {
           if (!exists(k)) continue;
-          Octet<float> xc = unpacked(x[r][k]) - Octet<float>::all(s.mean[r]);
-          if constexpr (Shifted) xc = where_present(elements_of(p.shape, octet(k)), xc);
+          Vec8<float> xc = unpacked(x[r][k]) - Vec8<float>::all(s.mean[r]);
+          if constexpr (Unaligned) xc = where_present(elements_of(p.shape, vec(k)), xc);
           sum = fma(xc, xc, sum);
         }
         sums.of[r] = sum_of_positions(sum);
       }
     } else {
       NC_UNROLL for (int r = 0; r < Rows; ++r) {
-        Octet<float> sum = Octet<float>::zero();
-        NC_UNROLL for (int k = 0; k < Kept; ++k) {
-          const Octet<float> v = unpacked(x[r][k]);
+        Vec8<float> sum = Vec8<float>::zero();
+        NC_UNROLL for (int k = 0; k < VecsPerThread; ++k) {
+          const Vec8<float> v = unpacked(x[r][k]);
           sum = fma(v, v, sum);
         }
         sums.of[r] = sum_of_positions(sum);
@@ -239,35 +239,35 @@ class ForwardKernel {
   // exceed the registers beside x.
   static constexpr int kMostTogether =
       kLoadedWords / (Packed<F::weight>::words > Packed<F::x>::words ? Packed<F::weight>::words : Packed<F::x>::words);
-  static constexpr int kTogether = Kept < kMostTogether ? Kept : kMostTogether;
+  static constexpr int kTogether = VecsPerThread < kMostTogether ? VecsPerThread : kMostTogether;
 
-  // Weight and bias of octets first, first + 1, ...
+  // Weight and bias of vectors first, first + 1, ...
   struct Parameters {
     Packed<F::weight> weight[kTogether], bias[kTogether];
   };
-  static constexpr bool kEarlyParameters = !Shifted && Kept * Packed<F::weight>::words <= kEarlyWords;
-  static_assert(!kEarlyParameters || kTogether == Kept);
+  static constexpr bool kEarlyParameters = !Unaligned && VecsPerThread * Packed<F::weight>::words <= kEarlyWords;
+  static_assert(!kEarlyParameters || kTogether == VecsPerThread);
   NC_DEVICE Parameters load_parameters(int first) const {
     Parameters of{};
     NC_UNROLL for (int i = 0; i < kTogether; ++i) {
       if (!exists(first + i)) continue;
-      if (p.a.weight != nullptr) of.weight[i] = parameter(p.a.weight, p.windows.weight, octet(first + i));
-      if (p.a.bias != nullptr) of.bias[i] = parameter(p.a.bias, p.windows.bias, octet(first + i));
+      if (p.a.weight != nullptr) of.weight[i] = parameter(p.a.weight, p.layout.weight, vec(first + i));
+      if (p.a.bias != nullptr) of.bias[i] = parameter(p.a.bias, p.layout.bias, vec(first + i));
     }
     return of;
   }
-  NC_DEVICE Packed<F::weight> parameter(const char* of, int place_of_window, int octet) const {
-    if constexpr (Shifted) return window<F::weight>(of).octet(simt::shared_memory() + place_of_window, octet - begin);
-    return load_parameter<F::weight>(of, octet);
+  NC_DEVICE Packed<F::weight> parameter(const char* of, int row_offset, int vec) const {
+    if constexpr (Unaligned) return unaligned_row<F::weight>(of).vec(simt::shared_memory() + row_offset, vec - begin);
+    return load_parameter<F::weight>(of, vec);
   }
 
   // Calls f(r, k, there, values) with the policy's values, not yet rounded to y's type, for each vector of a thread
   // that exists. If y is quantised, all threads make the same number of calls, because they synchronise.
   template <class Body>
-  NC_DEVICE void each_value(const Values& x, const Statistics& s, const Parameters& early, Body f) const {
+  NC_DEVICE void each_value(const Values& x, const BatchStatistics& s, const Parameters& early, Body f) const {
     const auto affine = F::affine(p.spec, false);
-    const Octet<float> one = Octet<float>::all(1.0f);
-    NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
+    const Vec8<float> one = Vec8<float>::all(1.0f);
+    NC_UNROLL for (int first = 0; first < VecsPerThread; first += kTogether) {
       Parameters parameters;
       if constexpr (kEarlyParameters) {
         parameters = early;
@@ -276,10 +276,10 @@ class ForwardKernel {
       }
       NC_UNROLL for (int i = 0; i < kTogether; ++i) {
         const int k = first + i;
-        if (!(quantized ? k * p.shape.lanes < p.shape.octets_per_segment : exists(k))) continue;
+        if (!(quantized ? k * p.shape.lanes < p.shape.vecs_per_segment : exists(k))) continue;
         NC_UNROLL for (int r = 0; r < Rows; ++r) {
-          const Octet<float> centre = Octet<float>::all(Norm::is_layer_norm(p) ? s.mean[r] : 0.0f);
-          Octet<float> t = affine.normalised_value(normalised(unpacked(x[r][k]), centre, Octet<float>::all(s.rstd[r])));
+          const Vec8<float> centre = Vec8<float>::all(Norm::is_layer_norm(p) ? s.mean[r] : 0.0f);
+          Vec8<float> t = affine.normalised_value(normalised(unpacked(x[r][k]), centre, Vec8<float>::all(s.rstd[r])));
           if (p.a.weight != nullptr) t = affine.apply_weight(t, affine.gamma(unpacked(parameters.weight[i]), one));
           if (p.a.bias != nullptr) t = affine.add_bias(t, unpacked(parameters.bias[i]));
           f(r, k, exists(k) && live(r), t);
@@ -290,46 +290,45 @@ class ForwardKernel {
 
   // One copy of the code for all scalings: separate ones would take longer to compile than all other kernels. With
   // Scaling::row the values are computed twice, the first time for their maximum. With Scaling::block four neighbouring
-  // lanes hold 32 elements, or all of a short row: the fast kernels require octets_per_segment to be a multiple of
-  // four.
-  NC_DEVICE void write_quantized(const Values& x, const Statistics& s, const Parameters& parameters) const {
+  // lanes hold 32 elements, or all of a short row: the fast kernels require vecs_per_segment to be a multiple of four.
+  NC_DEVICE void write_quantized(const Values& x, const BatchStatistics& s, const Parameters& parameters) const {
     static_assert(!quantized || Rows == 1);
     constexpr int of_block = kScaleBlock / kVecWidth;
     const bool by_row = p.spec.scaling == Scaling::row, by_blocks = p.spec.scaling == Scaling::block;
     const int64_t blocks = ceil_div(p.shape.n, kScaleBlock);
     // Not the scratch of the sums: a thread may still be reading it.
-    using Meet = Meeting<Largest<float>>;
-    RowReducer<Largest<float>> reduce(reinterpret_cast<Meet*>(simt::shared_memory() + sizeof(Meet)), p.shape.lanes,
-                                      place.slot, place.lane, p.shape.segments);
-    Largest<float> amax{0};
+    using Scratch = ReduceScratch<MaxAbs<float>>;
+    RowReducer<MaxAbs<float>> reduce(reinterpret_cast<Scratch*>(simt::shared_memory() + sizeof(Scratch)), p.shape.lanes,
+                                     coord.row_slot, coord.lane, p.shape.segments);
+    MaxAbs<float> amax{0};
     float scale = p.a.y_scale != nullptr ? load_at<float>(p.a.y_scale, 0) : 1.0f;
     NC_ROLLED for (int pass = by_row ? 0 : 1; pass < 2; ++pass) {
-      each_value(x, s, parameters, [&](int r, int k, bool there, const Octet<float>& t) {
-        Largest<float> largest{there ? largest_magnitude(t) : 0.0f};
+      each_value(x, s, parameters, [&](int r, int k, bool there, const Vec8<float>& t) {
+        MaxAbs<float> largest{there ? largest_magnitude(t) : 0.0f};
         float scale_here = scale;
         if (by_blocks) {
           for (int step = 1; step < of_block && step < p.shape.lanes; step *= 2) {
-            largest = merge(largest, shuffled(largest, step));
+            largest = combine(largest, shuffled(largest, step));
           }
           const uint32_t code = e8m0_of(largest.value, p.spec.quantized);
-          if (there && octet(k) % of_block == 0) {
-            store_at(p.a.y_scale_inv, row(r) * blocks + octet(k) / of_block, static_cast<uint8_t>(code));
+          if (there && vec(k) % of_block == 0) {
+            store_at(p.a.y_scale_inv, row(r) * blocks + vec(k) / of_block, static_cast<uint8_t>(code));
           }
           scale_here = block_scale_of(code);
         } else {
-          amax = merge(amax, largest);
+          amax = combine(amax, largest);
         }
         if (there && pass == 1) {
-          simt::store8(p.a.y + row(r) * p.a.y_stride + octet(k) * kVecWidth,
-                       packed_float8(p.spec.quantized, t * Octet<float>::all(scale_here)));
+          simt::store8(p.a.y + row(r) * p.a.y_stride + vec(k) * kVecWidth,
+                       packed_float8(p.spec.quantized, t * Vec8<float>::all(scale_here)));
         }
       });
       if (pass == 0) scale = scale_of(reduce(amax).value, p.spec.quantized, 0, p.spec.power_of_two);
     }
-    if (by_row && live(0) && octets.first == 0) store_at(p.a.y_scale_inv, row(0), inverse_of(scale));
+    if (by_row && live(0) && vecs.first == 0) store_at(p.a.y_scale_inv, row(0), inverse_of(scale));
     if (p.a.y_amax == nullptr) return;
-    NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = merge(amax, shuffled(amax, step));
-    if (simt::thread_index() % kWarp == 0) raise(p.a.y_amax, amax.value);
+    NC_UNROLL for (int step = kWarp / 2; step > 0; step /= 2) amax = combine(amax, shuffled(amax, step));
+    if (simt::thread_index() % kWarp == 0) atomic_max(p.a.y_amax, amax.value);
   }
 
   // residual_out = rd_I(x + residual), which is then normalised.
@@ -338,40 +337,40 @@ class ForwardKernel {
       if (!live(r)) continue;
       const char* residual = p.a.residual + row(r) * p.a.residual_stride;
       char* out = p.a.residual_out + row(r) * p.a.residual_out_stride;
-      NC_UNROLL for (int first = 0; first < Kept; first += kTogether) {
+      NC_UNROLL for (int first = 0; first < VecsPerThread; first += kTogether) {
         Packed<F::x> added[kTogether] = {};
         NC_UNROLL for (int i = 0; i < kTogether; ++i) {
-          if (exists(first + i)) added[i] = load_once<F::x>(residual, octet(first + i));
+          if (exists(first + i)) added[i] = load_once<F::x>(residual, vec(first + i));
         }
         NC_UNROLL for (int i = 0; i < kTogether; ++i) {
           const int k = first + i;
           if (!exists(k)) continue;
           x[r][k] = packed<F::x>(rounded_residual_sum(StaticFormat<F::x>{}, unpacked(x[r][k]), unpacked(added[i])));
-          store<F::x>(out, octet(k), x[r][k]);
+          store<F::x>(out, vec(k), x[r][k]);
         }
       }
     }
   }
 
   const ForwardParameters& p;
-  const Place place;
+  const ThreadCoord coord;
   const int segment;
-  const LaneOctets octets;
-  const int begin;  // the segment's first octet
-  const int slots;  // rows that the block's threads process at a time
+  const LaneVecs vecs;
+  const int begin;      // the segment's first vector
+  const int row_slots;  // rows that the block's threads process at a time
   const int64_t first_row;
 };
 
-template <class F, class Norm, int Kept, int Rows>
+template <class F, class Norm, int VecsPerThread, int Rows>
 NC_KERNEL(kMaxLanes, forward_blocks(Rows, bytes_of(F::weight) > bytes_of(F::x)))
 void norm_forward(const ForwardParameters p) {
-  ForwardKernel<F, Norm, Kept, Rows, false>::run(p);
+  ForwardKernel<F, Norm, VecsPerThread, Rows, false>::run(p);
 }
 
-template <class F, int Kept, int Rows>
+template <class F, int VecsPerThread, int Rows>
 NC_KERNEL(kMaxLanes, 1)
-void norm_forward_shifted(const ForwardParameters p) {
-  ForwardKernel<F, RuntimeNorm, Kept, Rows, true>::run(p);
+void norm_forward_unaligned(const ForwardParameters p) {
+  ForwardKernel<F, RuntimeNorm, VecsPerThread, Rows, true>::run(p);
 }
 
 }  // namespace NC_LEVEL

@@ -10,38 +10,38 @@ namespace {
 using RotaryFunction = void (*)(RotaryParameters);
 
 NC_KERNEL(kRotaryThreads, 1)
-void rotary_any(const RotaryParameters p) { AnyRotaryKernel::run(p); }
+void rotary_generic(const RotaryParameters p) { GenericRotaryKernel::run(p); }
 
 template <DType X, DType T>
-RotaryFunction octets_kernel(RotaryLayout layout) {
-  return layout == RotaryLayout::interleaved ? rotary_octets<X, T, RotaryLayout::interleaved>
-                                             : rotary_octets<X, T, RotaryLayout::half_split>;
+RotaryFunction aligned_kernel(RotaryLayout layout) {
+  return layout == RotaryLayout::interleaved ? rotary_aligned<X, T, RotaryLayout::interleaved>
+                                             : rotary_aligned<X, T, RotaryLayout::half_split>;
 }
 
-// The kernel for whole octets; null if the pair of formats has none.
-RotaryFunction octets_kernel(const RotarySpec& s) {
+// The kernel for whole vectors; null if the pair of formats has none.
+RotaryFunction aligned_kernel(const RotarySpec& s) {
   using D = DType;
   const auto is = [&](D x, D table) { return s.x == x && s.table == table; };
-  if (is(D::float32, D::float32)) return octets_kernel<D::float32, D::float32>(s.layout);
-  if (is(D::bfloat16, D::bfloat16)) return octets_kernel<D::bfloat16, D::bfloat16>(s.layout);
-  if (is(D::bfloat16, D::float32)) return octets_kernel<D::bfloat16, D::float32>(s.layout);
-  if (is(D::float16, D::float16)) return octets_kernel<D::float16, D::float16>(s.layout);
-  if (is(D::float16, D::float32)) return octets_kernel<D::float16, D::float32>(s.layout);
+  if (is(D::float32, D::float32)) return aligned_kernel<D::float32, D::float32>(s.layout);
+  if (is(D::bfloat16, D::bfloat16)) return aligned_kernel<D::bfloat16, D::bfloat16>(s.layout);
+  if (is(D::bfloat16, D::float32)) return aligned_kernel<D::bfloat16, D::float32>(s.layout);
+  if (is(D::float16, D::float16)) return aligned_kernel<D::float16, D::float16>(s.layout);
+  if (is(D::float16, D::float32)) return aligned_kernel<D::float16, D::float32>(s.layout);
   return nullptr;
 }
 
 // Strides are multiples of the element size.
-Access access_of(const RotarySpec& s, const RotaryArguments& a) {
+Alignment alignment_of(const RotarySpec& s, const RotaryArguments& a) {
   if (s.rotary_dim % (2 * kVecWidth) == 0 &&
       all_multiples(16, at(a.x), a.x_strides.batch, a.x_strides.seq, a.x_strides.head, at(a.y), a.y_strides.batch,
                     a.y_strides.seq, a.y_strides.head)) {
-    return Access::octets;
+    return Alignment::vector;
   }
-  return all_multiples(bytes_of(s.x), at(a.x), at(a.y)) ? Access::elements : Access::bytes;
+  return all_multiples(bytes_of(s.x), at(a.x), at(a.y)) ? Alignment::element : Alignment::none;
 }
-Access table_access_of(const RotarySpec& s, const RotaryArguments& a) {
-  if (s.rotary_dim % (2 * kVecWidth) == 0 && all_multiples(16, at(a.cos), at(a.sin))) return Access::octets;
-  return all_multiples(bytes_of(s.table), at(a.cos), at(a.sin)) ? Access::elements : Access::bytes;
+Alignment table_alignment_of(const RotarySpec& s, const RotaryArguments& a) {
+  if (s.rotary_dim % (2 * kVecWidth) == 0 && all_multiples(16, at(a.cos), at(a.sin))) return Alignment::vector;
+  return all_multiples(bytes_of(s.table), at(a.cos), at(a.sin)) ? Alignment::element : Alignment::none;
 }
 
 // With fewer threads than this a device is partly idle: then each thread takes one head.
@@ -53,29 +53,29 @@ int32_t rotary_prepare(int32_t device, const RotarySpec& spec) {
   const cuda_runtime::CurrentDevice current(device);
   if (current.error() != 0) return current.error();
   KernelFacts facts{};
-  const RotaryFunction kernel = octets_kernel(spec);
+  const RotaryFunction kernel = aligned_kernel(spec);
   if (kernel != nullptr) {
     if (const int32_t error = load_kernel(kernel, &facts)) return error;
   }
-  return load_kernel(rotary_any, &facts);
+  return load_kernel(rotary_generic, &facts);
 }
 
 int32_t rotary(int32_t device, const RotarySpec& spec, const RotaryArguments& a, int64_t stream) {
   RotaryParameters p{};
   p.spec = spec;
   p.a = a;
-  p.access = access_of(spec, a);
-  p.table_access = table_access_of(spec, a);
-  p.turned = static_cast<int>(ceil_div(spec.rotary_dim / 2, kVecWidth));
+  p.alignment = alignment_of(spec, a);
+  p.table_alignment = table_alignment_of(spec, a);
+  p.rotated = static_cast<int>(ceil_div(spec.rotary_dim / 2, kVecWidth));
   p.copied = a.x == a.y ? 0 : static_cast<int>(ceil_div(spec.head_dim - spec.rotary_dim, kVecWidth));
-  const int64_t of_a_head = a.token_end * (p.turned + p.copied);
+  const int64_t of_a_head = a.token_end * (p.rotated + p.copied);
   p.head_groups = a.heads;
   if (of_a_head >= ceil_div(kManyThreads, a.heads)) p.head_groups = ceil_div(a.heads, heads_together(spec.x));
   p.threads = of_a_head * p.head_groups;
-  const bool octets = p.access == Access::octets && p.table_access == Access::octets;
-  const RotaryFunction kernel = octets ? octets_kernel(spec) : nullptr;
+  const bool vecs = p.alignment == Alignment::vector && p.table_alignment == Alignment::vector;
+  const RotaryFunction kernel = vecs ? aligned_kernel(spec) : nullptr;
   Launch<RotaryParameters> l{};
-  l.kernel = kernel != nullptr ? kernel : rotary_any;
+  l.kernel = kernel != nullptr ? kernel : rotary_generic;
   l.threads = kRotaryThreads;
   l.blocks = ceil_div(p.threads, l.threads);
   l.block_rows = 1;

@@ -19,7 +19,7 @@ template <class C, int Count>
 struct Sums {
   static constexpr bool symmetric = true;
   C of[Count];
-  friend NC_DEVICE Sums merge(Sums lower, Sums upper) {
+  friend NC_DEVICE Sums combine(Sums lower, Sums upper) {
     NC_UNROLL for (int i = 0; i < Count; ++i) lower.of[i] = lower.of[i] + upper.of[i];
     return lower;
   }
@@ -31,11 +31,11 @@ struct Sums {
 
 // Maximum of numbers; no NaN.
 template <class C>
-struct Largest {
+struct MaxAbs {
   static constexpr bool symmetric = true;
   C value;
-  friend NC_DEVICE Largest merge(Largest lower, Largest upper) { return lower.value < upper.value ? upper : lower; }
-  friend NC_DEVICE Largest shuffled(Largest v, int mask) { return {simt::shuffle_xor(v.value, mask)}; }
+  friend NC_DEVICE MaxAbs combine(MaxAbs lower, MaxAbs upper) { return lower.value < upper.value ? upper : lower; }
+  friend NC_DEVICE MaxAbs shuffled(MaxAbs v, int mask) { return {simt::shuffle_xor(v.value, mask)}; }
 };
 
 // Welford moments with their count. An empty upper part occurs at the end of a row; the lower part is never empty
@@ -45,7 +45,7 @@ struct CountedMoments {
   static constexpr bool symmetric = false;
   Moments<C> moments;
   C count;
-  friend NC_DEVICE CountedMoments merge(CountedMoments lower, CountedMoments upper) {
+  friend NC_DEVICE CountedMoments combine(CountedMoments lower, CountedMoments upper) {
     if (upper.count == C(0)) return lower;
     return {welford_merge(lower.moments, lower.count, upper.moments, upper.count), lower.count + upper.count};
   }
@@ -58,24 +58,24 @@ struct CountedMoments {
 // Tree reduction of Count values at stride `step`: the last step adds the tree of the odd ones to that of the even
 // ones.
 template <int Count, class Value>
-NC_DEVICE Value halved(const Value* values, int step) {
+NC_DEVICE Value tree_reduce(const Value* values, int step) {
   if constexpr (Count == 1) {
     return values[0];
   } else {
-    return merge(halved<Count / 2>(values, 2 * step), halved<Count / 2>(values + step, 2 * step));
+    return combine(tree_reduce<Count / 2>(values, 2 * step), tree_reduce<Count / 2>(values + step, 2 * step));
   }
 }
 template <class Value>
-NC_DEVICE Value halved_any(const Value* values, int count) {
+NC_DEVICE Value tree_reduce_any(const Value* values, int count) {
   switch (count) {
     case 2:
-      return halved<2>(values, 1);
+      return tree_reduce<2>(values, 1);
     case 4:
-      return halved<4>(values, 1);
+      return tree_reduce<4>(values, 1);
     case 8:
-      return halved<8>(values, 1);
+      return tree_reduce<8>(values, 1);
     case 16:
-      return halved<16>(values, 1);
+      return tree_reduce<16>(values, 1);
     default:
       return values[0];
   }
@@ -84,7 +84,7 @@ NC_DEVICE Value halved_any(const Value* values, int count) {
 // Double-buffered reduction scratch in shared memory. One buffer is read while the next reduction writes the other, and
 // each reduction has a barrier before a buffer is reused, so one barrier per reduction is enough.
 template <class Value>
-struct Meeting {
+struct ReduceScratch {
   Value of_warps[2][kMaxWarps];
   Value of_blocks[2][kMaxSegments];
 };
@@ -94,14 +94,14 @@ class RowReducer {
  public:
   // lanes: threads of a row in this block; row_slot: index of the row in the block; blocks: per row, 1 without a
   // cluster.
-  NC_DEVICE RowReducer(Meeting<Value>* meeting, int lanes, int row_slot, int lane, int blocks)
-      : meeting_(meeting), lanes_(lanes), row_slot_(row_slot), lane_(lane), blocks_(blocks) {}
+  NC_DEVICE RowReducer(ReduceScratch<Value>* scratch, int lanes, int row_slot, int lane, int blocks)
+      : scratch_(scratch), lanes_(lanes), row_slot_(row_slot), lane_(lane), blocks_(blocks) {}
 
   // All threads of the block, or of the cluster, must call this.
   NC_DEVICE Value operator()(Value v) {
     v = of_block(v);
     if (blocks_ > 1) v = of_cluster(v);
-    turn_ ^= 1;
+    phase_ ^= 1;
     return v;
   }
 
@@ -114,29 +114,29 @@ class RowReducer {
     }
     const int warps = lanes_ / kWarp;
     if (warps <= 1) return v;
-    Value* of_row = meeting_->of_warps[turn_] + row_slot_ * warps;
+    Value* of_row = scratch_->of_warps[phase_] + row_slot_ * warps;
     if (lane_ % kWarp == 0) of_row[lane_ / kWarp] = v;
     simt::block_barrier();
-    return halved_any(of_row, warps);
+    return tree_reduce_any(of_row, warps);
   }
 
   NC_DEVICE Value stepped(Value v, int step) const {
     const Value other = shuffled(v, step);
-    if (Value::symmetric || (lane_ & step) == 0) return merge(v, other);
-    return merge(other, v);
+    if (Value::symmetric || (lane_ & step) == 0) return combine(v, other);
+    return combine(other, v);
   }
 
   NC_DEVICE Value of_cluster(Value v) {
-    Value* mine = meeting_->of_blocks[turn_] + simt::cluster_rank();
+    Value* mine = scratch_->of_blocks[phase_] + simt::cluster_rank();
     if (lane_ < blocks_) *simt::of_cluster_block(mine, lane_) = v;
     simt::cluster_arrive();
     simt::cluster_wait();
-    return halved_any(meeting_->of_blocks[turn_], blocks_);
+    return tree_reduce_any(scratch_->of_blocks[phase_], blocks_);
   }
 
-  Meeting<Value>* meeting_;
+  ReduceScratch<Value>* scratch_;
   int lanes_, row_slot_, lane_, blocks_;
-  int turn_ = 0;
+  int phase_ = 0;
 };
 
 }  // namespace NC_LEVEL

@@ -17,8 +17,8 @@ def microseconds(value):
 
 
 def kernel(name):
-    """norm_forward<8, 1>, with octets and rows, from a kernel's name, mangled or not."""
-    found = re.search(r"norm_(?:forward|backward|columns)(?:_shifted|_any)?", name)
+    """norm_forward<8, 1>, with vectors and rows, from a kernel's name, mangled or not."""
+    found = re.search(r"norm_(?:forward|backward|columns)(?:_unaligned|_generic)?", name)
     if found is None:
         return name[:80]
     if name.startswith("_Z"):

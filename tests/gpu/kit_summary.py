@@ -78,7 +78,7 @@ def wrong(facts):
     lines = [f"WRONG: {one_line(result['text'], 300)}" for result in facts.all("wrong")]
     for result in facts.all("kernel"):
         if not result.get("hot", True):
-            lines.append(f"NOT A HOT KERNEL: {result['case']}: {result['name'][:160]}")
+            lines.append(f"NOT A FAST KERNEL: {result['case']}: {result['name'][:160]}")
     for result in filter(is_wrong, facts.all("test")):
         tool = f" under {result['tool']}" if "tool" in result else ""
         lines.append(f"{result['verdict'].upper()}: {result['name']}{tool}: {one_line(result.get('text', ''), 320)}")

@@ -23,7 +23,7 @@ INSTRUCTION = re.compile(r"^\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0
 REGISTER = re.compile(r"\bR(\d+)\b")
 WIDTHS = {"128": 16, "64": 8, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
 KINDS = {"LDG": "loads", "STG": "stores", "LDGSTS": "copies", "LDL": "local", "STL": "local"}
-HOT = re.compile(r"norm_(forward|backward)(_shifted)?I")
+FAST = re.compile(r"norm_(forward|backward)(_unaligned)?I")
 
 
 @dataclasses.dataclass
@@ -43,7 +43,7 @@ class Kernel:
     def faults(self):
         """Violations of a fast kernel. 4 bytes are a statistic of a row or a scale; unaligned rows have single elements
         at their ends; an FP8 y has 8 bytes for 8 elements, and one byte for a scale block."""
-        loads = {16, 4, 2} if "_shifted" in self.symbol else {16, 4}
+        loads = {16, 4, 2} if "_unaligned" in self.symbol else {16, 4}
         stores = {16, 8, 4, 1} if self.quantized() else loads
         allowed = {"loads": loads, "copies": {16}, "stores": stores, "local": set()}
         for kind, widths in sorted(self.accesses.items()):
@@ -106,7 +106,7 @@ def short_names(symbols):
 
 
 def table(kernels):
-    yield "| kernel | architecture | instructions | loads | copies | stores | local | 16-byte loads on their way |"
+    yield "| kernel | architecture | instructions | loads | copies | stores | local | 16-byte loads in flight |"
     yield "|---|---|---|---|---|---|---|---|"
     for kernel, name in zip(kernels, short_names([k.symbol for k in kernels])):
         cells = []
@@ -135,18 +135,18 @@ def main():
     if program is None:
         sys.exit("cuobjdump was found neither on the PATH, nor in /usr/local/cuda*/bin, nor in Triton's package")
     with subprocess.Popen([program, "--dump-sass", sys.argv[1]], stdout=subprocess.PIPE, text=True) as process:
-        hot = [k for k in kernels_of(process.stdout) if HOT.search(k.symbol)]
-    if process.returncode != 0 or not hot:
-        sys.exit(f"{program}: exit status {process.returncode}, {len(hot)} hot kernels in {sys.argv[1]}")
-    hot.sort(key=lambda k: (k.architecture, k.symbol))
-    lines = ["# The hot kernels, as cuobjdump disassembles them", ""] + list(table(hot))
+        fast = [k for k in kernels_of(process.stdout) if FAST.search(k.symbol)]
+    if process.returncode != 0 or not fast:
+        sys.exit(f"{program}: exit status {process.returncode}, {len(fast)} fast kernels in {sys.argv[1]}")
+    fast.sort(key=lambda k: (k.architecture, k.symbol))
+    lines = ["# The fast kernels, as cuobjdump disassembles them", ""] + list(table(fast))
     if len(sys.argv) == 3:
         with open(sys.argv[2], "w") as file:
             file.write("\n".join(lines) + "\n")
-    wrong = [(name, fault) for k, name in zip(hot, short_names([k.symbol for k in hot])) for fault in k.faults()]
+    wrong = [(name, fault) for k, name in zip(fast, short_names([k.symbol for k in fast])) for fault in k.faults()]
     for name, fault in wrong:
         print(f"{name}: {fault}")
-    print(f"{len(hot)} hot kernels, {len(wrong)} faults")
+    print(f"{len(fast)} fast kernels, {len(wrong)} faults")
     sys.exit(1 if wrong else 0)
 
 

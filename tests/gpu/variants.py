@@ -7,7 +7,7 @@ variants.py build DIRECTORY   builds the variants into DIRECTORY, for tune.py
 variants.py pack DIRECTORY    the same, compressed, to take to a machine with a GPU beside the kit
 
 The product has no switch for any of this: a variant is a copy of native/ with text substitutions, compiled for two
-triples of formats and one policy, without FP8. If its order of sums needs another workspace it gets its own library,
+combinations of formats and one policy, without FP8. If its order of sums needs another workspace it gets its own library,
 too. Needs nvcc and a C++ compiler or, with --simulator, which compiles the kernels for the host, only the latter. An
 object that several variants have in common is compiled once.
 """
@@ -256,7 +256,7 @@ class Builder:
             for path in OF_ALL[direction]:
                 add(whose, path)
         add(sources, "cuda/plugin.cu")
-        add(common, "cuda/norm_any.cu")
+        add(common, "cuda/norm_generic.cu")
         if self.simulator:
             for name in SIMULATOR:
                 source = os.path.join(self.folder(), name)

@@ -196,13 +196,13 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
   table
       << "# CUDA launches, on 132 multiprocessors of compute capability 9.0\n\n"
          "Reckoned, not measured: registers as ptxas gave them, launches as the plugin makes them. Blocks are those\n"
-         "that one multiprocessor holds at once, and what limits them; a cluster's are counted one by one. Occupancy\n"
-         "is of 64 warps. A stage is a row of each of the block's row lanes, of short rows several, that is on its\n"
-         "way while another is worked on. KB on their way: of x, and in the backward of dy, per multiprocessor, when\n"
+         "that one SM holds at once, and what limits them; a cluster's are counted one by one. Occupancy\n"
+         "is of 64 warps. A stage is a row of each of the block's row slots, of short rows several, that is in\n"
+         "flight while another is worked on. KB in flight: of x, and in the backward of dy, per SM, when\n"
          "all its threads have asked for theirs, in the backward without the rows that are being worked on; 18 KB are\n"
          "needed at 3.35 TB/s and 700 ns, 25 KB at 4.8 TB/s.\n\n"
          "| norm | direction | x, weight | rows x N | kernel | threads | cluster | grid | blocks | limited by | "
-         "occupancy | shared KB | stages | KB on their way |\n"
+         "occupancy | shared KB | stages | KB in flight |\n"
          "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
   for (const nc::Op op : {nc::Op::rms_norm, nc::Op::layer_norm}) {
     for (const bool is_forward : {true, false}) {
@@ -210,7 +210,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
         for (const Shape& shape : kShapes) {
           const nc::NormSpec spec = spec_of(op, formats, shape.n);
           const nc::simt::LaunchRecord l = is_forward ? forward(spec, shape.rows) : backward(spec, shape.rows);
-          ASSERT_NE(nullptr, find(l.kernel)) << formats.name << ", " << shape.n << ": not a hot kernel";
+          ASSERT_NE(nullptr, find(l.kernel)) << formats.name << ", " << shape.n << ": not a fast kernel";
           const Kernel& kernel = *find(l.kernel);
           const Occupancy held = occupancy(kernel, l);
           const double row_bytes = static_cast<double>(shape.n * nc::bytes_of(spec.x)) / l.cluster;
@@ -232,7 +232,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
                 << 100 * held.blocks * l.threads / kMostThreads << " % | " << l.shared_bytes / 1024 << " | "
                 << (is_forward ? "" : std::to_string(stages)) << " | " << static_cast<int>(bytes / 1024) << " |\n";
           const std::string kind = is_forward ? "norm_forward" : "norm_backward";
-          const std::string expected = kind + (shape.n % nc::kVecWidth == 0 ? "<HotFormats<" : "_shifted<");
+          const std::string expected = kind + (shape.n % nc::kVecWidth == 0 ? "<FastFormats<" : "_unaligned<");
           EXPECT_EQ(0u, kernel.name.rfind(expected, 0)) << line.str() << ": " << kernel.name;
           EXPECT_EQ(0, kernel.spilled) << line.str();
           EXPECT_GE(held.blocks, 1) << line.str();

@@ -89,7 +89,7 @@ std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, Triple
 
 INSTANTIATE_TEST_SUITE_P(Triples, CudaHot,
                          ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
-                                            ::testing::ValuesIn(hotTriples())),
+                                            ::testing::ValuesIn(fastDTypes())),
                          tripleName);
 
 TEST_P(CudaHot, ShortRows) {

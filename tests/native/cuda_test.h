@@ -26,7 +26,7 @@ struct Triple {
 inline void PrintTo(const Triple& t, std::ostream* to) {
   for (const int32_t dtype : {t.x, t.weight, t.y}) *to << reference::format(dtype).name << ' ';
 }
-inline const std::vector<Triple>& hotTriples() {
+inline const std::vector<Triple>& fastDTypes() {
   static const std::vector<Triple> all = {
       {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16},

@@ -252,8 +252,8 @@ class Cases {
   static constexpr int32_t kDtypes[] = {NC_FLOAT64, NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
   static constexpr int32_t kWide[] = {NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16};
   static constexpr int32_t kNarrow[] = {NC_FLOAT8_E4M3, NC_FLOAT8_E5M2};
-  // The triples with CUDA kernels of their own in version 0.
-  static constexpr Formats kHot[] = {
+  // The combinations with CUDA kernels of their own in version 0.
+  static constexpr Formats kFast[] = {
       {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT32, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_FLOAT32},
@@ -303,7 +303,7 @@ class Cases {
                                                         {1024, 9}, {4096, 9}, {5120, 3}, {8192, 5}};
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       int triple = 0;
-      for (const Formats& formats : kHot) {
+      for (const Formats& formats : kFast) {
         int turn = 7 * triple++ + 5 * op;
         for (const auto& [n, rows] : sizes) {
           harness::Case c = make(op, formats, rows, n);
@@ -353,7 +353,7 @@ class Cases {
       for (const int32_t weight : kDtypes) {
         for (const int32_t y : kDtypes) {
           const Formats formats = {x, weight, y};
-          if (std::find(std::begin(kHot), std::end(kHot), formats) != std::end(kHot)) continue;
+          if (std::find(std::begin(kFast), std::end(kFast), formats) != std::end(kFast)) continue;
           ++turn;
           harness::Case c = make(turn % 2, formats, 3, sizes[turn / 2 % 3]);
           c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
@@ -401,7 +401,7 @@ class Cases {
     int turn = 0;
     for (const auto& [n, rows] : sizes) {
       ++turn;
-      harness::Case c = make(turn % 2, kHot[turn % 7], rows, n);
+      harness::Case c = make(turn % 2, kFast[turn % 7], rows, n);
       c.spec.scale_rounding = turn / 2 % 3;
       if (turn % 4 == 0) c.dweight_mode = NC_GRADIENT_ACCUMULATE, c.dweight_dtype = NC_FLOAT32;
       add("ManyRows", c);
@@ -416,7 +416,7 @@ class Cases {
       for (const int64_t n : sizes) {
         for (int copy = 0; copy < (n < 20000 ? 3 : n < 65537 ? 2 : 1); ++copy) {
           ++turn;
-          harness::Case c = make(op, kHot[turn % 7], n < 65537 ? 2 : 1, n);
+          harness::Case c = make(op, kFast[turn % 7], n < 65537 ? 2 : 1, n);
           c.spec.scale_rounding = turn % 3;
           if (op == NC_LAYER_NORM) c.spec.variance = turn / 2 % 3;
           c.residual = c.dresidual = turn % 4 == 0;

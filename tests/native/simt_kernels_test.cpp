@@ -43,10 +43,11 @@ std::string choice(const std::string& line) {
   const auto has = [&](const char* part) { return line.find(part) != std::string::npos; };
   const size_t comma = line.find(", ");
   const auto vectors = [&] { return std::to_string(std::stoi(line.substr(comma + 2))); };
-  if (has("_any; no faster kernel is compiled")) return "G";
-  if (has("_any; the faster kernel is left out: its part of a row does not fit a block's shared memory")) return "M";
-  if (comma == std::string::npos || !has("octets a thread")) return line;
-  return (has("_shifted") ? "U" : "F") + vectors();
+  if (has("_generic; no faster kernel is compiled")) return "G";
+  if (has("_generic; the faster kernel is left out: its part of a row does not fit a block's shared memory"))
+    return "M";
+  if (comma == std::string::npos || !has("vectors a thread")) return line;
+  return (has("_unaligned") ? "U" : "F") + vectors();
 }
 
 // Forward aligned and unaligned, backward aligned and unaligned.
@@ -138,7 +139,7 @@ TEST_F(SimulatedKernels, AreLaunchedAsDescribed) {
         Dl_info info{};
         const bool named =
             dladdr(control().launches[static_cast<size_t>(launch)].kernel, &info) != 0 && info.dli_sname != nullptr;
-        // Names are mangled: a length and the name. The generic kernels of this triple have a name as well.
+        // Names are mangled: a length and the name. The generic kernels of this combination have a name as well.
         const std::string name = line.substr(role.size(), end - role.size());
         ASSERT_TRUE(named) << line;
         EXPECT_NE(std::string::npos, std::string(info.dli_sname).find(std::to_string(name.size()) + name + "I"))
@@ -167,8 +168,8 @@ TEST_F(SimulatedKernels, ThatAreLeftOutAreNamed) {
     const int64_t longer = 2 * lack.longest;
     const std::string text = kernels(spec(NC_RMS_NORM, NC_BFLOAT16, longer, lack.device));
     for (const char* role :
-         {"forward aligned: norm_forward_any; ", "forward unaligned: norm_forward_any; ",
-          "backward aligned: norm_backward_any; ", "backward unaligned residual: norm_backward_any; "}) {
+         {"forward aligned: norm_forward_generic; ", "forward unaligned: norm_forward_generic; ",
+          "backward aligned: norm_backward_generic; ", "backward unaligned residual: norm_backward_generic; "}) {
       const size_t at = text.find(std::string(role) + "the faster kernel is left out: ");
       ASSERT_NE(std::string::npos, at) << role << text;
       const std::string line = text.substr(at, text.find('\n', at) - at);

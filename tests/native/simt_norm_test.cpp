@@ -34,12 +34,12 @@ class SimulatedNorm : public ::testing::Test {
 std::vector<Case> cases(int64_t rows, int64_t n) {
   std::vector<Case> all;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
-    for (const bool hot : {true, false}) {
+    for (const bool fast : {true, false}) {
       Case c;
-      c.spec = hot ? makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n)
-                   : makeSpec(op, NC_FLOAT16, NC_BFLOAT16, NC_FLOAT32, n);
+      c.spec = fast ? makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16, n)
+                    : makeSpec(op, NC_FLOAT16, NC_BFLOAT16, NC_FLOAT32, n);
       c.spec.affine = NC_AFFINE_WEIGHT_AND_BIAS;
-      if (op == NC_LAYER_NORM && !hot) c.spec.variance = NC_VARIANCE_WELFORD;
+      if (op == NC_LAYER_NORM && !fast) c.spec.variance = NC_VARIANCE_WELFORD;
       c.residual = c.dresidual = true;
       c.rows = rows;
       all.push_back(c);
@@ -51,9 +51,9 @@ std::vector<Case> cases(int64_t rows, int64_t n) {
 // The same with y in FP8, whose threads synchronise once more.
 std::vector<Case> quantizedCases(int64_t rows, int64_t n) {
   std::vector<Case> all;
-  for (const bool hot : {true, false}) {
+  for (const bool fast : {true, false}) {
     for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
-      Case c = fp8Case(NC_RMS_NORM, hot ? NC_BFLOAT16 : NC_FLOAT16, hot ? NC_FLOAT32 : NC_BFLOAT16, NC_FLOAT8_E4M3,
+      Case c = fp8Case(NC_RMS_NORM, fast ? NC_BFLOAT16 : NC_FLOAT16, fast ? NC_FLOAT32 : NC_BFLOAT16, NC_FLOAT8_E4M3,
                        scaling, n);
       c.residual = true;
       c.rows = rows;
@@ -136,26 +136,26 @@ void launch(const Case& c, const Data& data, const Result& expected, const Form&
 }
 
 // Every compiled fast kernel, forward and backward, is launched and gives the CPU's bits.
-TEST_F(SimulatedNorm, EveryHotKernelRuns) {
+TEST_F(SimulatedNorm, EveryFastKernelRuns) {
   control().records = true;
   // A size for each number of vectors per thread.
   const int64_t sizes[] = {256, 512, 1024, 2048, 3072, 16384};
-  static_assert(std::size(nc::kKeptOctets) == std::size(sizes));
-  Launched hot, others;
+  static_assert(std::size(nc::kVecsPerThread) == std::size(sizes));
+  Launched fast, others;
   size_t expected_kernels = 0;
-  for (const Triple& t : hotTriples()) {
-    for (const bool rounds_first : {false, true}) {
+  for (const Triple& t : fastDTypes()) {
+    for (const bool rounds_before_weight : {false, true}) {
       const auto type = [](int32_t dtype) { return static_cast<nc::DType>(dtype); };
-      if (!nc::has_hot_kernels(type(t.x), type(t.weight), type(t.y), rounds_first)) continue;
+      if (!nc::has_fast_kernels(type(t.x), type(t.weight), type(t.y), rounds_before_weight)) continue;
       for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
         for (const int64_t n : sizes) {
           Case c;
           c.spec = makeSpec(op, t.x, t.weight, t.y, n);
-          c.spec.scale_rounding = rounds_first ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
+          c.spec.scale_rounding = rounds_before_weight ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
           c.rows = 5;
           const Data data = draw(c, 6);
           const Result expected = run(c, data);
-          launch(c, data, expected, onDevice(0), hot);
+          launch(c, data, expected, onDevice(0), fast);
           ++expected_kernels;
           if (n == 256) {  // unaligned tensors select other kernels
             Form unaligned = onDevice(0);
@@ -166,19 +166,19 @@ TEST_F(SimulatedNorm, EveryHotKernelRuns) {
       }
     }
   }
-  EXPECT_EQ(expected_kernels, hot.forward.size());
-  EXPECT_EQ(expected_kernels, hot.backward.size());
-  for (const void* kernel : others.forward) EXPECT_EQ(0u, hot.forward.count(kernel));
-  for (const void* kernel : others.backward) EXPECT_EQ(0u, hot.backward.count(kernel));
+  EXPECT_EQ(expected_kernels, fast.forward.size());
+  EXPECT_EQ(expected_kernels, fast.backward.size());
+  for (const void* kernel : others.forward) EXPECT_EQ(0u, fast.forward.count(kernel));
+  for (const void* kernel : others.backward) EXPECT_EQ(0u, fast.backward.count(kernel));
 }
 
 // Every kernel for unaligned rows runs, and no other one for long enough rows that begin at an element.
-TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
+TEST_F(SimulatedNorm, EveryUnalignedKernelRuns) {
   control().records = true;
   const int64_t sizes[] = {229, 769, 1501, 3071};
-  static_assert(std::size(nc::kShiftedKeptOctets) == std::size(sizes));
-  Launched shifted, others;
-  for (const Triple& t : hotTriples()) {
+  static_assert(std::size(nc::kUnalignedVecsPerThread) == std::size(sizes));
+  Launched unaligned_kernels, others;
+  for (const Triple& t : fastDTypes()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       for (int32_t rounding = 0; rounding < 3; ++rounding) {
         for (const int64_t n : sizes) {
@@ -188,7 +188,7 @@ TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
           c.rows = 5;
           const Data data = draw(c, 6);
           const Result expected = run(c, data);
-          launch(c, data, expected, onDevice(0), shifted);
+          launch(c, data, expected, onDevice(0), unaligned_kernels);
           if (rounding > 0 || n > 229) continue;
           Form anywhere = onDevice(0);
           anywhere.offset = 1;
@@ -197,10 +197,11 @@ TEST_F(SimulatedNorm, EveryShiftedKernelRuns) {
       }
     }
   }
-  EXPECT_EQ(std::size(sizes) * hotTriples().size(), shifted.forward.size());
-  EXPECT_EQ(2 * std::size(nc::kShiftedBackwardOctets) * hotTriples().size(), shifted.backward.size());
-  for (const void* kernel : others.forward) EXPECT_EQ(0u, shifted.forward.count(kernel));
-  for (const void* kernel : others.backward) EXPECT_EQ(0u, shifted.backward.count(kernel));
+  EXPECT_EQ(std::size(sizes) * fastDTypes().size(), unaligned_kernels.forward.size());
+  EXPECT_EQ(2 * std::size(nc::kUnalignedBackwardVecsPerThread) * fastDTypes().size(),
+            unaligned_kernels.backward.size());
+  for (const void* kernel : others.forward) EXPECT_EQ(0u, unaligned_kernels.forward.count(kernel));
+  for (const void* kernel : others.backward) EXPECT_EQ(0u, unaligned_kernels.backward.count(kernel));
 }
 
 TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
@@ -213,12 +214,12 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
                                                {NC_BFLOAT16, NC_FLOAT32},
                                                {NC_FLOAT16, NC_FLOAT32}};
   for (const auto& [x, weight] : pairs) {
-    for (const bool rounds_first : {false, true}) {
-      if (rounds_first && x == NC_FLOAT32) continue;
+    for (const bool rounds_before_weight : {false, true}) {
+      if (rounds_before_weight && x == NC_FLOAT32) continue;
       for (const int64_t n : {256, 512, 1024, 2048, 3072, 16384}) {
         for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
           Case c = fp8Case(op, x, weight, NC_FLOAT8_E5M2, NC_SCALING_ROW, n);
-          c.spec.scale_rounding = rounds_first ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
+          c.spec.scale_rounding = rounds_before_weight ? NC_ROUND_INPUT : NC_ROUND_COMPUTE;
           const Data data = draw(c, 7);
           const Result expected = run(c, data);
           control().launches.clear();
@@ -244,7 +245,7 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
 TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
   const std::pair<int64_t, int64_t> sizes[] = {
       {12289, 3071}, {16383, 2049}, {262144, 16392}, {16384, 64}, {40961, 20481}};
-  for (const Triple& t : hotTriples()) {
+  for (const Triple& t : fastDTypes()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       for (const auto& [longer, shorter] : sizes) {
         const auto make = [&, op = op](int64_t n) {

@@ -51,7 +51,7 @@ class Calls {
       row_of("dbias", NC_FLOAT32, s.hidden_size, 0);
     }
     check(nc_norm_backward_workspace(plan_, rows, 1, c.isLayerNorm(), &workspace_bytes_));
-    row_of("shares", NC_FLOAT64, (workspace_bytes_ + 7) / 8, 0);
+    row_of("partials", NC_FLOAT64, (workspace_bytes_ + 7) / 8, 0);
   }
 
   ByName forward() {
@@ -64,7 +64,7 @@ class Calls {
   ByName backward(size_t step) {
     const int32_t bias_mode = case_.isLayerNorm() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT;
     check(nc_cuda_norm_backward(plan_, case_.rows, at("x"), stride_, at("weight"), at("dy"), stride_, at("mean"),
-                                at("rstd"), at("dresidual"), stride("dresidual"), at("dx"), stride_, at("shares"),
+                                at("rstd"), at("dresidual"), stride("dresidual"), at("dx"), stride_, at("partials"),
                                 workspace_bytes_, at("dweight"), NC_FLOAT32, NC_GRADIENT_WRITE, at("dbias"), NC_FLOAT32,
                                 bias_mode, 0));
     return counted(step);
@@ -126,7 +126,7 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
     c.spec = makeSpec(op, triple.x, triple.weight, triple.y, n);
     // A policy that the fast kernels support.
     const auto type = [](int32_t dtype) { return static_cast<nc::DType>(dtype); };
-    if (!nc::has_hot_kernels(type(triple.x), type(triple.weight), type(triple.y), false)) {
+    if (!nc::has_fast_kernels(type(triple.x), type(triple.weight), type(triple.y), false)) {
       c.spec.scale_rounding = NC_ROUND_INPUT;
     }
     c.rows = rows;
@@ -176,7 +176,7 @@ std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, Triple
 
 INSTANTIATE_TEST_SUITE_P(Triples, SimulatedTraffic,
                          ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
-                                            ::testing::ValuesIn(hotTriples())),
+                                            ::testing::ValuesIn(fastDTypes())),
                          tripleName);
 
 // Rows of whole sectors: no two rows share one.
@@ -195,8 +195,8 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
         expectOnce(c, c.spec.x_dtype, t.at("residual_out").of[kStores], "residual_out");
       }
       // At most once for each row of a block; rows of one warp, or of one thread, share the loads.
-      const int64_t slots = std::max<int64_t>(1, 128 / nc::lanes(n));
-      const int64_t rows = nc::ceil_div(c.rows, slots) * slots;
+      const int64_t row_slots = std::max<int64_t>(1, 128 / nc::lanes(n));
+      const int64_t rows = nc::ceil_div(c.rows, row_slots) * row_slots;
       for (const char* name : {"weight", "bias"}) {
         if (t.count(name) == 0) continue;
         const Traffic& parameter = t.at(name).of[kLoads];
@@ -264,9 +264,9 @@ TEST_P(SimulatedTraffic, BackwardOfRowsAnywhere) {
       const int64_t groups = nc::groups(c.rows, n);
       const RegionTraffic& weight = t.at("weight");
       EXPECT_EQ(groups * bytesOf(c.spec.weight_dtype, n), weight.of[kCopies].bytes + weight.of[kLoads].bytes);
-      EXPECT_EQ((c.isLayerNorm() ? 2 : 1) * groups * n * 4, t.at("shares").of[kStores].bytes);
+      EXPECT_EQ((c.isLayerNorm() ? 2 : 1) * groups * n * 4, t.at("partials").of[kStores].bytes);
       expectNoOther(t, kLoads, {"x", "dy", "dresidual", "weight", "mean", "rstd"});
-      expectNoOther(t, kStores, {"dx", "shares"});
+      expectNoOther(t, kStores, {"dx", "partials"});
       expectNoOther(t, kCopies, {"x", "dy", "dresidual", "weight"});
     }
   }
@@ -287,9 +287,9 @@ TEST_P(SimulatedTraffic, BackwardOfAlignedRows) {
       if (residual) expectOnce(c, c.spec.x_dtype, t.at("dresidual").of[kCopies], "dresidual");
       const int64_t groups = nc::groups(c.rows, n);
       const int64_t kinds = c.isLayerNorm() ? 2 : 1;  // of sums: dweight, dbias
-      const Traffic& shares = t.at("shares").of[kStores];
-      EXPECT_EQ(kinds * groups * n * 4, shares.bytes);
-      EXPECT_EQ(2 * shares.bytes / kSectorBytes, shares.sectors) << "in halves";
+      const Traffic& partials = t.at("partials").of[kStores];
+      EXPECT_EQ(kinds * groups * n * 4, partials.bytes);
+      EXPECT_EQ(2 * partials.bytes / kSectorBytes, partials.sectors) << "in halves";
       // Once per block if it fits beside the rows, otherwise at both reads of a row.
       const Traffic& weight = t.at("weight").of[kLoads];
       const int64_t bytes = bytesOf(c.spec.weight_dtype, n);
@@ -301,18 +301,18 @@ TEST_P(SimulatedTraffic, BackwardOfAlignedRows) {
         EXPECT_LE(t.at(name).of[kLoads].sectors, c.rows * warps) << name;
       }
       expectNoOther(t, kLoads, {"weight", "mean", "rstd"});
-      expectNoOther(t, kStores, {"dx", "shares"});
+      expectNoOther(t, kStores, {"dx", "partials"});
       expectNoOther(t, kCopies, {"x", "dy", "dresidual"});
 
       const ByName second = calls.backward(1);
-      EXPECT_EQ(kinds * groups * n * 4, second.at("shares").of[kLoads].bytes);
-      EXPECT_EQ(kinds * groups * n * 4 / kSectorBytes, second.at("shares").of[kLoads].sectors);
+      EXPECT_EQ(kinds * groups * n * 4, second.at("partials").of[kLoads].bytes);
+      EXPECT_EQ(kinds * groups * n * 4 / kSectorBytes, second.at("partials").of[kLoads].sectors);
       for (const char* name : {"dweight", "dbias"}) {
         if (second.count(name) == 0 || (name[1] == 'b' && kinds == 1)) continue;
         EXPECT_EQ(n * 4, second.at(name).of[kStores].bytes) << name;
         EXPECT_EQ(n * 4 / kSectorBytes, second.at(name).of[kStores].sectors) << name;
       }
-      expectNoOther(second, kLoads, {"shares"});
+      expectNoOther(second, kLoads, {"partials"});
       expectNoOther(second, kStores, {"dweight", "dbias"});
       expectNoOther(second, kCopies, {});
     }

@@ -226,8 +226,8 @@ class KernelNames(unittest.TestCase):
     def test_a_kernel_that_is_not_hot(self):
         for name, hot in (
             ("nc::norm_forward<X>", True),
-            ("nc::norm_forward_any<X>", False),
-            ("nc::norm_backward_shifted<X>", False),
+            ("nc::norm_forward_generic<X>", False),
+            ("nc::norm_backward_unaligned<X>", False),
         ):
             event = {"cat": "kernel", "name": name, "ts": 0, "dur": 1}
             (found,) = kernel_names.described("case", [event])

@@ -82,10 +82,10 @@ class Summary(unittest.TestCase):
                          "75 % (over 70): forward 256 is bound by issue", "channels are camped on"):  # fmt: skip
             self.assertIn(expected, text)
 
-    def test_a_kernel_that_is_not_a_hot_one_is_named(self):
+    def test_a_kernel_that_is_not_a_fast_one_is_named(self):
         case = "forward rms_norm bfloat16 8192x262144"
-        result = {"result": "kernel", "case": case, "name": "norm_forward_any<>", "us": 1.0, "hot": False}
-        self.assertIn("NOT A HOT KERNEL: forward rms_norm bfloat16 8192x262144: norm_forward_any", self.text([result]))
+        result = {"result": "kernel", "case": case, "name": "norm_forward_generic<>", "us": 1.0, "hot": False}
+        self.assertIn("NOT A FAST KERNEL: forward rms_norm bfloat16 8192x262144: norm_forward_generic", self.text([result]))
 
     def test_nothing_at_all(self):
         self.assertEqual(self.text([]), "head\n")
@@ -118,11 +118,11 @@ class Predictions(unittest.TestCase):
 
 class Names(unittest.TestCase):
     def test_kernels(self):
-        plain = "void nc::norm_backward<nc::HotFormats<(nc::DType)2>, (bool)0, (int)8, (int)1>(nc::BackwardParameters)"
+        plain = "void nc::norm_backward<nc::FastFormats<(nc::DType)2>, (bool)0, (int)8, (int)1>(nc::BackwardParameters)"
         self.assertEqual(kit_names.kernel(plain), "norm_backward<8, 1>")
-        mangled = "_ZN2nc8baseline12norm_forwardINS0_10HotFormatsILNS_5DTypeE2EEELi2ELi4EEEvNS0_17ForwardParametersE"
+        mangled = "_ZN2nc8baseline12norm_forwardINS0_11FastFormatsILNS_5DTypeE2EEELi2ELi4EEEvNS0_17ForwardParametersE"
         self.assertEqual(kit_names.kernel(mangled), "norm_forward<2, 4>")
-        self.assertEqual(kit_names.kernel("nc::norm_forward_any<nc::X>(P)"), "norm_forward_any")
+        self.assertEqual(kit_names.kernel("nc::norm_forward_generic<nc::X>(P)"), "norm_forward_generic")
 
 
 if __name__ == "__main__":

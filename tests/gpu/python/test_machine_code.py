@@ -8,11 +8,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import machine_code
 
-HOT = (
-    "_ZN2nc8baseline12norm_forwardINS0_10HotFormatsILNS_5DTypeE2ELS3_2ELS3_2ELb0EEENS0_10StaticNormILb0EEELi2ELi2EEEv"
+FAST = (
+    "_ZN2nc8baseline12norm_forwardINS0_11FastFormatsILNS_5DTypeE2ELS3_2ELS3_2ELb0EEENS0_10StaticNormILb0EEELi2ELi2EEEv"
     "NS0_17ForwardParametersE"
 )
-QUANTIZED = HOT.replace("ELS3_2ELb0", "ELS3_4ELb0")
+QUANTIZED = FAST.replace("ELS3_2ELb0", "ELS3_4ELb0")
 
 
 def listing(symbol, *instructions):
@@ -24,7 +24,7 @@ def listing(symbol, *instructions):
     return lines
 
 
-def one(*instructions, symbol=HOT):
+def one(*instructions, symbol=FAST):
     (kernel,) = machine_code.kernels_of(listing(symbol, *instructions))
     return kernel
 
@@ -56,9 +56,9 @@ class MachineCode(unittest.TestCase):
 
     def test_rows_that_begin_anywhere_have_elements_at_their_ends(self):
         loads = ("LDG.E.U16 R4, desc[UR6][R2.64]", "STG.E.U16 desc[UR6][R2.64], R4", "LDG.E.U8 R4, desc[UR6][R2.64]")
-        shifted = one(*loads, symbol=HOT.replace("12norm_forwardI", "20norm_forward_shiftedI"))
-        self.assertEqual(list(shifted.faults()), ["1 loads of 1 bytes"])
-        self.assertTrue(machine_code.HOT.search(shifted.symbol))
+        unaligned = one(*loads, symbol=FAST.replace("12norm_forwardI", "22norm_forward_unalignedI"))
+        self.assertEqual(list(unaligned.faults()), ["1 loads of 1 bytes"])
+        self.assertTrue(machine_code.FAST.search(unaligned.symbol))
 
     def test_quantized_output_is_narrow(self):
         stores = ("STG.E.64 desc[UR6][R2.64], R4", "STG.E.U8 desc[UR6][R2.64], R4")
@@ -76,8 +76,8 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(one(loads[0], "LDG.E.128 R12, desc[UR6][R8.64]").in_flight, 1)
 
     def test_several_functions(self):
-        lines = listing(HOT, "LDG.E.128 R4, desc[UR6][R2.64]") + listing("other", "EXIT", "NOP")
-        self.assertEqual([(k.symbol, k.instructions) for k in machine_code.kernels_of(lines)], [(HOT, 1), ("other", 2)])
+        lines = listing(FAST, "LDG.E.128 R4, desc[UR6][R2.64]") + listing("other", "EXIT", "NOP")
+        self.assertEqual([(k.symbol, k.instructions) for k in machine_code.kernels_of(lines)], [(FAST, 1), ("other", 2)])
 
     def test_table_has_a_line_for_each(self):
         lines = list(machine_code.table([one("LDG.E.128 R4, desc[UR6][R2.64]")]))

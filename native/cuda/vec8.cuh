@@ -11,43 +11,43 @@ namespace nc {
 inline namespace NC_LEVEL {
 
 template <class C>
-struct Octet {
+struct Vec8 {
   C v[kVecWidth];
 
-  static NC_DEVICE Octet all(C c) {
-    Octet r;
+  static NC_DEVICE Vec8 all(C c) {
+    Vec8 r;
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) r.v[i] = c;
     return r;
   }
-  static NC_DEVICE Octet zero() { return all(C(0)); }
+  static NC_DEVICE Vec8 zero() { return all(C(0)); }
 
-  friend NC_DEVICE Octet operator+(Octet a, Octet b) {
+  friend NC_DEVICE Vec8 operator+(Vec8 a, Vec8 b) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] + b.v[i];
     return a;
   }
-  friend NC_DEVICE Octet operator-(Octet a, Octet b) {
+  friend NC_DEVICE Vec8 operator-(Vec8 a, Vec8 b) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] - b.v[i];
     return a;
   }
-  friend NC_DEVICE Octet operator*(Octet a, Octet b) {
+  friend NC_DEVICE Vec8 operator*(Vec8 a, Vec8 b) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] * b.v[i];
     return a;
   }
-  friend NC_DEVICE Octet operator/(Octet a, Octet b) {
+  friend NC_DEVICE Vec8 operator/(Vec8 a, Vec8 b) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = a.v[i] / b.v[i];
     return a;
   }
 };
 
 template <class C>
-NC_DEVICE Octet<C> fma(Octet<C> a, Octet<C> b, Octet<C> c) {
+NC_DEVICE Vec8<C> fma(Vec8<C> a, Vec8<C> b, Vec8<C> c) {
   NC_UNROLL for (int i = 0; i < kVecWidth; ++i) c.v[i] = fma(a.v[i], b.v[i], c.v[i]);
   return c;
 }
 
 // Tree reduction, as in core/reduction_order.h.
 template <class C>
-NC_DEVICE C sum_of_positions(Octet<C> a) {
+NC_DEVICE C sum_of_positions(Vec8<C> a) {
   const C s0 = a.v[0] + a.v[4], s1 = a.v[1] + a.v[5], s2 = a.v[2] + a.v[6], s3 = a.v[3] + a.v[7];
   return (s0 + s2) + (s1 + s3);
 }
@@ -57,9 +57,9 @@ NC_DEVICE float high_bfloat16(uint32_t pair) { return decode_bfloat16(pair >> 16
 
 // The device rounds pairs in one instruction. A NaN in registers need not be canonical: stores make it so.
 template <>
-struct Rounding<Octet<float>> {
-  static NC_DEVICE Octet<float> float32(Octet<float> a) { return a; }
-  static NC_DEVICE Octet<float> bfloat16(Octet<float> a) {
+struct Rounding<Vec8<float>> {
+  static NC_DEVICE Vec8<float> float32(Vec8<float> a) { return a; }
+  static NC_DEVICE Vec8<float> bfloat16(Vec8<float> a) {
     NC_UNROLL for (int i = 0; i < kVecWidth; i += 2) {
       const uint32_t pair = simt::bfloat16_pair(a.v[i], a.v[i + 1]);
       a.v[i] = low_bfloat16(pair);
@@ -67,7 +67,7 @@ struct Rounding<Octet<float>> {
     }
     return a;
   }
-  static NC_DEVICE Octet<float> float16(Octet<float> a) {
+  static NC_DEVICE Vec8<float> float16(Vec8<float> a) {
     NC_UNROLL for (int i = 0; i < kVecWidth; i += 2) {
       const uint32_t pair = simt::float16_pair(a.v[i], a.v[i + 1]);
       a.v[i] = simt::from_float16(pair & 0xffffu);
@@ -77,16 +77,16 @@ struct Rounding<Octet<float>> {
   }
 };
 template <>
-struct Rounding<Octet<double>> {
-  static NC_DEVICE Octet<double> float32(Octet<double> a) {
+struct Rounding<Vec8<double>> {
+  static NC_DEVICE Vec8<double> float32(Vec8<double> a) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::float32(a.v[i]);
     return a;
   }
-  static NC_DEVICE Octet<double> bfloat16(Octet<double> a) {
+  static NC_DEVICE Vec8<double> bfloat16(Vec8<double> a) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::bfloat16(a.v[i]);
     return a;
   }
-  static NC_DEVICE Octet<double> float16(Octet<double> a) {
+  static NC_DEVICE Vec8<double> float16(Vec8<double> a) {
     NC_UNROLL for (int i = 0; i < kVecWidth; ++i) a.v[i] = Rounding<double>::float16(a.v[i]);
     return a;
   }
@@ -94,17 +94,17 @@ struct Rounding<Octet<double>> {
 
 // v for the valid elements, 0 for the others.
 template <class C>
-NC_DEVICE Octet<C> where_present(int count, Octet<C> v) {
+NC_DEVICE Vec8<C> where_present(int count, Vec8<C> v) {
   NC_UNROLL for (int i = 0; i < kVecWidth; ++i) v.v[i] = i < count ? v.v[i] : C(0);
   return v;
 }
 
-NC_INLINE constexpr int words_of_octet(DType t) { return kVecWidth * bytes_of(t) / 16; }
+NC_INLINE constexpr int words_per_vec(DType t) { return kVecWidth * bytes_of(t) / 16; }
 
 // The in-memory representation.
 template <DType T>
 struct Packed {
-  static constexpr int words = words_of_octet(T);
+  static constexpr int words = words_per_vec(T);
   simt::Word16 w[words];
 };
 
@@ -117,8 +117,8 @@ NC_DEVICE uint32_t with_canonical_nan(uint32_t pair) {
 }
 
 template <DType T>
-NC_DEVICE Octet<float> unpacked(const Packed<T>& p) {
-  Octet<float> r;
+NC_DEVICE Vec8<float> unpacked(const Packed<T>& p) {
+  Vec8<float> r;
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
     NC_UNROLL for (int j = 0; j < 4; ++j) {
       const uint32_t word = p.w[i].w[j];
@@ -138,7 +138,7 @@ NC_DEVICE Octet<float> unpacked(const Packed<T>& p) {
 
 // rd_T(v)
 template <DType T>
-NC_DEVICE Packed<T> packed(Octet<float> v) {
+NC_DEVICE Packed<T> packed(Vec8<float> v) {
   Packed<T> p;
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
     NC_UNROLL for (int j = 0; j < 4; ++j) {
@@ -164,28 +164,28 @@ NC_DEVICE void store_at(char* array, int64_t index, T v) {
   simt::store_value(array + index * static_cast<int64_t>(sizeof(T)), v);
 }
 
-// Octet number `octet` of a row in global memory; every octet is full and 16-byte aligned.
+// Vector number `vec` of a row in global memory; every vector is full and 16-byte aligned.
 template <DType T>
-NC_DEVICE const char* address_of(const char* row, int octet) {
-  return row + octet * (kVecWidth * bytes_of(T));
+NC_DEVICE const char* address_of(const char* row, int vec) {
+  return row + vec * (kVecWidth * bytes_of(T));
 }
 template <DType T>
-NC_DEVICE Packed<T> load_once(const char* row, int octet) {
+NC_DEVICE Packed<T> load_once(const char* row, int vec) {
   Packed<T> p;
-  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) p.w[i] = simt::load16_once(address_of<T>(row, octet) + 16 * i);
+  NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) p.w[i] = simt::load16_once(address_of<T>(row, vec) + 16 * i);
   return p;
 }
 template <DType T>
-NC_DEVICE Packed<T> load_parameter(const char* row, int octet) {
+NC_DEVICE Packed<T> load_parameter(const char* row, int vec) {
   Packed<T> p;
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) {
-    p.w[i] = simt::load16_constant(address_of<T>(row, octet) + 16 * i);
+    p.w[i] = simt::load16_constant(address_of<T>(row, vec) + 16 * i);
   }
   return p;
 }
 template <DType T>
-NC_DEVICE void store(char* row, int octet, const Packed<T>& p) {
-  char* to = row + octet * (kVecWidth * bytes_of(T));
+NC_DEVICE void store(char* row, int vec, const Packed<T>& p) {
+  char* to = row + vec * (kVecWidth * bytes_of(T));
   NC_UNROLL for (int i = 0; i < Packed<T>::words; ++i) simt::store16(to + 16 * i, p.w[i]);
 }
 

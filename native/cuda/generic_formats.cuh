@@ -2,8 +2,8 @@
 // and rows whose segments one block processes in sequence.
 #pragma once
 
-#include "access.cuh"
 #include "formats.cuh"
+#include "generic_access.cuh"
 #include "row_reduce.cuh"
 
 namespace nc {
@@ -11,7 +11,7 @@ inline namespace NC_LEVEL {
 
 // C: the compute type. X, W, Y: Static... or RuntimeFormat.
 template <class C, class X, class W, class Y>
-struct AnyFormats {
+struct GenericFormats {
   using Compute = C;
   X x;
   W weight;
@@ -21,9 +21,9 @@ struct AnyFormats {
 };
 
 template <class C>
-using RuntimeFormats = AnyFormats<C, RuntimeFormat, RuntimeFormat, RuntimeFormat>;
+using RuntimeFormats = GenericFormats<C, RuntimeFormat, RuntimeFormat, RuntimeFormat>;
 template <DType X, DType W, DType Y>
-using CommonFormats = AnyFormats<float, StaticFormat<X>, StaticFormat<W>, StaticFormat<Y>>;
+using CommonFormats = GenericFormats<float, StaticFormat<X>, StaticFormat<W>, StaticFormat<Y>>;
 
 template <class F>
 struct FormatsOf;
@@ -40,34 +40,34 @@ struct FormatsOf<CommonFormats<X, W, Y>> {
   }
 };
 
-// Reduces a row: of_lane(octets) returns a lane's value of a segment. All threads of the block must call this; rows
-// that do not exist have no octets.
+// Reduces a row: of_lane(vectors) returns a lane's value of a segment. All threads of the block must call this; rows
+// that do not exist have no vectors.
 template <class Value, class OfLane>
-NC_DEVICE Value over_row(const RowShape& shape, const Place& place, bool live, char* memory, OfLane of_lane) {
-  Meeting<Value>* meeting = reinterpret_cast<Meeting<Value>*>(memory);
-  RowReducer<Value> reduce(meeting, shape.lanes, place.slot, place.lane, 1);
+NC_DEVICE Value over_row(const RowShape& shape, const ThreadCoord& coord, bool live, char* memory, OfLane of_lane) {
+  ReduceScratch<Value>* scratch = reinterpret_cast<ReduceScratch<Value>*>(memory);
+  RowReducer<Value> reduce(scratch, shape.lanes, coord.row_slot, coord.lane, 1);
   Value value;
   for (int segment = 0; segment < shape.segments; ++segment) {
-    LaneOctets octets(shape, segment, place.lane);
-    if (!live) octets.end = octets.first;
-    value = reduce(of_lane(octets));
-    if (shape.segments > 1 && place.lane == 0) meeting->of_blocks[0][segment] = value;
+    LaneVecs vecs(shape, segment, coord.lane);
+    if (!live) vecs.end = vecs.first;
+    value = reduce(of_lane(vecs));
+    if (shape.segments > 1 && coord.lane == 0) scratch->of_blocks[0][segment] = value;
   }
   // The barrier below keeps the next call from writing `meeting` before all threads have read it.
   if (shape.segments > 1) {
     simt::block_barrier();
-    value = halved_any(meeting->of_blocks[0], shape.segments);
+    value = tree_reduce_any(scratch->of_blocks[0], shape.segments);
   }
   simt::block_barrier();
   return value;
 }
 
-// Calls f(octet, count) for every octet of a thread's row.
+// Calls f(vec, count) for every vector of a thread's row.
 template <class Body>
-NC_DEVICE void for_each_octet(const RowShape& shape, const Place& place, Body f) {
+NC_DEVICE void for_each_vec(const RowShape& shape, const ThreadCoord& coord, Body f) {
   for (int segment = 0; segment < shape.segments; ++segment) {
-    const LaneOctets octets(shape, segment, place.lane);
-    for (int octet = octets.first; octet < octets.end; octet += shape.lanes) f(octet, elements_of(shape, octet));
+    const LaneVecs vecs(shape, segment, coord.lane);
+    for (int vec = vecs.first; vec < vecs.end; vec += shape.lanes) f(vec, elements_of(shape, vec));
   }
 }
 

@@ -3,8 +3,8 @@
 // per thread, so that no other row is touched. A thread's vector spans two neighbouring words of shared memory.
 #pragma once
 
-#include "octet.cuh"
 #include "tuning.h"
+#include "vec8.cuh"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -20,17 +20,17 @@ struct RawElement<2> {
   using Type = uint16_t;
 };
 
-// 16-byte words of shared memory for a segment of this many octets at any alignment; one more word is read and not
+// 16-byte words of shared memory for a segment of this many vectors at any alignment; one more word is read and not
 // used.
-NC_INLINE constexpr int window_words(DType t, int octets) { return octets * words_of_octet(t) + 1; }
+NC_INLINE constexpr int unaligned_row_words(DType t, int vecs) { return vecs * words_per_vec(t) + 1; }
 
 // Realigned words: each combines its own bytes from `shift` on with the first bytes of the next word. `shift` is a
 // multiple of the element size.
 template <int ElementBytes, int Words>
-struct Joined {
+struct Realigned {
   simt::Word16 w[Words];
 
-  NC_DEVICE Joined(const char* from, int shift) {
+  NC_DEVICE Realigned(const char* from, int shift) {
     uint32_t in[4 * Words + 4];
     NC_UNROLL for (int i = 0; i <= Words; ++i) {
       const simt::Word16 word = simt::load16(from + 16 * i);
@@ -49,17 +49,17 @@ struct Joined {
 // and after the last 16-byte boundary, has less than 16 bytes, and the row has at least as many lanes as both ends have
 // elements.
 template <DType T>
-struct Window {
+struct UnalignedRow {
   static constexpr int kElement = bytes_of(T), kMost = 16 / kElement;
   using Raw = typename RawElement<kElement>::Type;
-  static_assert(2 * kMost <= kShiftedLanes && kVecWidth <= kShiftedLanes);
+  static_assert(2 * kMost <= kUnalignedLanes && kVecWidth <= kUnalignedLanes);
 
   int64_t address;
   int bytes;
   int head;   // bytes before the first boundary
   int words;  // whole 16-byte words after the head
 
-  NC_DEVICE Window(const char* at, int length)
+  NC_DEVICE UnalignedRow(const char* at, int length)
       : address(reinterpret_cast<int64_t>(at)), bytes(length), head(static_cast<int>(-address & 15)) {
     if (head > bytes) head = bytes;
     words = (bytes - head) / 16;
@@ -89,27 +89,27 @@ struct Window {
     const int byte = byte_of_end(lane);
     if (byte >= 0) simt::store_value(to + shift() + byte, element);
   }
-  // Third, +0 for the missing elements of the last octet.
+  // Third, +0 for the missing elements of the last vector.
   NC_DEVICE void clear_rest(char* to, int lane) const {
-    constexpr int octet = kVecWidth * kElement;
+    constexpr int vec = kVecWidth * kElement;
     const int byte = bytes + lane * kElement;
-    if (byte < (bytes + octet - 1) / octet * octet) simt::store_value(to + shift() + byte, Raw(0));
+    if (byte < (bytes + vec - 1) / vec * vec) simt::store_value(to + shift() + byte, Raw(0));
   }
 
-  // Octet number `octet` of the segment, read from its copy at `from`.
-  NC_DEVICE Packed<T> octet(const char* from, int octet) const {
+  // Vector number `vec` of the segment, read from its copy at `from`.
+  NC_DEVICE Packed<T> vec(const char* from, int vec) const {
     constexpr int count = Packed<T>::words;
-    const Joined<kElement, count> joined(from + 16 * count * octet, shift());
+    const Realigned<kElement, count> realigned(from + 16 * count * vec, shift());
     Packed<T> p;
-    NC_UNROLL for (int i = 0; i < count; ++i) p.w[i] = joined.w[i];
+    NC_UNROLL for (int i = 0; i < count; ++i) p.w[i] = realigned.w[i];
     return p;
   }
 
-  // Stores the segment, whose octets are contiguous in shared memory at `from`, to global memory. The lanes of a row
+  // Stores the segment, whose vectors are contiguous in shared memory at `from`, to global memory. The lanes of a row
   // split the work; the caller synchronises them before.
   NC_DEVICE void put(const char* from, int lane, int lanes) const {
     for (int w = lane; w < words; w += lanes) {
-      simt::store16(at(head + 16 * w), Joined<kElement, 1>(from + 16 * w, head).w[0]);
+      simt::store16(at(head + 16 * w), Realigned<kElement, 1>(from + 16 * w, head).w[0]);
     }
     const int byte = byte_of_end(lane);
     if (byte >= 0) simt::store_value(at(byte), simt::load_value<Raw>(from + byte));
