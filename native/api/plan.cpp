@@ -20,7 +20,7 @@ static_assert(static_cast<int32_t>(RotaryLayout::interleaved) == NC_ROTARY_INTER
 static_assert(static_cast<int32_t>(RotaryRounding::input) == NC_ROTARY_ROUND_INPUT);
 static_assert(kScaleBlock == NC_SCALE_BLOCK);
 
-constexpr uint64_t kPlanMark = 0x6e6f726d636f7265ull;  // "normcore"
+constexpr uint64_t kPlanMagic = 0x6e6f726d636f7265ull;  // "normcore"
 
 DType norm_dtype(const char* name, int32_t value) {
   require_range(name, value, NC_FLOAT8_E8M0);
@@ -82,7 +82,7 @@ NormSpec validated(const nc_norm_spec& s) {
 }
 
 std::unique_ptr<Plan> planned(const nc_norm_spec& s) {
-  std::unique_ptr<Plan> plan(new Plan{kPlanMark, validated(s), nullptr, nullptr});
+  std::unique_ptr<Plan> plan(new Plan{kPlanMagic, validated(s), nullptr, nullptr});
   require_range("device_type", s.device_type, NC_DEVICE_CUDA);
   if (s.device_type == NC_DEVICE_CPU) {
     if (s.device_index != 0) fail(NC_INVALID_ARGUMENT, "device_index: %d, expected 0 for the CPU", s.device_index);
@@ -112,7 +112,7 @@ const CpuKernels& cpu_kernels_for(int32_t level) {
 const Plan& plan_of(int64_t handle) {
   if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_norm_plan_create");
   const Plan* plan = reinterpret_cast<const Plan*>(handle);
-  if (handle % static_cast<int64_t>(alignof(Plan)) != 0 || plan->mark != kPlanMark) {
+  if (handle % static_cast<int64_t>(alignof(Plan)) != 0 || plan->magic != kPlanMagic) {
     fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not a live handle, expected one made by nc_norm_plan_create",
          handle);
   }
@@ -164,10 +164,10 @@ int32_t nc_norm_plan_create(const nc_norm_spec* spec, int64_t* plan) NC_NOEXCEPT
 int32_t nc_norm_plan_destroy(int64_t plan) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (plan == 0) return;
-    nc::Plan* doomed = const_cast<nc::Plan*>(&nc::plan_of(plan));
+    nc::Plan* owned = const_cast<nc::Plan*>(&nc::plan_of(plan));
     // Volatile, so that the compiler keeps the store: it lets a second destroy fail while the memory is not reused.
-    *const_cast<volatile uint64_t*>(&doomed->mark) = 0;
-    delete doomed;
+    *const_cast<volatile uint64_t*>(&owned->magic) = 0;
+    delete owned;
   });
 }
 

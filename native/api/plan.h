@@ -12,7 +12,7 @@
 namespace nc {
 
 struct Plan {
-  uint64_t mark;  // identifies a live plan
+  uint64_t magic;  // identifies a live plan
   NormSpec spec;
   // One of the two is set, by device.
   const CpuKernels* cpu;

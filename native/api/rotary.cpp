@@ -108,14 +108,14 @@ void require_heads_apart(const Heads& h, int64_t width) {
 
 // Whether non-overlapping heads share a byte with a tensor of the same shape and strides at a byte offset. Recurses
 // over the first `dimensions` sorted dimensions.
-bool heads_meet(const Heads& h, int64_t offset, int dimensions) {
+bool heads_overlap(const Heads& h, int64_t offset, int dimensions) {
   if (dimensions == 0) return -h.head_bytes < offset && offset < h.head_bytes;
   const Dimension& d = h.sorted[dimensions - 1];
-  if (d.extent == 1) return heads_meet(h, offset, dimensions - 1);
+  if (d.extent == 1) return heads_overlap(h, offset, dimensions - 1);
   // The shorter dimensions extend over less than one stride, so only two steps can overlap.
   const int64_t below = offset / d.stride_bytes - (offset % d.stride_bytes < 0 ? 1 : 0);
   for (const int64_t steps : {below, below + 1}) {
-    if (-d.extent < steps && steps < d.extent && heads_meet(h, offset - steps * d.stride_bytes, dimensions - 1)) {
+    if (-d.extent < steps && steps < d.extent && heads_overlap(h, offset - steps * d.stride_bytes, dimensions - 1)) {
       return true;
     }
   }
@@ -125,7 +125,7 @@ bool heads_meet(const Heads& h, int64_t offset, int dimensions) {
 void require_apart_or_in_place(const Heads& y, const Heads& x) {
   const bool same_strides = y.has_strides_of(x);
   if (!overlap(y.whole(), x.whole()) ||
-      (same_strides && (y.address == x.address || !heads_meet(y, x.address - y.address, 3)))) {
+      (same_strides && (y.address == x.address || !heads_overlap(y, x.address - y.address, 3)))) {
     return;
   }
   fail(NC_INVALID_ARGUMENT,

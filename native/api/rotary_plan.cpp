@@ -7,7 +7,7 @@
 namespace nc {
 namespace {
 
-constexpr uint64_t kRotaryMark = 0x726f746174696f6eull;  // "rotation"
+constexpr uint64_t kRotaryMagic = 0x726f746174696f6eull;  // "rotation"
 
 DType rotary_dtype(const char* name, int32_t value) {
   require_range(name, value, NC_FLOAT8_E8M0);
@@ -39,7 +39,7 @@ RotarySpec validated(const nc_rotary_spec& s) {
 }
 
 std::unique_ptr<RotaryPlan> planned(const nc_rotary_spec& s) {
-  std::unique_ptr<RotaryPlan> plan(new RotaryPlan{kRotaryMark, validated(s), nullptr, nullptr});
+  std::unique_ptr<RotaryPlan> plan(new RotaryPlan{kRotaryMagic, validated(s), nullptr, nullptr});
   require_range("device_type", s.device_type, NC_DEVICE_CUDA);
   if (s.device_type == NC_DEVICE_CPU) {
     if (s.device_index != 0) fail(NC_INVALID_ARGUMENT, "device_index: %d, expected 0 for the CPU", s.device_index);
@@ -72,7 +72,7 @@ void CudaRotary::apply(const RotarySpec& spec, const RotaryArguments& a, int64_t
 const RotaryPlan& rotary_plan_of(int64_t handle) {
   if (handle == 0) fail(NC_INVALID_ARGUMENT, "plan: 0, expected a handle made by nc_rotary_plan_create");
   const RotaryPlan* plan = reinterpret_cast<const RotaryPlan*>(handle);
-  if (handle % static_cast<int64_t>(alignof(RotaryPlan)) != 0 || plan->mark != kRotaryMark) {
+  if (handle % static_cast<int64_t>(alignof(RotaryPlan)) != 0 || plan->magic != kRotaryMagic) {
     fail(NC_INVALID_ARGUMENT, "plan: %" PRId64 " is not a live handle, expected one made by nc_rotary_plan_create",
          handle);
   }
@@ -98,10 +98,10 @@ int32_t nc_rotary_plan_create(const nc_rotary_spec* spec, int64_t* plan) NC_NOEX
 int32_t nc_rotary_plan_destroy(int64_t plan) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (plan == 0) return;
-    nc::RotaryPlan* doomed = const_cast<nc::RotaryPlan*>(&nc::rotary_plan_of(plan));
+    nc::RotaryPlan* owned = const_cast<nc::RotaryPlan*>(&nc::rotary_plan_of(plan));
     // Volatile, so that the compiler keeps the store: it lets a second destroy fail while the memory is not reused.
-    *const_cast<volatile uint64_t*>(&doomed->mark) = 0;
-    delete doomed;
+    *const_cast<volatile uint64_t*>(&owned->magic) = 0;
+    delete owned;
   });
 }
 

@@ -27,7 +27,7 @@ class CudaRotary {
 };
 
 struct RotaryPlan {
-  uint64_t mark;  // identifies a live rotary plan
+  uint64_t magic;  // identifies a live rotary plan
   RotarySpec spec;
   // One of the two is set, by device.
   const CpuKernels* cpu;
