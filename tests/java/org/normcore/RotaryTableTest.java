@@ -125,7 +125,8 @@ class RotaryTableTest {
   void float32AnglesAreThoseOfFloat32Steps(Case c) {
     float scaling = (float) c.spec.attentionScaling();
     float[] w = c.spec.inverseFrequenciesInFloat32();
-    try (RotaryTable table = builder(c.spec, c.dtype).angles(Angles.FLOAT32).positions(POSITIONS)) {
+    try (RotaryTable table =
+        builder(c.spec, c.dtype).angles(AnglePrecision.FLOAT32).positions(POSITIONS)) {
       float[] cos = table.cos().toFloats();
       float[] sin = table.sin().toFloats();
       for (int p = 0; p < POSITIONS.length; p++) {
@@ -175,7 +176,7 @@ class RotaryTableTest {
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
   void neighboursDiffer(DType dtype) {
     RotarySpec spec = RotarySpec.builder(64).build();
-    for (Angles angles : Angles.values()) {
+    for (AnglePrecision angles : AnglePrecision.values()) {
       for (long start : new long[] {255, 2047, 70_000, 1 << 23}) {
         try (RotaryTable table = builder(spec, dtype).angles(angles).range(start, 4)) {
           for (int i = 0; i < 3; i++) {
@@ -194,7 +195,7 @@ class RotaryTableTest {
    */
   @ParameterizedTest
   @EnumSource
-  void aPositionsRowIsTheSameInEveryTable(Angles angles) {
+  void aPositionsRowIsTheSameInEveryTable(AnglePrecision angles) {
     RotarySpec spec = RotarySpec.builder(96).rotaryDim(48).build();
     int count = 1500;
     long start = 1000;
@@ -257,7 +258,7 @@ class RotaryTableTest {
     RotarySpec dynamic = RotarySpec.builder(8).scaling(RotaryScaling.dynamicNtk(2, 100)).build();
     for (RotarySpec spec : List.of(longRope, dynamic)) {
       assertTrue(spec.dependsOnLength());
-      for (Angles angles : Angles.values()) {
+      for (AnglePrecision angles : AnglePrecision.values()) {
         RotaryTable.Builder builder = builder(spec, FLOAT32).angles(angles);
         try (RotaryTable within = builder.range(0, 100);
             RotaryTable beyond = builder.range(0, 101);
@@ -341,12 +342,13 @@ class RotaryTableTest {
         RotarySpec.builder(4).scaling(RotaryScaling.given(new double[] {1e30, 1e300})).build();
     RotaryTable.Builder builder = builder(spec, FLOAT32);
     assertRefused(() -> builder.range(1L << 40, 1), "position 1099511627776", "1.0E300");
-    builder.angles(Angles.FLOAT32);
+    builder.angles(AnglePrecision.FLOAT32);
     assertRefused(() -> builder.range(0, 1), "FLOAT32", "pair 1", "Infinity");
     RotarySpec large =
         RotarySpec.builder(2).scaling(RotaryScaling.given(new double[] {1e30})).build();
     assertRefused(
-        () -> builder(large, FLOAT32).angles(Angles.FLOAT32).range(1L << 40, 1), "Infinity");
+        () -> builder(large, FLOAT32).angles(AnglePrecision.FLOAT32).range(1L << 40, 1),
+        "Infinity");
     // Large but finite angles are exact products too.
     try (RotaryTable table = builder(large, FLOAT32).range((1L << 40) - 1, 1)) {
       BigDecimal angle = BigDecimal.valueOf((1L << 40) - 1).multiply(Exact.of(1e30));
@@ -367,7 +369,7 @@ class RotaryTableTest {
             long[][].class,
             DType.class,
             Device.class,
-            Angles.class,
+            AnglePrecision.class,
             Object.class,
             RotarySpec.class);
     for (Class<?> type : List.of(RotaryTable.class, RotaryTable.Builder.class)) {

@@ -143,7 +143,7 @@ public final class DLPack {
   }
 
   /** Records that an imported structure is returned to its producer. */
-  static void forget(long managed) {
+  static void unregister(long managed) {
     IMPORTS.remove(managed);
   }
 
@@ -204,7 +204,7 @@ public final class DLPack {
   }
 
   private static long give(Layout layout, TensorView tensor, long flags) {
-    boolean held = tensor.acquire("tensor");
+    boolean acquired = tensor.acquire("tensor");
     long managed = 0;
     boolean done = false;
     try {
@@ -238,12 +238,12 @@ public final class DLPack {
         strides.put(i, stride);
         stride = i == rank - 1 ? tensor.rowStride() : stride * shape[i];
       }
-      EXPORTS.put(managed, new Export(tensor, held));
+      EXPORTS.put(managed, new Export(tensor, acquired));
       done = true;
       return managed;
     } finally {
       if (!done) {
-        tensor.release(held);
+        tensor.release(acquired);
         if (managed != 0) {
           Capi.free(managed);
         }
@@ -257,7 +257,7 @@ public final class DLPack {
     if (export == null) {
       return false;
     }
-    export.tensor.release(export.held);
+    export.tensor.release(export.acquired);
     Capi.free(managed);
     return true;
   }
@@ -354,9 +354,10 @@ public final class DLPack {
   }
 
   /**
-   * A tensor that a consumer holds; {@code held} tells whether the export keeps its memory open.
+   * A tensor that a consumer holds; {@code acquired} tells whether the export keeps its memory
+   * open.
    */
-  private record Export(TensorView tensor, boolean held) {}
+  private record Export(TensorView tensor, boolean acquired) {}
 
   /** Created by the first export. */
   private static final class Deleter {

@@ -53,7 +53,7 @@ public final class DLPackTensor extends OwnedMemory {
   record Delete(long deleter, long managed) implements Runnable {
     @Override
     public void run() {
-      DLPack.forget(managed);
+      DLPack.unregister(managed);
       if (deleter != 0) {
         DLPackCapi.call(deleter, managed);
       }

@@ -86,7 +86,7 @@ public final class Fp8Parameter implements AutoCloseable {
 
   private final Fp8Spec spec;
   private final long[] shape;
-  private final KeptValue initialValue;
+  private final InitialValueHolder initialValue;
   private final UseGuard guard = new UseGuard(NAME);
 
   /** Written under exclusive use, or before the object is shared. */
@@ -102,7 +102,8 @@ public final class Fp8Parameter implements AutoCloseable {
 
   private volatile boolean isUpdated;
 
-  private Fp8Parameter(Fp8Spec spec, long[] shape, KeptValue initialValue, Fp8Storage storage) {
+  private Fp8Parameter(
+      Fp8Spec spec, long[] shape, InitialValueHolder initialValue, Fp8Storage storage) {
     this.spec = spec;
     this.shape = shape;
     this.initialValue = initialValue;
@@ -163,14 +164,14 @@ public final class Fp8Parameter implements AutoCloseable {
     }
     Device working = source.device().isCpu() ? device : source.device();
     CudaStream used = requireStream(working, stream);
-    Uses uses = Uses.begin(source, "source", reducedAmax, "reducedAmax", used);
+    Leases leases = Leases.begin(source, "source", reducedAmax, "reducedAmax", used);
     try {
       CudaStream sourceStream = source.device().isCpu() ? null : used;
       Fp8Storage storage = Fp8Storage.allocate(spec, source, sourceStream);
-      KeptValue kept = null;
+      InitialValueHolder kept = null;
       boolean done = false;
       try {
-        kept = new KeptValue(spec.initialValue(), source, !device.isCpu(), sourceStream);
+        kept = new InitialValueHolder(spec.initialValue(), source, !device.isCpu(), sourceStream);
         storage.quantize(source, reducedAmax, sourceStream);
         if (!device.equals(source.device())) {
           Fp8Storage moved = storage.copiedTo(device, Objects.requireNonNull(used));
@@ -191,7 +192,7 @@ public final class Fp8Parameter implements AutoCloseable {
         }
       }
     } finally {
-      uses.end();
+      leases.end();
     }
   }
 
@@ -242,13 +243,13 @@ public final class Fp8Parameter implements AutoCloseable {
     checkArgument(!target.overlaps(source), "target: overlaps the source %s", source);
     target.requireWritable("target");
     CudaStream used = requireStream(source.device(), stream);
-    Uses uses = Uses.begin(source, "source", target, "target", used);
+    Leases leases = Leases.begin(source, "source", target, "target", used);
     try {
       long handle = used == null ? 0 : used.handle();
       Fp8Storage.zero(source.device(), target.address(), handle);
       Fp8Storage.amax(source, target.address(), handle);
     } finally {
-      uses.end();
+      leases.end();
     }
   }
 
@@ -347,11 +348,11 @@ public final class Fp8Parameter implements AutoCloseable {
     try {
       requireTarget(target);
       CudaStream used = requireStream(device(), stream, defaultStream);
-      Uses uses = Uses.begin(target, "target", null, "", used);
+      Leases leases = Leases.begin(target, "target", null, "", used);
       try {
         storage.dequantize(target, used);
       } finally {
-        uses.end();
+        leases.end();
       }
     } finally {
       guard.release();
@@ -398,7 +399,7 @@ public final class Fp8Parameter implements AutoCloseable {
       if (present != null) {
         return present.view;
       }
-      Uses uses = Uses.begin(null, "", null, "", stream);
+      Leases leases = Leases.begin(null, "", null, "", stream);
       OwnedMemory memory = null;
       boolean done = false;
       try {
@@ -412,7 +413,7 @@ public final class Fp8Parameter implements AutoCloseable {
         done = true;
         return made.view;
       } finally {
-        uses.end();
+        leases.end();
         if (!done && memory != null) {
           memory.close();
         }
@@ -440,7 +441,7 @@ public final class Fp8Parameter implements AutoCloseable {
     guard.acquire();
     try {
       CudaStream used = requireStream(device(), stream, defaultStream);
-      Uses uses = Uses.begin(null, "", null, "", used);
+      Leases leases = Leases.begin(null, "", null, "", used);
       OwnedMemory memory = null;
       TensorView kept = null;
       boolean done = false;
@@ -465,9 +466,9 @@ public final class Fp8Parameter implements AutoCloseable {
             kept == null ? MasterWeights.Origin.FROM_FP8 : MasterWeights.Origin.FROM_INITIAL_VALUE);
       } finally {
         if (kept != null) {
-          KeptValue.release(kept);
+          InitialValueHolder.release(kept);
         }
-        uses.end();
+        leases.end();
         if (!done && memory != null) {
           memory.close();
         }
@@ -525,7 +526,7 @@ public final class Fp8Parameter implements AutoCloseable {
       requireApartFromCopies("master", master);
       requireReduced(reducedAmax, spec, device());
       CudaStream used = requireStream(device(), stream, defaultStream);
-      Uses uses = Uses.begin(master, "master", reducedAmax, "reducedAmax", used);
+      Leases leases = Leases.begin(master, "master", reducedAmax, "reducedAmax", used);
       try {
         isUpdated = true;
         storage.quantize(master, reducedAmax, used);
@@ -535,7 +536,7 @@ public final class Fp8Parameter implements AutoCloseable {
           }
         }
       } finally {
-        uses.end();
+        leases.end();
       }
     } finally {
       guard.release();
@@ -575,7 +576,7 @@ public final class Fp8Parameter implements AutoCloseable {
       if (device.equals(from)) {
         return this;
       }
-      Uses uses = Uses.begin(null, "", null, "", used);
+      Leases leases = Leases.begin(null, "", null, "", used);
       boolean acquired = false;
       boolean done = false;
       try {
@@ -596,7 +597,7 @@ public final class Fp8Parameter implements AutoCloseable {
         if (acquired && !done) {
           releaseMemory();
         }
-        uses.end();
+        leases.end();
       }
       return this;
     } finally {
@@ -834,24 +835,24 @@ public final class Fp8Parameter implements AutoCloseable {
         view.device(),
         device());
     OwnedMemory own = storage.memory();
-    requireApart(argument, view.overlaps(own.address(), own.bytes()));
+    requireNoOverlap(argument, view.overlaps(own.address(), own.bytes()));
   }
 
   /** Checks a target. Unlike a source, it must not overlap an initial value or a copy. */
   private void requireTarget(@Nullable TensorView target) {
     requireLike("target", target);
-    requireApart("target", initialValue.overlaps(target));
+    requireNoOverlap("target", initialValue.overlaps(target));
     requireApartFromCopies("target", target);
     target.requireWritable("target");
   }
 
   private void requireApartFromCopies(String argument, TensorView view) {
     for (Copy copy : copies) {
-      requireApart(argument, copy != null && view.overlaps(copy.view));
+      requireNoOverlap(argument, copy != null && view.overlaps(copy.view));
     }
   }
 
-  private static void requireApart(String argument, boolean overlaps) {
+  private static void requireNoOverlap(String argument, boolean overlaps) {
     checkArgument(
         !overlaps,
         "%s: overlaps the memory of this Fp8Parameter; expected memory of its own",
@@ -859,47 +860,47 @@ public final class Fp8Parameter implements AutoCloseable {
   }
 
   /** Holds the tensors and the stream of a call until it ends. */
-  private record Uses(
+  private record Leases(
       @Nullable TensorView first,
-      boolean firstHeld,
+      boolean firstAcquired,
       @Nullable TensorView second,
-      boolean secondHeld,
+      boolean secondAcquired,
       @Nullable CudaStream stream) {
-    static Uses begin(
+    static Leases begin(
         @Nullable TensorView first,
         String firstName,
         @Nullable TensorView second,
         String secondName,
         @Nullable CudaStream stream) {
-      boolean firstHeld = first != null && first.acquire(firstName);
-      boolean secondHeld = false;
+      boolean firstAcquired = first != null && first.acquire(firstName);
+      boolean secondAcquired = false;
       boolean done = false;
       try {
-        secondHeld = second != null && second.acquire(secondName);
+        secondAcquired = second != null && second.acquire(secondName);
         if (stream != null) {
           stream.acquire();
         }
         done = true;
-        return new Uses(first, firstHeld, second, secondHeld, stream);
+        return new Leases(first, firstAcquired, second, secondAcquired, stream);
       } finally {
         if (!done) {
-          release(first, firstHeld);
-          release(second, secondHeld);
+          release(first, firstAcquired);
+          release(second, secondAcquired);
         }
       }
     }
 
     void end() {
-      release(first, firstHeld);
-      release(second, secondHeld);
+      release(first, firstAcquired);
+      release(second, secondAcquired);
       if (stream != null) {
         stream.release();
       }
     }
 
-    private static void release(@Nullable TensorView view, boolean held) {
+    private static void release(@Nullable TensorView view, boolean acquired) {
       if (view != null) {
-        view.release(held);
+        view.release(acquired);
       }
       Reference.reachabilityFence(view);
     }

@@ -12,10 +12,10 @@ import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ForkJoinPool;
 import org.jspecify.annotations.Nullable;
-import org.normcore.internal.CallFrame;
+import org.normcore.internal.CallContext;
+import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
 import org.normcore.internal.CudaCapi;
-import org.normcore.internal.FramePool;
 import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
@@ -105,7 +105,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private final UseGuard guard;
   private final long plan;
   private final Cleaner.Cleanable cleanable;
-  private final FramePool frames;
+  private final CallContextPool contexts;
   private final NormChecks checks;
 
   Norm(NormKind kind, Builder<?> builder) {
@@ -145,7 +145,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             outputScaling,
             statistics,
             affine);
-    this.frames = new FramePool(onCpu ? builder.threads : 1, builder.executor);
+    this.contexts = new CallContextPool(onCpu ? builder.threads : 1, builder.executor);
     VarianceAlgorithm variance =
         kind == NormKind.LAYER_NORM ? policy.variance() : VarianceAlgorithm.TWO_PASS;
     this.plan =
@@ -397,7 +397,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         untrue = false;
       } finally {
         if (untrue) {
-          reuse.forget();
+          reuse.invalidate();
         }
         reuse.guard().release();
       }
@@ -793,20 +793,20 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     checks.requireStream(given);
     CudaStream stream = given == null ? defaultStream : given;
     boolean fp8 = outputScaling != null;
-    int held = 0;
+    int acquired = 0;
     try {
-      held |= acquire(x, "x", 1);
-      held |= acquire(weight, "weight", 1 << 1);
-      held |= acquire(bias, "bias", 1 << 2);
-      held |= acquireToWrite(y, "y", 1 << 3);
-      held |= acquire(residual, "residual", 1 << 4);
-      held |= acquireToWrite(residualOut, "residualOut", 1 << 5);
-      held |= acquireToWrite(mean, "mean", 1 << 6);
-      held |= acquireToWrite(rstd, "rstd", 1 << 7);
-      held |= acquire(yScale, "yScale", 1 << 9);
-      held |= acquireToWrite(yAmax, "yAmax", 1 << 10);
-      held |= acquireToWrite(yScaleInv, "yScaleInv", 1 << 11);
-      held |= acquire(stream, 1 << 8);
+      acquired |= acquire(x, "x", 1);
+      acquired |= acquire(weight, "weight", 1 << 1);
+      acquired |= acquire(bias, "bias", 1 << 2);
+      acquired |= acquireToWrite(y, "y", 1 << 3);
+      acquired |= acquire(residual, "residual", 1 << 4);
+      acquired |= acquireToWrite(residualOut, "residualOut", 1 << 5);
+      acquired |= acquireToWrite(mean, "mean", 1 << 6);
+      acquired |= acquireToWrite(rstd, "rstd", 1 << 7);
+      acquired |= acquire(yScale, "yScale", 1 << 9);
+      acquired |= acquireToWrite(yAmax, "yAmax", 1 << 10);
+      acquired |= acquireToWrite(yScaleInv, "yScaleInv", 1 << 11);
+      acquired |= acquire(stream, 1 << 8);
       if (rows == 0) {
         return;
       }
@@ -835,7 +835,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         return;
       }
       long bytes = rows * rowBytes(residual == null ? 1 : 3, output);
-      if (rows == 1 || frames.threadsFor(bytes) == 1) {
+      if (rows == 1 || contexts.threadsFor(bytes) == 1) {
         Capi.check(
             Capi.forward(
                 plan,
@@ -860,9 +860,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
                 rstdAddress));
         return;
       }
-      CallFrame frame = frames.take();
+      CallContext context = contexts.take();
       try {
-        frame.forward.set(
+        context.forward.set(
             plan,
             fp8,
             rows,
@@ -881,23 +881,23 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             stride(residualOut),
             meanAddress,
             rstdAddress);
-        frame.run(frame.forward, rows, bytes);
+        context.run(context.forward, rows, bytes);
       } finally {
-        frame.release();
+        context.release();
       }
     } finally {
-      release(x, held, 1);
-      release(weight, held, 1 << 1);
-      release(bias, held, 1 << 2);
-      release(y, held, 1 << 3);
-      release(residual, held, 1 << 4);
-      release(residualOut, held, 1 << 5);
-      release(mean, held, 1 << 6);
-      release(rstd, held, 1 << 7);
-      release(yScale, held, 1 << 9);
-      release(yAmax, held, 1 << 10);
-      release(yScaleInv, held, 1 << 11);
-      release(stream, held, 1 << 8);
+      release(x, acquired, 1);
+      release(weight, acquired, 1 << 1);
+      release(bias, acquired, 1 << 2);
+      release(y, acquired, 1 << 3);
+      release(residual, acquired, 1 << 4);
+      release(residualOut, acquired, 1 << 5);
+      release(mean, acquired, 1 << 6);
+      release(rstd, acquired, 1 << 7);
+      release(yScale, acquired, 1 << 9);
+      release(yAmax, acquired, 1 << 10);
+      release(yScaleInv, acquired, 1 << 11);
+      release(stream, acquired, 1 << 8);
     }
   }
 
@@ -938,12 +938,12 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     checks.requireStream(gradients.stream);
     CudaStream stream = gradients.stream == null ? defaultStream : gradients.stream;
 
-    CallFrame frame = frames.take();
+    CallContext context = contexts.take();
     OwnedMemory workspace = null;
-    int held = 0;
+    int acquired = 0;
     try {
-      frame.size(plan, rows, dweight != null, dbias != null);
-      long workspaceBytes = frame.workspaceBytes();
+      context.size(plan, rows, dweight != null, dbias != null);
+      long workspaceBytes = context.workspaceBytes();
       workspace = saved != null && workspaceBytes > 0 ? saved.workspace(workspaceBytes) : given;
       if (workspaceBytes > 0 && (workspace == null || workspace.bytes() < workspaceBytes)) {
         throw new IllegalArgumentException(
@@ -959,30 +959,30 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
           throw new IllegalArgumentException(
               "workspace: is closed; expected an open " + workspace.name());
         }
-        held |= 1 << 9;
+        acquired |= 1 << 9;
       }
-      held |= acquire(x, "x", 1);
-      held |= acquire(weight, "weight", 1 << 1);
-      held |= acquire(mean, "mean", 1 << 2);
-      held |= acquire(rstd, "rstd", 1 << 3);
-      held |= acquire(dy, "dy", 1 << 4);
-      held |= acquireToWrite(dx, "dx", 1 << 5);
-      held |= acquireToWrite(dweight, "dweight", 1 << 6);
-      held |= acquireToWrite(dbias, "dbias", 1 << 7);
-      held |= acquire(dresidual, "dresidual", 1 << 8);
-      held |= acquire(stream, 1 << 10);
+      acquired |= acquire(x, "x", 1);
+      acquired |= acquire(weight, "weight", 1 << 1);
+      acquired |= acquire(mean, "mean", 1 << 2);
+      acquired |= acquire(rstd, "rstd", 1 << 3);
+      acquired |= acquire(dy, "dy", 1 << 4);
+      acquired |= acquireToWrite(dx, "dx", 1 << 5);
+      acquired |= acquireToWrite(dweight, "dweight", 1 << 6);
+      acquired |= acquireToWrite(dbias, "dbias", 1 << 7);
+      acquired |= acquire(dresidual, "dresidual", 1 << 8);
+      acquired |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
       if (workspaceBytes > 0 || dweight != null || dbias != null) {
         // The native side sees these outputs in the second step only, after dx is written.
-        NormChecks.requireApart("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
-        NormChecks.requireApart("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
-        checks.requireApart(
+        NormChecks.requireNoOverlap("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
+        NormChecks.requireNoOverlap("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
+        checks.requireNoOverlap(
             "dweight", dweight, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
-        checks.requireApart(
+        checks.requireNoOverlap(
             "dbias", dbias, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
       }
       if (saved != null && rows > 0 && dx != null && dx.address() == x.address()) {
-        saved.forget();
+        saved.invalidate();
       }
       if (stream != null) {
         if (rows > 0 && dx != null || dweight != null || dbias != null) {
@@ -1014,7 +1014,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         return;
       }
       if (rows > 0 && (dx != null || dweight != null || dbias != null)) {
-        frame.backward.set(
+        context.backward.set(
             plan,
             rows,
             x.address(),
@@ -1034,10 +1034,10 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             dbias != null);
         long bytes =
             rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), gradient);
-        frame.run(frame.backward, frame.groups(), bytes);
+        context.run(context.backward, context.groups(), bytes);
       }
       if (dweight != null || dbias != null) {
-        frame.columns.set(
+        context.columns.set(
             plan,
             rows,
             hiddenSize,
@@ -1052,25 +1052,25 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
         long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
         // The first step leaves one or a few partial sums per range of groups.
         long bytes =
-            frames.mostRanges(frame.groups()) * hiddenSize * statistics.bytes() * gradientCount;
-        frame.run(frame.columns, frame.columns.blocks(), bytes);
+            contexts.mostRanges(context.groups()) * hiddenSize * statistics.bytes() * gradientCount;
+        context.run(context.columns, context.columns.blocks(), bytes);
       }
     } finally {
-      release(x, held, 1);
-      release(weight, held, 1 << 1);
-      release(mean, held, 1 << 2);
-      release(rstd, held, 1 << 3);
-      release(dy, held, 1 << 4);
-      release(dx, held, 1 << 5);
-      release(dweight, held, 1 << 6);
-      release(dbias, held, 1 << 7);
-      release(dresidual, held, 1 << 8);
-      release(stream, held, 1 << 10);
-      if (workspace != null && (held & 1 << 9) != 0) {
+      release(x, acquired, 1);
+      release(weight, acquired, 1 << 1);
+      release(mean, acquired, 1 << 2);
+      release(rstd, acquired, 1 << 3);
+      release(dy, acquired, 1 << 4);
+      release(dx, acquired, 1 << 5);
+      release(dweight, acquired, 1 << 6);
+      release(dbias, acquired, 1 << 7);
+      release(dresidual, acquired, 1 << 8);
+      release(stream, acquired, 1 << 10);
+      if (workspace != null && (acquired & 1 << 9) != 0) {
         workspace.guard().release();
       }
       Reference.reachabilityFence(workspace);
-      frame.release();
+      context.release();
     }
   }
 
@@ -1113,9 +1113,9 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return view != null && view.acquireToWrite(argument) ? bit : 0;
   }
 
-  private static void release(@Nullable TensorView view, int held, int bit) {
+  private static void release(@Nullable TensorView view, int acquired, int bit) {
     if (view != null) {
-      view.release((held & bit) != 0);
+      view.release((acquired & bit) != 0);
     }
     Reference.reachabilityFence(view);
   }
@@ -1128,8 +1128,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return bit;
   }
 
-  private static void release(@Nullable CudaStream stream, int held, int bit) {
-    if (stream != null && (held & bit) != 0) {
+  private static void release(@Nullable CudaStream stream, int acquired, int bit) {
+    if (stream != null && (acquired & bit) != 0) {
       stream.release();
     }
     Reference.reachabilityFence(stream);

@@ -127,7 +127,7 @@ final class NormChecks {
           "yScaleInv: " + view + "; expected " + count + " elements, " + why);
     }
     if (!view.isContiguous()) {
-      throw gaps("yScaleInv", view);
+      throw notContiguous("yScaleInv", view);
     }
   }
 
@@ -161,7 +161,7 @@ final class NormChecks {
       return view.rowCount();
     }
     if (!view.isContiguous()) {
-      throw gaps(argument, view);
+      throw notContiguous(argument, view);
     }
     return view.elements() / hiddenSize;
   }
@@ -220,7 +220,7 @@ final class NormChecks {
       throw wrongShape(argument, view, "[");
     }
     if (!view.isContiguous()) {
-      throw gaps(argument, view);
+      throw notContiguous(argument, view);
     }
   }
 
@@ -241,7 +241,7 @@ final class NormChecks {
           argument + ": " + view + "; expected " + rows + " elements, one for each row");
     }
     if (!view.isContiguous()) {
-      throw gaps(argument, view);
+      throw notContiguous(argument, view);
     }
   }
 
@@ -286,7 +286,7 @@ final class NormChecks {
     }
   }
 
-  static void requireApart(
+  static void requireNoOverlap(
       String argument,
       @Nullable TensorView output,
       @Nullable TensorView other,
@@ -298,15 +298,15 @@ final class NormChecks {
     if (output == null) {
       return;
     }
-    requireApart(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
-    requireApart(argument, output, "x", x);
-    requireApart(argument, output, "weight", weight);
-    requireApart(argument, output, "dy", dy);
-    requireApart(argument, output, "dx", dx);
-    requireApart(argument, output, "dresidual", dresidual);
+    requireNoOverlap(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
+    requireNoOverlap(argument, output, "x", x);
+    requireNoOverlap(argument, output, "weight", weight);
+    requireNoOverlap(argument, output, "dy", dy);
+    requireNoOverlap(argument, output, "dx", dx);
+    requireNoOverlap(argument, output, "dresidual", dresidual);
   }
 
-  void requireApart(
+  void requireNoOverlap(
       String argument,
       @Nullable TensorView output,
       long mean,
@@ -329,7 +329,7 @@ final class NormChecks {
     }
   }
 
-  private static void requireApart(
+  private static void requireNoOverlap(
       String argument, TensorView output, String otherName, @Nullable TensorView other) {
     if (other != null && output.overlaps(other)) {
       throw overlap(argument, otherName);
@@ -363,7 +363,7 @@ final class NormChecks {
             + Arrays.toString(actual));
   }
 
-  private static IllegalArgumentException gaps(String argument, TensorView view) {
+  private static IllegalArgumentException notContiguous(String argument, TensorView view) {
     return new IllegalArgumentException(
         argument + ": " + view + " has gaps between its rows; expected it contiguous");
   }

@@ -16,7 +16,7 @@ import org.normcore.internal.UseGuard;
  * on a view of closed memory throw.
  */
 public abstract sealed class OwnedMemory implements AutoCloseable
-    permits NativeBuffer, CudaBuffer, KeptMemory, DLPackTensor {
+    permits NativeBuffer, CudaBuffer, InitialValueMemory, DLPackTensor {
   private final String name;
   private final UseGuard guard;
   private final Device device;

@@ -10,9 +10,9 @@ import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ForkJoinPool;
 import org.jspecify.annotations.Nullable;
-import org.normcore.internal.CallFrame;
+import org.normcore.internal.CallContext;
+import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
-import org.normcore.internal.FramePool;
 import org.normcore.internal.Memory;
 import org.normcore.internal.RotaryCapi;
 import org.normcore.internal.UseGuard;
@@ -74,7 +74,7 @@ public final class Rotary implements AutoCloseable {
   private final UseGuard guard = new UseGuard("Rotary");
   private final long plan;
   private final Cleaner.Cleanable cleanable;
-  private final FramePool frames;
+  private final CallContextPool contexts;
 
   private Rotary(Builder builder) {
     this.headDim = builder.headDim;
@@ -90,7 +90,7 @@ public final class Rotary implements AutoCloseable {
       Cuda.requireDevice("device", device);
     }
     this.defaultStream = onCpu ? null : CudaStream.ofDefault(device);
-    this.frames = new FramePool(onCpu ? builder.threads : 1, builder.executor);
+    this.contexts = new CallContextPool(onCpu ? builder.threads : 1, builder.executor);
     this.plan =
         RotaryCapi.createPlan(
             dtype.code(),
@@ -169,7 +169,7 @@ public final class Rotary implements AutoCloseable {
    * @throws IllegalStateException if the op is closed
    */
   public void forward(RotaryTable table, HeadsView x, HeadsView y) {
-    turn(false, table, "x", x, "y", y, "", null, "", null, null);
+    rotate(false, table, "x", x, "y", y, "", null, "", null, null);
   }
 
   /**
@@ -182,7 +182,7 @@ public final class Rotary implements AutoCloseable {
    * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void forward(RotaryTable table, HeadsView x, HeadsView y, @Nullable CudaStream stream) {
-    turn(false, table, "x", x, "y", y, "", null, "", null, stream);
+    rotate(false, table, "x", x, "y", y, "", null, "", null, stream);
   }
 
   /**
@@ -215,7 +215,7 @@ public final class Rotary implements AutoCloseable {
       @Nullable CudaStream stream) {
     HeadsView key = required("k", k);
     HeadsView keyOut = required("kOut", kOut);
-    turn(false, table, "q", q, "qOut", qOut, "k", key, "kOut", keyOut, stream);
+    rotate(false, table, "q", q, "qOut", qOut, "k", key, "kOut", keyOut, stream);
   }
 
   /**
@@ -227,7 +227,7 @@ public final class Rotary implements AutoCloseable {
    * @throws IllegalStateException if the op is closed
    */
   public void backward(RotaryTable table, HeadsView dy, HeadsView dx) {
-    turn(true, table, "dy", dy, "dx", dx, "", null, "", null, null);
+    rotate(true, table, "dy", dy, "dx", dx, "", null, "", null, null);
   }
 
   /**
@@ -240,7 +240,7 @@ public final class Rotary implements AutoCloseable {
    * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public void backward(RotaryTable table, HeadsView dy, HeadsView dx, @Nullable CudaStream stream) {
-    turn(true, table, "dy", dy, "dx", dx, "", null, "", null, stream);
+    rotate(true, table, "dy", dy, "dx", dx, "", null, "", null, stream);
   }
 
   /**
@@ -275,7 +275,7 @@ public final class Rotary implements AutoCloseable {
       @Nullable CudaStream stream) {
     HeadsView keyOut = required("dkOut", dkOut);
     HeadsView key = required("dk", dk);
-    turn(true, table, "dqOut", dqOut, "dq", dq, "dkOut", keyOut, "dk", key, stream);
+    rotate(true, table, "dqOut", dqOut, "dq", dq, "dkOut", keyOut, "dk", key, stream);
   }
 
   /**
@@ -310,7 +310,7 @@ public final class Rotary implements AutoCloseable {
   }
 
   /** Rotates one tensor, or two if the second is present. */
-  private void turn(
+  private void rotate(
       boolean backward,
       RotaryTable table,
       String xName,
@@ -341,24 +341,24 @@ public final class Rotary implements AutoCloseable {
                   + xName
                   + " has");
         }
-        requireApart(yName, y, kName, k);
-        requireApart(yName, y, kOutName, kOut);
-        requireApart(kOutName, kOut, xName, x);
+        requireNoOverlap(yName, y, kName, k);
+        requireNoOverlap(yName, y, kOutName, kOut);
+        requireNoOverlap(kOutName, kOut, xName, x);
       }
       requireStream(given);
       CudaStream stream = given == null ? defaultStream : given;
-      TensorView cos = table.cosOrClosed();
-      TensorView sin = table.sinOrClosed();
-      int held = 0;
+      TensorView cos = table.cosUnchecked();
+      TensorView sin = table.sinUnchecked();
+      int acquired = 0;
       try {
-        held |= cos.acquire("table") ? 1 : 0;
-        held |= x.acquire(xName) ? 1 << 1 : 0;
-        held |= y.acquireToWrite(yName) ? 1 << 2 : 0;
-        held |= k != null && k.acquire(kName) ? 1 << 3 : 0;
-        held |= kOut != null && kOut.acquireToWrite(kOutName) ? 1 << 4 : 0;
+        acquired |= cos.acquire("table") ? 1 : 0;
+        acquired |= x.acquire(xName) ? 1 << 1 : 0;
+        acquired |= y.acquireToWrite(yName) ? 1 << 2 : 0;
+        acquired |= k != null && k.acquire(kName) ? 1 << 3 : 0;
+        acquired |= kOut != null && kOut.acquireToWrite(kOutName) ? 1 << 4 : 0;
         if (stream != null) {
           stream.acquire();
-          held |= 1 << 5;
+          acquired |= 1 << 5;
         }
         requireApartFromTable(table, cos, sin, yName, y);
         if (kOut != null) {
@@ -369,16 +369,16 @@ public final class Rotary implements AutoCloseable {
           apply(backward, table.batchRows(), cos, sin, k, kOut, stream);
         }
       } finally {
-        cos.release((held & 1) != 0);
-        x.release((held & 1 << 1) != 0);
-        y.release((held & 1 << 2) != 0);
+        cos.release((acquired & 1) != 0);
+        x.release((acquired & 1 << 1) != 0);
+        y.release((acquired & 1 << 2) != 0);
         if (k != null) {
-          k.release((held & 1 << 3) != 0);
+          k.release((acquired & 1 << 3) != 0);
         }
         if (kOut != null) {
-          kOut.release((held & 1 << 4) != 0);
+          kOut.release((acquired & 1 << 4) != 0);
         }
-        if (stream != null && (held & 1 << 5) != 0) {
+        if (stream != null && (acquired & 1 << 5) != 0) {
           stream.release();
         }
         Reference.reachabilityFence(table);
@@ -429,9 +429,9 @@ public final class Rotary implements AutoCloseable {
     }
     long tokens = x.batch() * x.seq();
     long bytes = tokens * x.heads() * headDim * 2 * dtype.bytes();
-    CallFrame frame = frames.take();
+    CallContext context = contexts.take();
     try {
-      frame.rotary.set(
+      context.rotary.set(
           plan,
           backward,
           x.batch(),
@@ -448,9 +448,9 @@ public final class Rotary implements AutoCloseable {
           y.batchStride(),
           y.seqStride(),
           y.headStride());
-      frame.run(frame.rotary, tokens, bytes);
+      context.run(context.rotary, tokens, bytes);
     } finally {
-      frame.release();
+      context.release();
     }
   }
 
@@ -474,7 +474,7 @@ public final class Rotary implements AutoCloseable {
           yName + ": " + y + " overlaps itself; expected strides that keep its elements apart");
     }
     if (!y.isInPlaceOf(x)) {
-      requireApart(yName, y, xName, x);
+      requireNoOverlap(yName, y, xName, x);
     }
   }
 
@@ -549,7 +549,8 @@ public final class Rotary implements AutoCloseable {
     }
   }
 
-  private static void requireApart(String name, HeadsView output, String other, HeadsView heads) {
+  private static void requireNoOverlap(
+      String name, HeadsView output, String other, HeadsView heads) {
     if (output.overlaps(heads)) {
       throw new IllegalArgumentException(
           name

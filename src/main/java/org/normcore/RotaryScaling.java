@@ -121,8 +121,8 @@ public sealed interface RotaryScaling {
   }
 
   /**
-   * Returns explicit inverse frequencies, one per pair. {@link Angles#FLOAT32} rounds them to
-   * float32.
+   * Returns explicit inverse frequencies, one per pair. {@link AnglePrecision#FLOAT32} rounds them
+   * to float32.
    *
    * @throws IllegalArgumentException if the array is empty, or a frequency is not finite
    */

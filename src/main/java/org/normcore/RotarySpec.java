@@ -165,16 +165,16 @@ public final class RotarySpec {
   }
 
   /**
-   * Returns the {@code rotaryDim/2} inverse frequencies of {@link Angles#FLOAT64}, in radians per
-   * position, for a short sequence.
+   * Returns the {@code rotaryDim/2} inverse frequencies of {@link AnglePrecision#FLOAT64}, in
+   * radians per position, for a short sequence.
    */
   public double[] inverseFrequencies() {
     return inverseFrequencies(1);
   }
 
   /**
-   * Returns the {@code rotaryDim/2} inverse frequencies of {@link Angles#FLOAT64}, in radians per
-   * position.
+   * Returns the {@code rotaryDim/2} inverse frequencies of {@link AnglePrecision#FLOAT64}, in
+   * radians per position.
    *
    * @param sequenceLength the sequence length, for scalings that depend on it ({@link
    *     #dependsOnLength})
@@ -187,14 +187,14 @@ public final class RotarySpec {
         frequencies.inFloat64(sequenceLength), "sequenceLength: " + sequenceLength);
   }
 
-  /** Returns the inverse frequencies of {@link Angles#FLOAT32}, for a short sequence. */
+  /** Returns the inverse frequencies of {@link AnglePrecision#FLOAT32}, for a short sequence. */
   public float[] inverseFrequenciesInFloat32() {
     return inverseFrequenciesInFloat32(1);
   }
 
   /**
-   * Returns the {@code rotaryDim/2} inverse frequencies of {@link Angles#FLOAT32}: those of Hugging
-   * Face transformers, except for the last bit of its float32 power.
+   * Returns the {@code rotaryDim/2} inverse frequencies of {@link AnglePrecision#FLOAT32}: those of
+   * Hugging Face transformers, except for the last bit of its float32 power.
    *
    * @param sequenceLength the sequence length, for scalings that depend on it ({@link
    *     #dependsOnLength})

@@ -29,10 +29,10 @@ import org.jspecify.annotations.Nullable;
  * so a position is never rounded to a low-precision number.
  *
  * <p><b>Accuracy.</b> Tables are always computed on the CPU, in float64 or in the float32 steps of
- * Hugging Face ({@link Angles}), and rounded to the dtype once, at the end. With {@link
- * Angles#FLOAT64} an angle is the exact product of the position and the float64 frequency, and its
- * cosine and sine are correct to half a unit in the last place of the dtype, up to the error of
- * float64 arithmetic. The bits are the same on every machine.
+ * Hugging Face ({@link AnglePrecision}), and rounded to the dtype once, at the end. With {@link
+ * AnglePrecision#FLOAT64} an angle is the exact product of the position and the float64 frequency,
+ * and its cosine and sine are correct to half a unit in the last place of the dtype, up to the
+ * error of float64 arithmetic. The bits are the same on every machine.
  *
  * <p><b>Shape.</b> {@link #cos()} and {@link #sin()} are {@code [seq, rotaryDim/2]}, the same
  * positions for every batch, or {@code [batch, seq, rotaryDim/2]}.
@@ -52,7 +52,7 @@ public final class RotaryTable implements AutoCloseable {
   private static final int ALIGNMENT = 256;
 
   private final RotarySpec spec;
-  private final Angles angles;
+  private final AnglePrecision angles;
   private final Positions positions;
   private final long sequenceLength;
   private final OwnedMemory memory;
@@ -62,7 +62,7 @@ public final class RotaryTable implements AutoCloseable {
 
   private RotaryTable(
       RotarySpec spec,
-      Angles angles,
+      AnglePrecision angles,
       Positions positions,
       long sequenceLength,
       OwnedMemory memory,
@@ -90,7 +90,7 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /** Returns the precision of the angles. */
-  public Angles angles() {
+  public AnglePrecision angles() {
     return angles;
   }
 
@@ -138,11 +138,11 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /**
-   * Returns the inverse frequencies of the angles; with {@link Angles#FLOAT32} they are float32
-   * numbers.
+   * Returns the inverse frequencies of the angles; with {@link AnglePrecision#FLOAT32} they are
+   * float32 numbers.
    */
   public double[] inverseFrequencies() {
-    if (angles == Angles.FLOAT64) {
+    if (angles == AnglePrecision.FLOAT64) {
       return spec.inverseFrequencies(sequenceLength);
     }
     float[] narrow = spec.inverseFrequenciesInFloat32(sequenceLength);
@@ -245,11 +245,11 @@ public final class RotaryTable implements AutoCloseable {
   }
 
   /** The cosines; does not check that the memory is open. */
-  TensorView cosOrClosed() {
+  TensorView cosUnchecked() {
     return cos;
   }
 
-  TensorView sinOrClosed() {
+  TensorView sinUnchecked() {
     return sin;
   }
 
@@ -329,7 +329,7 @@ public final class RotaryTable implements AutoCloseable {
   /** Builds a {@link RotaryTable}. Not thread-safe. */
   public static final class Builder {
     private final RotarySpec spec;
-    private Angles angles = Angles.FLOAT64;
+    private AnglePrecision angles = AnglePrecision.FLOAT64;
     private @Nullable DType dtype;
     private Device device = Device.CPU;
     private boolean parallel = true;
@@ -339,9 +339,9 @@ public final class RotaryTable implements AutoCloseable {
       this.spec = Objects.requireNonNull(spec, "spec: null; expected a RotarySpec");
     }
 
-    /** Sets the precision of the angles. {@link Angles#FLOAT64} if not set. */
-    public Builder angles(Angles angles) {
-      this.angles = Objects.requireNonNull(angles, "angles: null; expected an Angles");
+    /** Sets the precision of the angles. {@link AnglePrecision#FLOAT64} if not set. */
+    public Builder angles(AnglePrecision angles) {
+      this.angles = Objects.requireNonNull(angles, "angles: null; expected an AnglePrecision");
       return this;
     }
 
@@ -460,7 +460,7 @@ public final class RotaryTable implements AutoCloseable {
       }
       long length = sequenceLength < 0 ? positions.length() : sequenceLength;
       Filler filler =
-          angles == Angles.FLOAT64
+          angles == AnglePrecision.FLOAT64
               ? new Float64Filler(spec, length, positions)
               : new Float32Filler(spec, length, positions);
       filler.requireFiniteAngles(Math.max(0, positions.length() - 1));

@@ -176,7 +176,7 @@ public final class Saved implements AutoCloseable {
   }
 
   /** Invalidates the saved state. */
-  void forget() {
+  void invalidate() {
     x = null;
     weight = null;
     rows = 0;

@@ -440,7 +440,7 @@ public final class TensorView {
     checkArgument(same || !overlaps(source), "source: %s overlaps the target %s", source, this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquireToWrite("target");
+      boolean acquired = acquireToWrite("target");
       try {
         boolean whole = isContiguous() && source.isContiguous();
         long run = whole ? elements : rowLength;
@@ -453,7 +453,7 @@ public final class TensorView {
               run);
         }
       } finally {
-        release(held);
+        release(acquired);
         Reference.reachabilityFence(this);
       }
     } finally {
@@ -501,7 +501,7 @@ public final class TensorView {
         this);
     boolean heldSource = source.acquire("source");
     try {
-      boolean held = acquireToWrite("target");
+      boolean acquired = acquireToWrite("target");
       try {
         stream.acquire();
         try {
@@ -519,7 +519,7 @@ public final class TensorView {
           stream.release();
         }
       } finally {
-        release(held);
+        release(acquired);
         Reference.reachabilityFence(this);
       }
     } finally {
@@ -570,14 +570,14 @@ public final class TensorView {
   public byte[] toBytes() {
     byte[] target = new byte[arrayLength(dtype.bytes())];
     checkHost("tensor");
-    boolean held = acquire("tensor");
+    boolean acquired = acquire("tensor");
     try {
       int run = (int) (isContiguous() ? elements : rowLength) * dtype.bytes();
       for (int done = 0, row = 0; done < target.length; done += run, row++) {
         Memory.byteBuffer(address + row * rowStride * dtype.bytes(), run).get(target, done, run);
       }
     } finally {
-      release(held);
+      release(acquired);
       Reference.reachabilityFence(this);
     }
     return target;
@@ -774,7 +774,7 @@ public final class TensorView {
 
   private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
     checkHost("tensor");
-    boolean held = inward ? acquireToWrite("tensor") : acquire("tensor");
+    boolean acquired = inward ? acquireToWrite("tensor") : acquire("tensor");
     try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
       ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
       long run = isContiguous() ? elements : rowLength;
@@ -792,7 +792,7 @@ public final class TensorView {
         done += count;
       }
     } finally {
-      release(held);
+      release(acquired);
       Reference.reachabilityFence(this);
     }
   }

@@ -64,18 +64,18 @@ class CopyTest {
   void pagesMakeUpTheWhole() {
     long from = Memory.address(source);
     long to = Memory.address(target);
-    FramePool frames = new FramePool(5, ForkJoinPool.commonPool());
-    CallFrame frame = frames.take();
+    CallContextPool contexts = new CallContextPool(5, ForkJoinPool.commonPool());
+    CallContext context = contexts.take();
     for (int bytes : new int[] {1, 4095, 4096, 4097, 20_000, MOST}) {
       for (boolean isStreaming : new boolean[] {false, true}) {
-        frame.copy.set(to + 3, from + 5, bytes, isStreaming);
-        assertEquals((bytes + 4095) / 4096, frame.copy.pages());
+        context.copy.set(to + 3, from + 5, bytes, isStreaming);
+        assertEquals((bytes + 4095) / 4096, context.copy.pages());
         // Claims many bytes, so that the copy is parallel.
         assertCopies(
-            3, 5, bytes, "shared", () -> frame.run(frame.copy, frame.copy.pages(), 1L << 40));
+            3, 5, bytes, "shared", () -> context.run(context.copy, context.copy.pages(), 1L << 40));
       }
     }
-    frame.release();
+    context.release();
   }
 
   @Test

@@ -22,7 +22,7 @@ import org.bytedeco.pytorch.global.torch;
 import org.bytedeco.pytorch.global.torch.ScalarType;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.DType;
 import org.normcore.HeadsView;
 import org.normcore.Rotary;
@@ -76,7 +76,7 @@ class RotaryJudgementTest {
     long elements = BATCH * HEADS * SEQ * DIM;
     try (Arena arena = new Arena();
         RotaryTable table =
-            RotaryTable.builder(spec).angles(Angles.FLOAT32).dtype(a.table).range(17, SEQ);
+            RotaryTable.builder(spec).angles(AnglePrecision.FLOAT32).dtype(a.table).range(17, SEQ);
         Rotary rotary =
             Rotary.builder(spec)
                 .dtype(a.dtype)
@@ -239,7 +239,7 @@ class RotaryJudgementTest {
                       RotaryScaling.given(Torch.view(w, FLOAT32, pairs).toFloats())
                           .attentionFactor(scheme.spec.attentionScaling()))
                   .build();
-          RotaryTable.Builder builder = RotaryTable.builder(spec).angles(Angles.FLOAT32);
+          RotaryTable.Builder builder = RotaryTable.builder(spec).angles(AnglePrecision.FLOAT32);
           try (RotaryTable exact = builder.dtype(FLOAT32).positions(positions);
               RotaryTable narrow = builder.dtype(BFLOAT16).positions(positions);
               LongPointer memory = new LongPointer(positions)) {

@@ -2,7 +2,7 @@ package org.normcore.cli;
 
 import java.io.IOException;
 import java.util.concurrent.Callable;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.DType;
 import org.normcore.RotaryLayout;
 import org.normcore.RotaryRounding;
@@ -57,7 +57,7 @@ public final class ApplyRotaryCommand implements Callable<Integer> {
       description =
           "The type of the angles: float64, or float32 in the order of Hugging Face."
               + " Default: ${DEFAULT-VALUE}.")
-  Angles angles;
+  AnglePrecision angles;
 
   @Option(
       names = "--rounding",

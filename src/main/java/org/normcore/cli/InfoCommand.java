@@ -6,7 +6,7 @@ import java.io.PrintWriter;
 import java.util.Arrays;
 import java.util.List;
 import java.util.concurrent.Callable;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.Cuda;
 import org.normcore.DType;
 import org.normcore.Fp8Scaling;
@@ -61,7 +61,7 @@ public final class InfoCommand implements Callable<Integer> {
     document.add("fp8_scalings", array(names(Fp8Scaling.values())));
     document.add("rotary_layouts", array(names(RotaryLayout.values())));
     document.add("rotary_roundings", array(names(RotaryRounding.values())));
-    document.add("rotary_angles", array(names(Angles.values())));
+    document.add("rotary_angles", array(names(AnglePrecision.values())));
     document.add("dtypes", array(names(DType.values())));
     JsonArray policies = new JsonArray();
     for (NormPolicy policy : NormPolicy.presets().values()) {
@@ -111,7 +111,7 @@ public final class InfoCommand implements Callable<Integer> {
             + "; rounding "
             + String.join(", ", names(RotaryRounding.values()))
             + "; angles "
-            + String.join(", ", names(Angles.values())));
+            + String.join(", ", names(AnglePrecision.values())));
     out.println();
     TextTable policies = new TextTable("policy", "scale rounding", "gamma offset", "formula");
     for (NormPolicy policy : NormPolicy.presets().values()) {

@@ -2,7 +2,7 @@ package org.normcore.cli;
 
 import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.ComputeType;
 import org.normcore.DType;
 import org.normcore.Fp8Scaling;
@@ -65,7 +65,7 @@ public final class Main {
     registerEnum(line, ApplyFp8Command.Format.class);
     registerEnum(line, ApplyFp8Command.Scaling.class);
     registerEnum(line, BenchOp.class);
-    registerEnum(line, Angles.class);
+    registerEnum(line, AnglePrecision.class);
     registerEnum(line, RotaryLayout.class);
     registerEnum(line, RotaryRounding.class);
     return line;

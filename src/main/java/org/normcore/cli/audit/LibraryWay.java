@@ -2,7 +2,7 @@ package org.normcore.cli.audit;
 
 import java.math.BigDecimal;
 import java.util.Arrays;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.DType;
 import org.normcore.RotarySpec;
 import org.normcore.RotaryTable;
@@ -11,11 +11,11 @@ import org.normcore.RotaryTable;
 final class LibraryWay implements TableWay {
   private final RotarySpec spec;
   private final long sequenceLength;
-  private final Angles angles;
+  private final AnglePrecision angles;
   private final double[] frequencies;
   private final float[] frequenciesInFloat32;
 
-  LibraryWay(RotarySpec spec, long sequenceLength, Angles angles) {
+  LibraryWay(RotarySpec spec, long sequenceLength, AnglePrecision angles) {
     this.spec = spec;
     this.sequenceLength = sequenceLength;
     this.angles = angles;
@@ -25,12 +25,12 @@ final class LibraryWay implements TableWay {
 
   @Override
   public String name() {
-    return angles == Angles.FLOAT64 ? "normcore-float64" : "normcore-float32";
+    return angles == AnglePrecision.FLOAT64 ? "normcore-float64" : "normcore-float32";
   }
 
   @Override
   public String sentence() {
-    return angles == Angles.FLOAT64
+    return angles == AnglePrecision.FLOAT64
         ? "Whole positions; frequencies, angles, cosines and sines in float64, cast last."
         : "Whole positions; then float32 in the order of Hugging Face, cast last.";
   }
@@ -42,12 +42,12 @@ final class LibraryWay implements TableWay {
 
   @Override
   public double position(long position) {
-    return angles == Angles.FLOAT64 ? (double) position : (double) (float) position;
+    return angles == AnglePrecision.FLOAT64 ? (double) position : (double) (float) position;
   }
 
   @Override
   public BigDecimal angle(long position, int pair) {
-    return angles == Angles.FLOAT64
+    return angles == AnglePrecision.FLOAT64
         ? BigDecimal.valueOf(position).multiply(new BigDecimal(frequencies[pair]))
         : new BigDecimal((double) ((float) position * frequenciesInFloat32[pair]));
   }

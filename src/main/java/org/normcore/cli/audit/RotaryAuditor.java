@@ -13,7 +13,7 @@ import java.util.OptionalLong;
 import java.util.TreeSet;
 import java.util.function.LongPredicate;
 import java.util.stream.LongStream;
-import org.normcore.Angles;
+import org.normcore.AnglePrecision;
 import org.normcore.DType;
 import org.normcore.RotarySpec;
 import org.normcore.RotaryTable;
@@ -82,8 +82,8 @@ final class RotaryAuditor {
       ways.add(new ArangeWay(spec, positionCount, arange, false));
     }
     ways.add(new ArangeWay(spec, positionCount, DType.BFLOAT16, true));
-    ways.add(new LibraryWay(spec, positionCount, Angles.FLOAT32));
-    ways.add(new LibraryWay(spec, positionCount, Angles.FLOAT64));
+    ways.add(new LibraryWay(spec, positionCount, AnglePrecision.FLOAT32));
+    ways.add(new LibraryWay(spec, positionCount, AnglePrecision.FLOAT64));
     ImmutableList.Builder<RotaryReport.Way> results = ImmutableList.builder();
     try (Progress progress = Progress.start("audit", ways.size())) {
       for (TableWay way : ways) {

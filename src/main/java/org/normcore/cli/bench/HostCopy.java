@@ -3,8 +3,8 @@ package org.normcore.cli.bench;
 import java.util.Arrays;
 import java.util.concurrent.ForkJoinPool;
 import org.normcore.TensorView;
-import org.normcore.internal.CallFrame;
-import org.normcore.internal.FramePool;
+import org.normcore.internal.CallContext;
+import org.normcore.internal.CallContextPool;
 
 /**
  * Copies in host memory as a measure of the machine's bandwidth. They are split among threads like
@@ -14,11 +14,11 @@ final class HostCopy {
   private static final int DISPATCHES = 101;
   private static final long BETWEEN_NANOS = 200_000;
 
-  private final FramePool frames;
+  private final CallContextPool frames;
   private final int threads;
 
   HostCopy(int threads) {
-    this.frames = new FramePool(threads, ForkJoinPool.commonPool());
+    this.frames = new CallContextPool(threads, ForkJoinPool.commonPool());
     this.threads = threads;
   }
 
@@ -28,7 +28,7 @@ final class HostCopy {
   Runnable of(TensorView from, TensorView to, boolean isStreaming) {
     long bytes = from.elements() * from.dtype().bytes();
     return () -> {
-      CallFrame frame = frames.take();
+      CallContext frame = frames.take();
       try {
         frame.copy.set(to.address(), from.address(), bytes, isStreaming);
         frame.run(frame.copy, frame.copy.pages(), 2 * bytes);
@@ -52,7 +52,7 @@ final class HostCopy {
       return 0;
     }
     double[] times = new double[DISPATCHES];
-    CallFrame frame = frames.take();
+    CallContext frame = frames.take();
     try {
       frame.copy.set(0, 0, 0, false);
       for (int i = 0; i < times.length; i++) {

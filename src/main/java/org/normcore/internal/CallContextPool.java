@@ -5,9 +5,9 @@ import java.util.concurrent.atomic.AtomicReferenceArray;
 
 /**
  * The idle frames of one norm. A call takes a frame and puts it back, so nothing is allocated once
- * the pool holds as many frames as there are concurrent calls.
+ * the pool holds as many contexts as there are concurrent calls.
  */
-public final class FramePool {
+public final class CallContextPool {
   /** The pool's capacity; beyond this many concurrent calls, a call allocates a new frame. */
   private static final int SLOTS = 64;
 
@@ -31,13 +31,13 @@ public final class FramePool {
 
   private final int threads;
   private final Executor executor;
-  private final AtomicReferenceArray<CallFrame> free = new AtomicReferenceArray<>(SLOTS);
+  private final AtomicReferenceArray<CallContext> idle = new AtomicReferenceArray<>(SLOTS);
 
   /**
    * Makes the pool of a norm whose calls run in up to {@code threads} threads, including the
    * caller.
    */
-  public FramePool(int threads, Executor executor) {
+  public CallContextPool(int threads, Executor executor) {
     this.threads = threads;
     this.executor = executor;
   }
@@ -67,22 +67,22 @@ public final class FramePool {
     return Math.min(units, RANGES_PER_THREAD * threads);
   }
 
-  /** Takes a frame; the caller returns it with {@link CallFrame#release}. */
-  public CallFrame take() {
+  /** Takes a frame; the caller returns it with {@link CallContext#release}. */
+  public CallContext take() {
     for (int i = 0; i < SLOTS; i++) {
-      if (free.getPlain(i) != null) {
-        CallFrame frame = free.getAndSet(i, null);
-        if (frame != null) {
-          return frame;
+      if (idle.getPlain(i) != null) {
+        CallContext context = idle.getAndSet(i, null);
+        if (context != null) {
+          return context;
         }
       }
     }
-    return new CallFrame(this);
+    return new CallContext(this);
   }
 
-  void put(CallFrame frame) {
+  void put(CallContext context) {
     for (int i = 0; i < SLOTS; i++) {
-      if (free.getPlain(i) == null && free.compareAndSet(i, null, frame)) {
+      if (idle.getPlain(i) == null && idle.compareAndSet(i, null, context)) {
         return;
       }
     }

@@ -10,33 +10,33 @@ import java.util.concurrent.locks.LockSupport;
 import org.jspecify.annotations.Nullable;
 
 /**
- * A parallel-for: the calling thread and its helpers claim index ranges of one call.
+ * A parallel-for: the calling thread and its workers claim index ranges of one call.
  *
- * <p>The caller and the helpers claim ranges of the remaining units, so a call completes even if
- * the executor runs no helper. The caller waits only for ranges that are already running: it cannot
+ * <p>The caller and the workers claim ranges of the remaining units, so a call completes even if
+ * the executor runs no worker. The caller waits only for ranges that are already running: it cannot
  * deadlock, even inside a fork-join worker. Ranges are consecutive and become shorter towards the
- * end of the call, so all threads finish at about the same time, including a helper that started
+ * end of the call, so all threads finish at about the same time, including a worker that started
  * late or was descheduled. Range lengths are powers of two, so each range begins at a multiple of
  * its length: sums over row groups form a tree, and a range of row groups can sum a whole branch.
  *
- * <p>Waking a thread costs the waking thread several microseconds. The caller wakes two helpers,
+ * <p>Waking a thread costs the waking thread several microseconds. The caller wakes two workers,
  * and each of them wakes two more.
  *
- * <p>Helpers are allocated once. A helper that the executor runs after its call has ended finds
- * nothing to claim, or claims ranges of the next call; a helper that is still queued is not queued
- * again. Helpers do not spin for work: they return to the executor, whose idle threads park.
+ * <p>Workers are allocated once. A worker that the executor runs after its call has ended finds
+ * nothing to claim, or claims ranges of the next call; a worker that is still queued is not queued
+ * again. Workers do not spin for work: they return to the executor, whose idle threads park.
  *
  * <p>A call allocates nothing here. {@code ForkJoinTask.join} is not used, because it allocates
  * when it blocks.
  */
-final class Crew {
+final class ParallelFor {
   /**
    * How long the caller spins for the last ranges before it parks: about as long as parking takes.
    */
   private static final long SPIN_NANOS = 20_000;
 
   private final Executor executor;
-  private final Helper[] helpers;
+  private final Worker[] workers;
 
   /**
    * Unclaimed units. Written last when a call begins, so a thread that claims units sees the other
@@ -50,7 +50,7 @@ final class Crew {
   private volatile @Nullable Thread waiter;
 
   // The running call: written by the caller before units can be claimed, read by threads that have
-  // claimed units. Helpers read grain and threads before they claim.
+  // claimed units. Workers read grain and threads before they claim.
   private @Nullable RangeCall call;
   private long units;
   private volatile long grain;
@@ -62,11 +62,11 @@ final class Crew {
   private @Nullable String message;
   private @Nullable Throwable thrown;
 
-  Crew(Executor executor, int size) {
+  ParallelFor(Executor executor, int size) {
     this.executor = executor;
-    this.helpers = new Helper[size];
+    this.workers = new Worker[size];
     for (int i = 0; i < size; i++) {
-      helpers[i] = new Helper(this, i + 1);
+      workers[i] = new Worker(this, i + 1);
     }
   }
 
@@ -83,7 +83,7 @@ final class Crew {
     unfinished.setPlain(units);
     unclaimed.set(units);
     try {
-      summon(0);
+      wake(0);
     } catch (Throwable t) {
       fail(Capi.OK, "", t);
     }
@@ -95,26 +95,26 @@ final class Crew {
     }
   }
 
-  /** Schedules the helpers that member k wakes: 2k+1 and 2k+2. */
-  private void summon(int member) {
-    for (int next = 2 * member + 1; next <= 2 * member + 2 && next < threads; next++) {
-      if (!helpers[next - 1].summon(executor)) {
+  /** Schedules the workers that member k wakes: 2k+1 and 2k+2. */
+  private void wake(int index) {
+    for (int next = 2 * index + 1; next <= 2 * index + 2 && next < threads; next++) {
+      if (!workers[next - 1].wake(executor)) {
         return;
       }
     }
   }
 
   /** Claims and runs ranges until no units remain. */
-  private void work(int member) {
-    boolean isNew = member > 0;
+  private void work(int index) {
+    boolean isNew = index > 0;
     for (long left = unclaimed.get(); left > 0; left = unclaimed.get()) {
-      // A helper of the previous call may read grain and threads of the next one: any values are
+      // A worker of the previous call may read grain and threads of the next one: any values are
       // valid.
       long fair = Math.max(grain, left / (2L * threads));
       long claimed = Math.min(left, Long.highestOneBit(fair));
       if (unclaimed.compareAndSet(left, left - claimed)) {
         long begin = units - left;
-        runRange(begin, begin + claimed, isNew ? member : 0);
+        runRange(begin, begin + claimed, isNew ? index : 0);
         isNew = false;
         if (unfinished.addAndGet(-claimed) == 0) {
           LockSupport.unpark(waiter);
@@ -123,13 +123,13 @@ final class Crew {
     }
   }
 
-  private void runRange(long begin, long end, int arriving) {
+  private void runRange(long begin, long end, int arrivedIndex) {
     if (failed.get() != 0) {
       return;
     }
     try {
-      if (arriving > 0) {
-        summon(arriving);
+      if (arrivedIndex > 0) {
+        wake(arrivedIndex);
       }
       RangeCall current = call;
       if (current != null) {
@@ -185,27 +185,27 @@ final class Crew {
   }
 
   /** A task that claims ranges. Its state is idle, queued at the executor, or running. */
-  private static final class Helper extends ForkJoinTask<Void> implements Runnable {
+  private static final class Worker extends ForkJoinTask<Void> implements Runnable {
     private static final long serialVersionUID = 1;
 
     private static final int IDLE = 0;
     private static final int QUEUED = 1;
     private static final int RUNNING = 2;
 
-    private final transient Crew crew;
-    private final int member;
+    private final transient ParallelFor parallelFor;
+    private final int index;
     private final transient AtomicInteger state = new AtomicInteger(IDLE);
 
-    Helper(Crew crew, int member) {
-      this.crew = crew;
-      this.member = member;
+    Worker(ParallelFor parallelFor, int index) {
+      this.parallelFor = parallelFor;
+      this.index = index;
     }
 
     /**
-     * Schedules the helper unless it is queued or running. Returns false if the executor rejects
+     * Schedules the worker unless it is queued or running. Returns false if the executor rejects
      * it.
      */
-    boolean summon(Executor executor) {
+    boolean wake(Executor executor) {
       if (!state.compareAndSet(IDLE, QUEUED)) {
         return true;
       }
@@ -231,11 +231,11 @@ final class Crew {
     public void run() {
       state.set(RUNNING);
       do {
-        crew.work(member);
+        parallelFor.work(index);
         state.set(IDLE);
-        // A call that began after the last check for work found this helper running and did not
+        // A call that began after the last check for work found this worker running and did not
         // queue it.
-      } while (crew.unclaimed.get() > 0 && state.compareAndSet(IDLE, RUNNING));
+      } while (parallelFor.unclaimed.get() > 0 && state.compareAndSet(IDLE, RUNNING));
     }
 
     /** Returns false, so the task never completes and can be queued again without a reset. */

@@ -6,7 +6,7 @@ import org.jspecify.annotations.Nullable;
  * The reusable state of one call: the arguments of its native calls, its parallel-for, and the
  * cached workspace size of a backward.
  */
-public final class CallFrame {
+public final class CallContext {
   /** The arguments of a forward. */
   public final ForwardCall forward = new ForwardCall();
 
@@ -22,8 +22,8 @@ public final class CallFrame {
   /** The arguments of a copy. */
   public final CopyCall copy = new CopyCall();
 
-  private final FramePool pool;
-  private final @Nullable Crew crew;
+  private final CallContextPool pool;
+  private final @Nullable ParallelFor parallelFor;
   private final int threads;
 
   private final long[] answer = new long[1];
@@ -33,10 +33,10 @@ public final class CallFrame {
   private long groups;
   private long workspaceBytes;
 
-  CallFrame(FramePool pool) {
+  CallContext(CallContextPool pool) {
     this.pool = pool;
     this.threads = pool.threads();
-    this.crew = threads == 1 ? null : new Crew(pool.executor(), threads - 1);
+    this.parallelFor = threads == 1 ? null : new ParallelFor(pool.executor(), threads - 1);
   }
 
   /**
@@ -71,10 +71,10 @@ public final class CallFrame {
    */
   public void run(RangeCall call, long units, long bytes) {
     int wanted = (int) Math.min(pool.threadsFor(bytes), units);
-    if (wanted == 1 || crew == null) {
+    if (wanted == 1 || parallelFor == null) {
       Capi.check(call.call(0, units));
     } else {
-      crew.run(call, units, FramePool.grain(units, bytes), wanted);
+      parallelFor.run(call, units, CallContextPool.grain(units, bytes), wanted);
     }
   }
 

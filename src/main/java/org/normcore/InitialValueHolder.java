@@ -9,11 +9,11 @@ import org.normcore.internal.Memory;
  * clears it: the first clear rejects further uses, waits for those in progress, and frees the
  * memory.
  */
-final class KeptValue {
+final class InitialValueHolder {
   private static final String HINT =
       "; expected one that is kept, see InitialValue and Fp8Spec.initialValue";
 
-  private record Kept(KeptMemory memory, TensorView view, boolean isPageLocked) {}
+  private record Kept(InitialValueMemory memory, TensorView view, boolean isPageLocked) {}
 
   private final InitialValue mode;
   private volatile @Nullable Kept kept;
@@ -24,14 +24,16 @@ final class KeptValue {
   private volatile @Nullable String absence;
 
   /** Copies a tensor's bits, if the mode keeps them. A copy in a stream is complete on return. */
-  KeptValue(InitialValue mode, TensorView source, boolean pageLocked, @Nullable CudaStream stream) {
+  InitialValueHolder(
+      InitialValue mode, TensorView source, boolean pageLocked, @Nullable CudaStream stream) {
     this.mode = mode;
     if (mode == InitialValue.DISCARD) {
       this.absence = "it was not kept, as InitialValue.DISCARD says";
       return;
     }
     DType dtype = source.dtype();
-    KeptMemory memory = KeptMemory.allocate(source.elements() * dtype.bytes(), pageLocked);
+    InitialValueMemory memory =
+        InitialValueMemory.allocate(source.elements() * dtype.bytes(), pageLocked);
     boolean done = false;
     try {
       long rowBytes = source.rank() == 0 ? dtype.bytes() : source.size(-1) * dtype.bytes();
@@ -115,7 +117,7 @@ final class KeptValue {
     if (present == null || present.isPageLocked) {
       return;
     }
-    KeptMemory locked = KeptMemory.allocate(present.memory.bytes(), true);
+    InitialValueMemory locked = InitialValueMemory.allocate(present.memory.bytes(), true);
     Memory.copy(locked.address(), present.memory.address(), present.memory.bytes());
     TensorView view = present.view;
     kept = new Kept(locked, locked.view(view.dtype(), view.shape()), true);

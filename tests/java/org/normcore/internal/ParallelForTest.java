@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Timeout;
 
 /** The parallel-for runs every unit once, whenever helpers start, and idle threads do not spin. */
 @Timeout(120)
-class CrewTest {
+class ParallelForTest {
   private static final ThreadMXBean THREADS = (ThreadMXBean) ManagementFactory.getThreadMXBean();
 
   /** Counts the runs of each unit and records the ranges. */
@@ -73,12 +73,12 @@ class CrewTest {
             });
     for (Executor executor : executors) {
       for (int size : new int[] {1, 2, 3, 6, 15}) {
-        Crew crew = new Crew(executor, size);
+        ParallelFor parallelFor = new ParallelFor(executor, size);
         for (int threads = 2; threads <= size + 1; threads++) {
           for (int units : new int[] {2, 3, 7, 64, 1000}) {
             for (long grain : new long[] {1, 2, 5, 400, 1000, 5000}) {
               Counting call = new Counting(units);
-              crew.run(call, units, grain, threads);
+              parallelFor.run(call, units, grain, threads);
               String what =
                   "%d units, grain %d, %d threads, executor %d"
                       .formatted(units, grain, threads, executors.indexOf(executor));
@@ -107,7 +107,7 @@ class CrewTest {
     for (int threads : new int[] {2, 4, 9}) {
       for (long grain : new long[] {1, 10, 100}) {
         Counting call = new Counting(10_000);
-        new Crew(task -> {}, threads - 1).run(call, 10_000, grain, threads);
+        new ParallelFor(task -> {}, threads - 1).run(call, 10_000, grain, threads);
         long begin = 0;
         long before = Long.MAX_VALUE;
         for (long[] range : call.ranges) {
@@ -133,10 +133,10 @@ class CrewTest {
   @Test
   void rangesAreAsFewAsExpected() {
     for (int threads : new int[] {2, 3, 4, 8, 9, 64}) {
-      FramePool pool = new FramePool(threads, task -> {});
+      CallContextPool pool = new CallContextPool(threads, task -> {});
       for (int units : new int[] {1, 2, 16, 31, 100, 128, 256}) {
         Counting call = new Counting(units);
-        new Crew(task -> {}, threads - 1).run(call, units, 1, threads);
+        new ParallelFor(task -> {}, threads - 1).run(call, units, 1, threads);
         long expected = pool.mostRanges(units);
         String what = units + " units, " + threads + " threads: " + call.ranges.size() + " ranges";
         assertTrue(call.ranges.size() <= expected, what + ", " + expected + " expected at most");
@@ -180,7 +180,7 @@ class CrewTest {
           };
       // One unit per thread, which waits for the others. The object has room for more helpers than
       // requested.
-      new Crew(counting, 40).run(meeting, threads, 1, threads);
+      new ParallelFor(counting, 40).run(meeting, threads, 1, threads);
       assertEquals(threads, workers.size());
       assertEquals(Math.min(2, threads - 1), byCaller.get(), "woken by the caller");
       service.shutdown();
@@ -201,7 +201,7 @@ class CrewTest {
           }
           service.execute(task);
         };
-    Crew crew = new Crew(failing, 7);
+    ParallelFor parallelFor = new ParallelFor(failing, 7);
     CountDownLatch helped = new CountDownLatch(1);
     RangeCall call =
         new RangeCall() {
@@ -216,7 +216,7 @@ class CrewTest {
             return Capi.OK;
           }
         };
-    assertSame(failure, assertThrows(LinkageError.class, () -> crew.run(call, 64, 1, 8)));
+    assertSame(failure, assertThrows(LinkageError.class, () -> parallelFor.run(call, 64, 1, 8)));
     service.shutdown();
   }
 
@@ -233,10 +233,10 @@ class CrewTest {
             throw new IllegalStateException(e);
           }
         });
-    Crew crew = new Crew(busy, 3);
+    ParallelFor parallelFor = new ParallelFor(busy, 3);
     for (int i = 0; i < 100; i++) {
       Counting call = new Counting(50);
-      crew.run(call, 50, 1, 4);
+      parallelFor.run(call, 50, 1, 4);
       call.assertEachOnce("call " + i);
     }
     end.countDown();
@@ -260,7 +260,7 @@ class CrewTest {
             },
             null,
             false);
-    Crew crew = new Crew(pool, 2);
+    ParallelFor parallelFor = new ParallelFor(pool, 2);
     CountDownLatch begun = new CountDownLatch(1);
     RangeCall slowElsewhere =
         new RangeCall() {
@@ -279,12 +279,12 @@ class CrewTest {
           }
         };
     long before = THREADS.getCurrentThreadCpuTime();
-    crew.run(slowElsewhere, 2, 1, 2);
+    parallelFor.run(slowElsewhere, 2, 1, 2);
     long waiting = THREADS.getCurrentThreadCpuTime() - before;
     assertTrue(waiting < 100_000_000, waiting + " ns of processor time to wait 400 ms");
 
     for (int i = 0; i < 2000; i++) {
-      crew.run(new Counting(100), 100, 1, 3);
+      parallelFor.run(new Counting(100), 100, 1, 3);
     }
     Thread.sleep(50);
     long idleBefore = processorTime(workers);
@@ -306,8 +306,8 @@ class CrewTest {
 
   @Test
   void shortCallsGetOneThread() {
-    FramePool one = new FramePool(1, Runnable::run);
-    FramePool many = new FramePool(64, Runnable::run);
+    CallContextPool one = new CallContextPool(1, Runnable::run);
+    CallContextPool many = new CallContextPool(64, Runnable::run);
     for (long bytes : new long[] {0, 1, 4096, 1 << 20, (2 << 20) - 1}) {
       assertEquals(1, many.threadsFor(bytes), bytes + " bytes");
       assertEquals(1, one.threadsFor(bytes), bytes + " bytes");
@@ -329,7 +329,7 @@ class CrewTest {
   void theGrainIsOfBytes() {
     for (long unit : new long[] {1, 100, 4096, 100_000, 1 << 20, 1L << 33}) {
       for (long units : new long[] {1, 2, 31, 1000, 1 << 20}) {
-        long grain = FramePool.grain(units, units * unit);
+        long grain = CallContextPool.grain(units, units * unit);
         String what = units + " units of " + unit + " bytes: " + grain;
         assertTrue(grain >= 1 && grain <= units, what);
         assertTrue(grain == 1 || grain * unit <= 2 << 17 || units * unit < 2 << 17, what);

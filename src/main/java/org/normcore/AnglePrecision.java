@@ -1,7 +1,7 @@
 package org.normcore;
 
 /** The precision in which the angles of a {@link RotaryTable} are computed. */
-public enum Angles {
+public enum AnglePrecision {
   /**
    * Frequencies and angles in float64. An angle is the exact product of position and frequency. The
    * only errors are the rounding of the frequency and the rounding of the result.
