@@ -46,12 +46,12 @@ class Fp8AuditTest {
     return CommandRun.succeeding(arguments(all.toArray())).json();
   }
 
-  private static JsonObject of(JsonArray ways, String format, String scale) {
-    for (JsonElement element : ways) {
-      JsonObject way = element.getAsJsonObject();
-      if (way.get("format").getAsString().equals(format)
-          && way.get("scale").getAsString().equals(scale)) {
-        return way;
+  private static JsonObject of(JsonArray methods, String format, String scale) {
+    for (JsonElement element : methods) {
+      JsonObject method = element.getAsJsonObject();
+      if (method.get("format").getAsString().equals(format)
+          && method.get("scale").getAsString().equals(scale)) {
+        return method;
       }
     }
     throw new AssertionError(format + ", " + scale);
@@ -66,8 +66,8 @@ class Fp8AuditTest {
     throw new AssertionError(name);
   }
 
-  private static double zeros(JsonArray ways, String format, String scale) {
-    return of(ways, format, scale).get("become_zero").getAsDouble();
+  private static double zeros(JsonArray methods, String format, String scale) {
+    return of(methods, format, scale).get("become_zero").getAsDouble();
   }
 
   /**
@@ -95,14 +95,14 @@ class Fp8AuditTest {
       {"normal, std 1", 1.0}
     };
     for (Object[] one : cases) {
-      JsonArray ways = values(json, (String) one[0]);
+      JsonArray methods = values(json, (String) one[0]);
       for (int format = 0; format < 2; format++) {
         String name = format == 0 ? "e4m3" : "e5m2";
         double expected = within((format == 0 ? 0x1p-10 : 0x1p-17) / (double) one[1]);
         double tolerance = 5 * Math.sqrt(expected / (1 << 20));
-        assertEquals(expected, zeros(ways, name, "scale-1"), tolerance, one[0] + " in " + name);
+        assertEquals(expected, zeros(methods, name, "scale-1"), tolerance, one[0] + " in " + name);
         assertTrue(
-            zeros(ways, name, "own-amax") < Math.max(zeros(ways, name, "scale-1"), 1e-5),
+            zeros(methods, name, "own-amax") < Math.max(zeros(methods, name, "scale-1"), 1e-5),
             one[0] + " in " + name);
       }
     }
@@ -115,8 +115,8 @@ class Fp8AuditTest {
     JsonObject json = audit("--rows", 64, "--hidden", 100);
     int count = 0;
     for (JsonElement one : json.getAsJsonArray("cases")) {
-      for (JsonElement way : one.getAsJsonObject().getAsJsonArray("ways")) {
-        JsonObject losses = way.getAsJsonObject();
+      for (JsonElement method : one.getAsJsonObject().getAsJsonArray("ways")) {
+        JsonObject losses = method.getAsJsonObject();
         assertEquals(0, losses.get("kept_error").getAsDouble());
         assertEquals(6400, losses.get("elements").getAsLong());
         assertEquals(0, losses.get("non_finite").getAsLong());
@@ -158,11 +158,11 @@ class Fp8AuditTest {
         assertLosses(of, 1, a, of(values(json, "a.weight"), format, "scale-1"));
         assertLosses(of, 1, b, of(values(json, "b.weight"), format, "scale-1"));
         for (boolean powerOfTwo : new boolean[] {false, true}) {
-          String way = powerOfTwo ? "own-amax-power-of-two" : "own-amax";
+          String method = powerOfTwo ? "own-amax-power-of-two" : "own-amax";
           float scale = of.scale(Fp8Model.amax(a, 0, a.length), 0, powerOfTwo);
-          assertLosses(of, scale, a, of(values(json, "a.weight"), format, way));
+          assertLosses(of, scale, a, of(values(json, "a.weight"), format, method));
           scale = of.scale(Fp8Model.amax(b, 0, b.length), 0, powerOfTwo);
-          assertLosses(of, scale, b, of(values(json, "b.weight"), format, way));
+          assertLosses(of, scale, b, of(values(json, "b.weight"), format, method));
         }
       }
       JsonObject total = of(json.getAsJsonArray("totals"), "e4m3", "scale-1");

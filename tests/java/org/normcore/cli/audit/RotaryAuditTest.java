@@ -39,17 +39,17 @@ class RotaryAuditTest {
     return CommandRun.succeeding(arguments(all.toArray())).json();
   }
 
-  private static JsonObject way(JsonObject json, String name) {
-    for (JsonElement way : json.getAsJsonArray("ways")) {
-      if (way.getAsJsonObject().get("way").getAsString().equals(name)) {
-        return way.getAsJsonObject();
+  private static JsonObject method(JsonObject json, String name) {
+    for (JsonElement method : json.getAsJsonArray("ways")) {
+      if (method.getAsJsonObject().get("way").getAsString().equals(name)) {
+        return method.getAsJsonObject();
       }
     }
     throw new AssertionError(name);
   }
 
-  private static JsonObject point(JsonObject way, long position) {
-    for (JsonElement point : way.getAsJsonArray("points")) {
+  private static JsonObject point(JsonObject method, long position) {
+    for (JsonElement point : method.getAsJsonArray("points")) {
       if (point.getAsJsonObject().get("position").getAsLong() == position) {
         return point.getAsJsonObject();
       }
@@ -57,8 +57,8 @@ class RotaryAuditTest {
     throw new AssertionError(position);
   }
 
-  private static double table(JsonObject way, String dtype, String field) {
-    return way.getAsJsonObject("tables").getAsJsonObject(dtype).get(field).getAsDouble();
+  private static double table(JsonObject method, String dtype, String field) {
+    return method.getAsJsonObject("tables").getAsJsonObject(dtype).get(field).getAsDouble();
   }
 
   /**
@@ -81,7 +81,7 @@ class RotaryAuditTest {
   @Test
   void floatingPointPositionsCollapse() {
     JsonObject json = audit("--max-position", 40_000);
-    JsonObject bfloat16 = way(json, "bfloat16-arange");
+    JsonObject bfloat16 = method(json, "bfloat16-arange");
     assertEquals(257, bfloat16.get("first_wrong_position").getAsLong());
     assertEquals(distinct(8, 40_000), bfloat16.get("distinct_positions").getAsLong());
     assertEquals(256, point(bfloat16, 257).get("becomes").getAsDouble());
@@ -90,15 +90,15 @@ class RotaryAuditTest {
     assertEquals(32, point(bfloat16, 8192 + 32).get("radians").getAsDouble(), 1e-2);
     assertEquals(64, point(bfloat16, 16_384 + 64).get("radians").getAsDouble(), 1e-2);
 
-    JsonObject float16 = way(json, "float16-arange");
+    JsonObject float16 = method(json, "float16-arange");
     assertEquals(2049, float16.get("first_wrong_position").getAsLong());
     assertEquals(distinct(11, 40_000), float16.get("distinct_positions").getAsLong());
     assertTrue(float16.get("first_lost_position").isJsonNull());
     assertEquals(2048, point(float16, 2049).get("becomes").getAsDouble());
 
     for (String whole : List.of("float32-arange", "normcore-float32", "normcore-float64")) {
-      assertEquals(40_000, way(json, whole).get("distinct_positions").getAsLong(), whole);
-      assertTrue(way(json, whole).get("first_wrong_position").isJsonNull(), whole);
+      assertEquals(40_000, method(json, whole).get("distinct_positions").getAsLong(), whole);
+      assertTrue(method(json, whole).get("first_wrong_position").isJsonNull(), whole);
     }
   }
 
@@ -108,19 +108,19 @@ class RotaryAuditTest {
     for (int count : new int[] {2, 3, 256, 257, 258, 2049, 2050}) {
       JsonObject json = audit("--max-position", count, "--head-dim", 4);
       for (JsonElement element : json.getAsJsonArray("ways")) {
-        JsonObject way = element.getAsJsonObject();
+        JsonObject method = element.getAsJsonObject();
         long last = -1;
-        for (JsonElement one : way.getAsJsonArray("points")) {
+        for (JsonElement one : method.getAsJsonArray("points")) {
           long position = one.getAsJsonObject().get("position").getAsLong();
           last = position < 1 << 19 ? Math.max(last, position) : last;
         }
-        assertEquals(count - 1, last, way.get("way").getAsString());
+        assertEquals(count - 1, last, method.get("way").getAsString());
       }
-      JsonElement wrong = way(json, "bfloat16-arange").get("first_wrong_position");
+      JsonElement wrong = method(json, "bfloat16-arange").get("first_wrong_position");
       assertEquals(count <= 257, wrong.isJsonNull(), "bfloat16, " + count);
-      double radians = way(json, "bfloat16-arange").get("max_radians").getAsDouble();
+      double radians = method(json, "bfloat16-arange").get("max_radians").getAsDouble();
       assertEquals(count <= 257, radians < 0.5, "bfloat16, " + count);
-      wrong = way(json, "float16-arange").get("first_wrong_position");
+      wrong = method(json, "float16-arange").get("first_wrong_position");
       assertEquals(count <= 2049, wrong.isJsonNull(), "float16, " + count);
     }
     CommandRun run = CommandRun.of("audit", "--help");
@@ -130,19 +130,19 @@ class RotaryAuditTest {
 
   @Test
   void float16HasNoPositionsBeyondItsLargestNumber() {
-    JsonObject way = way(audit(), "float16-arange");
-    assertEquals(65_520, way.get("first_lost_position").getAsLong());
-    assertTrue(point(way, 131_071).get("becomes").isJsonNull());
-    assertTrue(point(way, 131_071).get("radians").isJsonNull());
-    assertTrue(point(way, 131_071).getAsJsonObject("bfloat16").get("max_abs").isJsonNull());
+    JsonObject method = method(audit(), "float16-arange");
+    assertEquals(65_520, method.get("first_lost_position").getAsLong());
+    assertTrue(point(method, 131_071).get("becomes").isJsonNull());
+    assertTrue(point(method, 131_071).get("radians").isJsonNull());
+    assertTrue(point(method, 131_071).getAsJsonObject("bfloat16").get("max_abs").isJsonNull());
     // Among its positions the distance of neighbours in the last power of two is 32.
-    assertEquals(16, way.get("max_radians").getAsDouble(), 1e-2);
+    assertEquals(16, method.get("max_radians").getAsDouble(), 1e-2);
   }
 
   @Test
   void tablesAreAsGoodAsTheirType() {
     JsonObject json = audit("--max-position", 8192);
-    JsonObject exact = way(json, "normcore-float64");
+    JsonObject exact = method(json, "normcore-float64");
     // Half a step of numbers between 1/2 and 1: for bfloat16 the 2e-3 of the bug report.
     double[] halves = {0x1p-9, 0x1p-12, 0x1p-25};
     String[] dtypes = {"bfloat16", "float16", "float32"};
@@ -151,38 +151,41 @@ class RotaryAuditTest {
       assertTrue(table(exact, dtypes[i], "max_abs") > halves[i] * 0.9, dtypes[i]);
       assertTrue(table(exact, dtypes[i], "max_ulp") <= 0.5001, dtypes[i]);
       // The error of the float32 order exceeds its last place and grows with the position.
-      JsonObject plain = way(json, "normcore-float32");
+      JsonObject plain = method(json, "normcore-float32");
       assertTrue(
           table(plain, dtypes[i], "max_ulp") > 2 * table(exact, dtypes[i], "max_ulp"), dtypes[i]);
     }
     assertTrue(exact.get("max_radians").getAsDouble() < 1e-11);
-    double narrow = way(json, "normcore-float32").get("max_radians").getAsDouble();
+    double narrow = method(json, "normcore-float32").get("max_radians").getAsDouble();
     assertTrue(narrow > 1e-4 && narrow < 1e-3, Double.toString(narrow));
-    assertTrue(table(way(json, "bfloat16-throughout"), "bfloat16", "max_abs") > 1);
+    assertTrue(table(method(json, "bfloat16-throughout"), "bfloat16", "max_abs") > 1);
   }
 
   @Test
   void scoresMoveByNearlyOneAndMore() {
     JsonObject json = audit("--max-position", 32_768, "--dtype", "bfloat16");
-    assertTrue(table(way(json, "bfloat16-arange"), "bfloat16", "max_score_error") > 0.9);
-    assertTrue(table(way(json, "float16-arange"), "bfloat16", "max_score_error") > 0.9);
-    assertTrue(table(way(json, "normcore-float64"), "bfloat16", "max_score_error") < 0.01);
+    assertTrue(table(method(json, "bfloat16-arange"), "bfloat16", "max_score_error") > 0.9);
+    assertTrue(table(method(json, "float16-arange"), "bfloat16", "max_score_error") > 0.9);
+    assertTrue(table(method(json, "normcore-float64"), "bfloat16", "max_score_error") < 0.01);
     JsonObject wide = audit("--max-position", 32_768, "--dtype", "float32");
-    assertTrue(table(way(wide, "normcore-float64"), "float32", "max_score_error") < 1e-6);
-    double order = table(way(wide, "normcore-float32"), "float32", "max_score_error");
+    assertTrue(table(method(wide, "normcore-float64"), "float32", "max_score_error") < 1e-6);
+    double order = table(method(wide, "normcore-float32"), "float32", "max_score_error");
     assertTrue(order > 1e-5 && order < 1e-2, Double.toString(order));
   }
 
   @Test
   void wholePositionsAreLookedAtUpToTheLargest() {
     JsonObject json = audit("--max-position", 1000);
-    assertTrue(point(way(json, "normcore-float64"), 1L << 40).get("radians").getAsDouble() < 1e-3);
+    assertTrue(
+        point(method(json, "normcore-float64"), 1L << 40).get("radians").getAsDouble() < 1e-3);
     // The error of a float32 position there is up to 2^15, midway between two of them.
     assertEquals(
         1 << 14,
-        point(way(json, "normcore-float32"), (1L << 39) + (1 << 15)).get("radians").getAsDouble(),
+        point(method(json, "normcore-float32"), (1L << 39) + (1 << 15))
+            .get("radians")
+            .getAsDouble(),
         1 << 15);
-    for (JsonElement one : way(json, "bfloat16-arange").getAsJsonArray("points")) {
+    for (JsonElement one : method(json, "bfloat16-arange").getAsJsonArray("points")) {
       assertTrue(one.getAsJsonObject().get("position").getAsLong() < 1000);
     }
   }
@@ -200,7 +203,7 @@ class RotaryAuditTest {
     assertEquals("llama3", json.getAsJsonObject("spec").get("scaling").getAsString());
     assertEquals(64, json.getAsJsonObject("spec").get("rotary_dim").getAsInt());
     assertEquals(config.toString(), json.get("config").getAsString());
-    assertTrue(table(way(json, "normcore-float64"), "float32", "max_ulp") <= 0.5001);
+    assertTrue(table(method(json, "normcore-float64"), "float32", "max_ulp") <= 0.5001);
     CommandRun.refused(
         "--head-dim can't be given with --config", arguments("--config", config, "--head-dim", 32));
     Files.writeString(config, "{\"head_dim\": 64, \"max_position_embeddings\": 1}");
@@ -213,9 +216,9 @@ class RotaryAuditTest {
     JsonObject one = audit("--max-position", 300, "--head-dim", 16);
     assertEquals(one, audit("--max-position", 300, "--head-dim", 16, "--threads", 1));
     JsonObject other = audit("--max-position", 300, "--head-dim", 16, "--seed", 7);
-    JsonObject way = way(one, "bfloat16-arange");
-    assertEquals(way.get("points"), way(other, "bfloat16-arange").get("points"));
-    assertFalse(way.equals(way(other, "bfloat16-arange")));
+    JsonObject method = method(one, "bfloat16-arange");
+    assertEquals(method.get("points"), method(other, "bfloat16-arange").get("points"));
+    assertFalse(method.equals(method(other, "bfloat16-arange")));
   }
 
   @Test

@@ -43,10 +43,10 @@ public final class AuditCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
   @ArgGroup(exclusive = true)
-  private Subject subject = new Subject();
+  private Mode mode = new Mode();
 
   /** The object of an audit other than norms. */
-  static final class Subject {
+  static final class Mode {
     @Option(names = "--rotary", description = "Audit rotary position tables.")
     private boolean rotary;
 
@@ -139,10 +139,10 @@ public final class AuditCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     Context context = Context.of(spec);
     check();
-    if (subject.rotary) {
+    if (mode.rotary) {
       return auditRotary(context);
     }
-    if (subject.fp8) {
+    if (mode.fp8) {
       return auditFp8(context);
     }
     AuditFiles files = new AuditFiles(out, "report.html", "audit.json");
@@ -231,21 +231,21 @@ public final class AuditCommand implements Callable<Integer> {
 
   /** Refuses options that do not apply to the audit. */
   private void checkSubject() {
-    if (!subject.rotary) {
+    if (!mode.rotary) {
       refuse(
           rotaryOptions.isGiven() || headDim != null || maxPosition != null,
           "--config, --layer-type, --theta, --rotary-dim, --head-dim and --max-position",
           "need --rotary");
     }
-    if (subject.rotary || subject.fp8) {
-      String why = "can't be given with " + (subject.rotary ? "--rotary" : "--fp8");
+    if (mode.rotary || mode.fp8) {
+      String why = "can't be given with " + (mode.rotary ? "--rotary" : "--fp8");
       refuse(activations != null, "--activations", why);
       refuse(policies != null, "--policies", why);
-      refuse(subject.fp8 && dtypes != null, "--dtype", why + ", which has its own types");
-      refuse(subject.fp8 && model != null && rows != null, "--rows", why + " and --model");
-      refuse(subject.rotary && model != null, "--model", why + ", expected --config FILE");
-      refuse(subject.rotary && rows != null, "--rows", why);
-      refuse(subject.rotary && hidden != null, "--hidden", why);
+      refuse(mode.fp8 && dtypes != null, "--dtype", why + ", which has its own types");
+      refuse(mode.fp8 && model != null && rows != null, "--rows", why + " and --model");
+      refuse(mode.rotary && model != null, "--model", why + ", expected --config FILE");
+      refuse(mode.rotary && rows != null, "--rows", why);
+      refuse(mode.rotary && hidden != null, "--hidden", why);
     }
   }
 
@@ -288,7 +288,7 @@ public final class AuditCommand implements Callable<Integer> {
 
   private AuditReport audit(
       Context context,
-      SubjectSource source,
+      NormCaseSource source,
       Optional<ModelFacts> facts,
       ImmutableList<NormPolicy> chosen,
       ImmutableList<DType> types,

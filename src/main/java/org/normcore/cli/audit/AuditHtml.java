@@ -63,32 +63,32 @@ final class AuditHtml {
   private static Map<String, Object> section(AuditReport report, DType dtype) {
     List<Map<String, Object>> pairs = new ArrayList<>();
     List<String> checks = new ArrayList<>();
-    for (Finding finding : report.findings()) {
-      if (finding.dtype() == dtype) {
-        if (finding.isCheck()) {
-          checks.add(finding.sentence());
+    for (PolicyComparison compared : report.policyComparisons()) {
+      if (compared.dtype() == dtype) {
+        if (compared.isCheck()) {
+          checks.add(compared.sentence());
         } else {
-          pairs.add(pair(finding));
+          pairs.add(pair(compared));
         }
       }
     }
     return ImmutableMap.of("dtype", OptionNames.of(dtype), "pairs", pairs, "checks", checks);
   }
 
-  private static Map<String, Object> pair(Finding finding) {
+  private static Map<String, Object> pair(PolicyComparison compared) {
     Map<String, Object> pair = new LinkedHashMap<>();
-    pair.put("a", finding.a());
-    pair.put("b", finding.b());
-    pair.put("dtype", OptionNames.of(finding.dtype()));
-    pair.put("equal", finding.isEqual());
-    pair.put("different", !finding.isEqual());
-    pair.put("several", finding.cases().size() > 1 && !finding.isEqual());
-    pair.put("sentence", ReportPage.unbroken(finding.sentence()));
+    pair.put("a", compared.a());
+    pair.put("b", compared.b());
+    pair.put("dtype", OptionNames.of(compared.dtype()));
+    pair.put("equal", compared.isEqual());
+    pair.put("different", !compared.isEqual());
+    pair.put("several", compared.cases().size() > 1 && !compared.isEqual());
+    pair.put("sentence", ReportPage.unbroken(compared.sentence()));
     List<Map<String, String>> tiles = new ArrayList<>();
-    finding.tensors().forEach((name, comparison) -> tiles.add(tile(name, comparison)));
+    compared.tensors().forEach((name, comparison) -> tiles.add(tile(name, comparison)));
     pair.put("tiles", tiles);
     List<Map<String, Object>> norms = new ArrayList<>();
-    for (AuditCase c : finding.cases()) {
+    for (AuditCase c : compared.cases()) {
       List<Map<String, String>> cells = new ArrayList<>();
       c.tensors().forEach((name, comparison) -> cells.add(tile(name, comparison)));
       norms.add(

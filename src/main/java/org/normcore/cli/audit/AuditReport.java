@@ -32,15 +32,15 @@ record AuditReport(
     ImmutableList<AuditCase> cases,
     ImmutableList<RecordedCase> recorded) {
 
-  ImmutableList<Finding> findings() {
-    return Finding.of(cases, dtypes);
+  ImmutableList<PolicyComparison> policyComparisons() {
+    return PolicyComparison.of(cases, dtypes);
   }
 
   /** The main finding: the pair of policies with the largest difference. */
-  Optional<Finding> main() {
-    return findings().stream()
-        .filter(finding -> !finding.isCheck())
-        .max(Comparator.comparingDouble(finding -> finding.y().differingShare()));
+  Optional<PolicyComparison> main() {
+    return policyComparisons().stream()
+        .filter(compared -> !compared.isCheck())
+        .max(Comparator.comparingDouble(compared -> compared.y().differingShare()));
   }
 
   /** The result in a few words. */
@@ -48,7 +48,7 @@ record AuditReport(
     if (main().isEmpty()) {
       return "One policy, no comparison";
     }
-    Finding main = main().get();
+    PolicyComparison main = main().get();
     if (main.isEqual()) {
       return "No output depends on where the norm rounds";
     }
@@ -60,7 +60,7 @@ record AuditReport(
   /** The result in one sentence. */
   String conclusion() {
     return main()
-        .map(Finding::sentence)
+        .map(PolicyComparison::sentence)
         .orElse("Only one policy was given, so nothing was compared.");
   }
 

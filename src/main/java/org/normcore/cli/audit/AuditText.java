@@ -40,7 +40,8 @@ final class AuditText {
       out.println("Evaluated on " + DeviceNames.text(report.device()) + ".");
     }
     out.println();
-    boolean single = report.findings().stream().allMatch(finding -> finding.cases().size() == 1);
+    boolean single =
+        report.policyComparisons().stream().allMatch(compared -> compared.cases().size() == 1);
     printFindings(report, out);
     if (!single) {
       out.println();
@@ -48,9 +49,9 @@ final class AuditText {
     }
     out.println();
     out.println(report.conclusion());
-    report.findings().stream()
-        .filter(Finding::isCheck)
-        .forEach(finding -> out.println(finding.sentence()));
+    report.policyComparisons().stream()
+        .filter(PolicyComparison::isCheck)
+        .forEach(compared -> out.println(compared.sentence()));
     report.recordedSentence().ifPresent(out::println);
   }
 
@@ -58,14 +59,14 @@ final class AuditText {
     TextTable table =
         new TextTable(
             "dtype", "policies", "tensor", "differing", "beyond 0.01", "max abs", "max ulp");
-    for (Finding finding : report.findings()) {
-      finding
+    for (PolicyComparison compared : report.policyComparisons()) {
+      compared
           .tensors()
           .forEach(
               (name, c) ->
                   table.row(
-                      OptionNames.of(finding.dtype()),
-                      finding.a() + " / " + finding.b(),
+                      OptionNames.of(compared.dtype()),
+                      compared.a() + " / " + compared.b(),
                       name,
                       Numbers.percent(c.differingShare()),
                       Numbers.percent(c.beyondShare()),
@@ -75,18 +76,18 @@ final class AuditText {
     table.print(out);
   }
 
-  private static void printNorms(Finding finding, PrintWriter out) {
+  private static void printNorms(PolicyComparison compared, PrintWriter out) {
     out.println(
         "By norm, "
-            + finding.a()
+            + compared.a()
             + " / "
-            + finding.b()
+            + compared.b()
             + " in "
-            + OptionNames.of(finding.dtype())
+            + OptionNames.of(compared.dtype())
             + ":");
     TextTable table =
         new TextTable("norm", "y differing", "y max abs", "dx differing", "dweight differing");
-    for (AuditCase c : finding.cases().subList(0, Math.min(MOST_NORMS, finding.cases().size()))) {
+    for (AuditCase c : compared.cases().subList(0, Math.min(MOST_NORMS, compared.cases().size()))) {
       Comparison y = c.tensors().get("y");
       table.row(
           c.norm(),
@@ -96,9 +97,9 @@ final class AuditText {
           Numbers.percent(c.tensors().get("dweight").differingShare()));
     }
     table.print(out);
-    if (finding.cases().size() > MOST_NORMS) {
+    if (compared.cases().size() > MOST_NORMS) {
       out.println(
-          "and " + (finding.cases().size() - MOST_NORMS) + " more; the report has all of them");
+          "and " + (compared.cases().size() - MOST_NORMS) + " more; the report has all of them");
     }
   }
 }

@@ -45,14 +45,14 @@ final class Auditor {
     this.threads = threads;
   }
 
-  void run(SubjectSource source) throws IOException {
+  void run(NormCaseSource source) throws IOException {
     try (Progress progress = Progress.start("audit", (long) source.count() * dtypes.size())) {
       for (int i = 0; i < source.count(); i++) {
         try (Arena arena = new Arena()) {
-          Subject subject = source.get(i, arena);
+          NormCase normCase = source.get(i, arena);
           for (DType dtype : dtypes) {
-            run(subject, dtype);
-            progress.step(subject.name());
+            run(normCase, dtype);
+            progress.step(normCase.name());
           }
         }
       }
@@ -67,17 +67,17 @@ final class Auditor {
     return recorded;
   }
 
-  private void run(Subject subject, DType dtype) {
+  private void run(NormCase normCase, DType dtype) {
     try (Arena arena = new Arena()) {
-      run(subject, dtype, new Evaluation(subject, dtype, gaussian, device, threads, arena));
+      run(normCase, dtype, new Evaluation(normCase, dtype, gaussian, device, threads, arena));
     }
   }
 
-  private void run(Subject subject, DType dtype, Evaluation evaluation) {
+  private void run(NormCase normCase, DType dtype, Evaluation evaluation) {
     List<PolicyResult> results = policies.stream().map(evaluation::under).toList();
     for (int i = 1; i < results.size(); i++) {
       compare(
-          subject,
+          normCase,
           OptionNames.of(policies.get(0)),
           results.get(0),
           OptionNames.of(policies.get(i)),
@@ -87,17 +87,17 @@ final class Auditor {
     if (plain >= 0 && dtype != DType.FLOAT64) {
       PolicyResult result = results.get(plain);
       compare(
-          subject, OptionNames.of(policies.get(plain)), result, PLAIN, evaluation.plainly(result));
+          normCase, OptionNames.of(policies.get(plain)), result, PLAIN, evaluation.plainly(result));
     }
-    if (subject.recordedY().isPresent() && subject.recordedY().get().dtype() == dtype) {
+    if (normCase.recordedY().isPresent() && normCase.recordedY().get().dtype() == dtype) {
       for (int i = 0; i < results.size(); i++) {
-        judge(subject, evaluation, policies.get(i), results.get(i));
+        judge(normCase, evaluation, policies.get(i), results.get(i));
       }
     }
   }
 
   private void compare(
-      Subject subject, String nameA, PolicyResult a, String nameB, PolicyResult b) {
+      NormCase normCase, String nameA, PolicyResult a, String nameB, PolicyResult b) {
     ImmutableMap.Builder<String, Comparison> tensors = ImmutableMap.builder();
     a.tensors()
         .forEach(
@@ -108,37 +108,37 @@ final class Auditor {
             });
     cases.add(
         new AuditCase(
-            subject.name(),
-            subject.kind(),
-            subject.epsilon(),
+            normCase.name(),
+            normCase.kind(),
+            normCase.epsilon(),
             a.dtype(),
-            subject.rows(),
-            subject.hiddenSize(),
-            subject.drawn(),
+            normCase.rows(),
+            normCase.hiddenSize(),
+            normCase.drawn(),
             nameA,
             nameB,
             tensors.buildOrThrow()));
   }
 
   private void judge(
-      Subject subject, Evaluation evaluation, NormPolicy policy, PolicyResult result) {
-    double[] gamma = subject.weight().toDoubles();
+      NormCase normCase, Evaluation evaluation, NormPolicy policy, PolicyResult result) {
+    double[] gamma = normCase.weight().toDoubles();
     if (policy.gammaOffset() != GammaOffset.NONE) {
       for (int i = 0; i < gamma.length; i++) {
         gamma[i] += 1;
       }
     }
-    Optional<double[]> bias = subject.bias().map(TensorView::toDoubles);
+    Optional<double[]> bias = normCase.bias().map(TensorView::toDoubles);
     double[] exact =
-        new ExactNorm(subject.kind(), subject.epsilon(), gamma, bias)
-            .apply(subject.x().toDoubles());
+        new ExactNorm(normCase.kind(), normCase.epsilon(), gamma, bias)
+            .apply(normCase.x().toDoubles());
     PolicyResult wide = evaluation.under(policy.toBuilder().compute(ComputeType.FLOAT64).build());
     recorded.add(
         new RecordedCase(
-            subject.name(),
+            normCase.name(),
             result.dtype(),
             OptionNames.of(policy),
-            RecordedCase.Errors.of(subject.recordedY().orElseThrow().toDoubles(), exact),
+            RecordedCase.Errors.of(normCase.recordedY().orElseThrow().toDoubles(), exact),
             RecordedCase.Errors.of(result.y().toDoubles(), exact),
             RecordedCase.Errors.of(wide.y().toDoubles(), exact)));
   }

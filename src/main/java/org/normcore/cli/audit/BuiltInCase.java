@@ -8,7 +8,7 @@ import org.normcore.NormKind;
  * The case of the original bug report: RMSNorm of normally distributed numbers with a normally
  * distributed weight.
  */
-final class BuiltInCase implements SubjectSource {
+final class BuiltInCase implements NormCaseSource {
   static final long ROWS = 1024;
   static final long HIDDEN_SIZE = 4096;
   static final double EPSILON = 1e-5;
@@ -29,8 +29,8 @@ final class BuiltInCase implements SubjectSource {
   }
 
   @Override
-  public Subject get(int index, Arena arena) {
-    return new Subject(
+  public NormCase get(int index, Arena arena) {
+    return new NormCase(
         "built-in",
         NormKind.RMS_NORM,
         EPSILON,

@@ -18,7 +18,7 @@ import org.normcore.cli.NormRequest;
  * Evaluates a subject with all tensors in one type, under a policy or by {@link PlainHuggingFace}.
  */
 final class Evaluation {
-  private final Subject subject;
+  private final NormCase normCase;
   private final DType dtype;
   private final Device device;
   private final int threads;
@@ -29,26 +29,26 @@ final class Evaluation {
   private final TensorView dy;
 
   Evaluation(
-      Subject subject, DType dtype, Gaussian gaussian, Device device, int threads, Arena arena) {
-    this.subject = subject;
+      NormCase normCase, DType dtype, Gaussian gaussian, Device device, int threads, Arena arena) {
+    this.normCase = normCase;
     this.dtype = dtype;
     this.device = device;
     this.threads = threads;
     this.arena = arena;
-    this.x = arena.converted(subject.x(), dtype);
-    this.weight = arena.converted(subject.weight(), dtype);
-    this.bias = subject.bias().map(b -> arena.converted(b, dtype));
-    int count = Arena.count(subject.rows(), subject.hiddenSize());
-    this.dy = arena.of(gaussian.draw(subject.name() + ".dy", count), dtype, x.shape());
+    this.x = arena.converted(normCase.x(), dtype);
+    this.weight = arena.converted(normCase.weight(), dtype);
+    this.bias = normCase.bias().map(b -> arena.converted(b, dtype));
+    int count = Arena.count(normCase.rows(), normCase.hiddenSize());
+    this.dy = arena.of(gaussian.draw(normCase.name() + ".dy", count), dtype, x.shape());
   }
 
   /** Forward and backward by the library. */
   PolicyResult under(NormPolicy policy) {
     NormRequest request =
         new NormRequest(
-            subject.kind(),
-            new long[] {subject.hiddenSize()},
-            subject.epsilon(),
+            normCase.kind(),
+            new long[] {normCase.hiddenSize()},
+            normCase.epsilon(),
             dtype,
             dtype,
             Optional.of(dtype),
@@ -59,10 +59,10 @@ final class Evaluation {
     try (Norm norm = request.open();
         DeviceTensors there = new DeviceTensors(device)) {
       TensorView y = arena.empty(dtype, x.shape());
-      TensorView rstd = arena.empty(norm.statisticsDType(), subject.rows());
+      TensorView rstd = arena.empty(norm.statisticsDType(), normCase.rows());
       Optional<TensorView> mean =
-          subject.kind() == NormKind.LAYER_NORM
-              ? Optional.of(arena.empty(norm.statisticsDType(), subject.rows()))
+          normCase.kind() == NormKind.LAYER_NORM
+              ? Optional.of(arena.empty(norm.statisticsDType(), normCase.rows()))
               : Optional.empty();
       TensorView xThere = there.input(x);
       TensorView weightThere = there.input(weight);
@@ -93,7 +93,7 @@ final class Evaluation {
           rstdThere,
           there.input(dy),
           gradients,
-          there.workspace(norm.backwardWorkspaceBytes(subject.rows(), gradients)));
+          there.workspace(norm.backwardWorkspaceBytes(normCase.rows(), gradients)));
       there.fetch();
       return new PolicyResult(tensors.buildOrThrow(), mean, rstd);
     }

@@ -30,7 +30,7 @@ final class Fp8AuditHtml {
     List<Map<String, Object>> cases = new ArrayList<>();
     for (Fp8Report.Case c : report.worstFirst()) {
       List<Map<String, String>> cells = new ArrayList<>();
-      c.losses().forEach((way, losses) -> cells.add(cell(way, losses)));
+      c.losses().forEach((method, losses) -> cells.add(cell(method, losses)));
       cases.add(
           ImmutableMap.of(
               "name", c.name(), "shape", c.rows() + " x " + c.columns(), "cells", cells));
@@ -39,21 +39,22 @@ final class Fp8AuditHtml {
         .put("headline", report.headline())
         .put("conclusion", report.conclusion())
         .put("facts", facts)
-        .put("formats", report.ways().stream().map(Fp8Way::format).distinct().toList())
+        .put("formats", report.methods().stream().map(Fp8Method::format).distinct().toList())
         .put(
             "ways",
-            report.ways().stream()
-                .filter(way -> way.format().equals(report.ways().get(0).format()))
-                .map(way -> ImmutableMap.of("name", way.name(), "sentence", way.sentence()))
+            report.methods().stream()
+                .filter(method -> method.format().equals(report.methods().get(0).format()))
+                .map(
+                    method -> ImmutableMap.of("name", method.name(), "sentence", method.sentence()))
                 .toList())
         .put("cases", cases)
         .html("fp8");
   }
 
-  private static Map<String, String> cell(Fp8Way way, Fp8Losses losses) {
+  private static Map<String, String> cell(Fp8Method method, Fp8Losses losses) {
     return ImmutableMap.<String, String>builder()
-        .put("format", way.format())
-        .put("way", way.name())
+        .put("format", method.format())
+        .put("way", method.name())
         .put("zero", Numbers.percent(losses.zeroShare()))
         .put("saturated", Numbers.percent(losses.saturatedShare()))
         .put("rms", Numbers.percent(losses.rmsError()))

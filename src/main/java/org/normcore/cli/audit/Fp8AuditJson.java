@@ -19,7 +19,7 @@ final class Fp8AuditJson {
     json.addProperty("seed", report.seed());
     json.addProperty("conclusion", report.conclusion());
     JsonArray totals = new JsonArray();
-    report.ways().forEach(way -> totals.add(of(way, report.total(way))));
+    report.methods().forEach(method -> totals.add(of(method, report.total(method))));
     json.add("totals", totals);
     JsonArray cases = new JsonArray();
     for (Fp8Report.Case c : report.worstFirst()) {
@@ -27,19 +27,19 @@ final class Fp8AuditJson {
       one.addProperty("values", c.name());
       one.addProperty("rows", c.rows());
       one.addProperty("columns", c.columns());
-      JsonArray ways = new JsonArray();
-      c.losses().forEach((way, losses) -> ways.add(of(way, losses)));
-      one.add("ways", ways);
+      JsonArray methods = new JsonArray();
+      c.losses().forEach((method, losses) -> methods.add(of(method, losses)));
+      one.add("ways", methods);
       cases.add(one);
     }
     json.add("cases", cases);
     return json;
   }
 
-  private static JsonObject of(Fp8Way way, Fp8Losses losses) {
+  private static JsonObject of(Fp8Method method, Fp8Losses losses) {
     JsonObject json = new JsonObject();
-    json.addProperty("format", way.format());
-    json.addProperty("scale", way.name());
+    json.addProperty("format", method.format());
+    json.addProperty("scale", method.name());
     json.addProperty("elements", losses.elements());
     json.addProperty("non_finite", losses.nonFinite());
     json.addProperty("become_zero", losses.zeroShare());

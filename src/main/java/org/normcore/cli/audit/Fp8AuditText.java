@@ -38,11 +38,12 @@ final class Fp8AuditText {
             "mean",
             "kept");
     if (report.model().isPresent()) {
-      report.ways().forEach(way -> row(table, "all weights", way, report.total(way)));
+      report.methods().forEach(method -> row(table, "all weights", method, report.total(method)));
     } else {
       report
           .cases()
-          .forEach(c -> c.losses().forEach((way, losses) -> row(table, c.name(), way, losses)));
+          .forEach(
+              c -> c.losses().forEach((method, losses) -> row(table, c.name(), method, losses)));
     }
     table.print(out);
     if (report.model().isPresent()) {
@@ -53,11 +54,11 @@ final class Fp8AuditText {
     out.println(report.conclusion());
   }
 
-  private static void row(TextTable table, String name, Fp8Way way, Fp8Losses losses) {
+  private static void row(TextTable table, String name, Fp8Method method, Fp8Losses losses) {
     table.row(
         name,
-        way.format(),
-        way.name(),
+        method.format(),
+        method.name(),
         Numbers.percent(losses.zeroShare()),
         Numbers.percent(losses.saturatedShare()),
         Numbers.percent(losses.rmsError()),
@@ -66,8 +67,8 @@ final class Fp8AuditText {
   }
 
   private static void printTensors(Fp8Report report, PrintWriter out) {
-    Fp8Way one = report.ways().get(0);
-    Fp8Way own = report.ways().get(1);
+    Fp8Method one = report.methods().get(0);
+    Fp8Method own = report.methods().get(1);
     out.println("By weight, in " + one.format() + ", " + one.name() + " and " + own.name() + ":");
     TextTable table =
         new TextTable("weight", "become zero", "with own amax", "error, rms", "with own amax");

@@ -26,7 +26,7 @@ final class Fp8Auditor {
   private static final double BEYOND = 1.000001;
 
   private final Device device;
-  private final ImmutableList<Fp8Way> ways = Fp8Way.all();
+  private final ImmutableList<Fp8Method> methods = Fp8Method.all();
 
   Fp8Auditor(Device device) {
     this.device = device;
@@ -34,13 +34,13 @@ final class Fp8Auditor {
 
   Fp8Report run(Fp8Source source, Optional<Path> model, long seed) throws IOException {
     ImmutableList.Builder<Fp8Report.Case> cases = ImmutableList.builder();
-    try (Progress progress = Progress.start("audit", (long) source.count() * ways.size())) {
+    try (Progress progress = Progress.start("audit", (long) source.count() * methods.size())) {
       for (int i = 0; i < source.count(); i++) {
         try (Arena arena = new Arena()) {
           TensorView values = source.get(i, arena);
-          ImmutableMap.Builder<Fp8Way, Fp8Losses> losses = ImmutableMap.builder();
-          for (Fp8Way way : ways) {
-            losses.put(way, measure(values, way));
+          ImmutableMap.Builder<Fp8Method, Fp8Losses> losses = ImmutableMap.builder();
+          for (Fp8Method method : methods) {
+            losses.put(method, measure(values, method));
             progress.step(source.name(i));
           }
           cases.add(
@@ -48,26 +48,26 @@ final class Fp8Auditor {
         }
       }
     }
-    return new Fp8Report(model, seed, device, ways, cases.build());
+    return new Fp8Report(model, seed, device, methods, cases.build());
   }
 
-  private Fp8Losses measure(TensorView values, Fp8Way way) {
+  private Fp8Losses measure(TensorView values, Fp8Method method) {
     try (Arena arena = new Arena();
         DeviceTensors tensors = new DeviceTensors(device);
-        Fp8Parameter parameter = Fp8Parameter.quantize(tensors.input(values), way.spec())) {
+        Fp8Parameter parameter = Fp8Parameter.quantize(tensors.input(values), method.spec())) {
       TensorView kept = arena.empty(DType.FLOAT32, values.shape());
       TensorView recovered = arena.empty(DType.FLOAT32, values.shape());
       try (MasterWeights master = parameter.masterWeights()) {
         tensors.output(kept, master.values());
         parameter.dequantize(tensors.output(recovered));
         TensorView scale = arena.empty(DType.FLOAT32, 1);
-        boolean hasOneScale = way.spec().scaling() == Fp8Scaling.TENSOR;
+        boolean hasOneScale = method.spec().scaling() == Fp8Scaling.TENSOR;
         if (hasOneScale) {
           tensors.output(scale, parameter.scale());
         }
         tensors.fetch();
         float limit =
-            hasOneScale ? largest(way.spec().format()) / scale.toFloats()[0] : Float.MAX_VALUE;
+            hasOneScale ? largest(method.spec().format()) / scale.toFloats()[0] : Float.MAX_VALUE;
         return losses(values, kept, recovered, limit);
       }
     }

@@ -14,14 +14,14 @@ import org.normcore.cli.Numbers;
  * @param model the model's directory; empty for random values
  * @param seed the seed of random values
  * @param device the device of the quantisation
- * @param ways the quantisation methods
+ * @param methods the quantisation methods
  * @param cases every tensor
  */
 record Fp8Report(
     Optional<Path> model,
     long seed,
     Device device,
-    ImmutableList<Fp8Way> ways,
+    ImmutableList<Fp8Method> methods,
     ImmutableList<Case> cases) {
   /**
    * One tensor.
@@ -31,11 +31,11 @@ record Fp8Report(
    * @param columns elements of a row
    * @param losses the errors of each method
    */
-  record Case(String name, long rows, long columns, ImmutableMap<Fp8Way, Fp8Losses> losses) {}
+  record Case(String name, long rows, long columns, ImmutableMap<Fp8Method, Fp8Losses> losses) {}
 
   /** The errors over all tensors. */
-  Fp8Losses total(Fp8Way way) {
-    return cases.stream().map(c -> c.losses.get(way)).reduce(Fp8Losses.NONE, Fp8Losses::plus);
+  Fp8Losses total(Fp8Method method) {
+    return cases.stream().map(c -> c.losses.get(method)).reduce(Fp8Losses.NONE, Fp8Losses::plus);
   }
 
   /**
@@ -44,14 +44,14 @@ record Fp8Report(
   ImmutableList<Case> worstFirst() {
     return cases.stream()
         .sorted(
-            Comparator.comparingDouble((Case c) -> -c.losses.get(ways.get(0)).zeroShare())
+            Comparator.comparingDouble((Case c) -> -c.losses.get(methods.get(0)).zeroShare())
                 .thenComparing(Case::name))
         .collect(ImmutableList.toImmutableList());
   }
 
   /** The subject of the headline: all weights of a model, or the first of the random cases. */
-  private Fp8Losses main(Fp8Way way) {
-    return model.isPresent() ? total(way) : cases.get(0).losses.get(way);
+  private Fp8Losses main(Fp8Method method) {
+    return model.isPresent() ? total(method) : cases.get(0).losses.get(method);
   }
 
   private String subject() {
@@ -60,19 +60,19 @@ record Fp8Report(
 
   /** The result in a few words. */
   String headline() {
-    return Numbers.percent(main(ways.get(0)).zeroShare())
+    return Numbers.percent(main(methods.get(0)).zeroShare())
         + " "
         + subject()
         + " become zero in "
-        + ways.get(0).format()
+        + methods.get(0).format()
         + " with a scale of 1";
   }
 
   /** The result in a sentence or two. */
   String conclusion() {
-    Fp8Way one = ways.get(0);
-    Fp8Way own = ways.get(1);
-    double kept = ways.stream().mapToDouble(way -> total(way).keptError()).max().orElse(0);
+    Fp8Method one = methods.get(0);
+    Fp8Method own = methods.get(1);
+    double kept = methods.stream().mapToDouble(method -> total(method).keptError()).max().orElse(0);
     return "Quantised straight to "
         + one.format()
         + " with a scale of 1, "
@@ -92,7 +92,7 @@ record Fp8Report(
   }
 
   private String nonFinite() {
-    long count = total(ways.get(0)).nonFinite();
+    long count = total(methods.get(0)).nonFinite();
     return count == 0
         ? ""
         : " Excluded from all numbers except the kept values' error: "

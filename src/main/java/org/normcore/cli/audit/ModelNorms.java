@@ -15,7 +15,7 @@ import org.normcore.cli.safetensors.SafetensorsFile;
 import org.normcore.cli.safetensors.TensorSource;
 
 /** The norms of a model, with random or recorded hidden states. */
-final class ModelNorms implements SubjectSource {
+final class ModelNorms implements NormCaseSource {
   private final ModelConfig config;
   private final TensorSource weights;
   private final Optional<SafetensorsFile> activations;
@@ -125,7 +125,7 @@ final class ModelNorms implements SubjectSource {
   }
 
   @Override
-  public Subject get(int index, Arena arena) throws IOException {
+  public NormCase get(int index, Arena arena) throws IOException {
     ModelNorm norm = norms.get(index);
     NormModule module = norm.module();
     TensorView weight = vector(module.weight(), module);
@@ -150,7 +150,7 @@ final class ModelNorms implements SubjectSource {
               + xName
               + " has");
     }
-    return new Subject(module.name(), norm.kind(), norm.epsilon(), weight, bias, x, !recorded, y);
+    return new NormCase(module.name(), norm.kind(), norm.epsilon(), weight, bias, x, !recorded, y);
   }
 
   /** A parameter of a norm, which may have several dimensions in a graph. */

@@ -25,8 +25,9 @@ final class RotaryAuditHtml {
         .put("facts", facts(report))
         .put(
             "ways",
-            report.ways().stream()
-                .map(way -> ImmutableMap.of("name", way.name(), "sentence", way.sentence()))
+            report.methods().stream()
+                .map(
+                    method -> ImmutableMap.of("name", method.name(), "sentence", method.sentence()))
                 .toList())
         .put("tables", report.dtypes().stream().map(dtype -> table(report, dtype)).toList())
         .html("rotary");
@@ -52,15 +53,15 @@ final class RotaryAuditHtml {
 
   private static Map<String, Object> table(RotaryReport report, DType dtype) {
     List<Map<String, String>> rows = new ArrayList<>();
-    for (RotaryReport.Way way : report.ways()) {
-      RotaryReport.TableError error = way.tables().get(dtype);
+    for (RotaryReport.Method method : report.methods()) {
+      RotaryReport.TableError error = method.tables().get(dtype);
       rows.add(
           ImmutableMap.<String, String>builder()
-              .put("name", way.name())
-              .put("distinct", Long.toString(way.distinct()))
-              .put("firstWrong", position(way.firstWrong()))
-              .put("firstLost", position(way.firstLost()))
-              .put("radians", number(way.radians(report.positionCount())))
+              .put("name", method.name())
+              .put("distinct", Long.toString(method.distinct()))
+              .put("firstWrong", position(method.firstWrong()))
+              .put("firstLost", position(method.firstLost()))
+              .put("radians", number(method.radians(report.positionCount())))
               .put("abs", number(error.error().maxAbs()))
               .put("ulp", number(error.error().maxUlp()))
               .put("score", number(error.maxScore()))

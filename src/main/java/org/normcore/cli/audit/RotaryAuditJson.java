@@ -24,24 +24,27 @@ final class RotaryAuditJson {
     report.dtypes().forEach(dtype -> dtypes.add(OptionNames.of(dtype)));
     json.add("dtypes", dtypes);
     json.addProperty("conclusion", report.conclusion());
-    JsonArray ways = new JsonArray();
-    report.ways().forEach(way -> ways.add(of(way, report.positionCount())));
-    json.add("ways", ways);
+    JsonArray methods = new JsonArray();
+    report.methods().forEach(method -> methods.add(of(method, report.positionCount())));
+    json.add("ways", methods);
     return json;
   }
 
-  private static JsonObject of(RotaryReport.Way way, long positionCount) {
+  private static JsonObject of(RotaryReport.Method method, long positionCount) {
     JsonObject json = new JsonObject();
-    json.addProperty("way", way.name());
-    json.addProperty("sentence", way.sentence());
-    json.addProperty("distinct_positions", way.distinct());
+    json.addProperty("way", method.name());
+    json.addProperty("sentence", method.sentence());
+    json.addProperty("distinct_positions", method.distinct());
     json.addProperty(
-        "first_wrong_position", way.firstWrong().isPresent() ? way.firstWrong().getAsLong() : null);
+        "first_wrong_position",
+        method.firstWrong().isPresent() ? method.firstWrong().getAsLong() : null);
     json.addProperty(
-        "first_lost_position", way.firstLost().isPresent() ? way.firstLost().getAsLong() : null);
-    json.add("max_radians", Json.number(way.radians(positionCount)));
+        "first_lost_position",
+        method.firstLost().isPresent() ? method.firstLost().getAsLong() : null);
+    json.add("max_radians", Json.number(method.radians(positionCount)));
     JsonObject tables = new JsonObject();
-    way.tables()
+    method
+        .tables()
         .forEach(
             (dtype, error) -> {
               JsonObject table = errors(error.error());
@@ -51,7 +54,7 @@ final class RotaryAuditJson {
             });
     json.add("tables", tables);
     JsonArray points = new JsonArray();
-    for (RotaryReport.Point point : way.points()) {
+    for (RotaryReport.Point point : method.points()) {
       JsonObject one = new JsonObject();
       one.addProperty("position", point.position());
       one.add("becomes", Json.number(point.becomes()));

@@ -53,15 +53,15 @@ final class RotaryAuditText {
             "cos/sin error",
             "ulp",
             "score error");
-    for (RotaryReport.Way way : report.ways()) {
+    for (RotaryReport.Method method : report.methods()) {
       for (DType dtype : report.dtypes()) {
-        RotaryReport.TableError error = way.tables().get(dtype);
+        RotaryReport.TableError error = method.tables().get(dtype);
         table.row(
-            way.name(),
-            Long.toString(way.distinct()),
-            position(way.firstWrong()),
-            position(way.firstLost()),
-            number(way.radians(report.positionCount())),
+            method.name(),
+            Long.toString(method.distinct()),
+            position(method.firstWrong()),
+            position(method.firstLost()),
+            number(method.radians(report.positionCount())),
             OptionNames.of(dtype),
             number(error.error().maxAbs()),
             number(error.error().maxUlp()),
@@ -77,10 +77,10 @@ final class RotaryAuditText {
 
   private static void printByPosition(RotaryReport report, PrintWriter out) {
     out.println("Largest error of an angle by position, in radians; - for NaN:");
-    String[] header = new String[report.ways().size() + 1];
+    String[] header = new String[report.methods().size() + 1];
     header[0] = "position";
     for (int i = 1; i < header.length; i++) {
-      header[i] = report.ways().get(i - 1).name();
+      header[i] = report.methods().get(i - 1).name();
     }
     TextTable table = new TextTable(header);
     for (long position : SHOWN) {
@@ -89,7 +89,7 @@ final class RotaryAuditText {
       boolean any = false;
       for (int i = 1; i < header.length; i++) {
         cells[i] = "";
-        for (RotaryReport.Point point : report.ways().get(i - 1).points()) {
+        for (RotaryReport.Point point : report.methods().get(i - 1).points()) {
           if (point.position() == position) {
             cells[i] = number(point.radians());
             any = true;

@@ -77,32 +77,32 @@ final class RotaryAuditor {
   }
 
   RotaryReport run(Optional<Path> config, long seed) {
-    List<TableWay> ways = new ArrayList<>();
+    List<TableMethod> methods = new ArrayList<>();
     for (DType arange : List.of(DType.BFLOAT16, DType.FLOAT16, DType.FLOAT32)) {
-      ways.add(new ArangeWay(spec, positionCount, arange, false));
+      methods.add(new ArangeMethod(spec, positionCount, arange, false));
     }
-    ways.add(new ArangeWay(spec, positionCount, DType.BFLOAT16, true));
-    ways.add(new LibraryWay(spec, positionCount, AnglePrecision.FLOAT32));
-    ways.add(new LibraryWay(spec, positionCount, AnglePrecision.FLOAT64));
-    ImmutableList.Builder<RotaryReport.Way> results = ImmutableList.builder();
-    try (Progress progress = Progress.start("audit", ways.size())) {
-      for (TableWay way : ways) {
-        results.add(measure(way));
-        progress.step(way.name());
+    methods.add(new ArangeMethod(spec, positionCount, DType.BFLOAT16, true));
+    methods.add(new LibraryMethod(spec, positionCount, AnglePrecision.FLOAT32));
+    methods.add(new LibraryMethod(spec, positionCount, AnglePrecision.FLOAT64));
+    ImmutableList.Builder<RotaryReport.Method> results = ImmutableList.builder();
+    try (Progress progress = Progress.start("audit", methods.size())) {
+      for (TableMethod method : methods) {
+        results.add(measure(method));
+        progress.step(method.name());
       }
     }
     return new RotaryReport(spec, config, positionCount, seed, dtypes, results.build());
   }
 
-  private RotaryReport.Way measure(TableWay way) {
-    long[] positions = way.hasWholePositions() ? far : near;
+  private RotaryReport.Method measure(TableMethod method) {
+    long[] positions = method.hasWholePositions() ? far : near;
     List<ImmutableMap.Builder<DType, RotaryReport.Error>> errors = new ArrayList<>();
     for (int i = 0; i < positions.length; i++) {
       errors.add(ImmutableMap.builder());
     }
     ImmutableMap.Builder<DType, RotaryReport.TableError> tables = ImmutableMap.builder();
     for (DType dtype : dtypes) {
-      ExactRotary.Row[] rows = way.rows(positions, dtype);
+      ExactRotary.Row[] rows = method.rows(positions, dtype);
       double maxAbs = 0;
       double maxUlp = 0;
       for (int i = 0; i < positions.length; i++) {
@@ -113,7 +113,7 @@ final class RotaryAuditor {
           maxUlp = worse(maxUlp, error.maxUlp());
         }
       }
-      double[] scores = scores(way, dtype);
+      double[] scores = scores(method, dtype);
       tables.put(
           dtype,
           new RotaryReport.TableError(
@@ -124,16 +124,16 @@ final class RotaryAuditor {
       points.add(
           new RotaryReport.Point(
               positions[i],
-              way.position(positions[i]),
-              radians(way, positions[i]),
+              method.position(positions[i]),
+              radians(method, positions[i]),
               errors.get(i).build()));
     }
-    return new RotaryReport.Way(
-        way.name(),
-        way.sentence(),
-        distinct(way),
-        firstWrong(way),
-        firstLost(way),
+    return new RotaryReport.Method(
+        method.name(),
+        method.sentence(),
+        distinct(method),
+        firstWrong(method),
+        firstLost(method),
         points.build(),
         tables.build());
   }
@@ -143,10 +143,10 @@ final class RotaryAuditor {
     return Double.isFinite(b) ? Math.max(a, b) : a;
   }
 
-  private double radians(TableWay way, long position) {
+  private double radians(TableMethod method, long position) {
     double largest = 0;
     for (int i = 0; i < exact.pairs(); i++) {
-      BigDecimal angle = way.angle(position, i);
+      BigDecimal angle = method.angle(position, i);
       largest =
           angle == null
               ? Double.POSITIVE_INFINITY
@@ -175,24 +175,24 @@ final class RotaryAuditor {
     return new RotaryReport.Error(maxAbs, maxUlp);
   }
 
-  private long distinct(TableWay way) {
+  private long distinct(TableMethod method) {
     long count = 0;
     double last = Double.NaN;
     for (long position = 0; position < positionCount; position++) {
       // Rounding is monotonic, so equal positions are neighbours.
-      double held = way.position(position);
+      double held = method.position(position);
       count += held == last || Double.isInfinite(held) ? 0 : 1;
       last = held;
     }
     return count;
   }
 
-  private OptionalLong firstWrong(TableWay way) {
-    return first(position -> way.position(position) != position);
+  private OptionalLong firstWrong(TableMethod method) {
+    return first(position -> method.position(position) != position);
   }
 
-  private OptionalLong firstLost(TableWay way) {
-    return first(position -> Double.isInfinite(way.position(position)));
+  private OptionalLong firstLost(TableMethod method) {
+    return first(position -> Double.isInfinite(method.position(position)));
   }
 
   private OptionalLong first(LongPredicate isSo) {
@@ -200,7 +200,7 @@ final class RotaryAuditor {
   }
 
   /** The largest and the root mean square error of the scores of random heads. */
-  private double[] scores(TableWay way, DType dtype) {
+  private double[] scores(TableMethod method, DType dtype) {
     TreeSet<Long> needed = new TreeSet<>();
     for (long query : near) {
       needed.add(query);
@@ -211,7 +211,7 @@ final class RotaryAuditor {
       }
     }
     long[] positions = needed.stream().mapToLong(Long::longValue).toArray();
-    ExactRotary.Row[] rows = way.rows(positions, dtype);
+    ExactRotary.Row[] rows = method.rows(positions, dtype);
     Map<Long, ExactRotary.Row> rowOf = new HashMap<>();
     for (int i = 0; i < positions.length; i++) {
       rowOf.put(positions[i], rows[i]);

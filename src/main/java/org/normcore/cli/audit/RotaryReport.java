@@ -18,7 +18,7 @@ import org.normcore.cli.Numbers;
  * @param positionCount the number of positions, from 0; more for methods with integer positions
  * @param seed the seed of the random heads
  * @param dtypes the types of the tables
- * @param ways the result of each method
+ * @param methods the result of each method
  */
 record RotaryReport(
     RotarySpec spec,
@@ -26,7 +26,7 @@ record RotaryReport(
     long positionCount,
     long seed,
     ImmutableList<DType> dtypes,
-    ImmutableList<Way> ways) {
+    ImmutableList<Method> methods) {
 
   /**
    * The result of one method.
@@ -39,7 +39,7 @@ record RotaryReport(
    * @param points by position, in ascending order
    * @param tables the largest errors of each type over these positions
    */
-  record Way(
+  record Method(
       String name,
       String sentence,
       long distinct,
@@ -77,7 +77,7 @@ record RotaryReport(
 
   /** The result in a few words. */
   String headline() {
-    Way worst = ways.get(0);
+    Method worst = methods.get(0);
     return "A "
         + worst.name.replace("-arange", "").replace("-throughout", "")
         + " arange keeps "
@@ -90,26 +90,28 @@ record RotaryReport(
   /** The result in a sentence or two. */
   String conclusion() {
     StringBuilder text = new StringBuilder();
-    for (Way way : ways) {
-      if (way.firstWrong.isPresent()) {
+    for (Method method : methods) {
+      if (method.firstWrong.isPresent()) {
         text.append("From position ")
-            .append(way.firstWrong.getAsLong())
+            .append(method.firstWrong.getAsLong())
             .append(" on, ")
-            .append(way.name)
+            .append(method.name)
             .append(" gives tokens the angles of other positions: ")
-            .append(way.distinct)
+            .append(method.distinct)
             .append(" of ")
             .append(positionCount)
             .append(" positions stay apart, and angles are off by up to ")
-            .append(Numbers.shortest(way.radians(positionCount)))
+            .append(Numbers.shortest(method.radians(positionCount)))
             .append(" radians");
-        if (way.firstLost.isPresent()) {
-          text.append("; from ").append(way.firstLost.getAsLong()).append(" on there is no angle");
+        if (method.firstLost.isPresent()) {
+          text.append("; from ")
+              .append(method.firstLost.getAsLong())
+              .append(" on there is no angle");
         }
         text.append(". ");
       }
     }
-    Way last = ways.get(ways.size() - 1);
+    Method last = methods.get(methods.size() - 1);
     return text.append("With whole positions and float64 angles the error is at most ")
         .append(Numbers.shortest(last.radians(positionCount)))
         .append(" radians.")

@@ -16,7 +16,7 @@ import org.normcore.TensorView;
  * @param drawn whether the hidden states are random rather than recorded
  * @param recordedY the recorded output of the norm for them
  */
-record Subject(
+record NormCase(
     String name,
     NormKind kind,
     double epsilon,

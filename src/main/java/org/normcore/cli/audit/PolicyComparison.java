@@ -20,7 +20,7 @@ import org.normcore.cli.compare.Comparison;
  * @param cases the cases of single norms
  * @param tensors the sums of the norms' comparisons, by tensor
  */
-record Finding(
+record PolicyComparison(
     DType dtype,
     String a,
     String b,
@@ -29,7 +29,7 @@ record Finding(
   private record Key(DType dtype, String a, String b) {}
 
   /** Groups cases into findings, by type and in order of first occurrence. */
-  static ImmutableList<Finding> of(List<AuditCase> cases, List<DType> dtypes) {
+  static ImmutableList<PolicyComparison> of(List<AuditCase> cases, List<DType> dtypes) {
     Map<Key, List<AuditCase>> groups = new LinkedHashMap<>();
     for (DType dtype : dtypes) {
       for (AuditCase c : cases) {
@@ -43,7 +43,7 @@ record Finding(
         .collect(ImmutableList.toImmutableList());
   }
 
-  private static Finding of(Key key, ImmutableList<AuditCase> cases) {
+  private static PolicyComparison of(Key key, ImmutableList<AuditCase> cases) {
     Map<String, Comparison> tensors = new LinkedHashMap<>();
     for (AuditCase c : cases) {
       c.tensors()
@@ -51,7 +51,7 @@ record Finding(
               (name, comparison) ->
                   tensors.computeIfAbsent(name, n -> Comparison.empty()).add(comparison));
     }
-    return new Finding(key.dtype, key.a, key.b, cases, tensors);
+    return new PolicyComparison(key.dtype, key.a, key.b, cases, tensors);
   }
 
   /** Whether this checks the library rather than comparing policies. */
@@ -68,7 +68,7 @@ record Finding(
     return tensors.get("y");
   }
 
-  /** The finding in one sentence. */
+  /** The comparison in one sentence. */
   String sentence() {
     String where = "In " + OptionNames.of(dtype);
     if (isCheck()) {

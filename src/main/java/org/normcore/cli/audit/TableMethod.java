@@ -5,7 +5,7 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.DType;
 
 /** A method of building a table of cosines and sines. */
-interface TableWay {
+interface TableMethod {
   /** Its name in reports. */
   String name();
 

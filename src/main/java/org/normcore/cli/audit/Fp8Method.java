@@ -13,12 +13,12 @@ import org.normcore.cli.OptionNames;
  * @param sentence the source of its scales
  * @param spec the recipe; it keeps the initial values
  */
-record Fp8Way(String name, String sentence, Fp8Spec spec) {
+record Fp8Method(String name, String sentence, Fp8Spec spec) {
   /** All methods of both formats. */
-  static ImmutableList<Fp8Way> all() {
-    ImmutableList.Builder<Fp8Way> ways = ImmutableList.builder();
+  static ImmutableList<Fp8Method> all() {
+    ImmutableList.Builder<Fp8Method> methods = ImmutableList.builder();
     for (DType format : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2}) {
-      ways.add(
+      methods.add(
           of("scale-1", "The scale is 1.", spec(format).givenScale(1)),
           of(
               "own-amax",
@@ -33,11 +33,11 @@ record Fp8Way(String name, String sentence, Fp8Spec spec) {
               "Each 32 values of a row have a power of two of their own.",
               spec(format).mxfp8()));
     }
-    return ways.build();
+    return methods.build();
   }
 
-  private static Fp8Way of(String name, String sentence, Fp8Spec.Builder builder) {
-    return new Fp8Way(name, sentence, builder.build());
+  private static Fp8Method of(String name, String sentence, Fp8Spec.Builder builder) {
+    return new Fp8Method(name, sentence, builder.build());
   }
 
   private static Fp8Spec.Builder spec(DType format) {

@@ -8,14 +8,14 @@ import org.normcore.RotarySpec;
 import org.normcore.RotaryTable;
 
 /** The library's own tables. */
-final class LibraryWay implements TableWay {
+final class LibraryMethod implements TableMethod {
   private final RotarySpec spec;
   private final long sequenceLength;
   private final AnglePrecision angles;
   private final double[] frequencies;
   private final float[] frequenciesInFloat32;
 
-  LibraryWay(RotarySpec spec, long sequenceLength, AnglePrecision angles) {
+  LibraryMethod(RotarySpec spec, long sequenceLength, AnglePrecision angles) {
     this.spec = spec;
     this.sequenceLength = sequenceLength;
     this.angles = angles;

@@ -10,7 +10,7 @@ import org.normcore.cli.OptionNames;
  * Positions from a floating-point arange, as under a default dtype; the later steps in float32, or
  * in the type of the arange.
  */
-final class ArangeWay implements TableWay {
+final class ArangeMethod implements TableMethod {
   private final DType arange;
   private final boolean throughout;
   private final PlainRounding positions;
@@ -18,7 +18,7 @@ final class ArangeWay implements TableWay {
   private final float[] frequencies;
   private final float attentionScaling;
 
-  ArangeWay(RotarySpec spec, long sequenceLength, DType arange, boolean throughout) {
+  ArangeMethod(RotarySpec spec, long sequenceLength, DType arange, boolean throughout) {
     this.arange = arange;
     this.throughout = throughout;
     this.positions = new PlainRounding(arange);

@@ -3,11 +3,11 @@ package org.normcore.cli.audit;
 import java.io.IOException;
 
 /** The norms to audit, one at a time, so that only one norm's hidden states are in memory. */
-interface SubjectSource extends AutoCloseable {
+interface NormCaseSource extends AutoCloseable {
   int count();
 
   /** Returns a norm; the arena owns the tensors made for it. */
-  Subject get(int index, Arena arena) throws IOException;
+  NormCase get(int index, Arena arena) throws IOException;
 
   @Override
   void close() throws IOException;
