@@ -28,10 +28,10 @@ METRICS = (
     "lts__t_sectors_op_write.avg.pct_of_peak_sustained_elapsed",
 )
 # Suites of the native tests, fast kernels first. All others but the gate's come last.
-SUITES = ("CudaHot", "GpuManyRows", "GpuFp8", "CudaFp8", "GpuManyTokens", "CudaRotary", "CudaRows", "CudaAny", "GpuFar")
+SUITES = ("CudaFast", "GpuManyRows", "GpuFp8", "CudaFp8", "GpuManyTokens", "CudaRotary", "CudaRows", "CudaGeneric", "GpuFar")
 GATE = "GpuGate"
 SWEPT_BY_SANITIZERS = (
-    *(f"*CudaHot.{name}/*_{triple}" for name in ("ShortRows", "LongerRows", "RowsOfSeveralSegments")
+    *(f"*CudaFast.{name}/*_{triple}" for name in ("ShortRows", "LongerRows", "RowsOfSeveralSegments")
       for triple in ("bf16_bf16_bf16", "f32_f32_f32")),
     "*CudaFp8Amax*",
 )  # fmt: skip
@@ -163,12 +163,12 @@ def counters(kit, limit):
 def bits(kit, limit):
     """A call for each suite, fast kernels first. Long suites are divided among several processes."""
     if kit.simulate:
-        few = ("*CudaHot.ShortRows*", "*CudaHot.InPlace*", "*CudaAny.Sizes*", "*CudaRotary.Forms*", "*CudaFp8Matrices*")
+        few = ("*CudaFast.ShortRows*", "*CudaFast.InPlace*", "*CudaGeneric.Sizes*", "*CudaRotary.Forms*", "*CudaFp8Matrices*")
         return [kit.gtest(name.strip("*"), name, kit_readers.Gtest()) for name in few]
     calls, before = [], []
     for suite in SUITES:
         tests = f"*{suite}*" + (f"-{':'.join(before)}" if before else "")
-        parts = kit.processes if suite in ("CudaHot", "CudaFp8") else 1
+        parts = kit.processes if suite in ("CudaFast", "CudaFp8") else 1
         calls += sharded(kit, suite, tests, parts)
         before.append(f"*{suite}*")
     return calls + sharded(kit, "rest", f"*-*{GATE}*:{':'.join(before)}", kit.processes)

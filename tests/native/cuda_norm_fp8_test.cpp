@@ -33,7 +33,7 @@ TEST_P(CudaFp8Outputs, EveryCombination) {
 }
 
 // The pairs of x and weight with kernels of their own, under the policies that those have compiled in or look up.
-class CudaFp8Hot : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> {
+class CudaFp8Fast : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> {
  protected:
   Case next(int64_t rows, int64_t n) {
     ++turn_;
@@ -55,7 +55,7 @@ class CudaFp8Hot : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> 
  private:
   uint64_t turn_ = 0;
 };
-INSTANTIATE_TEST_SUITE_P(Pairs, CudaFp8Hot,
+INSTANTIATE_TEST_SUITE_P(Pairs, CudaFp8Fast,
                          ::testing::Values(std::pair(NC_FLOAT32, NC_FLOAT32), std::pair(NC_BFLOAT16, NC_BFLOAT16),
                                            std::pair(NC_FLOAT16, NC_FLOAT16), std::pair(NC_BFLOAT16, NC_FLOAT32),
                                            std::pair(NC_FLOAT16, NC_FLOAT32)),
@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Pairs, CudaFp8Hot,
                          });
 
 // Every size with every scaling, at every number of vectors per thread.
-TEST_P(CudaFp8Hot, EverySize) {
+TEST_P(CudaFp8Fast, EverySize) {
   for (const int64_t n : {1,   7,    8,    16,   24,   32,   40,   229,  256,  264,  512,   768,
                           769, 1024, 2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
     for (int i = 0; i < 3; ++i) expectOnEveryDevice(next(1 + (n + i) % 3, n));
@@ -72,13 +72,13 @@ TEST_P(CudaFp8Hot, EverySize) {
 }
 
 // 16392: the segments end within scale blocks.
-TEST_P(CudaFp8Hot, RowsOfSeveralSegments) {
+TEST_P(CudaFp8Fast, RowsOfSeveralSegments) {
   for (const int64_t n : {16392, 16416, 20480, 32768, 65536, 131072}) {
     for (int i = 0; i < 3; ++i) expectOnEveryDevice(next(2, n));
   }
 }
 
-TEST_P(CudaFp8Hot, ManyRows) {
+TEST_P(CudaFp8Fast, ManyRows) {
   for (const int64_t rows : {0, 4, 33, 130}) {
     for (const int64_t n : {8, 48, 256, 1032}) {
       for (int i = 0; i < 3; ++i) expectOnEveryDevice(next(rows, n));
@@ -86,7 +86,7 @@ TEST_P(CudaFp8Hot, ManyRows) {
   }
 }
 
-TEST_P(CudaFp8Hot, AnyAddressAndStride) {
+TEST_P(CudaFp8Fast, AnyAddressAndStride) {
   for (const size_t offset : {0, 1, 2, 8, 16}) {
     for (const int64_t extra : {0, 1, 8, 16}) {
       for (int i = 0; i < 3; ++i) {

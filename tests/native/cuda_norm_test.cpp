@@ -52,7 +52,7 @@ TEST_P(CudaPolicies, EveryCombination) {
 }
 
 // One test per norm and format triple that has kernels of its own.
-class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
+class CudaFast : public ::testing::TestWithParam<std::tuple<int32_t, DTypes>> {
  protected:
   Case make(int64_t rows, int64_t n) const {
     const auto& [op, triple] = GetParam();
@@ -81,18 +81,18 @@ class CudaHot : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
   uint64_t turn_ = 0;
 };
 
-std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, Triple>>& info) {
+std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, DTypes>>& info) {
   const auto& [op, t] = info.param;
   return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(t.x) + "_" + formatName(t.weight) + "_" +
          formatName(t.y);
 }
 
-INSTANTIATE_TEST_SUITE_P(Triples, CudaHot,
+INSTANTIATE_TEST_SUITE_P(Triples, CudaFast,
                          ::testing::Combine(::testing::Values(NC_RMS_NORM, NC_LAYER_NORM),
                                             ::testing::ValuesIn(fastDTypes())),
                          tripleName);
 
-TEST_P(CudaHot, ShortRows) {
+TEST_P(CudaFast, ShortRows) {
   for (const int64_t n : {1, 7, 8, 9, 16, 24, 40, 229, 256, 512, 768, 769, 1024}) {
     varied(make(3, n)).expectOnEveryDevice();
     varied(make(2, n)).expectOnEveryDevice();
@@ -100,25 +100,25 @@ TEST_P(CudaHot, ShortRows) {
 }
 
 // Every number of vectors per thread in registers, and the sizes between.
-TEST_P(CudaHot, LongerRows) {
+TEST_P(CudaFast, LongerRows) {
   for (const int64_t n : {2048, 3072, 3080, 4096, 5120, 6144, 6152, 8192, 12288, 16384}) {
     varied(make(2, n)).expectOnEveryDevice();
   }
 }
 
-TEST_P(CudaHot, RowsOfSeveralSegments) {
+TEST_P(CudaFast, RowsOfSeveralSegments) {
   for (const int64_t n : {16392, 20000, 32768, 65536, 65537, 131072}) {
     varied(make(n < 65536 ? 2 : 1, n)).expectOnEveryDevice();
   }
 }
 
-TEST_P(CudaHot, LongestRows) {
+TEST_P(CudaFast, LongestRows) {
   varied(make(1, 262144)).expectOnEveryDevice();
   // 9 vectors per thread, and 17: more than any kernel keeps in registers.
   for (const int64_t n : {262152, 524296}) EXPECT_TRUE(varied(make(1, n)).holds(onDevice(0)));
 }
 
-TEST_P(CudaHot, NumbersOfRows) {
+TEST_P(CudaFast, NumbersOfRows) {
   for (const int64_t n : {24, 256, 512, 769, 1024}) {
     for (const int64_t rows : {0, 1, 2, 3, 5, 33, 130}) {
       if (rows * n > 100000) continue;
@@ -133,14 +133,14 @@ TEST_P(CudaHot, NumbersOfRows) {
 // So many rows that the backward's blocks, which process four or two short rows per row slot at once, use all of their
 // stages more than once: 256 groups of 8 and of 4 row slots have 41 and 13 rows in each. The latter take the simulator
 // ten seconds, so two formats stand for all.
-TEST_P(CudaHot, ManyShortRows) {
+TEST_P(CudaFast, ManyShortRows) {
   EXPECT_TRUE(varied(make(256 * 8 * 41 - 3, 8)).holds(onDevice(0)));
-  const Triple& formats = std::get<1>(GetParam());
+  const DTypes& formats = std::get<1>(GetParam());
   if (formats.x != formats.weight || formats.x == NC_FLOAT16) return;
   EXPECT_TRUE(varied(make(256 * 4 * 13 - 3, 264)).holds(onDevice(0)));
 }
 
-TEST_P(CudaHot, Alignment) {
+TEST_P(CudaFast, Alignment) {
   for (const int64_t n : {40, 768, 1024}) {
     const Comparison comparison = varied(make(5, n));
     for (const int32_t device : cudaDevices()) {
@@ -162,7 +162,7 @@ TEST_P(CudaHot, Alignment) {
 }
 
 // Every tensor at its own alignment; rows of whole and partial vectors, of one warp, several warps and several blocks.
-TEST_P(CudaHot, EveryShift) {
+TEST_P(CudaFast, EveryShift) {
   for (const int64_t n : {65, 128, 229, 769, 1023, 3079, 4104, 6151, 16391}) {
     for (const size_t spread : {2u, 4u, 6u, 10u, 14u}) {
       if (n > 4000 && spread % 4 != 2) continue;
@@ -178,7 +178,7 @@ TEST_P(CudaHot, EveryShift) {
   }
 }
 
-TEST_P(CudaHot, Strides) {
+TEST_P(CudaFast, Strides) {
   for (const int64_t n : {40, 229, 1024}) {
     const Comparison comparison = varied(make(7, n));
     for (const int64_t extra : {int64_t{1}, int64_t{4}, int64_t{8}, 3 * n}) {
@@ -195,7 +195,7 @@ TEST_P(CudaHot, Strides) {
   }
 }
 
-TEST_P(CudaHot, InPlace) {
+TEST_P(CudaFast, InPlace) {
   const auto& [op, triple] = GetParam();
   const bool same_size = reference::format(triple.x).bytes == reference::format(triple.y).bytes;
   for (const int64_t n : {40, 229, 3072, 3077}) {
@@ -224,7 +224,7 @@ TEST_P(CudaHot, InPlace) {
   }
 }
 
-TEST_P(CudaHot, Gradients) {
+TEST_P(CudaFast, Gradients) {
   uint64_t turn = 8;
   for (const int64_t n : {40, 229, 1024}) {
     for (const bool dx : {true, false}) {
@@ -245,7 +245,7 @@ TEST_P(CudaHot, Gradients) {
   }
 }
 
-TEST_P(CudaHot, Affine) {
+TEST_P(CudaFast, Affine) {
   uint64_t turn = 9;
   for (const int64_t n : {229, 1024, 4097, 16392}) {
     for (int32_t affine = 0; affine < 4; ++affine) {
@@ -258,7 +258,7 @@ TEST_P(CudaHot, Affine) {
 }
 
 // Without saved statistics there is no backward; the other outputs are unchanged.
-TEST_P(CudaHot, Inference) {
+TEST_P(CudaFast, Inference) {
   for (const int64_t n : {40, 229, 1024, 16392}) {
     Case c = vary(make(3, n), static_cast<uint64_t>(n));
     const Data data = draw(c, 10);
@@ -274,7 +274,7 @@ TEST_P(CudaHot, Inference) {
 }
 
 // NaN, infinities, zeros, subnormals and the largest numbers, in all rows but one.
-TEST_P(CudaHot, SpecialValues) {
+TEST_P(CudaFast, SpecialValues) {
   const auto& [op, triple] = GetParam();
   uint64_t turn = 11;
   for (const int64_t n : {24, 229, 1024, 16392}) {
@@ -338,7 +338,7 @@ const Mix kMixes[] = {
      0, true},
 };
 
-class CudaAny : public ::testing::TestWithParam<Mix> {
+class CudaGeneric : public ::testing::TestWithParam<Mix> {
  protected:
   Case make(int64_t rows, int64_t n) const {
     const Mix& m = GetParam();
@@ -355,22 +355,23 @@ class CudaAny : public ::testing::TestWithParam<Mix> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Mixes, CudaAny, ::testing::ValuesIn(kMixes), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Mixes, CudaGeneric, ::testing::ValuesIn(kMixes),
+                         [](const auto& info) { return info.param.name; });
 
-TEST_P(CudaAny, Sizes) {
+TEST_P(CudaGeneric, Sizes) {
   for (const int64_t n : {1,    7,    8,    9,    16,   24,   40,   229,   256,   512,   768,   769,
                           1024, 2048, 3072, 3073, 4096, 6145, 8192, 12288, 16384, 16392, 20000, 32769}) {
     Comparison(make(2, n), static_cast<uint64_t>(n)).expectOnEveryDevice();
   }
 }
 
-TEST_P(CudaAny, LongestRows) {
+TEST_P(CudaGeneric, LongestRows) {
   for (const int64_t n : {65536, 65537, 131072, 262152, 524296}) {
     EXPECT_TRUE(Comparison(make(1, n), static_cast<uint64_t>(n)).holds(onDevice(cudaDevices().back())));
   }
 }
 
-TEST_P(CudaAny, RowsStridesAndAlignment) {
+TEST_P(CudaGeneric, RowsStridesAndAlignment) {
   for (const int64_t n : {9, 24, 229, 1024}) {
     for (const int64_t rows : {0, 1, 3, 5, 33, 130}) {
       if (n * rows > 40000) continue;

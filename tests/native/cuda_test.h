@@ -20,14 +20,14 @@ inline std::vector<int32_t> cudaDevices() {
 }
 
 // The formats that have kernels of their own.
-struct Triple {
+struct DTypes {
   int32_t x, weight, y;
 };
-inline void PrintTo(const Triple& t, std::ostream* to) {
+inline void PrintTo(const DTypes& t, std::ostream* to) {
   for (const int32_t dtype : {t.x, t.weight, t.y}) *to << reference::format(dtype).name << ' ';
 }
-inline const std::vector<Triple>& fastDTypes() {
-  static const std::vector<Triple> all = {
+inline const std::vector<DTypes>& fastDTypes() {
+  static const std::vector<DTypes> all = {
       {NC_FLOAT32, NC_FLOAT32, NC_FLOAT32}, {NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT16, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_BFLOAT16},
       {NC_FLOAT16, NC_FLOAT32, NC_FLOAT16}, {NC_BFLOAT16, NC_FLOAT32, NC_FLOAT32},

@@ -55,9 +55,9 @@ T reduceRow(int64_t n, const Order& order, Step step, Combine combine) {
     std::vector<T> lanes;
     for (int64_t t = 0; t < order.lanes; ++t) {
       std::vector<T> positions(8);
-      for (int64_t packet = begin + t; packet < end; packet += order.lanes) {
-        for (int64_t k = 0; k < 8 && packet * 8 + k < n; ++k) {
-          positions[static_cast<size_t>(k)] = step(positions[static_cast<size_t>(k)], packet * 8 + k);
+      for (int64_t vec = begin + t; vec < end; vec += order.lanes) {
+        for (int64_t k = 0; k < 8 && vec * 8 + k < n; ++k) {
+          positions[static_cast<size_t>(k)] = step(positions[static_cast<size_t>(k)], vec * 8 + k);
         }
       }
       lanes.push_back(halve(positions, combine));
@@ -272,9 +272,9 @@ class Model {
           if (b.count == 0) return a;
           Moments<C> m;
           m.count = a.count + b.count;
-          const C delta = b.mean - a.mean, share = b.count / m.count;
-          m.mean = a.mean + delta * share;
-          m.m2 = (a.m2 + b.m2) + (delta * delta) * (a.count * share);
+          const C delta = b.mean - a.mean, fraction = b.count / m.count;
+          m.mean = a.mean + delta * fraction;
+          m.m2 = (a.m2 + b.m2) + (delta * delta) * (a.count * fraction);
           return m;
         });
   }

@@ -143,7 +143,7 @@ TEST_F(SimulatedNorm, EveryFastKernelRuns) {
   static_assert(std::size(nc::kVecsPerThread) == std::size(sizes));
   Launched fast, others;
   size_t expected_kernels = 0;
-  for (const Triple& t : fastDTypes()) {
+  for (const DTypes& t : fastDTypes()) {
     for (const bool rounds_before_weight : {false, true}) {
       const auto type = [](int32_t dtype) { return static_cast<nc::DType>(dtype); };
       if (!nc::has_fast_kernels(type(t.x), type(t.weight), type(t.y), rounds_before_weight)) continue;
@@ -178,7 +178,7 @@ TEST_F(SimulatedNorm, EveryUnalignedKernelRuns) {
   const int64_t sizes[] = {229, 769, 1501, 3071};
   static_assert(std::size(nc::kUnalignedVecsPerThread) == std::size(sizes));
   Launched unaligned_kernels, others;
-  for (const Triple& t : fastDTypes()) {
+  for (const DTypes& t : fastDTypes()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       for (int32_t rounding = 0; rounding < 3; ++rounding) {
         for (const int64_t n : sizes) {
@@ -245,7 +245,7 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
 TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
   const std::pair<int64_t, int64_t> sizes[] = {
       {12289, 3071}, {16383, 2049}, {262144, 16392}, {16384, 64}, {40961, 20481}};
-  for (const Triple& t : fastDTypes()) {
+  for (const DTypes& t : fastDTypes()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
       for (const auto& [longer, shorter] : sizes) {
         const auto make = [&, op = op](int64_t n) {

@@ -115,7 +115,7 @@ class Calls {
   int64_t workspace_bytes_ = 0;
 };
 
-class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Triple>> {
+class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, DTypes>> {
  protected:
   void SetUp() override { before_ = control(); }
   void TearDown() override { control() = before_; }
@@ -168,7 +168,7 @@ class SimulatedTraffic : public ::testing::TestWithParam<std::tuple<int32_t, Tri
   nc::simt::Control before_;
 };
 
-std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, Triple>>& info) {
+std::string tripleName(const ::testing::TestParamInfo<std::tuple<int32_t, DTypes>>& info) {
   const auto& [op, t] = info.param;
   return std::string(op == NC_RMS_NORM ? "Rms" : "Layer") + "_" + formatName(t.x) + "_" + formatName(t.weight) + "_" +
          formatName(t.y);

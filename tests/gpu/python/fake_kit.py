@@ -11,7 +11,7 @@ SCRIPTS = os.path.dirname(HERE)
 
 # gpu_norm_test: FAKE_GATE controls the gate, FAKE_BITS the rest.
 TESTS = r"""#!/bin/sh
-how=$FAKE_BITS suite=Triples/CudaHot.ShortRows
+how=$FAKE_BITS suite=Triples/CudaFast.ShortRows
 case "$1" in
   *filter=*GpuGate*) [ "${1#*-\*GpuGate}" != "$1" ] || { how=$FAKE_GATE suite=Hot/GpuGate.IsTheCpus; } ;;
 esac

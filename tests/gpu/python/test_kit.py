@@ -152,7 +152,7 @@ class Runs(unittest.TestCase):
         })  # fmt: skip
         self.assertEqual(list(run.kit.stages()), STAGES)
         self.assertIn("RMS bf16 32768x4096: F 131.0", summary)
-        self.assertIn("CRASHED: Triples/CudaHot.ShortRows/Rms_bf16_4096", summary)
+        self.assertIn("CRASHED: Triples/CudaFast.ShortRows/Rms_bf16_4096", summary)
         self.assertIn("ended by signal 11 (SIGSEGV)", summary)
 
     def test_hangs_and_wrong_results(self):
@@ -169,7 +169,7 @@ class Runs(unittest.TestCase):
         self.assertIn("membar 15", summary)
         self.assertNotIn("sectors 16", summary)
         run, summary = self.run_of("bits hang", 1)
-        self.assertIn("not ended: Triples/CudaHot.ShortRows/Rms_bf16_4096", summary)
+        self.assertIn("not ended: Triples/CudaFast.ShortRows/Rms_bf16_4096", summary)
         self.failed(run, {"bits": "NOT ENDED", "sanitizers": "NOT ENDED"})
 
     def test_what_cannot_be_read_is_no_success(self):

@@ -103,12 +103,12 @@ class Stages(unittest.TestCase):
     def test_every_test_is_in_one_part_of_the_bits(self):
         calls = kit_stages.bits(self.kit(), 100)
         filters = [call.command[1].removeprefix("--gtest_filter=") for call in calls]
-        self.assertTrue(filters[0].startswith("*CudaHot*"))
+        self.assertTrue(filters[0].startswith("*CudaFast*"))
         self.assertEqual(filters[-1].split("-")[0], "*")
         for suite in (*kit_stages.SUITES, "GpuGate"):
             self.assertIn(f"*{suite}*", filters[-1])
         # A suite whose name is part of another's is not run twice.
-        self.assertIn("*CudaFp8*-*CudaHot*", " ".join(filters))
+        self.assertIn("*CudaFp8*-*CudaFast*", " ".join(filters))
 
     def test_no_simulated_process_sees_the_real_plugin(self):
         for simulate, part in ((False, "/kit/lib/"), (True, "/kit/simulator/")):

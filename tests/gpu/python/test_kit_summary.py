@@ -32,7 +32,7 @@ def everything():
     peers = {"PyTorch": 170.0, "torch.compile": 120.0, "Triton": 110.0, "HF compiled": 130.0}
     results += [speed(g, kind, stage="peers", peers=peers) for g in cases.peer_groups() for kind in g.kinds]
     results += [{"result": "fact", "name": f"fact_{i}", "value": 10 * i} for i in range(40)]
-    results += [{"result": "test", "stage": "bits", "name": f"Triples/CudaHot.ShortRows/Rms_{i}", "verdict": "failed",
+    results += [{"result": "test", "stage": "bits", "name": f"Triples/CudaFast.ShortRows/Rms_{i}", "verdict": "failed",
                  "text": "y: element 7\\n" * 20} for i in range(300)]  # fmt: skip
     stalls = dict.fromkeys(("membar", "barrier", "short_scoreboard", "long_scoreboard"), 12.5)
     results += [{"result": "counter", "case": f"backward bfloat16 32768x{i}", "kernel": "norm_backward", "dram": 70.0,

@@ -46,35 +46,37 @@ class BenchTest {
     Plan.Block block = new Plan.Block(SMALL, dtype, weightType);
     for (List<Workload> workloads : plan.fields(block)) {
       try (Tensors tensors = new Tensors(SMALL, dtype, weightType);
-          Field field = new Field(workloads, tensors)) {
-        field
+          Session session = new Session(workloads, tensors)) {
+        session
             .absences()
-            .forEach((lane, reason) -> assertFalse(reason.startsWith("computes"), lane + reason));
+            .forEach(
+                (entrant, reason) -> assertFalse(reason.startsWith("computes"), entrant + reason));
         for (Library library : Libraries.copies()) {
-          assertHas(field, Direction.INFERENCE, library.name());
+          assertHas(session, Direction.INFERENCE, library.name());
         }
         for (Direction direction : DIRECTIONS) {
-          assertHas(field, direction, Ours.NAME);
-          assertHas(field, direction, "PyTorch");
+          assertHas(session, direction, Ours.NAME);
+          assertHas(session, direction, "PyTorch");
           if (direction == Direction.FORWARD || direction == Direction.BACKWARD) {
-            assertHas(field, direction, "PyTorch, fresh results");
+            assertHas(session, direction, "PyTorch, fresh results");
           }
           if (dtype == DType.FLOAT32) {
-            assertHas(field, direction, "oneDNN");
+            assertHas(session, direction, "oneDNN");
             if (direction != Direction.BACKWARD) {
-              assertHas(field, direction, "ONNX Runtime");
+              assertHas(session, direction, "ONNX Runtime");
             }
           }
         }
-        field.contenders().values().forEach(BenchTest::runOnce);
+        session.contenders().values().forEach(BenchTest::runOnce);
       }
     }
   }
 
-  private static void assertHas(Field field, Direction direction, String library) {
-    Field.Lane lane = new Field.Lane(direction, library);
+  private static void assertHas(Session session, Direction direction, String library) {
+    Session.Entrant entrant = new Session.Entrant(direction, library);
     assertTrue(
-        field.contenders().containsKey(lane), () -> lane + ": " + field.absences().get(lane));
+        session.contenders().containsKey(entrant),
+        () -> entrant + ": " + session.absences().get(entrant));
   }
 
   private static void runOnce(Contender contender) {

@@ -3,7 +3,7 @@ package org.normcore.bench;
 /**
  * The duration of the measurements.
  *
- * @param rounds the number of rounds of all contenders of a field
+ * @param rounds the number of rounds of all contenders of a session
  * @param millis the duration of a contender's turn
  * @param warmUpMillis the duration of the warm-up before it
  */

@@ -23,10 +23,10 @@ final class Latencies {
   private Latencies() {}
 
   /** A contender as the parameter of a benchmark. */
-  record Lane(NormKind kind, Direction direction, DType dtype, String library) {
-    static Lane parse(String text) {
+  record Entrant(NormKind kind, Direction direction, DType dtype, String library) {
+    static Entrant parse(String text) {
       String[] parts = text.split("/");
-      return new Lane(
+      return new Entrant(
           Names.parse(NormKind.class, parts[0]),
           Names.parse(Direction.class, parts[1]),
           Names.parse(DType.class, parts[2]),
@@ -44,18 +44,18 @@ final class Latencies {
   }
 
   static List<Latency> measure(Plan plan, List<DType> dtypes, PrintStream progress) {
-    List<Lane> lanes = lanes(plan, dtypes);
+    List<Entrant> entrants = entrants(plan, dtypes);
     List<Latency> latencies = new ArrayList<>();
-    for (Lane lane : lanes) {
-      progress.printf("[%d/%d] latency %s%n", latencies.size() + 1, lanes.size(), lane);
-      latencies.add(new Latency(lane.workload(), lane.library(), samples(lane)));
+    for (Entrant entrant : entrants) {
+      progress.printf("[%d/%d] latency %s%n", latencies.size() + 1, entrants.size(), entrant);
+      latencies.add(new Latency(entrant.workload(), entrant.library(), samples(entrant)));
     }
     return latencies;
   }
 
   /** The contenders that support a workload and pass the check. */
-  private static List<Lane> lanes(Plan plan, List<DType> dtypes) {
-    List<Lane> lanes = new ArrayList<>();
+  private static List<Entrant> entrants(Plan plan, List<DType> dtypes) {
+    List<Entrant> entrants = new ArrayList<>();
     for (DType dtype : dtypes) {
       try (Tensors tensors = new Tensors(ROW, dtype, dtype)) {
         for (NormKind kind : plan.kinds()) {
@@ -64,26 +64,26 @@ final class Latencies {
                   .filter(direction -> direction != Direction.RESIDUAL)
                   .map(direction -> new Workload(kind, direction, dtype, dtype, ROW, 1))
                   .toList();
-          try (Field field = new Field(workloads, tensors)) {
-            for (Field.Lane lane : field.contenders().keySet()) {
-              if (Libraries.isMeasuredAlone(lane.library())) {
-                lanes.add(new Lane(kind, lane.direction(), dtype, lane.library()));
+          try (Session session = new Session(workloads, tensors)) {
+            for (Session.Entrant entrant : session.contenders().keySet()) {
+              if (Libraries.isMeasuredAlone(entrant.library())) {
+                entrants.add(new Entrant(kind, entrant.direction(), dtype, entrant.library()));
               }
             }
           }
         }
       }
     }
-    return lanes;
+    return entrants;
   }
 
-  private static Samples samples(Lane lane) {
+  private static Samples samples(Entrant entrant) {
     try {
       Collection<RunResult> results =
           new Runner(
                   new OptionsBuilder()
                       .include(Rounds.pattern(LatencyBenchmark.class, "call"))
-                      .param("lane", lane.toString())
+                      .param("entrant", entrant.toString())
                       .forks(1)
                       .warmupIterations(WARM_UP)
                       .warmupTime(AVERAGED)
@@ -95,7 +95,7 @@ final class Latencies {
               .run();
       return Samples.of(results.stream().flatMap(result -> Rounds.nanos(result).stream()).toList());
     } catch (RunnerException e) {
-      throw new IllegalStateException("measuring " + lane + " failed", e);
+      throw new IllegalStateException("measuring " + entrant + " failed", e);
     }
   }
 }

@@ -19,7 +19,7 @@ import org.openjdk.jmh.annotations.TearDown;
 public class LatencyBenchmark {
   /** A {@link Latencies.Lane}. */
   @Param("")
-  public String lane;
+  public String entrant;
 
   private Tensors tensors;
   private Contender contender;
@@ -27,7 +27,7 @@ public class LatencyBenchmark {
   /** Prepares the contender. */
   @Setup(Level.Trial)
   public void begin() throws Absent {
-    Latencies.Lane parsed = Latencies.Lane.parse(lane);
+    Latencies.Entrant parsed = Latencies.Entrant.parse(entrant);
     Workload workload = parsed.workload();
     tensors = new Tensors(workload.shape(), workload.dtype(), workload.weightType());
     contender = Libraries.named(parsed.library()).prepare(workload, tensors);

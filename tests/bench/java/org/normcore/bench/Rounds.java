@@ -21,8 +21,8 @@ import org.openjdk.jmh.runner.options.TimeValue;
 import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * Measures the contenders of a field in rounds: each round runs every contender once, so that other
- * load affects all alike; every second round runs in reverse order.
+ * Measures the contenders of a session in rounds: each round runs every contender once, so that
+ * other load affects all alike; every second round runs in reverse order.
  */
 final class Rounds {
   /**
@@ -40,20 +40,23 @@ final class Rounds {
     this.effort = effort;
   }
 
-  Map<Field.Lane, Samples> measure(Map<Field.Lane, Contender> contenders, long tensorBytes) {
-    FieldBenchmark.enter(contenders);
+  Map<Session.Entrant, Samples> measure(
+      Map<Session.Entrant, Contender> contenders, long tensorBytes) {
+    SessionBenchmark.enter(contenders);
     List<String> order = new ArrayList<>();
-    contenders.keySet().forEach(lane -> order.add(lane.toString()));
+    contenders.keySet().forEach(entrant -> order.add(entrant.toString()));
     Map<String, List<Double>> times = new HashMap<>();
     for (int round = 0; round < effort.rounds(); round++) {
       for (RunResult result : run(order, tensorBytes >= TIMED_ONE_BY_ONE)) {
-        String lane = result.getParams().getParam("lane");
-        times.computeIfAbsent(lane, l -> new ArrayList<>()).addAll(nanos(result));
+        String entrant = result.getParams().getParam("entrant");
+        times.computeIfAbsent(entrant, l -> new ArrayList<>()).addAll(nanos(result));
       }
       Collections.reverse(order);
     }
-    Map<Field.Lane, Samples> samples = new HashMap<>();
-    contenders.keySet().forEach(lane -> samples.put(lane, Samples.of(times.get(lane.toString()))));
+    Map<Session.Entrant, Samples> samples = new HashMap<>();
+    contenders
+        .keySet()
+        .forEach(entrant -> samples.put(entrant, Samples.of(times.get(entrant.toString()))));
     return samples;
   }
 
@@ -61,8 +64,8 @@ final class Rounds {
     int iterations = oneByOne ? 1 : AVERAGES;
     ChainedOptionsBuilder options =
         new OptionsBuilder()
-            .include(pattern(FieldBenchmark.class, "call"))
-            .param("lane", order.toArray(String[]::new))
+            .include(pattern(SessionBenchmark.class, "call"))
+            .param("entrant", order.toArray(String[]::new))
             .mode(oneByOne ? Mode.SampleTime : Mode.AverageTime)
             .timeUnit(TimeUnit.NANOSECONDS)
             .forks(0)

@@ -45,26 +45,26 @@ final class Table {
   }
 
   private List<Measurement> measure(List<Workload> workloads, Tensors tensors) {
-    try (Field field = new Field(workloads, tensors)) {
-      Map<Field.Lane, Samples> samples =
-          rounds.measure(field.contenders(), workloads.get(0).tensorBytes());
-      return workloads.stream().map(workload -> line(workload, field, samples)).toList();
+    try (Session session = new Session(workloads, tensors)) {
+      Map<Session.Entrant, Samples> samples =
+          rounds.measure(session.contenders(), workloads.get(0).tensorBytes());
+      return workloads.stream().map(workload -> line(workload, session, samples)).toList();
     }
   }
 
   private static Measurement line(
-      Workload workload, Field field, Map<Field.Lane, Samples> samples) {
+      Workload workload, Session session, Map<Session.Entrant, Samples> samples) {
     Map<String, Samples> times = new LinkedHashMap<>();
     Map<String, String> absences = new LinkedHashMap<>();
     List<Library> libraries = new ArrayList<>();
     libraries.add(Libraries.ours());
     libraries.addAll(Libraries.peers());
     for (Library library : libraries) {
-      Field.Lane lane = new Field.Lane(workload.direction(), library.name());
-      if (samples.containsKey(lane)) {
-        times.put(library.name(), samples.get(lane));
+      Session.Entrant entrant = new Session.Entrant(workload.direction(), library.name());
+      if (samples.containsKey(entrant)) {
+        times.put(library.name(), samples.get(entrant));
       } else {
-        absences.put(library.name(), field.absences().get(lane));
+        absences.put(library.name(), session.absences().get(entrant));
       }
     }
     return new Measurement(
@@ -76,7 +76,7 @@ final class Table {
   }
 
   /** Copies are the same in all directions. */
-  private static Samples all(Library copy, Map<Field.Lane, Samples> samples) {
+  private static Samples all(Library copy, Map<Session.Entrant, Samples> samples) {
     return Samples.merged(
         samples.entrySet().stream()
             .filter(entry -> entry.getKey().library().equals(copy.name()))

@@ -2,11 +2,11 @@ package org.normcore.frameworks;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.normcore.frameworks.Neighbour.DJL;
-import static org.normcore.frameworks.Neighbour.ND4J;
-import static org.normcore.frameworks.Neighbour.NORMCORE;
-import static org.normcore.frameworks.Neighbour.PYTORCH;
-import static org.normcore.frameworks.Neighbour.TENSORFLOW;
+import static org.normcore.frameworks.Coexistence.DJL;
+import static org.normcore.frameworks.Coexistence.ND4J;
+import static org.normcore.frameworks.Coexistence.NORMCORE;
+import static org.normcore.frameworks.Coexistence.PYTORCH;
+import static org.normcore.frameworks.Coexistence.TENSORFLOW;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -19,7 +19,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** The native libraries that work in one process, each pair in both orders of loading. */
 @Tag("other-frameworks")
-class NeighboursTest {
+class CoexistenceTest {
   private static final List<String> PASSED_ON =
       List.of("org.bytedeco.javacpp.cachedir", "ai.djl.offline", "DJL_CACHE_DIR");
 
@@ -43,19 +43,19 @@ class NeighboursTest {
    */
   @Test
   void djlAndPyTorchAreNoNeighbours() throws Exception {
-    for (Neighbour[] pair : new Neighbour[][] {{DJL, PYTORCH}, {PYTORCH, DJL}}) {
+    for (Coexistence[] pair : new Coexistence[][] {{DJL, PYTORCH}, {PYTORCH, DJL}}) {
       assertTrue(run(pair) != 0);
       assertTrue(output().contains("UnsatisfiedLinkError"), output());
     }
   }
 
-  private void assertLive(Neighbour... order) throws IOException, InterruptedException {
+  private void assertLive(Coexistence... order) throws IOException, InterruptedException {
     int status = run(order);
     assertEquals(0, status, output());
     assertTrue(output().contains("all " + order.length), output());
   }
 
-  private int run(Neighbour... order) throws IOException, InterruptedException {
+  private int run(Coexistence... order) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     for (String name : PASSED_ON) {
@@ -67,8 +67,8 @@ class NeighboursTest {
     command.add("-XX:TieredStopAtLevel=1");
     command.add("-cp");
     command.add(System.getProperty("java.class.path"));
-    command.add(Neighbour.class.getName());
-    for (Neighbour neighbour : order) {
+    command.add(Coexistence.class.getName());
+    for (Coexistence neighbour : order) {
       command.add(neighbour.name());
     }
     return new ProcessBuilder(command)

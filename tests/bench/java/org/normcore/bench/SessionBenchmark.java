@@ -15,25 +15,25 @@ import org.openjdk.jmh.annotations.TearDown;
  * the peers' natives for each figure would take too long.
  */
 @State(Scope.Benchmark)
-public class FieldBenchmark {
+public class SessionBenchmark {
   private static final Map<String, Contender> CONTENDERS = new HashMap<>();
 
   /** The contender's position in the field. */
   @Param("")
-  public String lane;
+  public String entrant;
 
   private Contender contender;
 
   /** Sets the contenders of the benchmark. */
-  static void enter(Map<Field.Lane, Contender> contenders) {
+  static void enter(Map<Session.Entrant, Contender> contenders) {
     CONTENDERS.clear();
-    contenders.forEach((lane, contender) -> CONTENDERS.put(lane.toString(), contender));
+    contenders.forEach((entrant, contender) -> CONTENDERS.put(entrant.toString(), contender));
   }
 
   /** Finds the contender, in the measuring thread. */
   @Setup(Level.Trial)
   public void begin() {
-    contender = CONTENDERS.get(lane);
+    contender = CONTENDERS.get(entrant);
     contender.begin();
   }
 

@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;

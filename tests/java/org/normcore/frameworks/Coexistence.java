@@ -24,7 +24,7 @@ import org.tensorflow.types.TFloat32;
  * Loads native libraries into one process in the order of its arguments. Each must compute
  * correctly after it is loaded and again after each later one.
  */
-enum Neighbour {
+enum Coexistence {
   NORMCORE {
     @Override
     float ones() {
@@ -88,10 +88,10 @@ enum Neighbour {
   abstract float ones();
 
   public static void main(String[] names) {
-    List<Neighbour> loaded = new ArrayList<>();
+    List<Coexistence> loaded = new ArrayList<>();
     for (String name : names) {
       loaded.add(valueOf(name));
-      loaded.forEach(Neighbour::check);
+      loaded.forEach(Coexistence::check);
     }
     System.out.println("all " + names.length);
   }

@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;

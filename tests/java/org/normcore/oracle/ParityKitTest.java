@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -99,7 +99,7 @@ class ParityKitTest {
     assertTrue(other.getAsJsonObject("y").has("first_difference"), other.toString());
   }
 
-  /** The tolerances are those of {@link PolicyJudgementTest}. */
+  /** The tolerances are those of {@link PolicyOracleTest}. */
   private static void assertParity(JsonObject tensors) {
     assertEquals(3, tensors.size(), tensors.toString());
     assertTrue(share(tensors, "y") <= 0.0002, tensors.toString());

@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import com.google.common.collect.ImmutableList;
 import com.google.protobuf.ByteString;

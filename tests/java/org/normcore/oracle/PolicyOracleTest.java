@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
@@ -34,7 +34,7 @@ import org.normcore.testing.Bits;
  * twice the tensor's root mean square. Values that are never rounded to 16 bits must agree within 8
  * (sums of 256 rows: 16) float32 units of 2^-22.
  */
-class PolicyJudgementTest {
+class PolicyOracleTest {
   private static final long ROWS = 256;
   private static final long N = 1024;
   private static final long SEED = 5;

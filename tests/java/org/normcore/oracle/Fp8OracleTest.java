@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -22,7 +22,7 @@ import org.normcore.TensorView;
  * Within the format's range all bits agree. Beyond it PyTorch gives NaN in E4M3 and infinity in
  * E5M2, where Normcore saturates; the test excludes these values.
  */
-class Fp8JudgementTest {
+class Fp8OracleTest {
   private static final int COUNT = 1 << 16;
 
   private static ScalarType type(DType format) {

@@ -1,4 +1,4 @@
-package org.normcore.judge;
+package org.normcore.oracle;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
@@ -41,7 +41,7 @@ import org.normcore.testing.Values;
  * {@code apply_rotary_pos_emb} with autograd, and the float32 frequencies, cosines and sines of
  * {@code modeling_rope_utils.py} and {@code LlamaRotaryEmbedding}.
  */
-class RotaryJudgementTest {
+class RotaryOracleTest {
   private static final long BATCH = 2;
   private static final long SEQ = 128;
   private static final long HEADS = 6;

@@ -2,4 +2,4 @@
  * PyTorch as the independent reference: the operation sequences of models and PyTorch's own norms,
  * with autograd, against the policies named after them.
  */
-package org.normcore.judge;
+package org.normcore.oracle;

@@ -9,19 +9,19 @@ import org.jspecify.annotations.Nullable;
  * All contenders for one kind of norm on one set of tensors, in all directions, prepared and
  * checked against ours.
  */
-final class Field implements AutoCloseable {
+final class Session implements AutoCloseable {
   /** The position of a contender. */
-  record Lane(Direction direction, String library) {
+  record Entrant(Direction direction, String library) {
     @Override
     public String toString() {
       return direction.label() + "/" + library;
     }
   }
 
-  private final Map<Lane, Contender> contenders = new LinkedHashMap<>();
-  private final Map<Lane, String> absences = new LinkedHashMap<>();
+  private final Map<Entrant, Contender> contenders = new LinkedHashMap<>();
+  private final Map<Entrant, String> absences = new LinkedHashMap<>();
 
-  Field(List<Workload> workloads, Tensors tensors) {
+  Session(List<Workload> workloads, Tensors tensors) {
     for (int i = 0; i < workloads.size(); i++) {
       add(workloads.get(i), tensors);
       if (i % 2 == 0) {
@@ -32,46 +32,46 @@ final class Field implements AutoCloseable {
 
   private void add(Workload workload, Tensors tensors) {
     Library ours = Libraries.ours();
-    enter(new Lane(workload.direction(), ours.name()), ours, workload, tensors, null);
-    contenders.get(new Lane(workload.direction(), ours.name())).runIntoTensors();
+    enter(new Entrant(workload.direction(), ours.name()), ours, workload, tensors, null);
+    contenders.get(new Entrant(workload.direction(), ours.name())).runIntoTensors();
     Check check = new Check(workload, tensors);
     for (Library peer : Libraries.peers()) {
-      enter(new Lane(workload.direction(), peer.name()), peer, workload, tensors, check);
+      enter(new Entrant(workload.direction(), peer.name()), peer, workload, tensors, check);
     }
   }
 
   /** The same in all directions; repeated, to be spread over a round. */
   private void addCopies(Workload workload, Tensors tensors) {
     for (Library copy : Libraries.copies()) {
-      enter(new Lane(workload.direction(), copy.name()), copy, workload, tensors, null);
+      enter(new Entrant(workload.direction(), copy.name()), copy, workload, tensors, null);
     }
   }
 
   private void enter(
-      Lane lane, Library library, Workload workload, Tensors tensors, @Nullable Check check) {
+      Entrant entrant, Library library, Workload workload, Tensors tensors, @Nullable Check check) {
     Contender contender = null;
     try {
       contender = library.prepare(workload, tensors);
       if (check != null) {
         verify(contender, check);
       }
-      contenders.put(lane, contender);
+      contenders.put(entrant, contender);
     } catch (Absent e) {
-      leave(lane, contender, e.getMessage());
+      leave(entrant, contender, e.getMessage());
     } catch (RuntimeException e) {
       if (check == null) {
         throw e;
       }
       // A failure of a peer is reported and does not stop the run.
-      leave(lane, contender, "failed: " + e);
+      leave(entrant, contender, "failed: " + e);
     }
   }
 
-  private void leave(Lane lane, @Nullable Contender contender, String reason) {
+  private void leave(Entrant entrant, @Nullable Contender contender, String reason) {
     if (contender != null) {
       contender.close();
     }
-    absences.put(lane, reason);
+    absences.put(entrant, reason);
   }
 
   private static void verify(Contender contender, Check check) throws Absent {
@@ -84,11 +84,11 @@ final class Field implements AutoCloseable {
     check.verify();
   }
 
-  Map<Lane, Contender> contenders() {
+  Map<Entrant, Contender> contenders() {
     return contenders;
   }
 
-  Map<Lane, String> absences() {
+  Map<Entrant, String> absences() {
     return absences;
   }
 
