@@ -175,7 +175,7 @@ class GenericRotaryKernel {
     const int half = p.spec.rotary_dim / 2;
     const int rest = half - coord.vec * kVecWidth;
     const int pairs = rest < kVecWidth ? rest : kVecWidth;
-    // Octet indices as in RotaryKernel, and their numbers of valid elements.
+    // Vector indices as in RotaryKernel, and their numbers of valid elements.
     const int low = interleaved ? 2 * coord.vec : coord.vec;
     const int high = interleaved ? 2 * coord.vec + 1 : coord.vec;
     const int low_count = !interleaved ? pairs : 2 * pairs < kVecWidth ? 2 * pairs : kVecWidth;
