@@ -34,8 +34,11 @@ for object in "$@"; do
     }
     function put() {
       if (name != "") {
-        printf "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", source, name, kind, architecture, registers,
-               shared, stack, stores, loads, of_kind("load"), of_kind("copy"), of_kind("store"), of_kind("local")
+        threads = of_kind("bound")
+        sub(/^1x/, "", threads)
+        printf "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", source, name, kind, architecture,
+               registers, shared, stack, stores, loads, of_kind("load"), of_kind("copy"), of_kind("store"),
+               of_kind("local"), threads
       }
       name = ""
     }
@@ -72,14 +75,14 @@ cut -f 2 "$table.raw" > "$table.symbols"
 paste "$table.names" "$table.raw" "$table.symbols" | cut -f 1,2,4- | sort -t '	' -k 2,2 -k 1,1 -k 4,4 > "$table.rows"
 {
   printf 'function\tsource\tkind\tarchitecture\tregisters\tshared\tstack\tspill_stores\tspill_loads\t'
-  printf 'loads\tcopies\tstores\tlocal\tsymbol\n'
+  printf 'loads\tcopies\tstores\tlocal\tthreads\tsymbol\n'
   cat "$table.rows"
 } > "$table.tsv"
 
 awk -F '\t' '
   {
-    lines[NR] = sprintf("| `%s` | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |",
-                        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+    lines[NR] = sprintf("| `%s` | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s |",
+                        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
     if ($5 + 0 > most) most = $5 + 0
     if ($8 + $9 > 0) ++spilling
     ++kinds[$3]
@@ -91,10 +94,11 @@ awk -F '\t' '
            kinds["kernel"], kinds["function"], most, spilling
     print "Static shared memory, stack and spills are in bytes. Loads, asynchronous copies to shared memory and stores"
     print "are the accesses to global memory in the PTX: 8x16 means 8 accesses of 16 bytes. Local memory likewise."
+    print "Threads are the most of a block that the kernel is compiled for: a device refuses a launch with more."
     print ""
     print "| function | source | kind | architecture | registers | shared | stack | spill stores | spill loads |" \
-          " loads | copies | stores | local |"
-    print "|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+          " loads | copies | stores | local | threads |"
+    print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     for (i = 1; i <= NR; ++i) print lines[i]
   }
 ' "$table.rows" > "$table.md"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # keep_ptxas.sh NVCC ARGUMENT...: runs nvcc. Writes the output of ptxas -v to OBJECT.ptxas.txt beside the object; other
 # messages go to standard error. Writes the memory accesses of each function in the PTX to OBJECT.accesses.txt, one line
-# each of architecture, function, kind, bytes per access and count. PTX and not machine code, because not every nvcc
+# each of architecture, function, kind, bytes per access and count; and, of the kind bound, the most threads of a block
+# that the kernel is compiled for. PTX and not machine code, because not every nvcc
 # comes with a disassembler: ptxas keeps the width of an access, and reports the spills and stack accesses that it adds.
 set -u
 object=
@@ -31,6 +32,7 @@ grep -Ev "$ptxas" "$log" >&2
 find "$keep" -name '*.ptx' -exec cat {} + | awk '
   /^\.target/ { architecture = $2; sub(/,.*/, "", architecture) }
   /^[ \t]*(\.[a-z]+[ \t]+)*\.(entry|func)/ && match($0, /_Z[A-Za-z0-9_]+/) { name = substr($0, RSTART, RLENGTH) }
+  $1 == ".maxntid" { ++count[architecture "\t" name "\tbound\t" $2 + 0] }
   {
     instruction = $1 ~ /^@/ ? $2 : $1
     if (instruction !~ /^(ld|st|cp\.async|atom|red)\./ || instruction ~ /^cp\.async\.(commit|wait)/) next

@@ -38,6 +38,7 @@ struct Kernel {
   std::string name;
   int registers;
   int spilled;
+  int most_threads;  // of a block, by its launch bounds
 };
 
 // The kernels of compute capability 9.0, by symbol; empty where none was compiled for it.
@@ -58,7 +59,7 @@ const std::map<std::string, Kernel>& kernels() {
       const auto of = [&](const char* column) { return fields.at(columns.at(column)); };
       if (of("architecture") != "sm_90" || of("kind") != "kernel") continue;
       read[of("symbol")] = {of("function"), std::stoi(of("registers")),
-                            std::stoi(of("spill_stores")) + std::stoi(of("spill_loads"))};
+                            std::stoi(of("spill_stores")) + std::stoi(of("spill_loads")), std::stoi(of("threads"))};
     }
     return read;
   }();
@@ -235,6 +236,7 @@ TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
           const std::string expected = kind + (shape.n % nc::kVecWidth == 0 ? "<FastFormats<" : "_unaligned<");
           EXPECT_EQ(0u, kernel.name.rfind(expected, 0)) << line.str() << ": " << kernel.name;
           EXPECT_EQ(0, kernel.spilled) << line.str();
+          EXPECT_LE(l.threads, kernel.most_threads) << line.str() << ": a device refuses this launch";
           EXPECT_GE(held.blocks, 1) << line.str();
           EXPECT_GE(bytes, kAim) << line.str();
         }

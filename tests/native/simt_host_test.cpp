@@ -886,6 +886,11 @@ TEST(SimulatedRuntime, MemoryIsKnownByItsDevice) {
   EXPECT_EQ(kInvalidHandle, cuda_runtime::copy(1, address, address, 1, stream));
   EXPECT_EQ(0, cuda_runtime::free(1, address));
   EXPECT_EQ(kInvalidValue, cuda_runtime::free(1, address));
+  EXPECT_EQ(kUnknownMemory, device_of(address)) << "freed";
+  int64_t again = 0;
+  ASSERT_EQ(0, cuda_runtime::allocate(1, 100, &again));
+  EXPECT_NE(address, again) << "an address is not used twice";
+  EXPECT_EQ(0, cuda_runtime::free(1, again));
 }
 
 }  // namespace
