@@ -45,7 +45,7 @@
  * <tr><td>rotary</td><td>{@link org.normcore.Rotary}, {@link org.normcore.RotaryTable},
  *     {@link org.normcore.RotarySpec}, {@link org.normcore.RotaryScaling},
  *     {@link org.normcore.RotaryLayout}, {@link org.normcore.RotaryRounding},
- *     {@link org.normcore.Angles}, {@link org.normcore.HeadsView}</td></tr>
+ *     {@link org.normcore.AnglePrecision}, {@link org.normcore.HeadsView}</td></tr>
  * <tr><td>FP8</td><td>{@link org.normcore.Fp8Parameter}, {@link org.normcore.Fp8Spec},
  *     {@link org.normcore.Fp8Recipe}, {@link org.normcore.Fp8Scaling},
  *     {@link org.normcore.InitialValue}, {@link org.normcore.MasterWeights}</td></tr>
