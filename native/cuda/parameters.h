@@ -19,9 +19,9 @@ struct RowShape {
 
 // The alignment of all addresses and strides of a call.
 enum class Alignment {
-  none,      // some element crosses its natural boundary
-  elements,  // elements are naturally aligned
-  vector     // rows begin on 16-byte boundaries and consist of whole vectors
+  none,     // some element crosses its natural boundary
+  element,  // elements are naturally aligned
+  vector    // rows begin on 16-byte boundaries and consist of whole vectors
 };
 
 // Shared-memory layout of a forward block for unaligned rows, after the reduction scratch: offsets of weight, bias, and
