@@ -227,7 +227,7 @@ class ApplyRotaryCommandTest {
     CommandRun.refused(
         "--rotary-dim can't be given with --config",
         arguments(in, "--config", config, "--rotary-dim", 4));
-    CommandRun.refused("--layer-type needs --config", arguments(in, "--layer-type", "x"));
+    CommandRun.refused("--layer-type needs a --config", arguments(in, "--layer-type", "x"));
     Files.writeString(config, "{\"head_dim\": 16}");
     CommandRun.refused(
         "in.safetensors: head_dim of q is 8, expected 16, as " + config + " has head_dim 16",
