@@ -61,7 +61,8 @@ public final class LeakRounds {
   }
 
   private static void measure(String what, int rounds, Runnable round) throws IOException {
-    // Long enough for the heaps of all threads to reach their size: the cleaner's thread frees plans.
+    // Long enough for the heaps of all threads to reach their size: the cleaner's thread frees
+    // plans.
     for (int i = 0; i < rounds; i++) {
       round.run();
     }
