@@ -540,6 +540,11 @@ TEST_F(Simulator, ConstantMemoryIsNotWritten) {
       reads(5, 41);
       if (simt::thread_index() == written) simt::store_value(memory + 16 * written + 15, 'x');
     });
+    expectFailure("is read as constant, and was written", 64, 1, [&, written] {
+      if (simt::thread_index() == written) simt::store_value(memory + 16 * written + 15, 'x');
+      simt::block_barrier();
+      reads(5, 41);
+    });
   }
 }
 

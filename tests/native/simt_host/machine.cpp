@@ -128,6 +128,35 @@ struct Block {
   bool started = false;
 };
 
+// Disjoint ranges of addresses.
+class RangeSet {
+ public:
+  void clear() { ranges_.clear(); }
+  void add(int64_t begin, int64_t end) {
+    auto after = ranges_.upper_bound(begin);
+    if (after != ranges_.begin()) {
+      const auto before = std::prev(after);
+      if (before->second >= end) return;
+      if (before->second >= begin) {
+        begin = before->first;
+        ranges_.erase(before);
+      }
+    }
+    while (after != ranges_.end() && after->first <= end) {
+      end = std::max(end, after->second);
+      after = ranges_.erase(after);
+    }
+    ranges_[begin] = end;
+  }
+  bool overlaps(int64_t begin, int64_t end) const {
+    const auto after = ranges_.lower_bound(end);
+    return after != ranges_.begin() && std::prev(after)->second > begin;
+  }
+
+ private:
+  std::map<int64_t, int64_t> ranges_;  // begin and end
+};
+
 class Machine {
  public:
   ~Machine() {
@@ -148,6 +177,7 @@ class Machine {
     error_ = cudaSuccess;
     reached_.clear();
     constants_.clear();
+    written_.clear();
     const uint64_t seed = control().seed;
     const int64_t clusters = shape.blocks / shape.cluster * shape.block_rows;
     // Visits all of them: the step is coprime to their number.
@@ -324,9 +354,12 @@ class Machine {
     }
     const MemoryRange& range = range_of(p, bytes);
     if (how == kReadsConstant) {
-      add_constant(first, first + bytes);
-    } else if (how == kWrites && !constants_.empty()) {
-      require_variable(p, first, first + bytes);
+      if (written_.overlaps(first, first + bytes)) fail_constant("address %p is read as constant, and was written", p);
+      constants_.add(first, first + bytes);
+    } else if (how == kWrites) {
+      if (constants_.overlaps(first, first + bytes))
+        fail_constant("address %p is written, and was read as constant", p);
+      written_.add(first, first + bytes);
     }
     return reinterpret_cast<void*>(first + range.to_host);
   }
@@ -391,28 +424,10 @@ class Machine {
     give_up(cudaErrorIllegalAddress, text.of);
   }
 
-  // Ranges read as constant since the launch began, disjoint: begin and end.
-  void add_constant(int64_t begin, int64_t end) {
-    auto after = constants_.upper_bound(begin);
-    if (after != constants_.begin()) {
-      const auto before = std::prev(after);
-      if (before->second >= end) return;
-      if (before->second >= begin) {
-        begin = before->first;
-        constants_.erase(before);
-      }
-    }
-    while (after != constants_.end() && after->first <= end) {
-      end = std::max(end, after->second);
-      after = constants_.erase(after);
-    }
-    constants_[begin] = end;
-  }
-  void require_variable(const void* p, int64_t begin, int64_t end) {
-    const auto after = constants_.lower_bound(end);
-    if (after == constants_.begin() || std::prev(after)->second <= begin) return;
+  // A launch must not read as constant what it writes, in whatever order the threads run.
+  [[noreturn]] void fail_constant(const char* format, const void* p) {
     Text text;
-    std::snprintf(text.of, sizeof text.of, "address %p is written, and was read as constant", p);
+    std::snprintf(text.of, sizeof text.of, format, p);
     give_up(cudaErrorLaunchFailure, text.of);
   }
 
@@ -661,7 +676,7 @@ class Machine {
   int32_t device_ = 0;
   cudaError_t error_ = cudaSuccess;
   std::vector<MemoryRange> reached_;  // accessed since the launch began, the latest first
-  std::map<int64_t, int64_t> constants_;
+  RangeSet constants_, written_;      // global memory read as constant and written since the launch started
 
   Random random_;
   uint32_t stay_in_warp_ = 0, stay_in_block_ = 0;  // sixteenths
