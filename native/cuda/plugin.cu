@@ -476,20 +476,28 @@ class Text {
   int64_t left_;
 };
 
+// The kernel that a call launches, and those that it could have launched.
+template <class Function>
+struct Choice {
+  const char* direction;
+  Function launched, fast, unaligned;
+  int fast_vecs, unaligned_vecs;  // of a thread
+  Absence absence;                // why the generic kernel is launched
+};
+
 // Writes the kernel's name with the vectors per thread, or, for the generic kernel, the reason.
 template <class Function>
-void describe_choice(Text& text, const NormKernels& k, Function launched, const char* family, Function fast,
-                     int fast_vecs, Function unaligned, int unaligned_vecs, Absence absence) {
-  if (launched == fast) {
-    text.add("norm_%s, %d vectors a thread\n", family, fast_vecs);
+void describe_choice(Text& text, const NormKernels& k, const Choice<Function>& c) {
+  if (c.launched == c.fast) {
+    text.add("norm_%s, %d vectors a thread\n", c.direction, c.fast_vecs);
     return;
   }
-  if (launched == unaligned) {
-    text.add("norm_%s_unaligned, %d vectors a thread\n", family, unaligned_vecs);
+  if (c.launched == c.unaligned) {
+    text.add("norm_%s_unaligned, %d vectors a thread\n", c.direction, c.unaligned_vecs);
     return;
   }
-  text.add("norm_%s_generic; ", family);
-  switch (absence) {
+  text.add("norm_%s_generic; ", c.direction);
+  switch (c.absence) {
     case Absence::none:
       text.add("the faster kernel is left out: its part of a row does not fit a block's shared memory, %d bytes\n",
                k.shared_bytes);
@@ -544,9 +552,15 @@ void describe_forward(Text& text, const NormKernels& k, const DescribedTensors& 
     a.residual_stride = a.residual_out_stride = a.x_stride;
   }
   text.add("forward %s%s: ", t.aligned ? "aligned" : "unaligned", residual ? " residual" : "");
-  describe_choice(text, k, forward_launch(k, spec, a).launch.kernel, "forward", k.fast_forward,
-                  compiled_vecs_for(k.vecs_per_thread), k.unaligned_forward, unaligned_vecs_for(k.vecs_per_thread),
-                  t.absence(k.no_fast_forward, k.no_unaligned_forward));
+  Choice<ForwardFunction> c{};
+  c.direction = "forward";
+  c.launched = forward_launch(k, spec, a).launch.kernel;
+  c.fast = k.fast_forward;
+  c.fast_vecs = compiled_vecs_for(k.vecs_per_thread);
+  c.unaligned = k.unaligned_forward;
+  c.unaligned_vecs = unaligned_vecs_for(k.vecs_per_thread);
+  c.absence = t.absence(k.no_fast_forward, k.no_unaligned_forward);
+  describe_choice(text, k, c);
 }
 
 void describe_backward(Text& text, const NormKernels& k, const DescribedTensors& t, bool residual) {
@@ -567,10 +581,15 @@ void describe_backward(Text& text, const NormKernels& k, const DescribedTensors&
     a.dresidual_stride = a.x_stride;
   }
   text.add("backward %s%s: ", t.aligned ? "aligned" : "unaligned", residual ? " residual" : "");
-  describe_choice(text, k, backward_launch(k, spec, a).launch.kernel, "backward", k.fast_backward,
-                  compiled_vecs_for(k.vecs_per_thread), k.unaligned_backward,
-                  unaligned_backward_vecs_for(k.vecs_per_thread),
-                  t.absence(k.no_fast_backward, k.no_unaligned_backward));
+  Choice<BackwardFunction> c{};
+  c.direction = "backward";
+  c.launched = backward_launch(k, spec, a).launch.kernel;
+  c.fast = k.fast_backward;
+  c.fast_vecs = compiled_vecs_for(k.vecs_per_thread);
+  c.unaligned = k.unaligned_backward;
+  c.unaligned_vecs = unaligned_backward_vecs_for(k.vecs_per_thread);
+  c.absence = t.absence(k.no_fast_backward, k.no_unaligned_backward);
+  describe_choice(text, k, c);
 }
 
 // Calls with many rows, aligned and not, without and with a residual.
