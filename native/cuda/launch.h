@@ -1,5 +1,5 @@
 // Loads and launches kernels through the CUDA runtime: the host counterpart of simt.cuh. For kernels that run on the
-// host (tests/native/simt_host) this file uses the simulator's cuda_runtime.h.
+// host (tests/native/simulator) this file uses the simulator's cuda_runtime.h.
 #pragma once
 
 #include <cuda_runtime.h>

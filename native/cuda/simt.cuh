@@ -1,6 +1,6 @@
 // The machine interface of the kernels, including global-memory accesses: the only file that names CUDA intrinsics.
 // launch.h launches kernels. Kernels use this interface alone, so that an implementation with fibres as threads runs
-// them on any host (tests/native/simt_host); a compiler other than nvcc selects that implementation.
+// them on any host (tests/native/simulator); a compiler other than nvcc selects that implementation.
 //
 // Warps have 32 threads. Blocks are one-dimensional and have a multiple of 32 threads. All threads of the warp or
 // block, or none, must reach a shuffle, warp barrier or block barrier.

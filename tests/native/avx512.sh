@@ -29,7 +29,7 @@ echo "the library"
 cmake -S "$native" -B "$build/host" -G Ninja -DNORMCORE_TESTS=OFF >"$build/host.log"
 cmake --build "$build/host" -j 2
 # shellcheck disable=SC2086
-g++ $flags -DNC_GOLDEN_FILE="\"$here/../golden/hashes.txt\"" "$here/golden_test.cpp" "$here/golden_file.cpp" \
+g++ $flags -DNC_GOLDEN_FILE="\"$here/../golden/hashes.txt\"" "$here/golden_test.cpp" "$here/support/golden_file.cpp" \
   -o "$build/golden_test" -L"$build/host/lib" -lnormcore -lgtest -lpthread
 
 echo "the system that Bochs boots"

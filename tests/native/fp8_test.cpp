@@ -1,7 +1,7 @@
 // FP8 on the CPU at every vector level: conversions against the tests' own number formats, scales against exact
 // reasoning, matrices of all shapes, and the properties of quantising dequantised values.
 
-#include "fp8.h"
+#include "support/fp8.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 // golden_test --print LEVEL...     prints the lines of all cases, in which the levels must agree
 // golden_test --write FILE         appends new cases; or rewrites the file, if its numerics version is a lower one
 
-#include "golden.h"
+#include "support/golden.h"
 
 #include <gtest/gtest.h>
 
@@ -150,7 +150,8 @@ void write(const std::string& path) {
     if (found->second != hash) throw std::runtime_error(name + ": " + kAdvice);
   }
   std::ofstream to(path);
-  to << "# Golden hashes: the SHA-256 of all output bits of each case. tests/native/golden.h defines the cases.\n"
+  to << "# Golden hashes: the SHA-256 of all output bits of each case. tests/native/support/golden.h defines the "
+        "cases.\n"
         "# Numerics version "
      << kNumericsVersion
      << "\n"

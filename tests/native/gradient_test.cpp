@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "harness.h"
+#include "support/harness.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "harness.h"
+#include "support/harness.h"
 
 namespace {
 

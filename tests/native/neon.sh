@@ -40,7 +40,7 @@ fi
 echo "golden hashes"
 # shellcheck disable=SC2086
 aarch64-linux-gnu-g++ $flags -DNC_GOLDEN_FILE="\"$here/../golden/hashes.txt\"" "$here/golden_test.cpp" \
-  "$here/golden_file.cpp" "$build/gtest.o" -o "$build/golden_test.aarch64" -L"$build/aarch64/lib" -lnormcore -lpthread
+  "$here/support/golden_file.cpp" "$build/gtest.o" -o "$build/golden_test.aarch64" -L"$build/aarch64/lib" -lnormcore -lpthread
 emulate "$build/golden_test.aarch64" --gtest_brief=1
 
 for name in copy_test non_temporal_test numbers_test policy_test values_test fp8_test rotary_test; do

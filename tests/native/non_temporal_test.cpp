@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "harness.h"
+#include "support/harness.h"
 
 namespace {
 

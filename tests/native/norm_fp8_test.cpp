@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "fp8_cases.h"
+#include "support/fp8_cases.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // nc_convert against the tests' own number formats: every pattern of the small formats, every tie and its neighbours,
 // the edges of every range, double-rounding cases, and wide sweeps of the large formats.
 
-#include "numbers.h"
+#include "support/numbers.h"
 
 #include <gtest/gtest.h>
 

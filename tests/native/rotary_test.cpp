@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include "rotary_harness.h"
+#include "support/rotary_harness.h"
 
 namespace {
 

@@ -5,7 +5,7 @@
 
 #include <functional>
 
-#include "harness.h"
+#include "support/harness.h"
 
 namespace {
 

@@ -47,7 +47,7 @@ gather() {
   local directory=$target/consumers/sources/$1
   rm -rf "$directory"
   mkdir -p "$(dirname "$directory")"
-  cp -R "$root/tests/$1/src" "$directory"
+  cp -R "$root/tests/packaging/$1/src" "$directory"
   (cd "$root" && "${JAVA_HOME:+$JAVA_HOME/bin/}java" -cp "$target/test-classes" org.normcore.docs.Snippet "$1" "$directory")
 }
 gather kotlin
@@ -55,7 +55,7 @@ gather scala
 
 # consumer NAME PROJECT OPTIONS...
 consumer() {
-  local name=$1 project=$root/tests/$2/pom.xml sources=$target/consumers/sources/$2
+  local name=$1 project=$root/tests/packaging/$2/pom.xml sources=$target/consumers/sources/$2
   shift 2
   "$maven/bin/mvn" "${options[@]}" -f "$project" "-Dconsumer.sources=$sources" \
     "-Dconsumer.build=$target/consumers/$name" "$@" compile || {

@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = os.path.dirname(HERE)
+import scripts
 
 # gpu_norm_test: FAKE_GATE controls the gate, FAKE_BITS the rest.
 TESTS = r"""#!/bin/sh
@@ -104,15 +103,15 @@ class FakeKit:
         os.makedirs(self.modules)
         for name in ("bin", "lib", "simulator"):
             os.makedirs(os.path.join(self.root, name))
-        for name in os.listdir(SCRIPTS):
-            if name.endswith((".py", ".toml")) or name == "run.sh":
-                os.symlink(os.path.join(SCRIPTS, name), os.path.join(self.root, name))
+        for name, path in scripts.packed():
+            os.symlink(path, os.path.join(self.root, name))
         # A script imports from its own folder, so the started one must not be a link.
         for name in ("kit.py", "kernel_names.py"):
-            with open(os.path.join(SCRIPTS, name)) as file:
+            with open(scripts.path_of(name)) as file:
                 self.script(name, file.read())
-        for name in os.listdir(os.path.join(SCRIPTS, "stand_in")):
-            os.symlink(os.path.join(SCRIPTS, "stand_in", name), os.path.join(self.root, "simulator", name))
+        stand_ins = scripts.path_of("stand_in")
+        for name in os.listdir(stand_ins):
+            os.symlink(os.path.join(stand_ins, name), os.path.join(self.root, "simulator", name))
         self.script("bin/gpu_norm_test", TESTS)
         self.script("bin/gpu_counters", "#!/bin/sh\necho launched $*\n")
         for name, text in (("compare.py", COMPARE), ("probe.py", PROBE), ("tune.py", TUNE)):

@@ -1,12 +1,11 @@
 """The device's clock on a fake device, which runs work in order while the host continues."""
 
 import contextlib
-import os
 import sys
 import types
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import scripts  # clock, imported later, is found through it.
 
 
 class Device:

@@ -1,11 +1,8 @@
 """The comparison's decisions, without a GPU or a framework: order, budget, verdicts, tables."""
 
-import os
-import sys
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-
+import scripts  # First: it finds the others.
 import cases
 import comparison_report
 import targets

@@ -13,10 +13,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
-sys.path.insert(0, os.path.dirname(HERE))
-
+import scripts  # First: it finds the others.
 import kit_output
 from fake_kit import GARBAGE, FakeKit
 

@@ -12,10 +12,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-SCRIPTS = os.path.dirname(HERE)
-sys.path.insert(0, SCRIPTS)
-
+import scripts  # First: it finds the others.
 import kernel_names
 import kit_run
 import kit_size
@@ -176,7 +173,7 @@ class Probe(unittest.TestCase):
     def test_the_native_part_compiles_and_says_that_there_is_no_device(self):
         with tempfile.TemporaryDirectory() as folder:
             program = os.path.join(folder, "gpu_probe")
-            source = os.path.join(SCRIPTS, "gpu_probe.cu")
+            source = scripts.path_of("gpu_probe.cu")
             flags = [
                 "-std=c++17",
                 "-cudart=static",
@@ -194,7 +191,7 @@ class Probe(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(os.path.join(folder, "lib"))
             for name in ("probe.py", "library.py", "kit_tools.py"):
-                shutil.copy(os.path.join(SCRIPTS, name), folder)
+                shutil.copy(scripts.path_of(name), folder)
             shutil.copy(os.environ["NORMCORE_LIBRARY"], os.path.join(folder, "lib", "libnormcore.so"))
             environment = {**os.environ, "NORMCORE_CUDA_LIBRARY": os.environ["NORMCORE_SIMULATED_CUDA"]}
             command = [sys.executable, os.path.join(folder, "probe.py"), "--simulate"]

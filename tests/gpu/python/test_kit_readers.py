@@ -2,16 +2,13 @@
 
 import os
 import subprocess
-import sys
 import tempfile
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-
+import scripts  # First: it finds the others.
 import kit_readers
 
-STAND_INS = os.path.join(os.path.dirname(HERE), "stand_in")
+STAND_INS = scripts.path_of("stand_in")
 
 
 def read(reader, text, why=""):

@@ -1,15 +1,12 @@
 """The contents and the length of the summary. Standard library only."""
 
-import os
 import sys
 import unittest
 
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-
+import scripts  # First: it finds the others.
 import cases
 import kit_names
 import kit_summary

@@ -8,13 +8,11 @@ import ctypes
 import math
 import os
 import shutil
-import sys
 import tempfile
 import types
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-
+import scripts  # First: it finds the others.
 import library as binding
 
 LIBRARY = os.environ.get("NORMCORE_LIBRARY", "")

@@ -1,11 +1,8 @@
 """The reader of disassembled kernels, on listings in cuobjdump's form."""
 
-import os
-import sys
 import unittest
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-
+import scripts  # First: it finds the others.
 import machine_code
 
 FAST = (

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import unittest
 
-SCRIPTS = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import scripts
+
 LIBRARY = os.environ.get("NORMCORE_LIBRARY", "")
 
 
@@ -25,8 +26,8 @@ def lacks(*modules):
 class StandIn(unittest.TestCase):
     def test_it_measures_checks_and_reports(self):
         with tempfile.TemporaryDirectory() as out:
-            command = [sys.executable, "compare.py", "--stand-in", "--library", LIBRARY, "--out", out, "--budget", "40"]
-            run = subprocess.run([*command, "--peers", "PyTorch,cuDNN"], cwd=SCRIPTS, capture_output=True, text=True)
+            command = [sys.executable, scripts.path_of("compare.py"), "--stand-in", "--library", LIBRARY, "--out", out, "--budget", "40"]
+            run = subprocess.run([*command, "--peers", "PyTorch,cuDNN"], env=scripts.environment(), capture_output=True, text=True)
             self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
             written = os.listdir(os.path.join(out, "results"))
             self.assertTrue(all(name.startswith("trial-") for name in written), written)
@@ -50,7 +51,6 @@ class StandIn(unittest.TestCase):
     def test_a_result_that_is_wrong_is_not_timed(self):
         program = """
 import sys, torch
-sys.path.insert(0, sys.argv[1])
 import cases, clock, compare, library, ours, peers, tensors
 for name, module in (("torch", torch), ("tensors", tensors), ("clocks", clock), ("peers_module", peers)):
     setattr(compare, name, module)
@@ -73,8 +73,8 @@ pools = tensors.Pools(1 << 16, torch.device("cpu"))
 report = {"samples": 3, "cache_bytes": 1, "cases": [], "left_out": [], "wrong": []}
 held = {"Wrong": Wrong(), "PyTorch": peers.PyTorch(), "Raising": Raising()}
 import time
-c = compare.Comparison(clock.HostClock(), pools, ours.Ours(library.Library(sys.argv[2]), clock.HostClock(), None), held,
-                       cases.Budget(60, time.monotonic), report, sys.argv[3], 1e9)
+c = compare.Comparison(clock.HostClock(), pools, ours.Ours(library.Library(sys.argv[1]), clock.HostClock(), None), held,
+                       cases.Budget(60, time.monotonic), report, sys.argv[2], 1e9)
 c.group(group)
 forward, backward = report["cases"]
 assert report["wrong"] == [], report["wrong"]
@@ -96,8 +96,8 @@ for case in report["cases"][2:]:
     assert counts == {"Normcore": 6, "copy": 6, "A": 3, "B": 3, "C": 3}, counts
 """
         with tempfile.TemporaryDirectory() as out:
-            command = [sys.executable, "-c", program, SCRIPTS, LIBRARY, os.path.join(out, "result")]
-            run = subprocess.run(command, capture_output=True, text=True)
+            command = [sys.executable, "-c", program, LIBRARY, os.path.join(out, "result")]
+            run = subprocess.run(command, env=scripts.environment(), capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
 
@@ -105,8 +105,6 @@ for case in report["cases"][2:]:
 class Triton(unittest.TestCase):
     def test_kernels_in_the_interpreter(self):
         program = """
-import sys
-sys.path.insert(0, sys.argv[1])
 import torch
 import cases, peers, tensors
 torch.manual_seed(2)
@@ -128,15 +126,13 @@ for n, rows in ((64, 5), (100, 3), (769, 2), (1024, 1)):
                 assert max(away.values()) <= most and not expected.other_types(results), (str(group), kind, away)
 """
         run = subprocess.run(
-            [sys.executable, "-c", program, SCRIPTS],
-            env={**os.environ, "TRITON_INTERPRET": "1"}, capture_output=True, text=True,
+            [sys.executable, "-c", program],
+            env={**scripts.environment(), "TRITON_INTERPRET": "1"}, capture_output=True, text=True,
         )  # fmt: skip
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
     def test_launches(self):
         program = """
-import sys
-sys.path.insert(0, sys.argv[1])
 import triton_norm as t
 assert t.block_and_warps(64) == (64, 1) and t.block_and_warps(4096) == (4096, 8)
 assert t.block_and_warps(5120) == (8192, 16) and t.block_and_warps(65536) == (65536, 32)
@@ -148,7 +144,7 @@ except ValueError:
 assert t.programs_of(32768, 32, 132) == 132 and t.programs_of(32768, 8, 132) == 528
 assert t.programs_of(32768, 1, 132) == 2112 and t.programs_of(3, 1, 132) == 3
 """
-        run = subprocess.run([sys.executable, "-c", program, SCRIPTS], capture_output=True, text=True)
+        run = subprocess.run([sys.executable, "-c", program], env=scripts.environment(), capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
 
 

@@ -9,9 +9,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]} has no tomllib, which came with 3.11")
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.dirname(HERE))
-
+import scripts  # First: it finds the others.
 import tune_jobs
 import tune_report
 import variants

@@ -162,7 +162,8 @@ class CudaRotaryTest {
         for (int i = 0; i < 5_000; i++) {
           call.run();
         }
-        assertEquals(0, AllocationTest.leastAllocatedBy(Set.of(Thread.currentThread()), 500, call));
+        assertEquals(
+            0, NormAllocationTest.leastAllocatedBy(Set.of(Thread.currentThread()), 500, call));
         stream.synchronize();
       }
     }

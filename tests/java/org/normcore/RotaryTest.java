@@ -562,7 +562,7 @@ class RotaryTest {
       for (int i = 0; i < calls.size(); i++) {
         assertEquals(
             0,
-            AllocationTest.leastAllocatedBy(threads, 1_000, calls.get(i)),
+            NormAllocationTest.leastAllocatedBy(threads, 1_000, calls.get(i)),
             "bytes allocated by calls number " + i);
       }
       assertEquals(3, threads.size(), "the pool has worked with its two threads");

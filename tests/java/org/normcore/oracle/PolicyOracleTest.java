@@ -61,9 +61,9 @@ class PolicyOracleTest {
       boolean residual,
       Judged judged) {
 
-    Trial trial() {
+    CaseTensors tensors() {
       double weightMean = policy.gammaOffset() == GammaOffset.NONE ? 1 : 0;
-      return new Trial(kind, ROWS, N, input, weight, weightMean, residual, SEED);
+      return new CaseTensors(kind, ROWS, N, input, weight, weightMean, residual, SEED);
     }
 
     @Override
@@ -196,9 +196,9 @@ class PolicyOracleTest {
   @ParameterizedTest
   @MethodSource
   void agreeing(Case c) {
-    try (Trial trial = c.trial()) {
-      Trial.Result ours = trial.normcore(c.policy);
-      Trial.Result theirs = trial.torch(c.sequence);
+    try (CaseTensors tensors = c.tensors()) {
+      CaseTensors.Result ours = tensors.normcore(c.policy);
+      CaseTensors.Result theirs = tensors.torch(c.sequence);
       boolean oneMore = c.residual || c.kind == LAYER_NORM;
       double limit =
           oneMore && (c.input == FLOAT16 || c.weight == FLOAT16) ? ONE_ROUNDING_MORE : PROMISED;
@@ -248,9 +248,9 @@ class PolicyOracleTest {
   @ParameterizedTest
   @MethodSource
   void disagreeing(Case c) {
-    try (Trial trial = c.trial()) {
-      Trial.Result ours = trial.normcore(c.policy);
-      Trial.Result theirs = trial.torch(c.sequence);
+    try (CaseTensors tensors = c.tensors()) {
+      CaseTensors.Result ours = tensors.normcore(c.policy);
+      CaseTensors.Result theirs = tensors.torch(c.sequence);
       assertFarApart("y", ours.y(), theirs.y());
       assertFarApart("dx", ours.dx(), theirs.dx());
       assertFarApart("dweight", ours.dweight(), theirs.dweight());
