@@ -2,10 +2,8 @@ package org.normcore;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
-import com.google.common.math.LongMath;
 import java.nio.ByteBuffer;
 import java.nio.LongBuffer;
-import java.util.Arrays;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
@@ -176,17 +174,14 @@ public final class DLPack {
     checkArgument(rank == 0 || shapeAddress != 0, "shape: null; expected %s sizes", rank);
     long[] shape = longs(shapeAddress, rank);
     long elements = TensorView.elementsOf(dtype, shape);
-    long rowLength = rank == 0 ? 1 : shape[rank - 1];
-    long rowStride =
-        stridesAddress == 0 || elements == 0
-            ? rowLength
-            : rowStride(shape, longs(stridesAddress, rank));
     long data = fields.getLong(at + Layout.DATA);
     checkArgument(data != 0 || elements == 0, "data: null; expected %s elements", elements);
     long first = data + fields.getLong(at + Layout.BYTE_OFFSET);
     // Check everything before taking ownership.
-    long bytes =
-        TensorView.ofAddress(first, dtype, device, shape).withRowStride(rowStride).extent();
+    TensorView view =
+        stridesAddress == 0
+            ? TensorView.ofAddress(first, dtype, device, shape)
+            : TensorView.ofStrided(first, dtype, device, shape, longs(stridesAddress, rank));
     long deleter = fields.getLong(layout.deleter);
     checkArgument(
         IMPORTS.add(address),
@@ -195,10 +190,10 @@ public final class DLPack {
     return new DLPackTensor(
         device,
         first,
-        bytes,
+        view.extent(),
         dtype,
         shape,
-        rowStride,
+        view.rowStride(),
         readOnly,
         new DLPackTensor.Delete(deleter, address));
   }
@@ -304,45 +299,6 @@ public final class DLPack {
       case FLOAT8_E5M2 -> 12;
       case FLOAT8_E8M0 -> 14;
     };
-  }
-
-  /** The row stride of a non-empty tensor. A dimension of size 1 has no stride. */
-  private static long rowStride(long[] shape, long[] strides) {
-    int last = shape.length - 1;
-    if (last < 0) {
-      return 1;
-    }
-    checkArgument(
-        shape[last] == 1 || strides[last] == 1,
-        "strides: %s with shape %s; expected contiguous rows, 1 in the last place",
-        Arrays.toString(strides),
-        Arrays.toString(shape));
-    long rowStride = shape[last];
-    long next = 0;
-    for (int i = last - 1; i >= 0; i--) {
-      if (shape[i] == 1) {
-        continue;
-      }
-      if (next == 0) {
-        checkArgument(
-            strides[i] >= shape[last],
-            "strides: %s with shape %s; expected rows that do not overlap, at least %s apart",
-            Arrays.toString(strides),
-            Arrays.toString(shape),
-            shape[last]);
-        rowStride = strides[i];
-      } else {
-        checkArgument(
-            strides[i] == next,
-            "strides: %s with shape %s; expected rows that are equally far apart: %s in place %s",
-            Arrays.toString(strides),
-            Arrays.toString(shape),
-            next,
-            i);
-      }
-      next = LongMath.saturatedMultiply(strides[i], shape[i]);
-    }
-    return rowStride;
   }
 
   private static long[] longs(long address, int count) {

@@ -3,6 +3,7 @@ package org.normcore;
 import static com.google.common.base.Preconditions.checkArgument;
 
 import com.google.common.math.LongMath;
+import com.google.common.primitives.Longs;
 import java.lang.ref.Reference;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
@@ -216,6 +217,62 @@ public final class TensorView {
     return new TensorView(address, dtype, device, shape, UNKNOWN, UNKNOWN, null, null, null);
   }
 
+  /**
+   * Returns a view of a tensor with a stride for each dimension, as other libraries describe
+   * theirs.
+   *
+   * <p>Shape and strides are folded into rows with one row stride: element {@code [i_0, .., i_n]}
+   * is at
+   *
+   * <pre>{@code
+   * address + dtype.bytes() * (i_0 * strides[0] + .. + i_n * strides[n])
+   *   = address + dtype.bytes() * (row * rowStride() + i_n)
+   * }</pre>
+   *
+   * with {@code row} the index among all rows, in row order. So the stride of the last dimension is
+   * 1, that of the dimension before it is the row stride, at least the length of a row, and that of
+   * each further one is the stride times the size of the dimension behind it. The strides of
+   * dimensions of size 1 are ignored, as are all strides of a tensor without elements. Transposed
+   * and broadcast tensors do not fold; {@link #foldsIntoRows} tells beforehand.
+   *
+   * <pre>{@code
+   * try (NativeBuffer theirs = NativeBuffer.allocate(DType.FLOAT32, 2, 4, 5)) {
+   *   long[] shape = {2, 4, 3};      // the first 3 of 5 columns
+   *   long[] strides = {20, 5, 1};
+   *   TensorView part =
+   *       TensorView.ofStrided(theirs.address(), DType.FLOAT32, Device.CPU, shape, strides)
+   *           .withOwner(theirs);
+   *   System.out.println(part);      // FLOAT32[2, 4, 3] with a row stride of 5 on cpu
+   * }
+   * }</pre>
+   *
+   * <p>Nothing is copied but the shape. As with {@link #ofAddress}, size and lifetime of the memory
+   * are the caller's responsibility; {@link #withOwner} keeps its owner reachable. The view is
+   * thread-safe, the memory is not synchronised.
+   *
+   * @param address the address of element {@code [0, .., 0]}
+   * @param shape any number of dimensions; none for a single element
+   * @param strides one for each dimension, in elements
+   * @throws IllegalArgumentException if the strides are not as many as the dimensions or do not
+   *     fold, if a dimension is negative, or as {@link #ofAddress}
+   */
+  public static TensorView ofStrided(
+      long address, DType dtype, Device device, long[] shape, long[] strides) {
+    long rowStride = Strides.fold(shape, strides);
+    return new TensorView(address, dtype, device, shape, rowStride, UNKNOWN, null, null, null);
+  }
+
+  /**
+   * Returns whether {@link #ofStrided} can view a tensor of this shape with these strides, in
+   * elements. If not, the other library can make a contiguous copy.
+   *
+   * @throws IllegalArgumentException if the strides are not as many as the dimensions, or a
+   *     dimension is negative
+   */
+  public static boolean foldsIntoRows(long[] shape, long[] strides) {
+    return Strides.canFold(shape, strides);
+  }
+
   static TensorView ofMemory(
       OwnedMemory memory, long address, long capacity, DType dtype, long... shape) {
     return new TensorView(
@@ -240,13 +297,18 @@ public final class TensorView {
 
   /**
    * Returns the same tensor, which also keeps the given object reachable. If that is a {@link
-   * NativeBuffer} or a {@link CudaBuffer}, operations on the view throw after it is closed.
+   * NativeBuffer}, a {@link CudaBuffer} or a JavaCPP pointer, operations on the view throw once it
+   * is closed or deallocated.
    */
   public TensorView withOwner(Object keepAlive) {
     Objects.requireNonNull(keepAlive, "keepAlive: null; expected an object");
     if (memory == null && keepAlive instanceof OwnedMemory kept) {
       return new TensorView(
           address, dtype, device, shape, rowStride, capacity, kept, pointer, owner);
+    }
+    if (pointer == null && keepAlive instanceof Pointer kept) {
+      return new TensorView(
+          address, dtype, device, shape, rowStride, capacity, memory, kept, owner);
     }
     Object kept = owner == null ? keepAlive : new Object[] {owner, keepAlive};
     return new TensorView(
@@ -693,16 +755,18 @@ public final class TensorView {
     return view;
   }
 
+  static void requireSizes(long[] shape) {
+    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
+    for (long size : shape) {
+      checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
+    }
+  }
+
   /** The number of elements of a shape. Throws if no tensor can have that shape. */
   static long elementsOf(DType dtype, long[] shape) {
     Objects.requireNonNull(dtype, "dtype: null; expected a DType");
-    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
-    boolean empty = false;
-    for (long size : shape) {
-      checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
-      empty |= size == 0;
-    }
-    if (empty) {
+    requireSizes(shape);
+    if (Longs.contains(shape, 0)) {
       return 0;
     }
     long elements = 1;

@@ -123,14 +123,15 @@ class PyTorchTest {
     refused("tensor: null; expected a tensor", () -> PyTorch.view(null));
     refused("tensor: undefined; expected a tensor", () -> PyTorch.view(new Tensor()));
     refused(
-        "tensor: Float[3, 5, 4] has the stride 5 along its last dimension; expected 1; call"
-            + " contiguous()",
+        "tensor.strides: [20, 1, 5] with shape [3, 5, 4]; expected contiguous rows, 1 in the last"
+            + " place; call contiguous()",
         () -> PyTorch.view(whole.transpose(1, 2)));
     refused(
-        "tensor: Float[4, 3, 5] has the stride 5 along dimension 0; expected 60 for one row stride; call contiguous()",
+        "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows that are equally far apart:"
+            + " 60 in place 0; call contiguous()",
         () -> PyTorch.view(whole.transpose(0, 1)));
-    refused("along dimension 0; expected 15", () -> PyTorch.view(whole.narrow(1, 0, 3)));
-    refused("has the stride 0", () -> PyTorch.view(torch.ones(5).expand(3, 5)));
+    refused("equally far apart: 15 in place 0", () -> PyTorch.view(whole.narrow(1, 0, 3)));
+    refused("tensor.strides: [0, 1]", () -> PyTorch.view(torch.ones(5).expand(3, 5)));
     refused("tensor: dtype Long; expected one of", () -> PyTorch.view(torch.arange(new Scalar(3))));
     refused("layout Sparse", () -> PyTorch.view(whole.to_sparse()));
     refused("is on meta; expected it on cpu or cuda", () -> PyTorch.view(whole.meta()));

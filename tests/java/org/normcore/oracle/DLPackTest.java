@@ -299,7 +299,7 @@ class DLPackTest {
     new Managed(false)
         .shape(2, 4, 3)
         .strides(8, 1L << 62, 1)
-        .assertRefused("equally far apart: " + Long.MAX_VALUE);
+        .assertRefused("expected a tensor within the address space");
     Managed ranks = new Managed(false);
     ranks.memory.setInt(16, 65);
     ranks.assertRefused("ndim: 65; expected 0 to 64");

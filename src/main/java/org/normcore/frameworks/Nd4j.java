@@ -2,7 +2,6 @@ package org.normcore.frameworks;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
-import java.util.Arrays;
 import org.nd4j.linalg.api.memory.MemoryWorkspace;
 import org.nd4j.linalg.api.ndarray.INDArray;
 import org.normcore.DType;
@@ -48,17 +47,15 @@ public final class Nd4j {
     checkArgument(
         org.nd4j.linalg.factory.Nd4j.getEnvironment().isCPU(),
         "array: its memory is not on the CPU; expected an array of the nd4j-native backend");
-    long rowStride = rowStride(shape, array.stride());
-    checkArgument(
-        rowStride >= 0,
-        "array: shape %s, strides %s; expected contiguous rows with one row stride; call"
-            + " array.dup('c')",
-        Arrays.toString(shape),
-        Arrays.toString(array.stride()));
     // Unlike data().address(), this includes the offset.
     long address = array.data().addressPointer().address();
-    TensorView view = TensorView.of(new TensorMemory(address, () -> isFreed(array)), dtype, shape);
-    return shape.length < 2 ? view : view.withRowStride(rowStride);
+    TensorView view;
+    try {
+      view = TensorView.ofStrided(address, dtype, Device.CPU, shape, array.stride());
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException("array." + e.getMessage() + "; call array.dup('c')", e);
+    }
+    return view.withOwner(new TensorMemory(address, () -> isFreed(array)));
   }
 
   private static boolean isFreed(INDArray array) {
@@ -85,31 +82,5 @@ public final class Nd4j {
                   + array.dataType()
                   + "; expected DOUBLE, FLOAT, HALF or BFLOAT16; call array.castTo");
     };
-  }
-
-  /** Returns the row stride, or -1 if the rows do not have one stride. */
-  private static long rowStride(long[] shape, long[] strides) {
-    int last = shape.length - 1;
-    if (last < 0) {
-      return 1;
-    }
-    if (shape[last] > 1 && strides[last] != 1) {
-      return -1;
-    }
-    long rowStride = -1;
-    long next = -1;
-    for (int i = last - 1; i >= 0; i--) {
-      if (shape[i] == 1) {
-        continue;
-      }
-      if (rowStride < 0) {
-        rowStride = strides[i];
-      } else if (strides[i] != next) {
-        return -1;
-      }
-      next = strides[i] * shape[i];
-    }
-    // A single row has its length as the stride. Overlapping rows are refused.
-    return rowStride < 0 ? shape[last] : rowStride < shape[last] ? -1 : rowStride;
   }
 }

@@ -51,7 +51,7 @@ public final class PyTorch {
    */
   public static TensorView view(Tensor tensor) {
     requireTensor("tensor", tensor);
-    String reason = unviewable(tensor);
+    String reason = notDense(tensor);
     if (reason != null) {
       throw new IllegalArgumentException("tensor: " + describe(tensor) + " " + reason);
     }
@@ -185,7 +185,9 @@ public final class PyTorch {
 
   /** Returns the tensor itself if it can be viewed, otherwise a contiguous copy. */
   static Tensor viewable(Tensor tensor) {
-    return unviewable(tensor) == null ? tensor : tensor.detach().contiguous();
+    boolean fits =
+        notDense(tensor) == null && TensorView.foldsIntoRows(shape(tensor), strides(tensor));
+    return fits ? tensor : tensor.detach().contiguous();
   }
 
   /** Returns a view that holds no reference to the tensor. */
@@ -200,51 +202,23 @@ public final class PyTorch {
               + Arrays.toString(DType.values()));
     }
     Device device = device(argument, tensor);
-    long[] shape = shape(tensor);
     Pointer data = tensor.data_ptr();
     long address = data == null ? 0 : data.address();
-    TensorView view = TensorView.ofAddress(address, dtype, device, shape);
-    int leading = shape.length - 2;
-    while (leading >= 0 && shape[leading] == 1) {
-      leading--;
+    try {
+      return TensorView.ofStrided(address, dtype, device, shape(tensor), strides(tensor));
+    } catch (IllegalArgumentException e) {
+      throw new IllegalArgumentException(
+          argument + "." + e.getMessage() + "; call contiguous()", e);
     }
-    return leading < 0 || view.elements() == 0 ? view : view.withRowStride(tensor.stride(leading));
   }
 
-  /** Returns why a tensor can't be viewed as rows, or null if it can. */
-  private static @Nullable String unviewable(Tensor tensor) {
+  /** Returns why a tensor has no memory of plain values, or null if it has. */
+  private static @Nullable String notDense(Tensor tensor) {
     if (tensor.layout().intern() != Layout.Strided || !tensor.has_storage()) {
       return "is of layout " + tensor.layout().intern() + "; expected a dense tensor";
     }
     if (tensor.is_neg()) {
       return "has the negative bit set; expected plain values; call resolve_neg()";
-    }
-    long[] shape = shape(tensor);
-    int last = shape.length - 1;
-    if (last < 0 || tensor.numel() == 0) {
-      return null;
-    }
-    if (shape[last] > 1 && tensor.stride(last) != 1) {
-      return "has the stride "
-          + tensor.stride(last)
-          + " along its last dimension; expected 1; call contiguous()";
-    }
-    long inner = -1;
-    for (int i = last - 1; i >= 0; i--) {
-      if (shape[i] == 1) {
-        continue;
-      }
-      long stride = tensor.stride(i);
-      if (inner < 0 ? stride < shape[last] : stride != inner) {
-        return "has the stride "
-            + stride
-            + " along dimension "
-            + i
-            + "; expected "
-            + (inner < 0 ? "at least " + shape[last] : inner)
-            + " for one row stride; call contiguous()";
-      }
-      inner = stride * shape[i];
     }
     return null;
   }
@@ -293,6 +267,14 @@ public final class PyTorch {
       shape[i] = tensor.size(i);
     }
     return shape;
+  }
+
+  private static long[] strides(TensorBase tensor) {
+    long[] strides = new long[(int) tensor.dim()];
+    for (int i = 0; i < strides.length; i++) {
+      strides[i] = tensor.stride(i);
+    }
+    return strides;
   }
 
   /** Returns uninitialised memory on the device of another tensor. */
