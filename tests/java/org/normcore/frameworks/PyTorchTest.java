@@ -383,6 +383,24 @@ class PyTorchTest {
   }
 
   @Test
+  void parametersWithGapsAreMadeContiguous() {
+    LayerNorm norm = layer(DType.FLOAT32);
+    Tensor x = leaf(DType.FLOAT32, 5, N);
+    Tensor parameters = leaf(DType.FLOAT32, N, 2);
+    Tensor dy = torch.randn(5, N);
+    Tensor weight = parameters.select(1, 0);
+    Tensor bias = parameters.select(1, 1);
+    backward(PyTorch.apply(norm, x, weight.contiguous(), bias.contiguous()), dy);
+    Tensor[] wanted = taken(x, parameters);
+    Tensor y = PyTorch.apply(norm, x, weight, bias);
+    assertSame(PyTorch.apply(norm, x, weight.contiguous(), bias.contiguous()), y);
+    backward(y, dy);
+    assertSame(wanted[0], x.grad());
+    assertSame(wanted[1], parameters.grad());
+    norm.close();
+  }
+
+  @Test
   void otherLayoutsAreMadeContiguous() {
     LayerNorm norm = layer(DType.FLOAT32);
     Tensor base = leaf(DType.FLOAT32, N, 5);

@@ -120,7 +120,7 @@ public final class PyTorch {
     Tensor y = new Tensor();
     boolean done = false;
     try (PointerScope scope = new PointerScope()) {
-      fill(y, norm, x, weight, bias);
+      fill(y, norm, x, viewableParameter(weight), viewableParameter(bias));
       done = true;
     } finally {
       if (!done) {
@@ -185,9 +185,16 @@ public final class PyTorch {
 
   /** Returns the tensor itself if it can be viewed, otherwise a contiguous copy. */
   static Tensor viewable(Tensor tensor) {
-    boolean fits =
-        notDense(tensor) == null && TensorView.foldsIntoRows(shape(tensor), strides(tensor));
-    return fits ? tensor : tensor.detach().contiguous();
+    return isViewable(tensor) ? tensor : tensor.detach().contiguous();
+  }
+
+  /** As {@link #viewable}; the graph records the copy, so that the parameter gets its gradient. */
+  private static @Nullable Tensor viewableParameter(@Nullable Tensor parameter) {
+    return parameter == null || isViewable(parameter) ? parameter : parameter.contiguous();
+  }
+
+  private static boolean isViewable(Tensor tensor) {
+    return notDense(tensor) == null && TensorView.foldsIntoRows(shape(tensor), strides(tensor));
   }
 
   /** Returns a view that holds no reference to the tensor. */
