@@ -54,7 +54,7 @@ public final class CudaBuffer extends OwnedMemory {
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static CudaBuffer allocate(Device device, DType dtype, long... shape) {
-    return ofBytes(device, TensorView.elementsOf(dtype, shape) * dtype.bytes());
+    return ofBytes(device, Shapes.elements(dtype, shape) * dtype.bytes());
   }
 
   /**

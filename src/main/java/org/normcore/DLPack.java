@@ -173,7 +173,7 @@ public final class DLPack {
     long stridesAddress = fields.getLong(at + Layout.STRIDES);
     checkArgument(rank == 0 || shapeAddress != 0, "shape: null; expected %s sizes", rank);
     long[] shape = longs(shapeAddress, rank);
-    long elements = TensorView.elementsOf(dtype, shape);
+    long elements = Shapes.elements(dtype, shape);
     long data = fields.getLong(at + Layout.DATA);
     checkArgument(data != 0 || elements == 0, "data: null; expected %s elements", elements);
     long first = data + fields.getLong(at + Layout.BYTE_OFFSET);

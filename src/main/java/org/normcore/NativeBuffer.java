@@ -42,7 +42,7 @@ public final class NativeBuffer extends OwnedMemory {
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static NativeBuffer allocate(DType dtype, long... shape) {
-    return ofBytes(TensorView.elementsOf(dtype, shape) * dtype.bytes());
+    return ofBytes(Shapes.elements(dtype, shape) * dtype.bytes());
   }
 
   /**

@@ -467,7 +467,7 @@ public final class RotaryTable implements AutoCloseable {
       int pairs = spec.rotaryDim() / 2;
       long[] shape = Arrays.copyOf(positions.shape, positions.shape.length + 1);
       shape[shape.length - 1] = pairs;
-      long bytes = TensorView.elementsOf(dtype, shape) * dtype.bytes();
+      long bytes = Shapes.elements(dtype, shape) * dtype.bytes();
       long sinOffset =
           LongMath.saturatedMultiply(
               LongMath.saturatedAdd(bytes, ALIGNMENT - 1) / ALIGNMENT, ALIGNMENT);

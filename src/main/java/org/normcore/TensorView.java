@@ -2,24 +2,12 @@ package org.normcore;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
-import com.google.common.math.LongMath;
-import com.google.common.primitives.Longs;
-import java.lang.ref.Reference;
 import java.nio.Buffer;
-import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
-import java.nio.CharBuffer;
-import java.nio.DoubleBuffer;
-import java.nio.FloatBuffer;
-import java.nio.IntBuffer;
-import java.nio.LongBuffer;
-import java.nio.ShortBuffer;
 import java.util.Arrays;
 import java.util.Objects;
 import org.bytedeco.javacpp.Pointer;
 import org.jspecify.annotations.Nullable;
-import org.normcore.internal.Capi;
-import org.normcore.internal.CudaCapi;
 import org.normcore.internal.Memory;
 
 /**
@@ -51,9 +39,6 @@ import org.normcore.internal.Memory;
  * <p>Views are thread-safe; accesses to the memory itself are not synchronised.
  */
 public final class TensorView {
-  /** The number of elements converted at a time in copies from or to arrays. */
-  private static final int CHUNK = 8192;
-
   private static final long UNKNOWN = -1;
 
   private final long address;
@@ -84,9 +69,9 @@ public final class TensorView {
     this.dtype = Objects.requireNonNull(dtype, "dtype: null; expected a DType");
     this.device = Objects.requireNonNull(device, "device: null; expected a Device");
     this.shape = Objects.requireNonNull(shape, "shape: null; expected an array of sizes").clone();
-    this.elements = elementsOf(dtype, this.shape);
+    this.elements = Shapes.elements(dtype, this.shape);
     this.rowLength = this.shape.length == 0 ? 1 : this.shape[this.shape.length - 1];
-    this.rowCount = leading(this.shape);
+    this.rowCount = Shapes.rows(this.shape);
     this.rowStride = rowStride == UNKNOWN ? rowLength : rowStride;
     this.capacity = capacity;
     this.memory = memory;
@@ -100,7 +85,7 @@ public final class TensorView {
     checkArgument(
         elements == 0 || address != 0, "address: 0; expected the address of %s elements", elements);
     checkArgument(address >= 0, "address: %s; expected at least 0", address);
-    this.extent = extent(elements, rowCount, this.rowStride, rowLength, dtype.bytes());
+    this.extent = Shapes.extent(elements, rowCount, this.rowStride, rowLength, dtype.bytes());
     long bytes = extent;
     checkArgument(
         bytes >= 0,
@@ -190,17 +175,17 @@ public final class TensorView {
         buffer);
     checkArgument(!buffer.isReadOnly(), "buffer: %s is read-only; expected a writable one", buffer);
     checkArgument(
-        order(buffer) == ByteOrder.nativeOrder(),
+        Memory.order(buffer) == ByteOrder.nativeOrder(),
         "buffer: %s is in %s byte order; expected the machine's, by order(ByteOrder.nativeOrder())",
         buffer,
-        order(buffer));
+        Memory.order(buffer));
     return new TensorView(
         Memory.address(buffer),
         dtype,
         Device.CPU,
         shape,
         UNKNOWN,
-        (long) buffer.remaining() * elementBytes(buffer),
+        (long) buffer.remaining() * Memory.elementBytes(buffer),
         null,
         null,
         buffer);
@@ -258,7 +243,7 @@ public final class TensorView {
    */
   public static TensorView ofStrided(
       long address, DType dtype, Device device, long[] shape, long[] strides) {
-    long rowStride = Strides.fold(shape, strides);
+    long rowStride = Shapes.rowStride(shape, strides);
     return new TensorView(address, dtype, device, shape, rowStride, UNKNOWN, null, null, null);
   }
 
@@ -270,7 +255,7 @@ public final class TensorView {
    *     dimension is negative
    */
   public static boolean foldsIntoRows(long[] shape, long[] strides) {
-    return Strides.canFold(shape, strides);
+    return Shapes.canFold(shape, strides);
   }
 
   static TensorView ofMemory(
@@ -327,10 +312,10 @@ public final class TensorView {
         "reshape: %s has gaps between its rows; expected a contiguous tensor",
         this);
     checkArgument(
-        elementsOf(dtype, shape) == elements,
+        Shapes.elements(dtype, shape) == elements,
         "shape: %s has %s elements; expected %s, as %s has",
         Arrays.toString(shape),
-        elementsOf(dtype, shape),
+        Shapes.elements(dtype, shape),
         elements,
         this);
     return new TensorView(address, dtype, device, shape, UNKNOWN, capacity, memory, pointer, owner);
@@ -452,13 +437,7 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(float[] source) {
-    checkLength(
-        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
-    copyThroughStaging(
-        DType.FLOAT32,
-        true,
-        (staging, first, count) -> staging.asFloatBuffer().put(source, first, count));
-    return this;
+    return TensorCopies.fromFloats(this, source);
   }
 
   /**
@@ -471,13 +450,7 @@ public final class TensorView {
    *     DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(double[] source) {
-    checkLength(
-        Objects.requireNonNull(source, "source: null; expected an array of elements").length);
-    copyThroughStaging(
-        DType.FLOAT64,
-        true,
-        (staging, first, count) -> staging.asDoubleBuffer().put(source, first, count));
-    return this;
+    return TensorCopies.fromDoubles(this, source);
   }
 
   /**
@@ -491,38 +464,7 @@ public final class TensorView {
    *     is of {@link DType#FLOAT8_E8M0}, which conversions do not write
    */
   public TensorView copyFrom(TensorView source) {
-    required("source", source);
-    source.checkHost("source");
-    checkHost("target");
-    checkSameShape(source);
-    boolean same =
-        address == source.address
-            && rowStride == source.rowStride
-            && dtype.bytes() == source.dtype.bytes();
-    checkArgument(same || !overlaps(source), "source: %s overlaps the target %s", source, this);
-    boolean heldSource = source.acquire("source");
-    try {
-      boolean acquired = acquireToWrite("target");
-      try {
-        boolean whole = isContiguous() && source.isContiguous();
-        long run = whole ? elements : rowLength;
-        for (long done = 0, row = 0; done < elements; done += run, row++) {
-          Capi.convert(
-              source.address + row * source.rowStride * source.dtype.bytes(),
-              source.dtype.code(),
-              address + row * rowStride * dtype.bytes(),
-              dtype.code(),
-              run);
-        }
-      } finally {
-        release(acquired);
-        Reference.reachabilityFence(this);
-      }
-    } finally {
-      source.release(heldSource);
-      Reference.reachabilityFence(source);
-    }
-    return this;
+    return TensorCopies.convert(this, source);
   }
 
   /**
@@ -542,53 +484,7 @@ public final class TensorView {
    * @throws CudaException if CUDA reports an error, from this call or from earlier work
    */
   public TensorView copyFrom(TensorView source, CudaStream stream) {
-    required("source", source);
-    checkArgument(
-        !device.isCpu() || !source.device.isCpu(),
-        "source: %s and the target both are in host memory; expected at least one on a CUDA device",
-        source);
-    if (stream == null || !stream.device().equals(source.device)) {
-      CudaStream.requireOf(device.isCpu() ? source.device : device, stream);
-    }
-    checkArgument(
-        dtype == source.dtype,
-        "source: dtype %s; expected %s, as the target has",
-        source.dtype,
-        dtype);
-    checkSameShape(source);
-    checkArgument(
-        !device.equals(source.device) || !overlaps(source),
-        "source: %s overlaps the target %s",
-        source,
-        this);
-    boolean heldSource = source.acquire("source");
-    try {
-      boolean acquired = acquireToWrite("target");
-      try {
-        stream.acquire();
-        try {
-          boolean whole = isContiguous() && source.isContiguous();
-          long run = whole ? elements : rowLength;
-          for (long done = 0, row = 0; done < elements; done += run, row++) {
-            CudaCapi.copy(
-                stream.device().index(),
-                address + row * rowStride * dtype.bytes(),
-                source.address + row * source.rowStride * dtype.bytes(),
-                run * dtype.bytes(),
-                stream.handle());
-          }
-        } finally {
-          stream.release();
-        }
-      } finally {
-        release(acquired);
-        Reference.reachabilityFence(this);
-      }
-    } finally {
-      source.release(heldSource);
-      Reference.reachabilityFence(source);
-    }
-    return this;
+    return TensorCopies.enqueue(this, source, stream);
   }
 
   /**
@@ -599,12 +495,7 @@ public final class TensorView {
    * @throws UnsupportedOperationException if the tensor is not in host memory
    */
   public float[] toFloats() {
-    float[] target = new float[arrayLength(1)];
-    copyThroughStaging(
-        DType.FLOAT32,
-        false,
-        (staging, first, count) -> staging.asFloatBuffer().get(target, first, count));
-    return target;
+    return TensorCopies.toFloats(this);
   }
 
   /**
@@ -614,12 +505,7 @@ public final class TensorView {
    * @throws UnsupportedOperationException if the tensor is not in host memory
    */
   public double[] toDoubles() {
-    double[] target = new double[arrayLength(1)];
-    copyThroughStaging(
-        DType.FLOAT64,
-        false,
-        (staging, first, count) -> staging.asDoubleBuffer().get(target, first, count));
-    return target;
+    return TensorCopies.toDoubles(this);
   }
 
   /**
@@ -630,19 +516,7 @@ public final class TensorView {
    * @throws UnsupportedOperationException if the tensor is not in host memory
    */
   public byte[] toBytes() {
-    byte[] target = new byte[arrayLength(dtype.bytes())];
-    checkHost("tensor");
-    boolean acquired = acquire("tensor");
-    try {
-      int run = (int) (isContiguous() ? elements : rowLength) * dtype.bytes();
-      for (int done = 0, row = 0; done < target.length; done += run, row++) {
-        Memory.byteBuffer(address + row * rowStride * dtype.bytes(), run).get(target, done, run);
-      }
-    } finally {
-      release(acquired);
-      Reference.reachabilityFence(this);
-    }
-    return target;
+    return TensorCopies.toBytes(this);
   }
 
   /**
@@ -660,6 +534,16 @@ public final class TensorView {
   /** The number of rows: the product of all dimensions but the last. */
   long rowCount() {
     return rowCount;
+  }
+
+  /** The number of elements of a row: the last dimension, 1 if there is none. */
+  long rowLength() {
+    return rowLength;
+  }
+
+  /** The address of an element of a row. */
+  long addressOf(long row, long column) {
+    return address + (row * rowStride + column) * dtype.bytes();
   }
 
   /** Whether the memory ranges of the two tensors, including gaps between rows, overlap. */
@@ -753,141 +637,5 @@ public final class TensorView {
       throw new IllegalArgumentException(name + ": null; expected a tensor");
     }
     return view;
-  }
-
-  static void requireSizes(long[] shape) {
-    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
-    for (long size : shape) {
-      checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
-    }
-  }
-
-  /** The number of elements of a shape. Throws if no tensor can have that shape. */
-  static long elementsOf(DType dtype, long[] shape) {
-    Objects.requireNonNull(dtype, "dtype: null; expected a DType");
-    requireSizes(shape);
-    if (Longs.contains(shape, 0)) {
-      return 0;
-    }
-    long elements = 1;
-    for (long size : shape) {
-      elements = LongMath.saturatedMultiply(elements, size);
-    }
-    checkArgument(
-        elements <= Long.MAX_VALUE / dtype.bytes(),
-        "shape: %s of %s is beyond the address space",
-        Arrays.toString(shape),
-        dtype);
-    return elements;
-  }
-
-  /** The bytes from the first element to the end of the last one; negative if that overflows. */
-  private static long extent(
-      long elements, long rowCount, long rowStride, long rowLength, int width) {
-    if (elements == 0) {
-      return 0;
-    }
-    long span =
-        LongMath.saturatedAdd(LongMath.saturatedMultiply(rowCount - 1, rowStride), rowLength);
-    return span > Long.MAX_VALUE / width ? -1 : span * width;
-  }
-
-  private static long leading(long[] shape) {
-    long rows = 1;
-    for (int i = 0; i < shape.length - 1; i++) {
-      rows = LongMath.saturatedMultiply(rows, shape[i]);
-    }
-    return rows;
-  }
-
-  private void checkHost(String name) {
-    if (!device.isCpu()) {
-      throw new UnsupportedOperationException(
-          name
-              + ": is on "
-              + device
-              + "; expected host memory: copy it there first, by TensorView.copyFrom(source, stream)");
-    }
-  }
-
-  private void checkSameShape(TensorView source) {
-    checkArgument(
-        Arrays.equals(shape, source.shape),
-        "source: shape %s; expected %s, as the target has",
-        Arrays.toString(source.shape),
-        Arrays.toString(shape));
-  }
-
-  private void checkLength(int length) {
-    checkArgument(
-        length == elements, "source: %s elements; expected %s, as %s has", length, elements, this);
-  }
-
-  private int arrayLength(int unit) {
-    checkArgument(
-        elements <= (Integer.MAX_VALUE - 8) / unit,
-        "%s has more elements than an array can hold",
-        this);
-    return (int) elements * unit;
-  }
-
-  /** Copies a chunk: {@code count} elements of an array, starting at {@code first}. */
-  private interface Chunk {
-    void copy(ByteBuffer staging, int first, int count);
-  }
-
-  private void copyThroughStaging(DType arrayType, boolean inward, Chunk chunk) {
-    checkHost("tensor");
-    boolean acquired = inward ? acquireToWrite("tensor") : acquire("tensor");
-    try (NativeBuffer staging = NativeBuffer.allocate((long) CHUNK * arrayType.bytes())) {
-      ByteBuffer bytes = Memory.byteBuffer(staging.address(), staging.bytes());
-      long run = isContiguous() ? elements : rowLength;
-      for (long done = 0; done < elements; ) {
-        long inRow = done % run;
-        long at = address + (done / run * rowStride + inRow) * dtype.bytes();
-        int count = (int) Math.min(CHUNK, run - inRow);
-        if (inward) {
-          chunk.copy(bytes, (int) done, count);
-          Capi.convert(staging.address(), arrayType.code(), at, dtype.code(), count);
-        } else {
-          Capi.convert(at, dtype.code(), staging.address(), arrayType.code(), count);
-          chunk.copy(bytes, (int) done, count);
-        }
-        done += count;
-      }
-    } finally {
-      release(acquired);
-      Reference.reachabilityFence(this);
-    }
-  }
-
-  private static ByteOrder order(Buffer buffer) {
-    if (buffer instanceof ByteBuffer b) {
-      return b.order();
-    } else if (buffer instanceof ShortBuffer b) {
-      return b.order();
-    } else if (buffer instanceof CharBuffer b) {
-      return b.order();
-    } else if (buffer instanceof IntBuffer b) {
-      return b.order();
-    } else if (buffer instanceof FloatBuffer b) {
-      return b.order();
-    } else if (buffer instanceof LongBuffer b) {
-      return b.order();
-    } else {
-      return ((DoubleBuffer) buffer).order();
-    }
-  }
-
-  private static int elementBytes(Buffer buffer) {
-    if (buffer instanceof ByteBuffer) {
-      return 1;
-    } else if (buffer instanceof ShortBuffer || buffer instanceof CharBuffer) {
-      return 2;
-    } else if (buffer instanceof IntBuffer || buffer instanceof FloatBuffer) {
-      return 4;
-    } else {
-      return 8;
-    }
   }
 }

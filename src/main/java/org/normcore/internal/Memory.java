@@ -4,6 +4,12 @@ import java.lang.ref.Cleaner;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.CharBuffer;
+import java.nio.DoubleBuffer;
+import java.nio.FloatBuffer;
+import java.nio.IntBuffer;
+import java.nio.LongBuffer;
+import java.nio.ShortBuffer;
 import org.bytedeco.javacpp.Pointer;
 import org.normcore.internal.capi.global.normcore;
 
@@ -21,6 +27,38 @@ public final class Memory {
     Buffer slice = direct.slice();
     try (Pointer pointer = new Pointer(slice)) {
       return pointer.address();
+    }
+  }
+
+  /** Returns the byte order of a buffer. */
+  public static ByteOrder order(Buffer buffer) {
+    if (buffer instanceof ByteBuffer b) {
+      return b.order();
+    } else if (buffer instanceof ShortBuffer b) {
+      return b.order();
+    } else if (buffer instanceof CharBuffer b) {
+      return b.order();
+    } else if (buffer instanceof IntBuffer b) {
+      return b.order();
+    } else if (buffer instanceof FloatBuffer b) {
+      return b.order();
+    } else if (buffer instanceof LongBuffer b) {
+      return b.order();
+    } else {
+      return ((DoubleBuffer) buffer).order();
+    }
+  }
+
+  /** Returns the size of a buffer's elements in bytes. */
+  public static int elementBytes(Buffer buffer) {
+    if (buffer instanceof ByteBuffer) {
+      return 1;
+    } else if (buffer instanceof ShortBuffer || buffer instanceof CharBuffer) {
+      return 2;
+    } else if (buffer instanceof IntBuffer || buffer instanceof FloatBuffer) {
+      return 4;
+    } else {
+      return 8;
     }
   }
 

@@ -2,23 +2,60 @@ package org.normcore;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
+import com.google.common.math.LongMath;
 import com.google.common.primitives.Longs;
 import java.util.Arrays;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
-/**
- * Folds the strides of all dimensions, in elements, into the row stride of a {@link TensorView}.
- */
-final class Strides {
-  private Strides() {}
+/** Arithmetic with the shapes and strides of tensors, in elements. */
+final class Shapes {
+  private Shapes() {}
+
+  /** The number of elements of a shape. Throws if no tensor can have that shape. */
+  static long elements(DType dtype, long[] shape) {
+    Objects.requireNonNull(dtype, "dtype: null; expected a DType");
+    requireSizes(shape);
+    if (Longs.contains(shape, 0)) {
+      return 0;
+    }
+    long elements = 1;
+    for (long size : shape) {
+      elements = LongMath.saturatedMultiply(elements, size);
+    }
+    checkArgument(
+        elements <= Long.MAX_VALUE / dtype.bytes(),
+        "shape: %s of %s is beyond the address space",
+        Arrays.toString(shape),
+        dtype);
+    return elements;
+  }
+
+  /** The number of rows: the product of all dimensions but the last. */
+  static long rows(long[] shape) {
+    long rows = 1;
+    for (int i = 0; i < shape.length - 1; i++) {
+      rows = LongMath.saturatedMultiply(rows, shape[i]);
+    }
+    return rows;
+  }
+
+  /** The bytes from the first element to the end of the last one; negative if that overflows. */
+  static long extent(long elements, long rowCount, long rowStride, long rowLength, int width) {
+    if (elements == 0) {
+      return 0;
+    }
+    long span =
+        LongMath.saturatedAdd(LongMath.saturatedMultiply(rowCount - 1, rowStride), rowLength);
+    return span > Long.MAX_VALUE / width ? -1 : span * width;
+  }
 
   /**
-   * Returns the row stride.
+   * Folds strides into the row stride of a {@link TensorView}.
    *
    * @throws IllegalArgumentException as {@link TensorView#ofStrided}
    */
-  static long fold(long[] shape, long[] strides) {
+  static long rowStride(long[] shape, long[] strides) {
     requireSameRank(shape, strides);
     String expected = expected(shape, strides);
     if (expected != null) {
@@ -83,7 +120,7 @@ final class Strides {
   }
 
   private static void requireSameRank(long[] shape, long[] strides) {
-    TensorView.requireSizes(shape);
+    requireSizes(shape);
     Objects.requireNonNull(strides, "strides: null; expected an array of strides");
     checkArgument(
         strides.length == shape.length,
@@ -91,5 +128,12 @@ final class Strides {
         Arrays.toString(strides),
         shape.length,
         Arrays.toString(shape));
+  }
+
+  private static void requireSizes(long[] shape) {
+    Objects.requireNonNull(shape, "shape: null; expected an array of sizes");
+    for (long size : shape) {
+      checkArgument(size >= 0, "shape: %s; expected no negative dimension", Arrays.toString(shape));
+    }
   }
 }
