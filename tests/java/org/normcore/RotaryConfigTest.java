@@ -259,7 +259,10 @@ class RotaryConfigTest {
         """;
     RotarySpec spec = RotarySpec.fromConfig(text);
     assertEquals(
-        spec(64, 10_000).scaling(RotaryScaling.yarn(40, 4096).mscale(1.0, 1.0)).build(), spec);
+        spec(64, 10_000)
+            .scaling(RotaryScaling.Yarn.builder(40, 4096).mscale(1.0, 1.0).build())
+            .build(),
+        spec);
     assertEquals(1, spec.attentionScaling());
   }
 
@@ -274,15 +277,15 @@ class RotaryConfigTest {
          "beta_slow": 1.0, "factor": 32.0, "original_max_position_embeddings": 4096,
          "rope_type": "yarn", "truncate": false}, "rope_theta": 150000}
         """;
-    RotaryScaling.Yarn yarn = RotaryScaling.yarn(32, 4096).truncate(false);
-    RotarySpec expected = spec(64, 150_000).scaling(yarn).build();
+    RotaryScaling.Yarn.Builder yarn = RotaryScaling.Yarn.builder(32, 4096).truncate(false);
+    RotarySpec expected = spec(64, 150_000).scaling(yarn.build()).build();
     assertEquals(expected, RotarySpec.fromConfig(text));
     assertEquals(expected, RotarySpec.fromConfig(text, "sliding_attention"));
     assertRefused(text, "chunked_attention", "layerType: \"chunked_attention\"", "layer_types");
     assertEquals(
         expected, RotarySpec.fromConfig(text.replace("32.0,\n", "0,\n").replace("1.0", "null")));
     assertEquals(
-        spec(64, 150_000).scaling(yarn.betas(16, 2).attentionFactor(1.5)).build(),
+        spec(64, 150_000).scaling(yarn.betas(16, 2).attentionFactor(1.5).build()).build(),
         RotarySpec.fromConfig(
             text.replace("32.0,\n", "16,\n")
                 .replace("\"beta_slow\": 1.0", "\"beta_slow\": 2, \"attention_factor\": 1.5")));

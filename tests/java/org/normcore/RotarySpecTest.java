@@ -114,11 +114,11 @@ class RotarySpecTest {
             RotaryScaling.llama3(32, 1, 4, 8192),
             RotaryScaling.llama3(4, 2, 2.5, 1000),
             RotaryScaling.yarn(4, 32768),
-            RotaryScaling.yarn(40, 4096).mscale(1.0, 1.0),
-            RotaryScaling.yarn(16, 8192).betas(8, 2).truncate(false),
-            RotaryScaling.yarn(2, 100).betas(4, 4),
+            RotaryScaling.Yarn.builder(40, 4096).mscale(1.0, 1.0).build(),
+            RotaryScaling.Yarn.builder(16, 8192).betas(8, 2).truncate(false).build(),
+            RotaryScaling.Yarn.builder(2, 100).betas(4, 4).build(),
             // A range that is empty at a whole pair, and one that ends beyond the last.
-            RotaryScaling.yarn(2, 100).betas(9.851, 11.935),
+            RotaryScaling.Yarn.builder(2, 100).betas(9.851, 11.935).build(),
             RotaryScaling.yarn(4, 1L << 33),
             RotaryScaling.longRope(shortFactor, longFactor, 4096, 131072),
             RotaryScaling.proportional(1, 12),
@@ -176,22 +176,35 @@ class RotarySpecTest {
     return truth.signum() == 0 ? value : divide(of(value).subtract(truth), truth).doubleValue();
   }
 
+  private static RotaryScaling.Yarn.Builder yarn() {
+    return RotaryScaling.Yarn.builder(40, 4096);
+  }
+
+  @Test
+  void yarnBuilderSetsEachComponentOnce() {
+    assertEquals(RotaryScaling.yarn(40, 4096), yarn().build());
+    assertEquals(new RotaryScaling.Yarn(40, 4096, 32, 1, null, null, null, true), yarn().build());
+    assertEquals(
+        new RotaryScaling.Yarn(40, 4096, 8, 2, 1.5, 0.7, 0.5, false),
+        yarn().betas(8, 2).attentionFactor(1.5).mscale(0.7, 0.5).truncate(false).build());
+  }
+
   @Test
   void attentionScaling() {
     RotarySpec.Builder builder = RotarySpec.builder(64);
     double ln40 = Exact.ln(of(40)).doubleValue();
-    RotaryScaling.Yarn yarn = RotaryScaling.yarn(40, 4096);
     assertScaling(1, builder, RotaryScaling.plain());
     assertScaling(1, builder, RotaryScaling.linear(4));
     assertScaling(1, builder, RotaryScaling.llama3(8, 1, 4, 8192));
     assertScaling(1, builder, RotaryScaling.dynamicNtk(8, 4));
-    assertScaling(0.1 * ln40 + 1, builder, yarn);
-    assertScaling(1, builder, yarn.mscale(0.7, 0.7));
-    assertScaling((0.1 * ln40 + 1) / (0.05 * ln40 + 1), builder, yarn.mscale(1.0, 0.5));
-    assertScaling(0.1 * ln40 + 1, builder, yarn.mscale(1.0, 0.0));
-    assertScaling(0.1 * ln40 + 1, builder, yarn.mscale(2.0, null));
-    assertScaling(1.25, builder, yarn.mscale(1.0, 0.5).attentionFactor(1.25));
-    assertScaling(0.1 * ln40 + 1, builder, yarn.attentionFactor(1.25).attentionFactor(null));
+    assertScaling(0.1 * ln40 + 1, builder, RotaryScaling.yarn(40, 4096));
+    assertScaling(1, builder, yarn().mscale(0.7, 0.7).build());
+    assertScaling((0.1 * ln40 + 1) / (0.05 * ln40 + 1), builder, yarn().mscale(1.0, 0.5).build());
+    assertScaling(0.1 * ln40 + 1, builder, yarn().mscale(1.0, 0.0).build());
+    assertScaling(0.1 * ln40 + 1, builder, yarn().mscale(2.0, null).build());
+    assertScaling(1.25, builder, yarn().mscale(1.0, 0.5).attentionFactor(1.25).build());
+    assertScaling(
+        0.1 * ln40 + 1, builder, yarn().attentionFactor(1.25).attentionFactor(null).build());
     assertScaling(1, builder, RotaryScaling.yarn(0.5, 4096));
     double[] ones = new double[32];
     Arrays.fill(ones, 1);
@@ -268,8 +281,8 @@ class RotarySpecTest {
       assertRefused(() -> RotaryScaling.llama3(8, factor, 4, 8), "lowFreqFactor: " + factor);
       assertRefused(() -> RotaryScaling.llama3(8, 1, factor, 8), "highFreqFactor: " + factor);
       assertRefused(() -> RotaryScaling.yarn(factor, 8), "factor: " + factor);
-      assertRefused(() -> RotaryScaling.yarn(4, 8).betas(factor, 1), "betaFast: " + factor);
-      assertRefused(() -> RotaryScaling.yarn(4, 8).betas(32, factor), "betaSlow: " + factor);
+      assertRefused(() -> yarn().betas(factor, 1).build(), "betaFast: " + factor);
+      assertRefused(() -> yarn().betas(32, factor).build(), "betaSlow: " + factor);
       assertRefused(() -> RotaryScaling.proportional(factor, 8), "factor: " + factor);
       assertRefused(
           () -> RotaryScaling.longRope(new double[] {1, factor}, new double[2], 8, 16),
@@ -280,8 +293,8 @@ class RotarySpecTest {
     assertRefused(() -> RotaryScaling.llama3(8, 1, 4, 0), "originalMaxPositions: 0");
     assertRefused(() -> RotaryScaling.dynamicNtk(2, 0), "originalMaxPositions: 0");
     assertRefused(() -> RotaryScaling.yarn(2, -5), "originalMaxPositions: -5");
-    assertRefused(() -> RotaryScaling.yarn(2, 5).attentionFactor(-0.5), "attentionFactor: -0.5");
-    assertRefused(() -> RotaryScaling.yarn(2, 5).mscale(Double.NaN, 1.0), "mscale: NaN");
+    assertRefused(() -> yarn().attentionFactor(-0.5).build(), "attentionFactor: -0.5");
+    assertRefused(() -> yarn().mscale(Double.NaN, 1.0).build(), "mscale: NaN");
     double[] two = {1, 1};
     assertRefused(
         () -> RotaryScaling.longRope(two, new double[] {1}, 8, 16), "longFactor: 1 numbers", "2");

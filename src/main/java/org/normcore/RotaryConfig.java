@@ -228,12 +228,13 @@ final class RotaryConfig {
     Double factor = p.number("factor");
     Double fast = p.number("beta_fast");
     Double slow = p.number("beta_slow");
-    return RotaryScaling.yarn(
+    return RotaryScaling.Yarn.builder(
             factor == null ? (double) maxPositions() / original : factor, original)
         .betas(fast == null || fast == 0 ? 32 : fast, slow == null || slow == 0 ? 1 : slow)
         .attentionFactor(p.number("attention_factor"))
         .mscale(p.number("mscale"), p.number("mscale_all_dim"))
-        .truncate(p.flag("truncate", true));
+        .truncate(p.flag("truncate", true))
+        .build();
   }
 
   private RotaryScaling longRope(Section p, long original) {

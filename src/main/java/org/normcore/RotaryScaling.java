@@ -56,13 +56,13 @@ public sealed interface RotaryScaling {
 
   /**
    * Returns YaRN with its default constants: betas 32 and 1, an attention factor of {@code 0.1
-   * ln(factor) + 1}, a truncated range. {@link Yarn} has methods to change them.
+   * ln(factor) + 1}, a truncated range. {@link Yarn#builder} sets others.
    *
    * @throws IllegalArgumentException if the factor is not a positive, finite number, or the
    *     positions are not at least 1
    */
   static Yarn yarn(double factor, long originalMaxPositions) {
-    return new Yarn(factor, originalMaxPositions, 32, 1, null, null, null, true);
+    return Yarn.builder(factor, originalMaxPositions).build();
   }
 
   /**
@@ -228,56 +228,80 @@ public sealed interface RotaryScaling {
       requireFinite("mscaleAllDim", mscaleAllDim);
     }
 
-    /** Returns a copy with other numbers of rotations. */
-    public Yarn betas(double betaFast, double betaSlow) {
-      return new Yarn(
-          factor,
-          originalMaxPositions,
-          betaFast,
-          betaSlow,
-          attentionFactor,
-          mscale,
-          mscaleAllDim,
-          truncate);
+    /**
+     * Returns a builder with the default constants of {@link RotaryScaling#yarn}.
+     *
+     * <pre>{@code
+     * RotaryScaling deepSeek = RotaryScaling.Yarn.builder(40, 4096).mscale(1.0, 1.0).build();
+     * }</pre>
+     */
+    public static Builder builder(double factor, long originalMaxPositions) {
+      return new Builder(factor, originalMaxPositions);
     }
 
-    /** Returns a copy with an explicit attention factor; null to derive it. */
-    public Yarn attentionFactor(@Nullable Double attentionFactor) {
-      return new Yarn(
-          factor,
-          originalMaxPositions,
-          betaFast,
-          betaSlow,
-          attentionFactor,
-          mscale,
-          mscaleAllDim,
-          truncate);
-    }
+    /** Builds a {@link Yarn}. Not thread-safe. */
+    public static final class Builder {
+      private final double factor;
+      private final long originalMaxPositions;
+      private double betaFast = 32;
+      private double betaSlow = 1;
+      private @Nullable Double attentionFactor;
+      private @Nullable Double mscale;
+      private @Nullable Double mscaleAllDim;
+      private boolean truncate = true;
 
-    /** Returns a copy with DeepSeek's attention factor. */
-    public Yarn mscale(@Nullable Double mscale, @Nullable Double mscaleAllDim) {
-      return new Yarn(
-          factor,
-          originalMaxPositions,
-          betaFast,
-          betaSlow,
-          attentionFactor,
-          mscale,
-          mscaleAllDim,
-          truncate);
-    }
+      private Builder(double factor, long originalMaxPositions) {
+        this.factor = factor;
+        this.originalMaxPositions = originalMaxPositions;
+      }
 
-    /** Returns a copy with a truncated range or not. */
-    public Yarn truncate(boolean truncate) {
-      return new Yarn(
-          factor,
-          originalMaxPositions,
-          betaFast,
-          betaSlow,
-          attentionFactor,
-          mscale,
-          mscaleAllDim,
-          truncate);
+      /** Sets the numbers of rotations. 32 and 1 if not set. */
+      public Builder betas(double betaFast, double betaSlow) {
+        this.betaFast = betaFast;
+        this.betaSlow = betaSlow;
+        return this;
+      }
+
+      /** Sets the attention factor; null, the default, to derive it. */
+      public Builder attentionFactor(@Nullable Double attentionFactor) {
+        this.attentionFactor = attentionFactor;
+        return this;
+      }
+
+      /**
+       * Sets DeepSeek's constants of the attention factor. Null if not set. An explicit {@link
+       * #attentionFactor} precedes them.
+       */
+      public Builder mscale(@Nullable Double mscale, @Nullable Double mscaleAllDim) {
+        this.mscale = mscale;
+        this.mscaleAllDim = mscaleAllDim;
+        return this;
+      }
+
+      /** Sets whether the interpolation range starts and ends at whole pairs. True if not set. */
+      public Builder truncate(boolean truncate) {
+        this.truncate = truncate;
+        return this;
+      }
+
+      /**
+       * Returns the scaling.
+       *
+       * @throws IllegalArgumentException if the factor or a number of rotations is not a positive,
+       *     finite number, the positions are not at least 1, the attention factor is negative, or
+       *     another number is not finite
+       */
+      public Yarn build() {
+        return new Yarn(
+            factor,
+            originalMaxPositions,
+            betaFast,
+            betaSlow,
+            attentionFactor,
+            mscale,
+            mscaleAllDim,
+            truncate);
+      }
     }
   }
 

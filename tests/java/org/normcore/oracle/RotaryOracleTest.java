@@ -185,7 +185,8 @@ class RotaryOracleTest {
         new Scheme(
             "yarn with mscale, not truncated",
             RotarySpec.builder(64)
-                .scaling(RotaryScaling.yarn(40, 4096).mscale(1.0, 0.707).truncate(false))
+                .scaling(
+                    RotaryScaling.Yarn.builder(40, 4096).mscale(1.0, 0.707).truncate(false).build())
                 .build(),
             1),
         new Scheme("longrope, short", phi, 4096),
