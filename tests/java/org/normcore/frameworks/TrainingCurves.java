@@ -1,8 +1,10 @@
 package org.normcore.frameworks;
 
+import com.google.gson.Gson;
 import com.google.gson.GsonBuilder;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonObject;
+import com.google.gson.reflect.TypeToken;
 import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
 import java.awt.BasicStroke;
 import java.awt.Color;
@@ -60,14 +62,21 @@ public final class TrainingCurves {
 
   private TrainingCurves() {}
 
-  /** Runs with the directory to write to and the number of steps. */
+  /**
+   * Runs with the directory to write to and the number of steps. With 0 steps it trains nothing and
+   * draws the figures that the directory holds.
+   */
   public static void main(String[] arguments) throws IOException {
     Path directory = Path.of(arguments[0]);
+    Path figures = directory.resolve("pytorch-bfloat16.json");
     int steps = Integer.parseInt(arguments[1]);
-    Map<String, double[][]> losses = run(SEEDS, steps);
-    Files.createDirectories(directory);
+    if (steps > 0) {
+      Files.createDirectories(directory);
+      Files.writeString(figures, json(run(SEEDS, steps)));
+    }
+    Map<String, double[][]> losses = losses(Files.readString(figures));
+    steps = losses.get(FIRST)[0].length;
     Files.writeString(directory.resolve("pytorch-bfloat16.svg"), svg(losses, steps));
-    Files.writeString(directory.resolve("pytorch-bfloat16.json"), json(losses));
     System.out.println(summary(losses, steps));
   }
 
@@ -178,6 +187,11 @@ public final class TrainingCurves {
         + "\n";
   }
 
+  /** Reads what {@link #json} wrote. */
+  static Map<String, double[][]> losses(String json) {
+    return new Gson().fromJson(json, new TypeToken<Map<String, double[][]>>() {});
+  }
+
   static String svg(Map<String, double[][]> losses, int steps) {
     int width = 2 * PANEL_WIDTH;
     int height = PANEL_HEIGHT + LEGEND_HEIGHT;
@@ -240,6 +254,8 @@ public final class TrainingCurves {
     styler.setPlotBackgroundColor(Color.WHITE);
     styler.setChartFontColor(INK);
     styler.setPlotGridLinesColor(GRID);
+    // Solid, because XChart fills the outline of each dash.
+    styler.setPlotGridLinesStroke(new BasicStroke(1));
     styler.setPlotBorderVisible(false);
     styler.setChartTitleFont(TITLE);
     styler.setAxisTickLabelsFont(TEXT);
@@ -251,7 +267,7 @@ public final class TrainingCurves {
     double[] steps = IntStream.range(0, values.length).asDoubleStream().toArray();
     XYSeries series = chart.addSeries(name, steps, values);
     series.setLineColor(colour);
-    series.setLineStyle(new BasicStroke(width));
+    series.setLineStyle(new BasicStroke(width, BasicStroke.CAP_ROUND, BasicStroke.JOIN_ROUND));
     series.setMarker(SeriesMarkers.NONE);
   }
 }

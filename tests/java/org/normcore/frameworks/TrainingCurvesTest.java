@@ -26,14 +26,18 @@ class TrainingCurvesTest {
     assertTrue(apart[2] > 0, "with others they do not");
     assertArrayEquals(new double[3], TrainingCurves.difference(first, first));
 
-    JsonObject figures = JsonParser.parseString(TrainingCurves.json(losses)).getAsJsonObject();
+    String json = TrainingCurves.json(losses);
+    JsonObject figures = JsonParser.parseString(json).getAsJsonObject();
     assertEquals(3, figures.size());
     assertEquals(
         (float) second[0][2],
         figures.getAsJsonArray("HUGGING_FACE_LLAMA").get(0).getAsJsonArray().get(2).getAsFloat());
+    assertEquals(json, TrainingCurves.json(TrainingCurves.losses(json)));
     DocumentBuilderFactory parsers = DocumentBuilderFactory.newInstance();
     parsers.setFeature("http://apache.org/xml/features/nonvalidating/load-external-dtd", false);
-    byte[] svg = TrainingCurves.svg(losses, 3).getBytes(StandardCharsets.UTF_8);
+    String plot = TrainingCurves.svg(losses, 3);
+    assertTrue(plot.contains(">Distance of the losses, rms of 4 seeds</text>"), plot);
+    byte[] svg = plot.getBytes(StandardCharsets.UTF_8);
     assertEquals(
         "svg",
         parsers

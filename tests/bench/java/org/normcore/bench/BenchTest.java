@@ -168,19 +168,21 @@ class BenchTest {
         new Run(
             Machine.description(),
             Run.versions(),
+            1 << 20,
             Effort.TINY,
             table,
             List.of(
-                new Latency(table.get(0).workload(), Ours.NAME, new Samples(new double[] {1000})),
-                new Latency(table.get(0).workload(), "oneDNN", new Samples(new double[] {1900}))),
+                new Latency(table.get(0).workload(), Ours.NAME, samples(1000)),
+                new Latency(table.get(0).workload(), "oneDNN", samples(1900))),
             List.of(
-                new JavaCost("forward 1x8", 1, 350, 140, 0.03),
-                new JavaCost("forward 128x4096", 2, 90_000, Double.NaN, 24)));
+                new JavaCost("forward 1x8", 1, 350, 140.0, 0.03),
+                new JavaCost("forward 128x4096", 2, 90_000, null, 24)));
     List<Path> files = Reports.write(run, directory, "tiny");
     assertEquals(6, files.size(), files.toString());
 
-    JsonObject json =
-        JsonParser.parseString(Files.readString(directory.resolve("tiny.json"))).getAsJsonObject();
+    String text = Files.readString(directory.resolve("tiny.json"));
+    assertEquals(table.size() + 2, text.lines().filter(l -> l.startsWith("{\"workload")).count());
+    JsonObject json = JsonParser.parseString(text).getAsJsonObject();
     assertEquals(table.size(), json.getAsJsonArray("table").size());
     json.getAsJsonArray("table")
         .forEach(
@@ -208,9 +210,45 @@ class BenchTest {
 
     String plot = Files.readString(directory.resolve("tiny-layer-norm-1-thread.svg"));
     assertTrue(plot.contains("oneDNN") && plot.contains("streaming copy"), plot);
+    assertTrue(plot.contains(">100x52</text>") && plot.contains(">0.0</text>"), plot);
     DocumentBuilderFactory parsers = DocumentBuilderFactory.newInstance();
     parsers.setFeature("http://apache.org/xml/features/nonvalidating/load-external-dtd", false);
     parsers.newDocumentBuilder().parse(directory.resolve("tiny-layer-norm-1-thread.svg").toFile());
+  }
+
+  @Test
+  void reportsAreRenderedFromTheSavedRun(@TempDir Path directory) throws Exception {
+    Workload workload =
+        new Workload(
+            NormKind.LAYER_NORM, Direction.FORWARD, DType.BFLOAT16, DType.FLOAT32, SMALL, 2);
+    Run run =
+        new Run(
+            Map.of("cpu", "<\"cpu\">", "date", "2026-11-22"),
+            Map.of(Ours.NAME, "1", "oneDNN", "2"),
+            1000,
+            Effort.TINY,
+            List.of(
+                new Measurement(
+                    workload,
+                    samples(1234567),
+                    samples(99.876),
+                    Map.of(Ours.NAME, samples(0.5)),
+                    Map.of("oneDNN", "no"))),
+            List.of(new Latency(workload, Ours.NAME, samples(1e15 / 3))),
+            List.of(
+                new JavaCost("forward 1x8", 1, 350, 140.0, 0.031),
+                new JavaCost("forward 128x4096", 2, 90_000, null, 24)));
+    List<Path> files = Reports.write(run, directory, "saved");
+    assertEquals(run, JsonReport.read(Files.readString(files.get(0))));
+
+    Path again = directory.resolve("again");
+    assertEquals(
+        0, Main.command().execute("--report", files.get(0).toString(), "--out", again.toString()));
+    for (Path file : files.subList(1, files.size())) {
+      assertEquals(
+          Files.readString(file), Files.readString(again.resolve(file.getFileName())), file + "");
+    }
+    assertFalse(Files.exists(again.resolve("saved.json")));
   }
 
   @Test
@@ -236,7 +274,7 @@ class BenchTest {
     assertEquals(3 * 8 * 1024 * 4, backward.bytes());
   }
 
-  private static Samples samples(double median) {
-    return new Samples(new double[] {median * 2, median, median / 2});
+  private static Summary samples(double median) {
+    return new Samples(new double[] {median * 2, median, median / 2}).summary();
   }
 }

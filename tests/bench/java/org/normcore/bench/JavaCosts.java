@@ -47,8 +47,7 @@ final class JavaCosts {
       }
       progress.printf("Java interface: %s %s, 2 threads%n", call.label(), SPLIT);
       RunResult split = run("java", call, SPLIT, 2);
-      costs.add(
-          new JavaCost(call.label() + " " + SPLIT, 2, median(split), Double.NaN, allocated(split)));
+      costs.add(new JavaCost(call.label() + " " + SPLIT, 2, median(split), null, allocated(split)));
     }
     return costs;
   }

@@ -48,7 +48,7 @@ final class Latencies {
     List<Latency> latencies = new ArrayList<>();
     for (Entrant entrant : entrants) {
       progress.printf("[%d/%d] latency %s%n", latencies.size() + 1, entrants.size(), entrant);
-      latencies.add(new Latency(entrant.workload(), entrant.library(), samples(entrant)));
+      latencies.add(new Latency(entrant.workload(), entrant.library(), time(entrant)));
     }
     return latencies;
   }
@@ -77,7 +77,7 @@ final class Latencies {
     return entrants;
   }
 
-  private static Samples samples(Entrant entrant) {
+  private static Summary time(Entrant entrant) {
     try {
       Collection<RunResult> results =
           new Runner(
@@ -93,7 +93,8 @@ final class Latencies {
                       .verbosity(VerboseMode.SILENT)
                       .build())
               .run();
-      return Samples.of(results.stream().flatMap(result -> Rounds.nanos(result).stream()).toList());
+      return Samples.of(results.stream().flatMap(result -> Rounds.nanos(result).stream()).toList())
+          .summary();
     } catch (RunnerException e) {
       throw new IllegalStateException("measuring " + entrant + " failed", e);
     }

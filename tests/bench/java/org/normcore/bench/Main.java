@@ -2,6 +2,7 @@ package org.normcore.bench;
 
 import java.io.IOException;
 import java.io.PrintStream;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.concurrent.Callable;
@@ -67,6 +68,12 @@ final class Main implements Callable<Integer> {
       description = "The prefix of the file names. Default: ${DEFAULT-VALUE}.")
   private String name;
 
+  @Option(
+      names = "--report",
+      paramLabel = "FILE.json",
+      description = "Measures nothing, but writes the tables and plots of a saved run.")
+  private Path report;
+
   enum Part {
     THROUGHPUT,
     LATENCY,
@@ -75,22 +82,32 @@ final class Main implements Callable<Integer> {
 
   /** Exits with 0 on success, 2 on invalid options, 1 on any other failure. */
   public static void main(String[] args) {
+    System.exit(command().execute(args));
+  }
+
+  static CommandLine command() {
     CommandLine command = new CommandLine(new Main());
     command.registerConverter(Shape.class, Shape::parse);
     command.registerConverter(DType.class, text -> Names.parse(DType.class, text));
     command.registerConverter(NormKind.class, text -> Names.parse(NormKind.class, text));
     command.registerConverter(Direction.class, text -> Names.parse(Direction.class, text));
     command.registerConverter(Part.class, text -> Names.parse(Part.class, text));
-    System.exit(command.execute(args));
+    return command;
   }
 
   @Override
   public Integer call() throws IOException {
+    PrintStream progress = System.err;
+    if (report != null) {
+      String saved = report.getFileName().toString().replaceFirst("\\.json$", "");
+      Reports.render(JsonReport.read(Files.readString(report)), out, saved)
+          .forEach(file -> progress.println("wrote " + file));
+      return 0;
+    }
     if (!Malloc.hasOneArena()) {
       throw new IllegalStateException(
           "MALLOC_ARENA_MAX: expected 1 in the environment, as mvn -Pbench verify sets it");
     }
-    PrintStream progress = System.err;
     if (dtypes == null) {
       dtypes =
           quick
@@ -113,7 +130,15 @@ final class Main implements Callable<Integer> {
             usual.warmUpMillis());
     List<Measurement> table =
         parts.contains(Part.THROUGHPUT) ? new Table(effort, progress).measure(plan) : List.of();
-    Run run = new Run(Machine.description(), Run.versions(), effort, table, null, null);
+    Run run =
+        new Run(
+            Machine.description(),
+            Run.versions(),
+            Machine.lastCacheBytes(),
+            effort,
+            table,
+            null,
+            null);
     // Saves the longest measurement in case the rest fails.
     Reports.write(run, out, name);
     if (parts.contains(Part.LATENCY)) {

@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /** The report as Markdown tables. */
 final class MarkdownReport {
@@ -125,11 +126,11 @@ final class MarkdownReport {
     List<String> libraries = run.latencies().stream().map(Latency::library).distinct().toList();
     line("| | types | %s |", String.join(" | ", libraries));
     line("|---|---|%s", "---|".repeat(libraries.size()));
-    Map<Workload, Map<String, Samples>> byWorkload = new LinkedHashMap<>();
+    Map<Workload, Map<String, Summary>> byWorkload = new LinkedHashMap<>();
     for (Latency latency : run.latencies()) {
       byWorkload
           .computeIfAbsent(latency.workload(), w -> new LinkedHashMap<>())
-          .put(latency.library(), latency.samples());
+          .put(latency.library(), latency.time());
     }
     byWorkload.forEach(
         (workload, times) ->
@@ -156,14 +157,13 @@ final class MarkdownReport {
     line("| | threads | ns | native ns | ns over native | bytes allocated |");
     line("|---|---|---|---|---|---|");
     for (JavaCost cost : run.costs()) {
-      boolean hasBare = !Double.isNaN(cost.bareNanos());
       line(
           "| %s | %d | %.0f | %s | %s | %.2f |",
           cost.call(),
           cost.threads(),
           cost.nanos(),
-          hasBare ? String.format(Locale.ROOT, "%.0f", cost.bareNanos()) : "-",
-          hasBare ? String.format(Locale.ROOT, "%.0f", cost.overNative()) : "-",
+          nanos(cost.bareNanos()),
+          nanos(cost.overNative()),
           cost.bytes());
     }
     line("");
@@ -199,15 +199,19 @@ final class MarkdownReport {
     return String.format(Locale.ROOT, "%.2f", value);
   }
 
-  private static String time(Samples samples) {
-    double median = samples.median();
+  private static String nanos(@Nullable Double value) {
+    return value == null ? "-" : String.format(Locale.ROOT, "%.0f", value);
+  }
+
+  private static String time(Summary time) {
+    double median = time.median();
     double unit = median < 1e6 ? 1e3 : 1e6;
     return String.format(
         Locale.ROOT,
         median / unit < 100 ? "%.2f [%.2f, %.2f] %s" : "%.0f [%.0f, %.0f] %s",
         median / unit,
-        samples.lowerQuartile() / unit,
-        samples.upperQuartile() / unit,
+        time.q1() / unit,
+        time.q3() / unit,
         unit == 1e6 ? "ms" : "us");
   }
 }

@@ -12,11 +12,11 @@ import java.util.Map;
  */
 record Measurement(
     Workload workload,
-    Samples memcpy,
-    Samples streaming,
-    Map<String, Samples> times,
+    Summary memcpy,
+    Summary streaming,
+    Map<String, Summary> times,
     Map<String, String> absences) {
-  Samples ours() {
+  Summary ours() {
     return times.get(Ours.NAME);
   }
 

@@ -32,7 +32,8 @@ final class Plot {
   private static final Color GROUND = Color.WHITE;
   private static final Color INK = new Color(0x24292f);
   private static final Color GRID = new Color(0xd8dee4);
-  private static final BasicStroke LINE = new BasicStroke(2);
+  private static final BasicStroke LINE =
+      new BasicStroke(2, BasicStroke.CAP_ROUND, BasicStroke.JOIN_ROUND);
   private static final List<Direction> DIRECTIONS = List.of(Direction.FORWARD, Direction.BACKWARD);
   private static final BasicStroke DASHES =
       new BasicStroke(1, BasicStroke.CAP_BUTT, BasicStroke.JOIN_MITER, 10, new float[] {4, 4}, 0);
@@ -106,7 +107,7 @@ final class Plot {
       }
     }
     legend(graphics, run, subject, height - LEGEND_HEIGHT);
-    return Svg.text(graphics, width, height, 2);
+    return Svg.text(graphics, width, height, 1);
   }
 
   private static CategoryChart chart(Run run, String title, List<Measurement> lines) {
@@ -163,6 +164,8 @@ final class Plot {
     styler.setPlotBackgroundColor(GROUND);
     styler.setChartFontColor(INK);
     styler.setPlotGridLinesColor(GRID);
+    // Solid, because XChart fills the outline of each dash.
+    styler.setPlotGridLinesStroke(new BasicStroke(1));
     styler.setPlotBorderVisible(false);
     styler.setChartTitleFont(TITLE);
     styler.setAxisTickLabelsFont(TEXT);

@@ -18,20 +18,12 @@ record Samples(double[] nanos) {
     return new Samples(parts.stream().flatMapToDouble(part -> Arrays.stream(part.nanos)).toArray());
   }
 
-  int count() {
-    return nanos.length;
-  }
-
   double median() {
     return quantile(0.5);
   }
 
-  double lowerQuartile() {
-    return quantile(0.25);
-  }
-
-  double upperQuartile() {
-    return quantile(0.75);
+  Summary summary() {
+    return new Summary(median(), quantile(0.25), quantile(0.75), nanos.length);
   }
 
   /** Interpolates linearly between the two nearest samples. */

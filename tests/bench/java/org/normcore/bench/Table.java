@@ -54,7 +54,7 @@ final class Table {
 
   private static Measurement line(
       Workload workload, Session session, Map<Session.Entrant, Samples> samples) {
-    Map<String, Samples> times = new LinkedHashMap<>();
+    Map<String, Summary> times = new LinkedHashMap<>();
     Map<String, String> absences = new LinkedHashMap<>();
     List<Library> libraries = new ArrayList<>();
     libraries.add(Libraries.ours());
@@ -62,7 +62,7 @@ final class Table {
     for (Library library : libraries) {
       Session.Entrant entrant = new Session.Entrant(workload.direction(), library.name());
       if (samples.containsKey(entrant)) {
-        times.put(library.name(), samples.get(entrant));
+        times.put(library.name(), samples.get(entrant).summary());
       } else {
         absences.put(library.name(), session.absences().get(entrant));
       }
@@ -76,11 +76,12 @@ final class Table {
   }
 
   /** Copies are the same in all directions. */
-  private static Samples all(Library copy, Map<Session.Entrant, Samples> samples) {
+  private static Summary all(Library copy, Map<Session.Entrant, Samples> samples) {
     return Samples.merged(
-        samples.entrySet().stream()
-            .filter(entry -> entry.getKey().library().equals(copy.name()))
-            .map(Map.Entry::getValue)
-            .toList());
+            samples.entrySet().stream()
+                .filter(entry -> entry.getKey().library().equals(copy.name()))
+                .map(Map.Entry::getValue)
+                .toList())
+        .summary();
   }
 }

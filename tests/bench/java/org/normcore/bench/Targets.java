@@ -95,7 +95,7 @@ final class Targets {
           double ours = Double.NaN;
           double best = Double.POSITIVE_INFINITY;
           for (Latency latency : latencies) {
-            double median = latency.samples().median();
+            double median = latency.time().median();
             if (latency.library().equals(Ours.NAME)) {
               ours = median;
             } else {
@@ -137,8 +137,9 @@ final class Targets {
     for (JavaCost cost : costs) {
       String where = cost.call() + ", threads: " + cost.threads();
       bytes.add(where, cost.bytes());
-      if (!Double.isNaN(cost.bareNanos())) {
-        nanos.add(where, cost.overNative());
+      Double over = cost.overNative();
+      if (over != null) {
+        nanos.add(where, over);
       }
     }
     return List.of(bytes, nanos);

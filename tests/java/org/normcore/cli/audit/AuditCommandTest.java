@@ -140,13 +140,13 @@ class AuditCommandTest {
     for (JsonObject one : recorded) {
       assertEquals("pytorch", one.get("policy").getAsString());
       assertEquals("float32", one.get("dtype").getAsString());
-      double theirs = error(one, "recorded");
-      largestRecorded = Math.max(largestRecorded, theirs);
-      largest = Math.max(largest, error(one, "normcore"));
-      // Float32 arithmetic rounds four times; which side has the larger error in one norm is
-      // chance.
-      assertTrue(error(one, "normcore") < 2.5 * theirs, one.toString());
-      assertTrue(error(one, "normcore_float64") < theirs, one.toString());
+      largestRecorded = Math.max(largestRecorded, error(one, "recorded", "max_error"));
+      largest = Math.max(largest, error(one, "normcore", "max_error"));
+      // Float32 arithmetic rounds four times; which side has the larger maximum in one norm is
+      // chance, so each norm is judged by its root mean square.
+      double theirs = error(one, "recorded", "rms_error");
+      assertTrue(error(one, "normcore", "rms_error") < 1.25 * theirs, one.toString());
+      assertTrue(error(one, "normcore_float64", "rms_error") < 0.5 * theirs, one.toString());
     }
     assertTrue(largest < largestRecorded, largest + " against " + largestRecorded);
   }
@@ -332,7 +332,7 @@ class AuditCommandTest {
     return one.getAsJsonObject(tensor).get("differing").getAsDouble();
   }
 
-  private static double error(JsonObject one, String whose) {
-    return one.getAsJsonObject(whose).get("max_error").getAsDouble();
+  private static double error(JsonObject one, String whose, String measure) {
+    return one.getAsJsonObject(whose).get(measure).getAsDouble();
   }
 }
