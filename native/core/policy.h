@@ -21,6 +21,19 @@ struct RuntimePolicy {
   NC_INLINE GammaOffset offset() const { return gamma_offset; }
 };
 
+// The simplest policy with the same results for a float32 computation, so that policies which differ in name alone
+// share a kernel. Roundings to input and weight are the same if both have one type, and none if that type is float32,
+// with one exception: the sum of dweight adds rounded products under ScaleRounding::input and ::weight, fused ones
+// under ::compute.
+constexpr ScaleRounding simplest_rounding(ScaleRounding rounding, DType input, DType weight, bool sums_dweight) {
+  const ScaleRounding same = rounding == ScaleRounding::weight && weight == input ? ScaleRounding::input : rounding;
+  const DType target = same == ScaleRounding::weight ? weight : input;
+  return target == DType::float32 && !sums_dweight ? ScaleRounding::compute : same;
+}
+constexpr GammaOffset simplest_offset(GammaOffset offset, DType weight) {
+  return offset == GammaOffset::one_in_weight && weight == DType::float32 ? GammaOffset::one_in_compute : offset;
+}
+
 template <DType I, DType W>
 NC_INLINE StaticFormat<promote(I, W)> promoted(StaticFormat<I>, StaticFormat<W>) {
   return {};

@@ -84,9 +84,10 @@ constexpr int64_t kColumnTile = 1024;
 template <class C>
 alignas(64) constexpr C kZeros[kColumnTile + kColumnPadding] = {};
 
-template <bool LayerNorm, class C, class F>
+// NonTemporal: std::true_type, std::false_type, or bool for kernels of which one serves both cases.
+template <bool LayerNorm, class NonTemporal, class C, class F>
 NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* weight, const BackwardRow<C>& row,
-                          const Outputs outputs) {
+                          const Outputs outputs, NonTemporal non_temporal) {
   using Whole = typename F::Whole;
   const auto affine = formats.affine();
   // A copy: the compiler must assume that the stores alias a reference.
@@ -94,7 +95,7 @@ NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* wei
   const C* const dweight_before = r.is_first_row || !outputs.dweight ? kZeros<C> : r.dweight + columns.begin;
   const C* const dbias_before = r.is_first_row || !outputs.dbias ? kZeros<C> : r.dbias + columns.begin;
   const auto at = [=](int64_t first, auto extent, char* to, int64_t target, int64_t offset,
-                      bool non_temporal) NC_LAMBDA_INLINE {
+                      bool non_temporal_dx) NC_LAMBDA_INLINE {
     with_gradients<C, LayerNorm>(formats, r, weight, first, extent, [=](auto dy, auto h, auto xhat) NC_LAMBDA_INLINE {
       using V = decltype(h);
       if (outputs.dx) {
@@ -103,7 +104,7 @@ NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* wei
         V dx = LayerNorm ? input_gradient(h, xhat, rstd, c1, V::all(r.c2)) : rstd * (h - xhat * c1);
         if (outputs.dresidual) dx = dx + load<C>(formats.x, r.dresidual, first, extent);
         if constexpr (kIsFull16<Whole>) {
-          store(formats.x, to, target, extent, dx, non_temporal);
+          store(formats.x, to, target, extent, dx, non_temporal_dx);
         } else {
           store(formats.x, to, target, extent, dx);
         }
@@ -128,21 +129,14 @@ NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* wei
     // The overlapping last sixteen: dx is computed first because it may be in place; partial sums have separate slots.
     U32x8 last_dx[Whole::count * width / sizeof(U32x8)] = {};
     const int64_t last_offset = columns.end / kColumnPadding * kColumnPadding;
-    const auto finish = [&](auto non_temporal) NC_LAMBDA_INLINE {
-      for_each_vec16(
-          columns.begin, columns.end, prefetch_next,
-          [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, non_temporal.value); },
-          [&](int64_t first)
-              NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_offset, false); },
-          [&](int64_t first) NC_LAMBDA_INLINE {
-            if (outputs.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
-          });
-    };
-    if (outputs.non_temporal) {
-      finish(std::true_type{});
-    } else {
-      finish(std::false_type{});
-    }
+    for_each_vec16(
+        columns.begin, columns.end, prefetch_next,
+        [=](int64_t first) NC_LAMBDA_INLINE { at(first, Whole{}, r.dx, first, first, non_temporal); },
+        [&](int64_t first)
+            NC_LAMBDA_INLINE { at(first, Whole{}, reinterpret_cast<char*>(last_dx), 0, last_offset, false); },
+        [&](int64_t first) NC_LAMBDA_INLINE {
+          if (outputs.dx) memcpy(r.dx + first * width, last_dx, sizeof(last_dx));
+        });
   } else {
     for_each_vec(columns.end - columns.begin, [=](int64_t from, auto extent) NC_LAMBDA_INLINE {
       const int64_t first = columns.begin + from;
@@ -176,13 +170,15 @@ void reduce_static(const NormSpec& spec, const char* weight, BackwardRow<float>*
 template <class F, bool LayerNorm>
 void finish_static(const NormSpec&, ColumnRange columns, const char* weight, const BackwardRow<float>* rows, int count,
                    const Outputs& outputs) {
-  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], outputs);
+  const bool non_temporal = outputs.non_temporal;
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], outputs, non_temporal);
 }
-template <class F, bool LayerNorm>
+template <class F, bool LayerNorm, bool NonTemporal>
 void finish_training(const NormSpec&, ColumnRange columns, const char* weight, const BackwardRow<float>* rows,
-                     int count, const Outputs& outputs) {
-  const Outputs training = training_outputs(LayerNorm, outputs.non_temporal);
-  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], training);
+                     int count, const Outputs&) {
+  constexpr Outputs training = training_outputs(LayerNorm, NonTemporal);
+  constexpr std::bool_constant<NonTemporal> non_temporal;
+  for (int k = 0; k < count; ++k) finish_row<LayerNorm>(F{}, columns, weight, rows[k], training, non_temporal);
 }
 // RMSNorm runs as LayerNorm with mean = c2 = +0, which changes no bit.
 template <class C>
@@ -198,30 +194,37 @@ void reduce_generic(const NormSpec& spec, const char* weight, BackwardRow<C>* ro
 template <class C>
 void finish_generic(const NormSpec& spec, ColumnRange columns, const char* weight, const BackwardRow<C>* rows,
                     int count, const Outputs& outputs) {
-  for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], outputs);
+  for (int k = 0; k < count; ++k) finish_row<true>(runtime_formats(spec), columns, weight, rows[k], outputs, false);
 }
 
 template <class F, bool LayerNorm>
-RowKernels<float> static_kernels(const NormSpec& spec, const Outputs& outputs) {
-  RowKernels<float> kernels{reduce_static<F, LayerNorm, 0, false>, finish_static<F, LayerNorm>};
+auto select_reduce(const NormSpec& spec) {
   // The first pass of a short row is dominated by its per-row cost.
-  if (lanes(spec.hidden_size) == 2 * kVecWidth) kernels.reduce = reduce_static<F, LayerNorm, 2, false>;
+  if (lanes(spec.hidden_size) == 2 * kVecWidth) return reduce_static<F, LayerNorm, 2, false>;
   if (lanes(spec.hidden_size) == 4 * kVecWidth) {
     const bool even = spec.hidden_size % (4 * kVecWidth * kVecWidth) == 0;
-    kernels.reduce = even ? reduce_static<F, LayerNorm, 4, true> : reduce_static<F, LayerNorm, 4, false>;
+    return even ? reduce_static<F, LayerNorm, 4, true> : reduce_static<F, LayerNorm, 4, false>;
   }
-  if (is_training_step(outputs, LayerNorm)) kernels.finish = finish_training<F, LayerNorm>;
-  return kernels;
+  return reduce_static<F, LayerNorm, 0, false>;
+}
+template <class F, bool LayerNorm>
+auto select_finish(const Outputs& outputs) {
+  if (!is_training_step(outputs, LayerNorm)) return finish_static<F, LayerNorm>;
+  return outputs.non_temporal ? finish_training<F, LayerNorm, true> : finish_training<F, LayerNorm, false>;
 }
 
 template <class C>
 RowKernels<C> row_kernels(const NormSpec& spec, const Outputs& outputs) {
   RowKernels<C> kernels{reduce_generic<C>, finish_generic<C>};
   if constexpr (sizeof(C) == sizeof(float)) {
+    const bool layer_norm = spec.op == Op::layer_norm;
     with_static_formats(spec, [&](auto formats) {
       using F = decltype(formats);
-      kernels =
-          spec.op == Op::layer_norm ? static_kernels<F, true>(spec, outputs) : static_kernels<F, false>(spec, outputs);
+      kernels.reduce = layer_norm ? select_reduce<F, true>(spec) : select_reduce<F, false>(spec);
+    });
+    with_static_formats<Sums::dweight>(spec, [&](auto formats) {
+      using F = decltype(formats);
+      kernels.finish = layer_norm ? select_finish<F, true>(outputs) : select_finish<F, false>(outputs);
     });
   }
   return kernels;
