@@ -1,7 +1,7 @@
 // Quantisation of a row from any wide format to FP8. C: the type of the arithmetic.
 #pragma once
 
-#include "vec8.h"
+#include "vec8_fp8.h"
 
 namespace nc {
 inline namespace NC_LEVEL {

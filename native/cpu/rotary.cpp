@@ -14,6 +14,65 @@ namespace nc {
 inline namespace NC_LEVEL {
 namespace {
 
+// Eight pairs.
+struct Pairs {
+  Vec8<float> x1, x2;
+};
+
+// Pairs of neighbours: elements 2 first .. 2 first + 15 of a row. The extent counts pairs.
+template <DType T, class Extent>
+NC_INLINE Pairs load_neighbours(StaticFormat<T>, const char* row, int64_t first, Extent extent) {
+  constexpr int width = 2 * bytes_of(T);
+  const char* p = row + first * width;
+  alignas(64) char tail[kVecWidth * width];
+  if constexpr (!Extent::full) {
+    memset(tail, 0, sizeof(tail));
+    memcpy(tail, p, static_cast<size_t>(extent.count * width));
+    p = tail;
+  } else {
+    (void)extent;
+    (void)tail;
+  }
+  if constexpr (T == DType::float32) {
+    const auto low = load_raw<VectorOf<float>::type>(p), high = load_raw<VectorOf<float>::type>(p + sizeof(low));
+    return {{__builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14)},
+            {__builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15)}};
+  } else {
+    // A pair is a 32-bit word; its first element is the lower half.
+    const U32x8 words = load_raw<U32x8>(p);
+    if constexpr (T == DType::bfloat16) {
+      return {{reinterpret_cast<VectorOf<float>::type>(words << 16)},
+              {reinterpret_cast<VectorOf<float>::type>(words & 0xffff0000u)}};
+    } else {
+      return {from_float16_bits(low_halves(words & 0xffffu)), from_float16_bits(low_halves(words >> 16))};
+    }
+  }
+}
+template <DType T, class Extent>
+NC_INLINE void store_neighbours(StaticFormat<T>, char* row, int64_t first, Extent extent, Pairs p) {
+  constexpr int width = 2 * bytes_of(T);
+  alignas(64) char tail[kVecWidth * width];
+  char* const at = row + first * width;
+  char* const to_write = Extent::full ? at : tail;
+  if constexpr (T == DType::float32) {
+    const auto low = __builtin_shufflevector(p.x1.v, p.x2.v, 0, 8, 1, 9, 2, 10, 3, 11);
+    const auto high = __builtin_shufflevector(p.x1.v, p.x2.v, 4, 12, 5, 13, 6, 14, 7, 15);
+    memcpy(to_write, &low, sizeof(low));
+    memcpy(to_write + sizeof(low), &high, sizeof(high));
+  } else if constexpr (T == DType::bfloat16) {
+    const U32x8 words = (reinterpret_cast<U32x8>(Rounding<Vec8<float>>::bfloat16(p.x1).v) >> 16) |
+                        reinterpret_cast<U32x8>(Rounding<Vec8<float>>::bfloat16(p.x2).v);
+    memcpy(to_write, &words, sizeof(words));
+  } else {
+    const U16x8 one = to_float16_bits(p.x1), other = to_float16_bits(p.x2);
+    const U16x8 low = __builtin_shufflevector(one, other, 0, 8, 1, 9, 2, 10, 3, 11);
+    const U16x8 high = __builtin_shufflevector(one, other, 4, 12, 5, 13, 6, 14, 7, 15);
+    memcpy(to_write, &low, sizeof(low));
+    memcpy(to_write + sizeof(low), &high, sizeof(high));
+  }
+  if constexpr (!Extent::full) memcpy(at, tail, static_cast<size_t>(extent.count * width));
+}
+
 NC_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Angles buffered at a time, and for how many tokens. Few if a token's heads are contiguous, so that the angles stay in
