@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -128,33 +127,64 @@ struct Block {
   bool started = false;
 };
 
-// Disjoint ranges of addresses.
-class RangeSet {
+// A set of addresses: a hash table of lines of 64 bytes. Every store of a kernel adds to it, so ranges in a std::map
+// took a tenth of the time of all tests.
+class AddressSet {
  public:
-  void clear() { ranges_.clear(); }
-  void add(int64_t begin, int64_t end) {
-    auto after = ranges_.upper_bound(begin);
-    if (after != ranges_.begin()) {
-      const auto before = std::prev(after);
-      if (before->second >= end) return;
-      if (before->second >= begin) {
-        begin = before->first;
-        ranges_.erase(before);
-      }
-    }
-    while (after != ranges_.end() && after->first <= end) {
-      end = std::max(end, after->second);
-      after = ranges_.erase(after);
-    }
-    ranges_[begin] = end;
+  void clear() {
+    if (count_ != 0) lines_.assign(kFewestLines, Line{});
+    count_ = 0;
   }
-  bool overlaps(int64_t begin, int64_t end) const {
-    const auto after = ranges_.lower_bound(end);
-    return after != ranges_.begin() && std::prev(after)->second > begin;
+  void add(int64_t begin, int64_t end) {
+    for (int64_t at = begin; at < end; at = line_end(at)) {
+      Line& line = find(at >> kLog2);
+      if (line.bytes == 0) {
+        line.number = at >> kLog2;
+        ++count_;
+      }
+      line.bytes |= bytes_of(at, end);
+      if (2 * count_ > lines_.size()) grow();
+    }
+  }
+  bool overlaps(int64_t begin, int64_t end) {
+    if (count_ == 0) return false;
+    for (int64_t at = begin; at < end; at = line_end(at)) {
+      if ((find(at >> kLog2).bytes & bytes_of(at, end)) != 0) return true;
+    }
+    return false;
   }
 
  private:
-  std::map<int64_t, int64_t> ranges_;  // begin and end
+  static constexpr int kLog2 = 6;
+  static constexpr size_t kFewestLines = 256;
+  struct Line {
+    int64_t number = 0;
+    uint64_t bytes = 0;  // a bit for each; 0 if the entry is free
+  };
+
+  static int64_t line_end(int64_t at) { return ((at >> kLog2) + 1) << kLog2; }
+  // The bits of addresses at .. end - 1 that are in the line of `at`.
+  static uint64_t bytes_of(int64_t at, int64_t end) {
+    const int first = static_cast<int>(at & 63), count = static_cast<int>(std::min(end, line_end(at)) - at);
+    return (~uint64_t{0} >> (64 - count)) << first;
+  }
+  // The entry of a line, or the free one where it belongs.
+  Line& find(int64_t number) {
+    const size_t mask = lines_.size() - 1;
+    size_t i = (static_cast<uint64_t>(number) * 0x9e3779b97f4a7c15ull >> 32) & mask;
+    while (lines_[i].bytes != 0 && lines_[i].number != number) i = (i + 1) & mask;
+    return lines_[i];
+  }
+  void grow() {
+    std::vector<Line> old(2 * lines_.size());
+    old.swap(lines_);
+    for (const Line& line : old) {
+      if (line.bytes != 0) find(line.number) = line;
+    }
+  }
+
+  std::vector<Line> lines_ = std::vector<Line>(kFewestLines);
+  size_t count_ = 0;
 };
 
 class Machine {
@@ -676,7 +706,7 @@ class Machine {
   int32_t device_ = 0;
   cudaError_t error_ = cudaSuccess;
   std::vector<MemoryRange> reached_;  // accessed since the launch began, the latest first
-  RangeSet constants_, written_;      // global memory read as constant and written since the launch started
+  AddressSet constants_, written_;    // global memory read as constant and written since the launch started
 
   Random random_;
   uint32_t stay_in_warp_ = 0, stay_in_block_ = 0;  // sixteenths

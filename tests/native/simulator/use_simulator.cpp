@@ -27,3 +27,9 @@ class Watcher : public ::testing::EmptyTestEventListener {
 }();
 
 }  // namespace
+
+// Device memory has its own check for uses after free: its addresses are used once. The default quarantine takes more
+// time than the kernels.
+extern "C" __attribute__((visibility("default"))) const char* __asan_default_options() {
+  return "quarantine_size_mb=4:malloc_context_size=1";
+}
