@@ -19,6 +19,15 @@ inline std::vector<int32_t> cudaDevices() {
   return devices;
 }
 
+// Whether the devices are simulated. Seconds of a device's work take the simulator hours, so there some sweeps leave
+// out cases that take the same path as others.
+inline bool onSimulator() {
+  nc_cuda_device device{};
+  device.struct_size = sizeof(device);
+  check(nc_cuda_device_query(0, &device));
+  return std::string(device.name).find("not a GPU") != std::string::npos;
+}
+
 // The formats that have kernels of their own.
 struct DTypes {
   int32_t x, weight, y;
