@@ -22,15 +22,10 @@ native=$(cd "$here/../../native" && pwd)
 mkdir -p "$1"
 build=$(cd "$1" && pwd)
 
-numeric=$(sed -n "s/^ *\(-f[a-z-]*=*[a-z]*\).*/\1/p" "$here/../../cmake/Numerics.cmake" | tr "\n" " ")
-flags="-std=c++17 -O2 -DNDEBUG $numeric -Wno-psabi -I$here -I$native -I$native/include"
-
-echo "the library"
-cmake -S "$native" -B "$build/host" -G Ninja -DNORMCORE_TESTS=OFF >"$build/host.log"
-cmake --build "$build/host" -j 2
-# shellcheck disable=SC2086
-g++ $flags -DNC_GOLDEN_FILE="\"$here/../golden/hashes.txt\"" "$here/golden_test.cpp" "$here/support/golden_file.cpp" \
-  -o "$build/golden_test" -L"$build/host/lib" -lnormcore -lgtest -lpthread
+echo "the library and golden_test"
+(cd "$native" && cmake --preset avx512 -B "$build/host") >"$build/host.log"
+cmake --build "$build/host" --target golden_test
+cp "$build/host/tests/golden_test" "$build"
 
 echo "the system that Bochs boots"
 system="$build/system"

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # beside.sh TARGET CLASSPATH: checks that the packaged jars work in one process with PyTorch, in both orders of loading.
-# TARGET is Maven's target directory, CLASSPATH the test class path, whose directories the jars in TARGET replace.
+# TARGET is Maven's target directory, CLASSPATH the run-time class path with PyTorch's jars, where the jars in TARGET
+# replace TARGET/classes.
 set -euo pipefail
 target=$1
-dependencies=${2#"$target/test-classes:$target/classes:"}
+dependencies=${2#"$target/classes:"}
 here=$(cd "$(dirname "$0")" && pwd)
 
 jars=$dependencies

@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# check.sh TARGET CLASSPATH CUDA: checks that the packaged jars work away from the build tree, and on a machine without
+# check.sh TARGET CLASSPATH: checks that the packaged jars work away from the build tree, and on a machine without
 # this one's C++ library and without a GPU. TARGET is Maven's target directory, CLASSPATH the run-time class path, where
-# the jars in TARGET replace TARGET/classes. CUDA is true if the CUDA plugin was built.
+# the jars in TARGET replace TARGET/classes.
 set -euo pipefail
 unset NORMCORE_CUDA_LIBRARY
 target=$1
 dependencies=${2#"$target/classes:"}
-cuda=$3
+cuda=false
+if [[ -n "$(find "$target/native-gpu" -name libnormcore_cuda.so 2> /dev/null)" ]]; then
+  cuda=true
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 java_bin=${JAVA_HOME:+$JAVA_HOME/bin/}
 

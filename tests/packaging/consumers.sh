@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# consumers.sh ROOT TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs user projects in Kotlin, Scala 3 and Scala 2.13,
+# consumers.sh TARGET VERSION MAVEN LOCAL OFFLINE: builds and runs user projects in Kotlin, Scala 3 and Scala 2.13,
 # including the Kotlin and Scala blocks of README.md and the guides. Maven gets this build's artifacts from a
-# repository. ROOT is the project's directory, TARGET Maven's target directory, MAVEN Maven's home, LOCAL its local
-# repository, OFFLINE offline=true or offline=false.
+# repository. TARGET is Maven's target directory, MAVEN Maven's home, LOCAL its local repository, OFFLINE true or false.
 set -euo pipefail
-root=$1
-target=$2
-version=$3
-maven=$4
-local=$5
-offline=$6
+root=$(cd "$(dirname "$0")/../.." && pwd)
+target=$1
+version=$2
+maven=$3
+local=$4
+offline=$5
 
 # A local repository with the artifacts that `mvn install` would put there and links to LOCAL's directories for the
 # rest. Downloads go to LOCAL, so they happen once; the artifacts of this build do not.
@@ -38,7 +37,7 @@ keep_new_groups() {
 trap keep_new_groups EXIT
 
 options=(--quiet "-Dmaven.repo.local=$repository" "-Dnormcore.version=$version")
-if [[ "$offline" == offline=true ]]; then
+if [[ "$offline" == true ]]; then
   options+=(--offline)
 fi
 

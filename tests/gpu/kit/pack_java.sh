@@ -13,10 +13,29 @@ rm -rf "$package"
 mkdir -p "$package"
 echo 'unfinished' > "$package/about.txt"
 
-mvn -q -DskipTests -Dcuda=on -Pgpu-kit "-Dgpu.kit.jars=$package/jars" package
+mvn -q -DskipTests -Dcuda=on package
 # The command line's jar contains the whole library, including natives and plugin.
 cp target/normcore-cli.jar "$package/jars"
-cp target/normcore-[0-9]*-tests.jar "$package/jars/normcore-tests.jar"
+# Without the tests that need PyTorch, the peers or the frameworks: their natives are too large to pack.
+tests=$(mktemp -d)
+trap 'rm -rf "$tests"' EXIT
+cp -R target/test-classes/. "$tests"
+rm -r "$tests"/org/normcore/{oracle,bench,frameworks} "$tests"/org/normcore/testing/Svg.class \
+  "$tests"/META-INF/{BenchmarkList,CompilerHints}
+"${java_bin}jar" cf "$package/jars/normcore-tests.jar" -C "$tests" .
+
+# property NAME: the value of a property of pom.xml, without references to others.
+property() {
+  sed -n "s|^ *<$1>\(.*\)</$1>.*|\1|p" pom.xml
+}
+javacpp=$(property javacpp.version)
+cuda=$(property cuda.version)
+cuda=${cuda%\$*}$javacpp
+for artifact in "org.junit.platform:junit-platform-console-standalone:$(property junit.platform.version)" \
+  "org.bytedeco:cuda:$cuda" "org.bytedeco:cuda:$cuda:jar:linux-x86_64"; do
+  mvn -q org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy "-Dartifact=$artifact" \
+    "-DoutputDirectory=$package/jars"
+done
 cp tests/gpu/kit/java.sh "$package"
 # Of the CUDA presets' natives only those of the runtime.
 presets=$(echo "$package"/jars/cuda-*-linux-x86_64.jar)
@@ -35,7 +54,7 @@ strip "$package/java/lib/server/libjvm.so"
 tar -C "$package" -cJf "$package/java.tar.xz" java
 rm -r "$package/java"
 {
-  echo "version $(basename target/normcore-[0-9]*-tests.jar -tests.jar)"
+  echo "version $(basename target/normcore-[0-9]*-sources.jar -sources.jar)"
   echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"
 } > "$package/about.txt"
 exec tests/gpu/kit/kit_size.py
