@@ -3,9 +3,9 @@
 #include <initializer_list>
 #include <utility>
 
+#include "device_call.h"
 #include "elementwise.h"
 #include "fp8.cuh"
-#include "launching.h"
 
 namespace nc {
 inline namespace NC_LEVEL {

@@ -1,4 +1,4 @@
-// The compiled kernels, from which plugin.cu selects.
+// The compiled kernels, from which kernel_selection.cu selects.
 #pragma once
 
 #include "parameters.h"

@@ -1,6 +1,6 @@
 // Selects the kernel of a rotary position embedding and launches it.
+#include "device_call.h"
 #include "elementwise.h"
-#include "launching.h"
 #include "rotary.cuh"
 
 namespace nc {

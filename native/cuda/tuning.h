@@ -61,7 +61,7 @@ constexpr bool bias_sums_are_shared(bool layer_norm, int vecs_per_thread) { retu
 constexpr int backward_rows(int vecs_per_thread) { return vecs_per_thread == 1 ? 4 : vecs_per_thread == 2 ? 2 : 1; }
 
 // Candidate numbers of pipeline stages per row slot, in flight at once; the largest that fits is used: see
-// plan_shared_memory in plugin.cu. unmeasured
+// plan_shared_memory in launch_plan.cu. unmeasured
 constexpr int kStages[] = {8, 4, 3, 2, 1};
 
 // Second step of the backward: columns per block and maximum threads per column. unmeasured

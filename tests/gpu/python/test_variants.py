@@ -35,7 +35,7 @@ class Table(unittest.TestCase):
             changed = variants.sources_of(self.table, variant)
             for direction in variant["directions"]:
                 with self.subTest(variant["name"], direction=direction):
-                    paths = [of_direction[direction], "cuda/plugin.cu", "cuda/norm_columns.cu"]
+                    paths = [of_direction[direction], "cuda/launch_plan.cu", "cuda/kernel_selection.cu", "cuda/norm_columns.cu"]
                     self.assertTrue(any(plain.included(path) != changed.included(path) for path in paths))
 
     def test_another_order_of_sums_is_said_to_be_one(self):

@@ -255,7 +255,8 @@ class Builder:
                     add(whose, path, f"-DNC_X={dtype}", f"-DNC_W={dtype}", f"-DNC_Y={dtype}")
             for path in OF_ALL[direction]:
                 add(whose, path)
-        add(sources, "cuda/plugin.cu")
+        for path in ("cuda/plugin.cu", "cuda/kernel_selection.cu", "cuda/launch_plan.cu", "cuda/describe.cu"):
+            add(sources, path)
         add(common, "cuda/norm_generic.cu")
         if self.simulator:
             for name in SIMULATOR:

@@ -1,6 +1,6 @@
 // The plugin's launches for the important shapes on a device of compute capability 9.0, checked without one: the
 // occupancy of each kernel and its bytes in flight from memory. Registers are those that ptxas assigned to the kernels;
-// launches are those of plugin.cu itself, which the simulator records and does not run. The table is written to
+// launches are those of launch_plan.cu itself, which the simulator records and does not run. The table is written to
 // NC_LAUNCH_TABLE.
 //
 // Bytes in flight per SM (Little's law): 3.35 TB/s and 700 ns of latency over 132 SMs need 18 KB at all times, 4.8 TB/s

@@ -1,4 +1,4 @@
-// Common to all launches: alignment checks of addresses and strides, and the current device.
+// Common to all calls: alignment checks of addresses and strides, and launches on a device.
 #pragma once
 
 #include <initializer_list>
