@@ -11,6 +11,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.Comparator;
 import java.util.List;
+import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
 
@@ -37,10 +38,14 @@ public record ModelType(
     String policyName,
     NormPolicy policy,
     Affine affine,
-    ImmutableList<String> epsilonKeys,
+    List<String> epsilonKeys,
     double defaultEpsilon,
     String source,
     String note) {
+  /** Copies the list. */
+  public ModelType {
+    epsilonKeys = List.copyOf(epsilonKeys);
+  }
 
   /**
    * Returns the entry of a model family.
@@ -74,7 +79,7 @@ public record ModelType(
   }
 
   /** Returns all families by {@code model_type}, in the table's order. */
-  public static ImmutableMap<String, ModelType> all() {
+  public static Map<String, ModelType> all() {
     return Table.ALL;
   }
 

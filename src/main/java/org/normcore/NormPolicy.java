@@ -1,6 +1,7 @@
 package org.normcore;
 
 import com.google.common.collect.ImmutableMap;
+import java.util.Map;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -137,7 +138,7 @@ public final class NormPolicy {
   }
 
   /** Returns the presets by constant name, in the order of the table above. */
-  public static ImmutableMap<String, NormPolicy> presets() {
+  public static Map<String, NormPolicy> presets() {
     return PRESETS;
   }
 

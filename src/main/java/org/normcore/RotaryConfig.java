@@ -1,6 +1,5 @@
 package org.normcore;
 
-import com.google.common.primitives.ImmutableDoubleArray;
 import com.google.gson.JsonArray;
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -12,6 +11,8 @@ import com.google.gson.stream.JsonReader;
 import com.google.gson.stream.JsonToken;
 import java.io.IOException;
 import java.io.StringReader;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -434,7 +435,7 @@ final class RotaryConfig {
       return value;
     }
 
-    ImmutableDoubleArray numbers(String key) {
+    List<Double> numbers(String key) {
       JsonElement value = get(key);
       if (value == null) {
         throw missing(key, "a list of numbers");
@@ -442,12 +443,12 @@ final class RotaryConfig {
       if (!value.isJsonArray()) {
         throw wrong(key, value, "a list of numbers");
       }
-      ImmutableDoubleArray.Builder all = ImmutableDoubleArray.builder();
+      List<Double> all = new ArrayList<>();
       int i = 0;
       for (JsonElement element : value.getAsJsonArray()) {
         all.add(number(key + "[" + i++ + "]", element));
       }
-      return all.build();
+      return all;
     }
 
     private double number(String key, JsonElement value) {

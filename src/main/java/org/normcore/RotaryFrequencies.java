@@ -1,6 +1,7 @@
 package org.normcore;
 
-import com.google.common.primitives.ImmutableDoubleArray;
+import com.google.common.primitives.Doubles;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -88,7 +89,7 @@ final class RotaryFrequencies {
         w[i] = w[i] / s.factor() * ramp + w[i] * (1 - ramp);
       }
     } else if (scaling instanceof RotaryScaling.LongRope s) {
-      ImmutableDoubleArray factors = longRopeFactors(s, length);
+      List<Double> factors = longRopeFactors(s, length);
       for (int i = 0; i < pairs; i++) {
         w[i] /= factors.get(i);
       }
@@ -97,7 +98,7 @@ final class RotaryFrequencies {
         w[i] = i < s.rotatingPairs() ? w[i] / s.factor() : 0;
       }
     } else if (scaling instanceof RotaryScaling.Given s) {
-      w = s.inverseFrequencies().toArray();
+      w = Doubles.toArray(s.inverseFrequencies());
     }
     return w;
   }
@@ -136,7 +137,7 @@ final class RotaryFrequencies {
         / (2 * StrictMath.log(theta));
   }
 
-  private static ImmutableDoubleArray longRopeFactors(RotaryScaling.LongRope s, long length) {
+  private static List<Double> longRopeFactors(RotaryScaling.LongRope s, long length) {
     return length > s.originalMaxPositions() ? s.longFactor() : s.shortFactor();
   }
 
@@ -149,7 +150,7 @@ final class RotaryFrequencies {
     float[] w = new float[pairs];
     if (scaling instanceof RotaryScaling.Given s) {
       for (int i = 0; i < pairs; i++) {
-        w[i] = (float) s.inverseFrequencies().get(i);
+        w[i] = s.inverseFrequencies().get(i).floatValue();
       }
       return w;
     }
@@ -178,9 +179,9 @@ final class RotaryFrequencies {
         w[i] = interpolated * (1 - extrapolated) + w[i] * extrapolated;
       }
     } else if (scaling instanceof RotaryScaling.LongRope s) {
-      ImmutableDoubleArray factors = longRopeFactors(s, length);
+      List<Double> factors = longRopeFactors(s, length);
       for (int i = 0; i < pairs; i++) {
-        w[i] = 1 / ((float) factors.get(i) * powers[i]);
+        w[i] = 1 / (factors.get(i).floatValue() * powers[i]);
       }
     } else if (scaling instanceof RotaryScaling.Proportional s) {
       for (int i = 0; i < pairs; i++) {

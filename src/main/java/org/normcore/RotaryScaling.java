@@ -2,7 +2,8 @@ package org.normcore;
 
 import static com.google.common.base.Preconditions.checkArgument;
 
-import com.google.common.primitives.ImmutableDoubleArray;
+import com.google.common.primitives.Doubles;
+import java.util.List;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 
@@ -82,8 +83,8 @@ public sealed interface RotaryScaling {
     requirePositions("maxPositions", maxPositions);
     requirePositions("originalMaxPositions", originalMaxPositions);
     return new LongRope(
-        ImmutableDoubleArray.copyOf(shortFactor),
-        ImmutableDoubleArray.copyOf(longFactor),
+        Doubles.asList(shortFactor),
+        Doubles.asList(longFactor),
         originalMaxPositions,
         (double) maxPositions / originalMaxPositions,
         null);
@@ -129,7 +130,7 @@ public sealed interface RotaryScaling {
   static Given given(double[] inverseFrequencies) {
     Objects.requireNonNull(
         inverseFrequencies, "inverseFrequencies: null; expected an array of frequencies");
-    return new Given(ImmutableDoubleArray.copyOf(inverseFrequencies), 1);
+    return new Given(Doubles.asList(inverseFrequencies), 1);
   }
 
   /** See {@link #plain}. */
@@ -315,21 +316,23 @@ public sealed interface RotaryScaling {
    * @param attentionFactor the attention factor, or null to derive it from the other components
    */
   record LongRope(
-      ImmutableDoubleArray shortFactor,
-      ImmutableDoubleArray longFactor,
+      List<Double> shortFactor,
+      List<Double> longFactor,
       long originalMaxPositions,
       double factor,
       @Nullable Double attentionFactor)
       implements RotaryScaling {
     /** Checks all. */
     public LongRope {
+      shortFactor = List.copyOf(shortFactor);
+      longFactor = List.copyOf(longFactor);
       requireFactors("shortFactor", shortFactor);
       requireFactors("longFactor", longFactor);
       checkArgument(
-          shortFactor.length() == longFactor.length(),
+          shortFactor.size() == longFactor.size(),
           "longFactor: %s numbers; expected %s, as shortFactor has",
-          longFactor.length(),
-          shortFactor.length());
+          longFactor.size(),
+          shortFactor.size());
       requirePositions("originalMaxPositions", originalMaxPositions);
       requirePositive("factor", factor);
       requireAttentionFactor(attentionFactor);
@@ -340,8 +343,8 @@ public sealed interface RotaryScaling {
       return new LongRope(shortFactor, longFactor, originalMaxPositions, factor, attentionFactor);
     }
 
-    private static void requireFactors(String name, ImmutableDoubleArray factors) {
-      for (int i = 0; i < factors.length(); i++) {
+    private static void requireFactors(String name, List<Double> factors) {
+      for (int i = 0; i < factors.size(); i++) {
         requirePositive(name + "[" + i + "]", factors.get(i));
       }
     }
@@ -367,13 +370,13 @@ public sealed interface RotaryScaling {
    * @param inverseFrequencies one per pair
    * @param attentionFactor the factor of cosines and sines
    */
-  record Given(ImmutableDoubleArray inverseFrequencies, double attentionFactor)
-      implements RotaryScaling {
+  record Given(List<Double> inverseFrequencies, double attentionFactor) implements RotaryScaling {
     /** Checks all. */
     public Given {
+      inverseFrequencies = List.copyOf(inverseFrequencies);
       checkArgument(
           !inverseFrequencies.isEmpty(), "inverseFrequencies: none; expected one per pair");
-      for (int i = 0; i < inverseFrequencies.length(); i++) {
+      for (int i = 0; i < inverseFrequencies.size(); i++) {
         requireFinite("inverseFrequencies[" + i + "]", inverseFrequencies.get(i));
       }
       requireAttentionFactor(attentionFactor);

@@ -337,17 +337,17 @@ public final class RotarySpec {
       if (dim == 0) {
         dim =
             scaling instanceof RotaryScaling.Given given
-                ? Math.multiplyExact(2, given.inverseFrequencies().length())
+                ? Math.multiplyExact(2, given.inverseFrequencies().size())
                 : evenHeadDim();
         rotaryDim(dim);
         rotaryDim = 0;
       }
       int pairs = dim / 2;
       if (scaling instanceof RotaryScaling.Given given) {
-        requirePairs("inverseFrequencies", given.inverseFrequencies().length(), pairs);
+        requirePairs("inverseFrequencies", given.inverseFrequencies().size(), pairs);
       } else if (scaling instanceof RotaryScaling.LongRope longRope) {
-        requirePairs("shortFactor", longRope.shortFactor().length(), pairs);
-        requirePairs("longFactor", longRope.longFactor().length(), pairs);
+        requirePairs("shortFactor", longRope.shortFactor().size(), pairs);
+        requirePairs("longFactor", longRope.longFactor().size(), pairs);
       } else if (scaling instanceof RotaryScaling.Proportional proportional) {
         checkArgument(
             proportional.rotatingPairs() <= pairs,

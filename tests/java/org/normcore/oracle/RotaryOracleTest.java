@@ -7,6 +7,7 @@ import static org.normcore.DType.BFLOAT16;
 import static org.normcore.DType.FLOAT16;
 import static org.normcore.DType.FLOAT32;
 
+import com.google.common.primitives.Doubles;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -306,7 +307,8 @@ class RotaryOracleTest {
       return yarn(s, spec.theta(), dim);
     } else if (spec.scaling() instanceof RotaryScaling.LongRope s) {
       double[] factors =
-          (scheme.length > s.originalMaxPositions() ? s.longFactor() : s.shortFactor()).toArray();
+          Doubles.toArray(
+              scheme.length > s.originalMaxPositions() ? s.longFactor() : s.shortFactor());
       try (Arena arena = new Arena()) {
         Tensor extension = Torch.copy(arena.tensor(FLOAT32, factors, factors.length));
         return extension.mul(powers(new Scalar(spec.theta()), dim)).reciprocal();

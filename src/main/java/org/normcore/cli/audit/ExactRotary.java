@@ -1,8 +1,8 @@
 package org.normcore.cli.audit;
 
-import com.google.common.primitives.ImmutableDoubleArray;
 import java.math.BigDecimal;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
 import org.normcore.RotaryScaling;
 import org.normcore.RotarySpec;
@@ -96,8 +96,7 @@ final class ExactRotary {
           .multiply(ramp)
           .add(w.multiply(BigDecimal.ONE.subtract(ramp)), ExactMath.DIGITS);
     } else if (scaling instanceof RotaryScaling.LongRope s) {
-      ImmutableDoubleArray factors =
-          length > s.originalMaxPositions() ? s.longFactor() : s.shortFactor();
+      List<Double> factors = length > s.originalMaxPositions() ? s.longFactor() : s.shortFactor();
       return over(w, factors.get(pair));
     } else if (scaling instanceof RotaryScaling.Proportional s) {
       return pair < s.rotatingPairs() ? over(w, s.factor()) : BigDecimal.ZERO;

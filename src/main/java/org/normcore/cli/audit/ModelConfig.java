@@ -7,6 +7,7 @@ import com.google.gson.JsonPrimitive;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.Optional;
 import org.normcore.DType;
 import org.normcore.ModelType;
@@ -86,7 +87,7 @@ final class ModelConfig {
 
   /** Epsilon: the first of the family's keys that is present, else the family's default. */
   double epsilon() {
-    ImmutableList<String> keys = family().map(ModelType::epsilonKeys).orElse(USUAL_EPSILON_KEYS);
+    List<String> keys = family().map(ModelType::epsilonKeys).orElse(USUAL_EPSILON_KEYS);
     for (String key : keys) {
       for (JsonObject part : parts) {
         JsonElement value = part.get(key);
