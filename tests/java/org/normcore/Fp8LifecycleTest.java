@@ -190,10 +190,10 @@ class Fp8LifecycleTest {
             TensorView.ofAddress(view.address(), view.dtype(), Device.CPU, view.shape());
         assertRefused(() -> parameter.dequantize(view), "target: overlaps");
         assertRefused(() -> parameter.dequantize(sameBytes), "target: overlaps");
-        assertRefused(() -> other.dequantize(view), "target: ", "for reading");
+        assertRefused(() -> other.dequantize(view), "target: ", "which is read-only");
         if (view.dtype() == FLOAT32) {
           TensorView number = view.rows(2, 3).reshape(16, 1).rows(5, 6);
-          assertRefused(() -> Fp8Parameter.amax(x, number, null), "target: ", "for reading");
+          assertRefused(() -> Fp8Parameter.amax(x, number, null), "target: ", "which is read-only");
         }
         assertArrayEquals(before, view.toBytes());
       }

@@ -213,7 +213,7 @@ class TensorViewStridedTest {
   @Test
   void refusalsSayWhatIsExpected() {
     assertMessage(
-        "strides: [1, 2] with shape [2, 3]; expected contiguous rows, 1 in the last place",
+        "strides: [1, 2] with shape [2, 3]; expected contiguous rows, 1 in the last dimension",
         () -> strided(of(2, 3), of(1, 2)));
     assertMessage(
         "strides: [0, 1] with shape [2, 3]; expected rows that do not overlap, at least 3 apart",
@@ -222,11 +222,11 @@ class TensorViewStridedTest {
         "strides: [-3, 1] with shape [2, 3]; expected rows that do not overlap, at least 3 apart",
         () -> strided(of(2, 3), of(-3, 1)));
     assertMessage(
-        "strides: [20, 9, 5, 1] with shape [2, 1, 3, 4]; expected rows that are equally far apart:"
-            + " 15 in place 0",
+        "strides: [20, 9, 5, 1] with shape [2, 1, 3, 4]; expected rows at equal distances:"
+            + " 15 in dimension 0",
         () -> strided(of(2, 1, 3, 4), of(20, 9, 5, 1)));
     assertMessage(
-        "strides: [3] with shape [2]; expected contiguous rows, 1 in the last place",
+        "strides: [3] with shape [2]; expected contiguous rows, 1 in the last dimension",
         () -> strided(of(2), of(3)));
   }
 

@@ -270,7 +270,7 @@ class ApplyCommandTest {
         "y is float32 [1], but the computed tensor is float32 [2, 3, 37]",
         apply(in, "--expect", expect));
     SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.BFLOAT16, 2, 3, HIDDEN)));
-    CommandRun.refused("--output-dtype bfloat16 would make it that", apply(in, "--expect", expect));
+    CommandRun.refused("--output-dtype bfloat16 selects that type", apply(in, "--expect", expect));
     CommandRun.refused("--max-ulp needs --expect", apply(in, "--max-ulp", "1"));
     CommandRun.refused("--max-ulp is -1", apply(in, "--max-ulp", "-1", "--expect", expect));
     assertFalse(Files.exists(out()));

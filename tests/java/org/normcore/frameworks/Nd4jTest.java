@@ -250,8 +250,8 @@ class Nd4jTest {
     INDArray uneven =
         all.get(NDArrayIndex.all(), NDArrayIndex.interval(1, 3), NDArrayIndex.interval(1, 3));
     assertRefused(
-        "array.strides: [30, 6, 1] with shape [4, 2, 2]; expected rows that are equally far apart:"
-            + " 12 in place 0; call array.dup('c')",
+        "array.strides: [30, 6, 1] with shape [4, 2, 2]; expected rows at equal distances:"
+            + " 12 in dimension 0; call array.dup('c')",
         () -> view(uneven));
     assertArrayEquals(doubles(uneven), view(uneven.dup('c')).toDoubles());
     assertRefused(

@@ -127,10 +127,10 @@ class PyTorchTest {
             + " place; call contiguous()",
         () -> PyTorch.view(whole.transpose(1, 2)));
     refused(
-        "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows that are equally far apart:"
-            + " 60 in place 0; call contiguous()",
+        "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows at equal distances:"
+            + " 60 in dimension 0; call contiguous()",
         () -> PyTorch.view(whole.transpose(0, 1)));
-    refused("equally far apart: 15 in place 0", () -> PyTorch.view(whole.narrow(1, 0, 3)));
+    refused("equal distances: 15 in dimension 0", () -> PyTorch.view(whole.narrow(1, 0, 3)));
     refused("tensor.strides: [0, 1]", () -> PyTorch.view(torch.ones(5).expand(3, 5)));
     refused("tensor: dtype Long; expected one of", () -> PyTorch.view(torch.arange(new Scalar(3))));
     refused("layout Sparse", () -> PyTorch.view(whole.to_sparse()));

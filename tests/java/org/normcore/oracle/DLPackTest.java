@@ -294,7 +294,7 @@ class DLPackTest {
     new Managed(false)
         .shape(2, 2, 3)
         .strides(8, 3, 1)
-        .assertRefused("equally far apart: 6 in place 0");
+        .assertRefused("equal distances: 6 in dimension 0");
     new Managed(false).shape(Long.MAX_VALUE, 2).assertRefused("beyond the address space");
     new Managed(false)
         .shape(2, 4, 3)
@@ -335,8 +335,8 @@ class DLPackTest {
       String message =
           assertThrows(IllegalArgumentException.class, () -> norm.infer(y, weight, x)).getMessage();
       assertEquals(
-          "y: FLOAT32[2, 3] on cpu is in a read-only DLPack tensor, which is for reading; expected"
-              + " memory that may be written",
+          "y: FLOAT32[2, 3] on cpu is in an imported DLPack tensor, which is read-only;"
+              + " expected writable memory",
           message);
       assertThrows(IllegalArgumentException.class, () -> x.copyFrom(new float[6]));
       assertThrows(IllegalArgumentException.class, () -> x.copyFrom(y));

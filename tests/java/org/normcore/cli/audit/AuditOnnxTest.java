@@ -97,7 +97,7 @@ class AuditOnnxTest {
     Path model = Files.write(directory.resolve("model.onnx"), normed("RMSNormalization"));
     CommandRun run = CommandRun.succeeding(withOut("--model", model, "--rows", 2));
     assertTrue(
-        run.out().contains("1 x rms-norm with epsilon 0.001 as RMSNormalization; taken"),
+        run.out().contains("1 x rms-norm with epsilon 0.001 as RMSNormalization; by definition"),
         run.out());
     JsonObject json = audit("--json", "--model", directory, "--rows", 2);
     assertEquals("onnx", json.getAsJsonObject("model").get("policy").getAsString());

@@ -47,7 +47,7 @@ class HostileModelTest {
                     .message(INITIALIZER, OnnxModels.vector("w", 1))
                     .message(INITIALIZER, OnnxModels.vector("w", 2)))),
         Arguments.of(
-            "makes the value \"y\" in two of its nodes",
+            "computes the value \"y\" in two nodes",
             OnnxModels.model(
                 new Protobuf()
                     .message(1, OnnxModels.node("Sqrt", "y", "x"))
