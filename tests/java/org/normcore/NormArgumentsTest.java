@@ -912,7 +912,7 @@ class NormArgumentsTest {
   }
 
   @Test
-  void buildersThatLackSomething() {
+  void incompleteBuildersAreRefused() {
     RmsNorm.Builder builder = RmsNorm.builder(4);
     for (DType dtype : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2, DType.FLOAT8_E8M0}) {
       for (Runnable call :

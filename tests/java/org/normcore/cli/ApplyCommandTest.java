@@ -239,7 +239,7 @@ class ApplyCommandTest {
   }
 
   @Test
-  void oneFileMayHoldInputsAndSomeOfTheResults() throws IOException {
+  void inputFileMayContainExpectedResults() throws IOException {
     Map<String, TensorView> tensors = inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight", "dy");
     CommandRun.succeeding("apply", "rms-norm", "--in", write(tensors), "--out", out());
     try (SafetensorsFile results = SafetensorsFile.open(out())) {
@@ -260,7 +260,7 @@ class ApplyCommandTest {
   }
 
   @Test
-  void uselessExpectationsAreRefused() throws IOException {
+  void invalidExpectationsAreRefused() throws IOException {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     Path expect = directory.resolve("expect.safetensors");
     SafetensorsWriter.write(expect, ImmutableMap.of("z", empty(DType.FLOAT32, 1)));
@@ -277,7 +277,7 @@ class ApplyCommandTest {
   }
 
   @Test
-  void nothingIsWrittenWhenTheInputIsWrong() throws IOException {
+  void invalidInputWritesNothing() throws IOException {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "weight"));
     CommandRun.refused("has no tensor \"x\"", apply(in));
 
