@@ -1,5 +1,5 @@
 #!/bin/sh
-# The AVX-512 kernels, run on an x86 machine without AVX-512 and held to the golden hashes.
+# Runs the AVX-512 kernels on an x86 machine without AVX-512 and checks the golden hashes.
 #
 #   tests/native/avx512.sh BUILD_DIRECTORY
 #
@@ -10,7 +10,8 @@
 # downloaded and unpacked in the build directory, not installed.
 #
 # Bochs 2.7 rounds ties away from zero in VCVTPS2PH, where processors round them to even. Cases with a float16 tensor
-# may therefore differ from the file; what they show is that the two levels agree, AVX2 being tested on processors.
+# may therefore differ from the file. For them the script checks only that the two levels agree; AVX2 is tested on real
+# processors.
 set -eu
 
 [ $# -eq 1 ] || {
@@ -100,7 +101,7 @@ if ! cmp "$build/exact.file.txt" "$build/exact.bochs.txt"; then
   diff "$build/exact.file.txt" "$build/exact.bochs.txt" | head -20
   exit 1
 fi
-# The cases are the same ones.
+# Both lists have the same cases.
 cut -c 66- "$build/golden.file.txt" | sort >"$build/cases.file.txt"
 cut -c 66- "$build/golden.bochs.txt" | sort | cmp - "$build/cases.file.txt"
 echo "$(wc -l <"$build/golden.file.txt") cases on which AVX2 and AVX-512 agree under Bochs"

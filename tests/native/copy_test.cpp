@@ -30,7 +30,7 @@ void expect_copied(int64_t bytes, int64_t to_offset, int64_t from_offset) {
   ASSERT_TRUE(to == expected) << bytes << " bytes, to + " << to_offset << ", from + " << from_offset;
 }
 
-TEST(Copy, EverySizeAroundItsSteps) {
+TEST(Copy, SizesAroundTheLoopSteps) {
   for (const int64_t around : {0, 32, 64, 4096, 8192, 12288, 1 << 20}) {
     for (int64_t bytes = around < 65 ? 0 : around - 65; bytes <= around + 65; ++bytes) expect_copied(bytes, 3, 5);
   }
@@ -42,7 +42,7 @@ TEST(Copy, EveryAlignment) {
   }
 }
 
-TEST(Copy, RefusesWhatItCannotCopy) {
+TEST(Copy, RefusesInvalidArguments) {
   std::vector<uint8_t> memory(256);
   const int64_t a = address(memory, 0);
   EXPECT_EQ(NC_INVALID_ARGUMENT, nc_copy(a, a + 128, -1));

@@ -75,7 +75,7 @@ TEST_P(Fp8Format, SweepOfFloat32) {
   EXPECT_GT(count, size_t{1} << 24);
 }
 
-TEST_P(Fp8Format, EveryCodeBack) {
+TEST_P(Fp8Format, EveryCodeIsDequantised) {
   Bits all;
   for (uint64_t bits = 0; bits < 256; ++bits) all.push_back(bits);
   const Matrix codes = oneRow(format, all);
@@ -175,7 +175,7 @@ TEST_P(Fp8Format, Scale) {
 }
 
 // The scale maps the largest magnitude to the largest FP8 value, 2^margin below it, and never beyond.
-TEST_P(Fp8Format, ScaleBringsAmaxToTheLargestValue) {
+TEST_P(Fp8Format, ScaleMapsAmaxToTheLargestValue) {
   for (const float amax : {0x1p-110f, 3e-5f, 0.7f, 1.0f, 448.0f, 1e9f, 0x1p120f}) {
     for (const int margin : {0, 1, 7}) {
       const double reached = static_cast<double>(amax) * scaleOf(format, amax, margin, false);
@@ -279,7 +279,7 @@ TEST_P(Fp8Amax, OfSpecialValues) {
   EXPECT_EQ(HUGE_VALF, of({nan, HUGE_VAL}));
 }
 
-TEST_P(Fp8Amax, IsRaisedAndNeverLowered) {
+TEST_P(Fp8Amax, NeverDecreases) {
   EXPECT_EQ(5, of({1, -2}, 5));
   EXPECT_EQ(5, of({1, -5}, 5));
   EXPECT_EQ(7, of({1, -7}, 5));
@@ -325,7 +325,7 @@ Matrix finite(Matrix m) {
 }
 
 // q, its values in float32, and q of those again: the same bits, for any scale that maps amax to the format's range.
-TEST_P(Fp8Format, QuantisingWhatWasDequantised) {
+TEST_P(Fp8Format, RequantisingGivesTheSameBits) {
   for (const int32_t dtype : kWide) {
     for (uint64_t seed = 0; seed < 12; ++seed) {
       const Matrix m = finite(draw(dtype, 5, 229, 300 + seed));
@@ -342,7 +342,7 @@ TEST_P(Fp8Format, QuantisingWhatWasDequantised) {
 
 // With block scales the second scale may be smaller, if rounding has lowered the largest magnitude: the values are the
 // same.
-TEST_P(Fp8Format, QuantisingWhatWasDequantisedByBlocks) {
+TEST_P(Fp8Format, RequantisingBlocksGivesTheSameValues) {
   for (const int32_t dtype : kWide) {
     for (uint64_t seed = 0; seed < 12; ++seed) {
       const Matrix m = finite(draw(dtype, 5, 229, 400 + seed));

@@ -3,7 +3,7 @@
 //
 // golden_test                      checks this machine's levels against the file that the program was built with
 // golden_test --print LEVEL...     prints the lines of all cases, in which the levels must agree
-// golden_test --write FILE         appends new cases; or rewrites the file, if its numerics version is a lower one
+// golden_test --write FILE         appends new cases; or rewrites the file, if its numerics version is older
 
 #include "support/golden.h"
 
@@ -52,7 +52,7 @@ TEST(GoldenParts, Generator) {
   }
 }
 
-TEST(GoldenParts, NanIsRefused) {
+TEST(GoldenParts, RefusesNan) {
   for (const auto& [dtype, nan] : std::vector<std::pair<int32_t, uint64_t>>{{NC_FLOAT64, 0x7FF0000000000001u},
                                                                             {NC_FLOAT32, 0xFF800001u},
                                                                             {NC_BFLOAT16, 0x7FC0u},

@@ -42,7 +42,7 @@ void expectGradient(const Case& c, const Data& data, Bits Data::*input, const Bi
   }
 }
 
-TEST(Gradients, AgreeWithDifferencesOfTheForward) {
+TEST(Gradients, MatchCentralDifferences) {
   uint64_t seed = 40;
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
     for (int32_t affine = 0; affine < 4; ++affine) {

@@ -1,5 +1,5 @@
-// Nothing of this may change a bit: vector level, ranges of rows, groups and columns, the other rows, alignment,
-// strides, in place or not, saved statistics or not, and repeated runs.
+// None of these may change a bit: vector level, ranges of rows, groups and columns, the other rows, alignment, strides,
+// in place or not, saved statistics or not, and repeated runs.
 
 #include <gtest/gtest.h>
 
@@ -282,7 +282,7 @@ TEST(Invariance, InPlace) {
   }
 }
 
-TEST(Invariance, AgainAndAgain) {
+TEST(Invariance, RepeatedRuns) {
   for (const Case& c : cases(40, 333)) {
     expectUnchanged(c, 10, [](const auto& with) {
       for (int round = 0; round < 5; ++round) EXPECT_TRUE(with({})) << "round " << round;
@@ -290,7 +290,7 @@ TEST(Invariance, AgainAndAgain) {
   }
 }
 
-TEST(Invariance, SavingNothing) {
+TEST(Invariance, WithoutSavedStatistics) {
   for (const Case& c : cases(5, 77)) {
     const Data data = draw(c, 11);
     Result expected = run(c, data);
@@ -303,7 +303,7 @@ TEST(Invariance, SavingNothing) {
 }
 
 // An omitted gradient does not change the others.
-TEST(Invariance, GradientsLeftOut) {
+TEST(Invariance, OmittedGradients) {
   for (const Case& c : cases(45, 50)) {
     const Data data = draw(c, 12);
     const Result whole = run(c, data);

@@ -33,7 +33,7 @@ TEST_P(Fp8Outputs, EveryCombination) {
   });
 }
 
-// Cuts, strides, misaligned addresses, residual_out in place of x: none changes a bit.
+// Ranges, strides, misaligned addresses, residual_out in place of x: none changes a bit.
 TEST(Fp8OutputForms, ChangeNothing) {
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     for (const int32_t residual : {0, 1, 2}) {

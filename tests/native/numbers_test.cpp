@@ -83,7 +83,7 @@ TEST_P(SmallFormat, EveryPatternToEveryFormat) {
   for (const Format& to : kFormats) expectConverted(f, to, everyPattern(f));
 }
 
-TEST_P(SmallFormat, EveryNumberComesBackAsItWas) {
+TEST_P(SmallFormat, EveryNumberRoundTrips) {
   for (const Format* wide : {&f64, &f32}) {
     const std::vector<uint64_t> all = everyPattern(f), back = convert(*wide, f, convert(f, *wide, all));
     for (size_t i = 0; i < all.size(); ++i) {
@@ -237,7 +237,7 @@ TEST_P(EveryFormat, AnyAlignmentAndCount) {
   }
 }
 
-TEST_P(EveryFormat, InPlaceWhereTheSizesAgree) {
+TEST_P(EveryFormat, InPlaceForEqualSizes) {
   std::mt19937_64 random(8);
   for (const Format& to : kFormats) {
     if (to.bytes != f.bytes) continue;

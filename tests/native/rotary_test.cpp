@@ -26,7 +26,7 @@ INSTANTIATE_TEST_SUITE_P(X, RotaryTypes, ::testing::ValuesIn(rotaryDtypes()),
   return ::testing::AssertionSuccess();
 }
 
-// The forms in turn: every combination is run in some of them.
+// Cycles through the forms: every combination runs in some of them.
 RotaryForm formOf(uint64_t turn) {
   RotaryForm form;
   form.heads_first = turn % 2 == 1;
@@ -151,7 +151,7 @@ TEST_P(RotaryTypes, ManyTokens) {
   }
 }
 
-TEST_P(RotaryTypes, NothingToTurn) {
+TEST_P(RotaryTypes, EmptyTensors) {
   for (const auto& [batch, seq, heads] :
        std::vector<std::array<int64_t, 3>>{{0, 3, 3}, {2, 0, 3}, {2, 3, 0}, {0, 0, 0}}) {
     RotaryCase c = makeRotary(GetParam(), GetParam(), NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 16, 16);
@@ -194,7 +194,7 @@ std::vector<double> lengths(const RotaryCase& c, const std::vector<double>& v) {
 // at most sqrt(2) n, and their sum: an error of at most (sqrt(2) + 1) u n per element and sqrt(2) times that per pair,
 // which the second call rotates and adds its own to. The table's angles have length 1 up to t. The margins of 6 over
 // 5.9 and of 3 over 2 cover second-order terms.
-TEST_P(RotaryTypes, BackwardOfForwardIsTheInput) {
+TEST_P(RotaryTypes, BackwardInvertsForward) {
   for (const int32_t table : rotaryDtypes()) {
     for (const int32_t layout : {NC_ROTARY_HALF_SPLIT, NC_ROTARY_INTERLEAVED}) {
       for (const int32_t rounding : {NC_ROTARY_ROUND_COMPUTE, NC_ROTARY_ROUND_INPUT}) {

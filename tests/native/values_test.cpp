@@ -1,5 +1,4 @@
-// Special values behave in a row as IEEE arithmetic says, bit for bit as in the scalar model, and do not affect other
-// rows.
+// Special values in a row follow IEEE arithmetic, bit for bit as in the scalar model, and do not affect other rows.
 
 #include <gtest/gtest.h>
 
@@ -88,7 +87,7 @@ const std::vector<SpecialRow>& specialRows() {
   return rows;
 }
 
-TEST_P(Values, SpecialRowsAreAsPredictedAndLeaveTheOthersAlone) {
+TEST_P(Values, SpecialRowsMatchTheModelAndAffectNoOthers) {
   const std::vector<SpecialRow>& specials = specialRows();
   for (const int64_t n : {1, 7, 31, 200, 4100}) {
     const Case c = make(2 * static_cast<int64_t>(specials.size()) + 1, n);
@@ -204,7 +203,7 @@ TEST(FiniteValues, ConstantRowUnderWelford) {
   }
 }
 
-// Epsilon 0 and a row of zeros: 0 * infinity is NaN, as IEEE arithmetic says; any epsilon makes it 0.
+// Epsilon 0 and a row of zeros: 0 * infinity is NaN in IEEE arithmetic; any other epsilon gives 0.
 TEST(FiniteValues, EpsilonZero) {
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
     Case c;
@@ -221,7 +220,7 @@ TEST(FiniteValues, EpsilonZero) {
 }
 
 // Zero rows: written gradients are zeros, accumulated ones are unchanged, and no address is read.
-TEST(ZeroRows, GradientsAreZerosOrUntouched) {
+TEST(ZeroRows, GradientsAreZeroOrUnchanged) {
   for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
     Case c;
     c.spec = makeSpec(op, NC_BFLOAT16, NC_BFLOAT16, NC_BFLOAT16, 13);
@@ -249,7 +248,7 @@ TEST(ZeroRows, GradientsAreZerosOrUntouched) {
 
 // Products too small for the type make sums of -0, which an added +0 would change: of a vector that a lane does not
 // have (264 elements: 33 vectors in 32 lanes), or of a row slot without rows.
-TEST(Underflow, SumsKeepTheirZeros) {
+TEST(Underflow, SumsKeepNegativeZeros) {
   for (const int32_t type : {NC_FLOAT32, NC_BFLOAT16, NC_FLOAT16}) {
     for (const int64_t n : {64, 136, 264, 520, 1032, 4096, 6152}) {
       for (const int64_t rows : {1, 2, 3, 5, 9}) {

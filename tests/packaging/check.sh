@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# check.sh TARGET CLASSPATH: checks that the packaged jars work away from the build tree, and on a machine without
+# check.sh TARGET CLASSPATH: checks that the packaged jars work outside of the build tree, and on a machine without
 # this one's C++ library and without a GPU. TARGET is Maven's target directory, CLASSPATH the run-time class path, where
 # the jars in TARGET replace TARGET/classes.
 set -euo pipefail

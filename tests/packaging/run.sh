@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# run.sh TARGET VERSION CLASSPATH PYTORCH MAVEN LOCAL OFFLINE: checks the packaged jars: away from the build, beside
+# run.sh TARGET VERSION CLASSPATH PYTORCH MAVEN LOCAL OFFLINE: checks the packaged jars: outside of the build tree, with
 # PyTorch, and in user projects in Kotlin and Scala. TARGET is Maven's target directory, CLASSPATH the run-time class
 # path, PYTORCH the versions of PyTorch's and OpenBLAS' jars, MAVEN Maven's home, LOCAL its local repository, OFFLINE true
 # or false.

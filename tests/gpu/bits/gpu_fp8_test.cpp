@@ -1,4 +1,4 @@
-// FP8 tests that take a real GPU to run in reasonable time, against the CPU: a sweep of float32 through the device's
+// FP8 tests that need a real GPU to run in reasonable time, against the CPU: a sweep of float32 through the device's
 // own conversion, many waves of blocks, and rows beyond 2^31 elements away. tests/native/cuda/cuda_fp8_test.cpp, part
 // of the same program, sweeps formats and shapes.
 #include <gtest/gtest.h>

@@ -36,7 +36,7 @@ TEST_P(GpuGate, IsTheCpus) {
   c.dweight_dtype = c.dbias_dtype = dtype;
   const Data data = draw(c, 50);
   EXPECT_TRUE(same(c, run(c, data), run(c, data, onDevice(0))));
-  // In 16-bit types, norms that round the normalised value have kernels of their own.
+  // In 16-bit types, norms that round the normalised value have separate kernels.
   if (dtype == NC_FLOAT32) return;
   c.spec.scale_rounding = NC_ROUND_INPUT;
   EXPECT_TRUE(same(c, run(c, data), run(c, data, onDevice(0))));

@@ -1,4 +1,4 @@
-// Tests that take a real GPU to run in reasonable time: many waves of blocks, and rows beyond 2^31 elements away, give
+// Tests that need a real GPU to run in reasonable time: many waves of blocks, and rows beyond 2^31 elements away, give
 // the CPU's bits. tests/native/cuda/cuda_norm_test.cpp, part of the same program, sweeps formats, policies and sizes.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// Tests of rotary position embedding that take a real GPU to run in reasonable time: many waves of blocks, and tokens
+// Tests of rotary position embedding that need a real GPU to run in reasonable time: many waves of blocks, and tokens
 // beyond 2^31 elements away. tests/native/cuda/cuda_rotary_test.cpp, part of the same program, sweeps formats and
 // dimensions.
 #include <gtest/gtest.h>

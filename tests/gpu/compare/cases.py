@@ -19,19 +19,19 @@ SHORT_AND_LONG = (
 )
 ODD = [(32768, n) for n in (769, 5120, 6144, 7168, 12288)]
 MOST_FEW_ROWS = 64
-# No power of two: tests whether the groups' first rows, otherwise a power of two apart, conflict on memory channels.
+# Not a power of two: tests whether the groups' first rows, otherwise a power of two apart, conflict on memory channels.
 UNEVEN_ROWS = 32768 + 264
 # Policies: where the normalised value is rounded. The models of Hugging Face's library round it to the type of x.
 COMPUTE, INPUT = "compute", "input"
 
-# Ours beside the copy: most shapes, the most informative first.
+# Ours and the copy: most shapes, the most informative first.
 ALONE = [
     *((32768, n) for n in (4096, 256, 1024, 32768, 16384)),
     (1048576, 64), (8, 4096), (8192, 262144), (32768, 2048), (32768, 8192), (UNEVEN_ROWS, 4096), (32768, 512),
     (131072, 128), (32768, 65536), (16384, 131072), (1, 4096), (64, 16384),
 ]  # fmt: skip
 ALONE_INPUT = [(32768, 4096), (32768, 1024)]
-# Beside the peers.
+# Ours, the copy and the peers.
 BESIDE_PEERS = [(32768, 4096), (32768, 1024), (8, 4096), (32768, 256), (32768, 16384), (32768, 65536)]
 
 # For a trial without a GPU: one shape of each kind.
@@ -78,8 +78,8 @@ class Group:
         return tensors * self.tensor_bytes + statistics + (read + gradients) * self.n * ITEM_BYTES[self.weight_dtype]
 
     def sets(self, cache_bytes, pool_bytes):
-        """The number of sets of tensors to rotate, so that a set has left the cache before its next use. Few rows would
-        need an unreasonable number."""
+        """The number of sets of tensors to rotate, so that a set is evicted from the cache before its next use. Few
+        rows would need an unreasonable number."""
         wanted = max(1, min(MOST_SETS, -(-CACHES * cache_bytes // self.tensor_bytes)))
         return max(1, min(wanted, pool_bytes // self.tensor_bytes))
 

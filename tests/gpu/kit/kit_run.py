@@ -60,7 +60,7 @@ class Runner:
         self.running = []
 
     def run(self, calls, deadline, at_once=1):
-        """Runs until all calls have ended or the deadline has come. Returns how each ended, in that order."""
+        """Runs until all calls have ended or the deadline has passed. Returns how each ended, in the order of calls."""
         waiting, ended = list(calls), []
         try:
             while waiting or self.running:

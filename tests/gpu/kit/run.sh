@@ -4,13 +4,13 @@
 # used if installed. No JDK, no Maven, no network, no compiler.
 #
 # all (400 s): identifies the device; runs a gate, every family of fast kernels once against the CPU's bits, and stops
-# if a bit differs; then times ours beside a copy, lists the kernels that run, reads hardware counters, checks every
+# if a bit differs; then times ours and a copy, lists the kernels that run, reads hardware counters, checks every
 # kernel's bits, times peers, runs compute-sanitizer and, if its package is beside the kit, the Java API.
 # tune (240 s): times the variants beside the kit (pack.sh --variants) against the product.
 #
 # Every result is written to DIRECTORY (out, in the kit) at once: summary.txt, results.jsonl, log.txt, details.tar.gz
 # and, for the running stage, stage.log. The summary, at most 12,000 characters, is also printed last. Exit status: 0 if
-# all is well, 1 if a bit differs or something failed, 2 if there is no GPU that the kit is built for. --simulate: a
+# everything passed, 1 if a bit differs or a stage failed, 2 if there is no GPU that the kit is built for. --simulate: a
 # trial without a GPU, on the simulator and on stand-ins for the toolkit's programs.
 set -euo pipefail
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

@@ -1,5 +1,5 @@
-"""A kit whose programs obey FAKE_... variables, so that the tests can try every way in which a run ends, in seconds,
-without a GPU and without PyTorch."""
+"""A kit whose programs are controlled by FAKE_... variables, so that the tests can try every outcome of a run, in
+seconds, without a GPU and without PyTorch."""
 
 import json
 import os
@@ -34,7 +34,7 @@ head -c 3000 /dev/urandom
 echo '{"result": 7}'
 echo '{"result": '
 """
-# compare.py --select alone: obeys FAKE_ALONE after two results.
+# compare.py --select alone: does what FAKE_ALONE says after two results.
 COMPARE = """
 import json, os, signal, sys, time
 stage = sys.argv[sys.argv.index("--select") + 1]

@@ -98,7 +98,7 @@ class Clock(unittest.TestCase):
             sys.modules["torch"] = real
         self.clock = clock.DeviceClock()
 
-    def test_each_candidate_has_its_own_time(self):
+    def test_candidates_are_timed_separately(self):
         works = {"a": Work(self.device, 20), "b": Work(self.device, 500), "c": Work(self.device, 70)}
         found = self.clock.interleaved(works, sets=5, samples=50)
         for name, work in works.items():
@@ -109,7 +109,7 @@ class Clock(unittest.TestCase):
         # 60 us of the fastest, and the same number of launches of the others.
         self.assertEqual({samples.launches for samples in found.values()}, {3})
 
-    def test_slow_hosts_stay_out_of_the_samples(self):
+    def test_host_time_is_not_in_the_samples(self):
         works = {"ours": Work(self.device, 10, host=5), "autograd": Work(self.device, 12, host=200)}
         found = self.clock.interleaved(works, samples=50)
         for name, work in works.items():
@@ -117,13 +117,13 @@ class Clock(unittest.TestCase):
             for sample in found[name].microseconds:
                 self.assertAlmostEqual(sample, work.microseconds, 3)
 
-    def test_what_is_the_hosts_time_is_said_to_be(self):
+    def test_samples_that_waited_for_the_host_are_marked(self):
         # The device sleeps at most a twentieth of a second.
         works = {"endless": Work(self.device, 10, host=100000)}
         found = self.clock.interleaved(works, samples=5)
         self.assertEqual(found["endless"].starved, 5)
 
-    def test_one_that_fails_leaves_the_others_their_samples(self):
+    def test_a_failing_candidate_does_not_affect_others(self):
         works = {"a": Work(self.device, 20), "b": Work(self.device, 30, 1, 40), "c": Work(self.device, 9, 1, 0)}
         found = self.clock.interleaved(works, samples=50)
         self.assertEqual(len(found["a"].microseconds), 50)

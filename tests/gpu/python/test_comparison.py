@@ -2,7 +2,7 @@
 
 import unittest
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import cases
 import comparison_report
 import targets
@@ -32,7 +32,7 @@ class Cases(unittest.TestCase):
         for shape in ((32768, 256), (16384, 131072), (8192, 262144), (1048576, 64), (8, 4096), (32768, 769)):
             self.assertIn(shape, shapes)
 
-    def test_what_matters_most_comes_first(self):
+    def test_groups_are_sorted_by_priority(self):
         found = list(cases.groups())
         self.assertEqual([g.tier for g in found], sorted(g.tier for g in found))
         first = found[: 2 * 2 * len(cases.HOT)]
@@ -50,7 +50,7 @@ class Cases(unittest.TestCase):
         self.assertEqual(layer.moved_bytes("forward"), 2 * x + 4 * w + 800)
         self.assertEqual(layer.moved_bytes("residual backward"), 4 * x + 6 * w + 800)
 
-    def test_sets_go_round_over_more_than_the_cache(self):
+    def test_sets_exceed_the_cache(self):
         self.assertEqual(group(1024, 1024).sets(10 << 20, 1 << 30), 15)
         self.assertEqual(group(1024, 1024).sets(10 << 20, 4 << 20), 2)
         self.assertEqual(group(32768, 65536).sets(50 << 20, 1 << 33), 1)
@@ -69,7 +69,7 @@ class Budgets(unittest.TestCase):
         self.time = 100.0
         self.budget = cases.Budget(50, lambda: self.time)
 
-    def test_a_peer_has_its_share(self):
+    def test_a_peers_preparation_is_limited(self):
         self.budget.prepared("Liger", 5.9)
         self.assertTrue(self.budget.may_prepare("Liger"))
         self.budget.prepared("Liger", 0.2)
@@ -79,7 +79,7 @@ class Budgets(unittest.TestCase):
         self.budget.prepared("torch.compile", 11.5)
         self.assertFalse(self.budget.may_prepare("torch.compile"))
 
-    def test_what_does_not_fit_is_not_begun(self):
+    def test_cases_that_do_not_fit_are_not_started(self):
         # 0.54 GB, 50 samples, 5 candidates at 1 GB/s: 1.5 * 6 * 50 * 0.54 s.
         large = group(32768, 4096)
         self.assertFalse(self.budget.allows(large, "forward", 5, 50, 1e9))
@@ -113,14 +113,14 @@ class Targets(unittest.TestCase):
             targets.verdict(both), "missed: 0.80 of the copy (target 0.90), 0.90 times Triton (target 1.00)"
         )
 
-    def test_without_a_peer_only_the_copy_counts(self):
+    def test_without_a_peer_only_the_copy_is_compared(self):
         alone = case({"Normcore": 100, "copy": 96})
         self.assertIsNone(targets.best_peer(alone))
         self.assertIsNone(targets.times_best(alone))
         self.assertEqual(targets.verdict(alone), "met")
         self.assertEqual(targets.verdict(case({"Normcore": 100})), "not judged")
 
-    def test_few_rows_are_judged_by_their_time_in_a_graph(self):
+    def test_few_rows_are_compared_in_a_graph(self):
         launched = {"Normcore": 9, "copy": 2, "PyTorch": 5}
         quick = {"Normcore": 2.9, "copy": 2.5, "empty kernel": 2.0, "PyTorch": 3.1}
         self.assertEqual(targets.verdict(case(launched, 8, replayed=quick)), "met")
@@ -178,7 +178,7 @@ class Report(unittest.TestCase):
         for row in rows[at:]:
             self.assertIn(len(row), (len(head), 9), row)
 
-    def test_reasons_and_what_was_left_out(self):
+    def test_reasons_and_skipped_cases(self):
         item = {"op": "rms_norm", "kind": "backward", "x_dtype": "float32", "weight_dtype": "float32"}
         item |= {"rows": 64, "n": 8}
         other = {**item, "op": "layer_norm", "kind": "forward"}
@@ -191,7 +191,7 @@ class Report(unittest.TestCase):
         self.assertNotIn("## Wrong", text)
         self.assertIn("## Wrong\n\n- y", comparison_report.markdown(self.report(wrong=["y"])))
 
-    def test_the_hosts_times_are_told(self):
+    def test_host_bound_cases_are_listed(self):
         hosts = case({"Normcore": 100, "copy": 96, "QuACK": 300})
         hosts["candidates"]["QuACK"]["starved"] = 5
         text = comparison_report.markdown(self.report(cases=[hosts]))
@@ -199,7 +199,7 @@ class Report(unittest.TestCase):
         hosts["candidates"]["QuACK"]["starved"] = 4
         self.assertNotIn("waited for the host", comparison_report.markdown(self.report(cases=[hosts])))
 
-    def test_a_trial_is_called_one(self):
+    def test_a_trial_is_labelled(self):
         self.assertNotIn("TRIAL", comparison_report.markdown(self.report()))
         self.assertIn("A TRIAL WITHOUT A GPU", comparison_report.markdown(self.report(trial=True)))
 

@@ -13,7 +13,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import kit_output
 from fake_kit import GARBAGE, FakeKit
 
@@ -94,7 +94,7 @@ class Runs(unittest.TestCase):
         stages = run.kit.stages()
         self.assertEqual({name: stages.get(name) for name in names}, dict.fromkeys(names, "passed"), run.output)
 
-    def test_all_is_well(self):
+    def test_successful_run(self):
         run, summary = self.run_of("well", 0)
         self.passed(run, STAGES[:-1])
         self.assertEqual(run.kit.stages()["java"], "not run: the Java package is not beside the kit")
@@ -106,7 +106,7 @@ class Runs(unittest.TestCase):
             logs = {os.path.basename(name) for name in archive.getnames() if name.endswith(".log")}
         self.assertEqual(logs, {f"{name}.log" for name in STAGES[:-1]})
 
-    def test_wrong_bits_shut_the_gate(self):
+    def test_wrong_bits_fail_the_gate(self):
         run, summary = self.run_of("gate wrong", 1)
         self.assertEqual(list(run.kit.stages()), ["probe", "gate", "gate-sanitizers"])
         self.assertIn("FAILED: Hot/GpuGate.IsTheCpus/Rms_bf16_4096: y: element 7 has other bits", summary)
@@ -117,7 +117,7 @@ class Runs(unittest.TestCase):
         # The sanitizers run only on the tests that failed.
         self.assertEqual(asked[1:], ["--gtest_filter=Hot/GpuGate.IsTheCpus/Rms_bf16_4096"] * 2)
 
-    def test_a_crash_and_a_hang_shut_the_gate(self):
+    def test_a_crash_and_a_hang_fail_the_gate(self):
         for name, verdict in (("gate crash", "CRASHED: "), ("gate hang", "not ended: ")):
             with self.subTest(name):
                 run, summary = self.run_of(name, 1)
@@ -125,7 +125,7 @@ class Runs(unittest.TestCase):
                 self.assertNotIn("alone", run.kit.stages())
                 self.assertIn(f"{verdict}Hot/GpuGate.IsTheCpus/Rms_bf16_4096", summary)
 
-    def test_a_gate_that_says_nothing_is_shut(self):
+    def test_a_gate_without_output_fails(self):
         for name, why in (("gate garbage", "nothing that it said could be read"), ("gate missing", "cannot be run")):
             with self.subTest(name):
                 run, _ = self.run_of(name, 1)
@@ -138,7 +138,7 @@ class Runs(unittest.TestCase):
             if name != "java":
                 self.assertIn(reasons.get(name, "passed"), verdict, f"{name}: {run.output}")
 
-    def test_crashes_keep_what_was_had_and_stop_no_other_stage(self):
+    def test_crashes_keep_results_and_stop_no_other_stage(self):
         run, summary = self.run_of("crashes", 1)
         self.failed(run, {
             "alone": "FAILED: alone: ended by signal 6 (SIGABRT)",
@@ -169,12 +169,12 @@ class Runs(unittest.TestCase):
         self.assertIn("not ended: Triples/CudaFast.ShortRows/Rms_bf16_4096", summary)
         self.failed(run, {"bits": "NOT ENDED", "sanitizers": "NOT ENDED"})
 
-    def test_what_cannot_be_read_is_no_success(self):
+    def test_unreadable_output_is_a_failure(self):
         run, summary = self.run_of("garbage", 1)
         self.failed(run, dict.fromkeys(("alone", "peers"), "FAILED: nothing that it said could be read"))
         self.assertIn("LEFT OUT: forward aligned: no room for its clusters: rms_norm bfloat16 compute 262144", summary)
 
-    def test_what_is_missing_is_named(self):
+    def test_missing_programs_are_named(self):
         run, summary = self.run_of("missing", 1)
         self.failed(run, {
             **dict.fromkeys(("alone", "names", "peers"), "has no PyTorch"),
@@ -188,7 +188,7 @@ class Runs(unittest.TestCase):
         self.assertIn("stopped at its limit", run.kit.stages()["alone"])
         self.assertIn("no time was left", run.kit.stages()["sanitizers"])
 
-    def test_without_a_device_there_is_one_sentence(self):
+    def test_without_a_device_it_prints_one_sentence(self):
         run = self.runs["no device"]
         self.assertEqual(run.status, 2)
         sentence = "there is no CUDA device: the driver is missing; --simulate tries the kit on a machine without one"
@@ -221,7 +221,7 @@ class Killed(unittest.TestCase):
         process.kill()
         self.fail("the stage never began: " + process.communicate()[0])
 
-    def expect_what_was_learned(self, kit, stage, before):
+    def assert_results_are_kept(self, kit, stage, before):
         results = kit.results()
         self.assertEqual(sum(r["result"] == "test" and r["stage"] == "gate" for r in results), 2)
         self.assertEqual(sum(r["result"] == "speed" and r["stage"] == stage for r in results), 2)
@@ -236,7 +236,7 @@ class Killed(unittest.TestCase):
         for name in before:
             self.assertIn(f"details/{name}.log", names)
 
-    def expect_gone(self, pid):
+    def assert_process_ended(self, pid):
         until = time.monotonic() + 5
         while time.monotonic() < until:
             try:
@@ -248,15 +248,15 @@ class Killed(unittest.TestCase):
             time.sleep(0.02)
         self.fail(f"process {pid} has outlived the kit")
 
-    def test_sigkill_leaves_what_was_learned_and_no_process(self):
+    def test_sigkill_keeps_results_and_leaves_no_process(self):
         for stage, before in (("alone", STAGES[:2]), ("peers", STAGES[:6])):
             with self.subTest(stage), tempfile.TemporaryDirectory() as folder:
                 kit = FakeKit(folder)
                 process, pid = self.started(kit, stage, **{f"FAKE_{stage.upper()}": "hang"})
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
-                self.expect_gone(pid)
-                self.expect_what_was_learned(kit, stage, before)
+                self.assert_process_ended(pid)
+                self.assert_results_are_kept(kit, stage, before)
                 # The stage's output is not in the archive yet.
                 self.assertIn('"n": 4096', kit.text("stage.log"))
 
@@ -267,8 +267,8 @@ class Killed(unittest.TestCase):
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=15)
             self.assertEqual(process.returncode, 1)
-            self.expect_gone(pid)
-            self.expect_what_was_learned(kit, "alone", STAGES[:2])
+            self.assert_process_ended(pid)
+            self.assert_results_are_kept(kit, "alone", STAGES[:2])
             self.assertTrue(output.endswith(kit.text("summary.txt")))
             self.assertIn("STOPPED in alone", output)
             with tarfile.open(os.path.join(kit.out, "details.tar.gz")) as archive:

@@ -12,7 +12,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import kernel_names
 import kit_run
 import kit_size
@@ -34,18 +34,18 @@ class Processes(unittest.TestCase):
         runner = Runner(lambda call, text: self.lines.append(text), lambda call, result: self.results.append(result))
         return runner.run(calls, time.monotonic() + seconds, at_once)
 
-    def test_lines_and_results_of_one_that_ends_well(self):
+    def test_lines_and_results_of_a_successful_call(self):
         (ended,) = self.run_of("echo a; echo '{\"result\": \"x\"}'; printf 'no end of line'")
         self.assertEqual((ended.status, ended.why, ended.results), (0, "", 1))
         self.assertEqual(self.lines, ["a", '{"result": "x"}', "no end of line"])
 
-    def test_how_one_ends_is_said_in_words(self):
+    def test_the_reason_of_a_failure_is_described(self):
         self.assertEqual(self.run_of("exit 7")[0].why, "exit status 7")
         self.assertEqual(self.run_of("kill -KILL $$")[0].why, "ended by signal 9 (SIGKILL)")
         (ended,) = Runner(None, None).run([Call("x", ["/nowhere/x"], JsonLines())], time.monotonic() + 5)
         self.assertEqual(ended.why, "/nowhere/x cannot be run: No such file or directory")
 
-    def test_one_that_hangs_is_stopped_with_all_that_it_began(self):
+    def test_a_hanging_call_is_stopped_with_its_children(self):
         with tempfile.TemporaryDirectory() as folder:
             file = os.path.join(folder, "pid")
             begun = time.monotonic()
@@ -63,7 +63,7 @@ class Processes(unittest.TestCase):
             time.sleep(0.02)
         self.assertFalse(os.path.exists(f"/proc/{pid}"))
 
-    def test_one_that_leaves_a_process_behind_does_not_hang_the_rest(self):
+    def test_surviving_children_do_not_block_the_rest(self):
         begun = time.monotonic()
         ended = self.run_of("sleep 50 & echo a", "echo b")
         self.assertEqual([e.status for e in ended], [0, 0])
@@ -75,7 +75,7 @@ class Processes(unittest.TestCase):
         ended = self.run_of("sleep 30", "echo never", seconds=0.5)
         self.assertEqual(ended[1].why, "no time was left for it")
 
-    def test_another_call_in_the_place_of_one_without_a_result(self):
+    def test_fallback_of_a_call_without_a_result(self):
         instead = Call("instead", ["echo", '{"result": "y"}'], JsonLines())
         ended = self.run_of("exit 1", instead=instead)
         self.assertEqual([(e.call.name, e.results) for e in ended], [("call-0", 0), ("instead", 1)])
@@ -147,7 +147,7 @@ class Sizes(unittest.TestCase):
         self.assertEqual(kit_size.judged(11e6, 15e6, 12e6, 0)[1], [])
         self.assertIn("at most 20 are allowed", kit_size.judged(11e6, 21e6, 0, 0)[1][0])
         self.assertIn("at most 60 are allowed", kit_size.judged(11e6, 15e6, 40e6, 0)[1][0])
-        # Java's package and the variants never travel together.
+        # Java's package and the variants are never sent together.
         self.assertEqual(kit_size.judged(11e6, 15e6, 30e6, 30e6)[1], [])
 
     def test_a_folder(self):
@@ -170,7 +170,7 @@ class Probe(unittest.TestCase):
             self.assertEqual(probe.serves(architectures, capability), expected, (architectures, capability))
 
     @unittest.skipUnless(shutil.which("nvcc"), "there is no nvcc")
-    def test_the_native_part_compiles_and_says_that_there_is_no_device(self):
+    def test_the_native_part_compiles_and_reports_no_device(self):
         with tempfile.TemporaryDirectory() as folder:
             program = os.path.join(folder, "gpu_probe")
             source = scripts.path_of("gpu_probe.cu")
@@ -187,7 +187,7 @@ class Probe(unittest.TestCase):
             self.assertIn("no CUDA device", run.stdout)
 
     @unittest.skipUnless(os.environ.get("NORMCORE_SIMULATED_CUDA"), "NORMCORE_SIMULATED_CUDA names no plugin")
-    def test_it_says_what_it_cannot_know(self):
+    def test_unknown_facts_are_reported(self):
         with tempfile.TemporaryDirectory() as folder:
             os.mkdir(os.path.join(folder, "lib"))
             for name in ("probe.py", "library.py", "kit_tools.py"):
@@ -220,7 +220,7 @@ class KernelNames(unittest.TestCase):
         # The first kernel ends 15 us after its start; the second starts 20 us after the same time.
         self.assertEqual((second["gap_us"], second["hot"]), (5.0, True))
 
-    def test_a_kernel_that_is_not_hot(self):
+    def test_fast_kernels_by_name(self):
         for name, hot in (
             ("nc::norm_forward<X>", True),
             ("nc::norm_forward_generic<X>", False),
@@ -244,7 +244,7 @@ class First(unittest.TestCase):
             shapes = {f"{job['rows']}x{job['n']}" for job in jobs if job["dtype"] == dtype}
             self.assertEqual(shapes, set(table["first"][dtype]))
 
-    def test_what_is_asked_for_alone(self):
+    def test_only_requested_cases(self):
         table = variants.read_table()
         built = {variant["name"]: {"kernels": {}} for variant in variants.variants_of(table)}
         wanted = tune_jobs.Wanted(None, dict.fromkeys(variants.DTYPES, ["8x4096"]), ["layer_norm"], ["float32"])

@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import unittest
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import kit_readers
 
 STAND_INS = scripts.path_of("stand_in")
@@ -46,13 +46,13 @@ terminate called after throwing an instance of 'std::runtime_error'
         text += "[  FAILED  ] Hot/GpuGate.IsTheCpus/Rms_f32_64, where GetParam() = (3)\n"
         self.assertEqual(len(read(kit_readers.Gtest(), text)), 3)
 
-    def test_one_that_was_stopped(self):
+    def test_a_stopped_process(self):
         (found,) = read(kit_readers.Gtest(), "[ RUN      ] A.b\n", "stopped at its limit of 9 s")
         self.assertEqual((found["verdict"], found["text"]), ("stopped", "stopped at its limit of 9 s"))
 
 
 class Sanitizer(unittest.TestCase):
-    def test_what_it_found_and_where(self):
+    def test_findings_and_locations(self):
         text = """========= COMPUTE-SANITIZER
 [ RUN      ] A.b
 ========= Invalid __global__ read of size 16 bytes
@@ -69,11 +69,11 @@ class Sanitizer(unittest.TestCase):
         self.assertEqual(found["text"].count("Invalid"), 1)
         self.assertIn("norm_forward<X>", found["text"])
 
-    def test_racecheck_counts_otherwise(self):
+    def test_racecheck_counts_differently(self):
         text = "========= RACECHECK SUMMARY: 3 hazards displayed (1 error, 2 warnings)\n"
         self.assertEqual(read(kit_readers.Sanitizer("racecheck", "A"), text)[0]["errors"], 3)
 
-    def test_no_count_is_no_success(self):
+    def test_a_missing_count_is_a_failure(self):
         self.assertIsNone(read(kit_readers.Sanitizer("memcheck", "A"), "========= Error: x\n")[0]["errors"])
 
 
@@ -94,11 +94,11 @@ class Counters(unittest.TestCase):
         )
         self.assertEqual(found["other_stall"], ["wait", 20.0])
 
-    def test_what_is_no_table_gives_nothing(self):
+    def test_other_text_gives_no_results(self):
         for text in ("", "==ERROR== no\n", '"ID","Kernel Name"\n', '"ID","x"\n"",""\n"0"\n', '"ID\n'):
             self.assertEqual(read(kit_readers.Counters("c"), text), [], text)
 
-    def test_a_number_that_is_not_there(self):
+    def test_a_missing_number(self):
         names = (f"{unit}.avg.pct_of_peak_sustained_elapsed" for unit in ("gpu__dram_throughput", "lts__throughput"))
         text = '"ID","{}","{}"\n"","%","%"\n"0","n/a","55"\n'.format(*names)
         (found,) = read(kit_readers.Counters("c"), text)

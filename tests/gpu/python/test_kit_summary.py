@@ -6,7 +6,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]}: the kit needs 3.11")
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import cases
 import kit_names
 import kit_summary
@@ -43,7 +43,7 @@ class Summary(unittest.TestCase):
     def text(self, results, stages=()):
         return kit_summary.text(["head"], list(stages), results)
 
-    def test_it_is_never_too_long(self):
+    def test_length_is_limited(self):
         stages = [{"name": f"stage-{i}", "verdict": "FAILED: " + "x" * 300, "seconds": 3.0} for i in range(12)]
         text = self.text(everything(), stages)
         self.assertLess(len(text), 12000)
@@ -51,13 +51,13 @@ class Summary(unittest.TestCase):
         self.assertLess(text.index("FAILED: Triples"), text.index("RMS bf16 32768x4096: F"))
         self.assertIn("lines more: see results.jsonl", text)
 
-    def test_every_case_has_its_line_where_little_has_failed(self):
+    def test_every_case_has_a_line_if_few_failed(self):
         results = [r for r in everything() if r["result"] == "speed"]
         text = self.text(results)
         for group in cases.alone_groups():
             self.assertIn(kit_names.case(group.op, group.x_dtype, group.rounding, group.rows, group.n) + ": F", text)
 
-    def test_predictions_stand_beside_outcomes(self):
+    def test_predictions_are_shown_with_outcomes(self):
         hot = cases.Group(0, "rms_norm", "bfloat16", "bfloat16", 32768, 4096, cases.KINDS)
         few = cases.Group(0, "rms_norm", "bfloat16", "bfloat16", 8, 4096, cases.KINDS)
         many = [speed(hot, "forward", 131, 0.95), speed(hot, "backward", 230, 0.70)]
@@ -66,7 +66,7 @@ class Summary(unittest.TestCase):
         self.assertIn("F 2.50 (+0.90)2.2-2.8 us | B 9.60 (+0.90)7-9 us+", text)
         self.assertIn("2 as expected, 1 above, 1 below", text)
 
-    def test_what_the_counters_decide(self):
+    def test_rules_for_counters(self):
         stalls = {"membar": 30.0, "barrier": 1.0, "short_scoreboard": 2.0, "long_scoreboard": 9.0}
         results = [{"result": "counter", "case": "backward bfloat16 32768x32768", "kernel": "", "stalls": stalls},
                    {"result": "counter", "case": "forward bfloat16 32768x256", "kernel": "", "issue": 75.0},
@@ -84,7 +84,7 @@ class Summary(unittest.TestCase):
         result = {"result": "kernel", "case": case, "name": "norm_forward_generic<>", "us": 1.0, "hot": False}
         self.assertIn("NOT A FAST KERNEL: forward rms_norm bfloat16 8192x262144: norm_forward_generic", self.text([result]))
 
-    def test_nothing_at_all(self):
+    def test_empty_run(self):
         self.assertEqual(self.text([]), "head\n")
 
 
@@ -98,7 +98,7 @@ class Predictions(unittest.TestCase):
                 least, most = predictions.fraction(table, case)
                 self.assertTrue(0 < least < most <= 1, case)
 
-    def test_the_most_special_one_holds(self):
+    def test_the_most_specific_prediction_applies(self):
         table = predictions.read()
         case = {"direction": "backward", "x_dtype": "bfloat16", "op": "rms_norm", "rounding": "compute", "n": 4096}
         self.assertEqual(predictions.fraction(table, case), [0.82, 0.92])
@@ -106,7 +106,7 @@ class Predictions(unittest.TestCase):
         self.assertEqual(predictions.fraction(table, {**case, "op": "layer_norm"}), [0.75, 0.88])
         self.assertIsNone(predictions.fraction(table, {**case, "n": 1 << 20}))
 
-    def test_what_is_counted_is_predicted_by_the_same_name(self):
+    def test_counters_and_predictions_have_the_same_names(self):
         import kit_stages
 
         for entry in predictions.read()["counter"]:

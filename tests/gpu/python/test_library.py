@@ -12,7 +12,7 @@ import tempfile
 import types
 import unittest
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import library as binding
 
 LIBRARY = os.environ.get("NORMCORE_LIBRARY", "")
@@ -83,7 +83,7 @@ def run(library, op, device=None):
 
 @unittest.skipUnless(LIBRARY, "NORMCORE_LIBRARY names no library")
 class OnTheCpu(unittest.TestCase):
-    def test_forward_and_backward_are_the_formulas(self):
+    def test_forward_and_backward_match_the_formulas(self):
         for op in binding.OPS:
             t = run(binding.Library(LIBRARY), op)
             centred = op == "layer_norm"
@@ -110,11 +110,11 @@ class OnTheCpu(unittest.TestCase):
                 if centred:
                     self.assertAlmostEqual(dbias[i], t.dbias[i], 5)
 
-    def test_a_refusal_is_an_exception_with_the_librarys_words(self):
+    def test_a_refusal_raises_the_librarys_message(self):
         with self.assertRaisesRegex(RuntimeError, "nc_norm_plan_create: status 1: .*hidden_size"):
             binding.Library(LIBRARY).plan("rms_norm", 0)
 
-    def test_a_plugin_that_is_not_there(self):
+    def test_a_missing_plugin(self):
         with self.assertRaisesRegex(FileNotFoundError, "no-such-plugin"):
             binding.Library(LIBRARY, "no-such-plugin.so")
 
@@ -139,7 +139,7 @@ class OnPlugins(unittest.TestCase):
                     for name in ("y", "rstd", "dx", "dweight") + (("mean", "dbias") if op == "layer_norm" else ()):
                         self.assertEqual(bytes(getattr(expected[op], name)), bytes(getattr(t, name)), f"{op} {name}")
 
-    def test_what_is_no_plugin_is_refused_by_name(self):
+    def test_a_file_that_is_no_plugin_is_refused(self):
         with self.assertRaisesRegex(RuntimeError, "not a plugin"):
             binding.Library(LIBRARY, LIBRARY)
 
@@ -170,7 +170,7 @@ class Kernels(unittest.TestCase):
             ],
         )
 
-    def test_a_library_that_cannot_tell(self):
+    def test_a_library_without_kernel_descriptions(self):
         self.assertIsNone(self.plan(types.SimpleNamespace()).kernels())
 
 

@@ -2,7 +2,7 @@
 
 import unittest
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import machine_code
 
 FAST = (
@@ -51,7 +51,7 @@ class MachineCode(unittest.TestCase):
             ["1 loads of 2 bytes", "1 local of 4 bytes", "1 local of 8 bytes", "1 stores of 8 bytes"],
         )
 
-    def test_rows_that_begin_anywhere_have_elements_at_their_ends(self):
+    def test_unaligned_rows_access_elements_at_their_ends(self):
         loads = ("LDG.E.U16 R4, desc[UR6][R2.64]", "STG.E.U16 desc[UR6][R2.64], R4", "LDG.E.U8 R4, desc[UR6][R2.64]")
         unaligned = one(*loads, symbol=FAST.replace("12norm_forwardI", "22norm_forward_unalignedI"))
         self.assertEqual(list(unaligned.faults()), ["1 loads of 1 bytes"])
@@ -62,7 +62,7 @@ class MachineCode(unittest.TestCase):
         self.assertEqual(list(one(*stores, symbol=QUANTIZED).faults()), [])
         self.assertEqual(len(list(one(*stores).faults())), 2)
 
-    def test_loads_on_their_way_end_where_one_is_used(self):
+    def test_outstanding_loads_end_at_the_first_use(self):
         loads = [f"LDG.E.128 R{4 * i + 8}, desc[UR6][R2.64+{16 * i:#x}]" for i in range(4)]
         self.assertEqual(one(*loads, "FADD R1, R8, R9").in_flight, 4)
         # The second pair is loaded after the first has arrived.
@@ -76,7 +76,7 @@ class MachineCode(unittest.TestCase):
         lines = listing(FAST, "LDG.E.128 R4, desc[UR6][R2.64]") + listing("other", "EXIT", "NOP")
         self.assertEqual([(k.symbol, k.instructions) for k in machine_code.kernels_of(lines)], [(FAST, 1), ("other", 2)])
 
-    def test_table_has_a_line_for_each(self):
+    def test_table_has_a_line_per_kernel(self):
         lines = list(machine_code.table([one("LDG.E.128 R4, desc[UR6][R2.64]")]))
         self.assertEqual(len(lines), 3)
         self.assertTrue(lines[2].endswith("| sm_90 | 1 | 1x16 | - | - | - | 1 |"), lines[2])

@@ -48,7 +48,7 @@ class StandIn(unittest.TestCase):
             self.assertIn("cuDNN", case["reasons"])
             self.assertTrue("PyTorch" in case["reasons"] or "PyTorch" in case["candidates"])
 
-    def test_a_result_that_is_wrong_is_not_timed(self):
+    def test_wrong_results_are_not_timed(self):
         program = """
 import sys, torch
 import cases, clock, compare, library, ours, peers, tensors

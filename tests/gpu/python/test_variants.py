@@ -9,7 +9,7 @@ import unittest
 if sys.version_info < (3, 11):
     raise unittest.SkipTest(f"Python {sys.version.split()[0]} has no tomllib, which came with 3.11")
 
-import scripts  # First: it finds the others.
+import scripts  # Must be first: makes the kit's scripts importable.
 import tune_jobs
 import tune_report
 import variants
@@ -26,25 +26,30 @@ class Table(unittest.TestCase):
                 changed = variants.sources_of(self.table, variant).changed
                 self.assertGreater(len(changed), 0)
 
-    def test_a_variant_changes_what_is_measured(self):
+    def test_variants_change_the_measured_sources(self):
         plain = variants.sources_of(self.table, {"name": "unchanged"})
-        of_direction = {"forward": "cuda/norm_forward.cu", "backward": "cuda/norm_backward.cu"}
+        kernels_of = {"forward": "cuda/norm_forward.cu", "backward": "cuda/norm_backward.cu"}
         for variant in self.variants:
             if variant["name"] == variants.UNCHANGED:
                 continue
             changed = variants.sources_of(self.table, variant)
             for direction in variant["directions"]:
                 with self.subTest(variant["name"], direction=direction):
-                    paths = [of_direction[direction], "cuda/launch_plan.cu", "cuda/kernel_selection.cu", "cuda/norm_columns.cu"]
+                    paths = [
+                        kernels_of[direction],
+                        "cuda/launch_plan.cu",
+                        "cuda/kernel_selection.cu",
+                        "cuda/norm_columns.cu",
+                    ]
                     self.assertTrue(any(plain.included(path) != changed.included(path) for path in paths))
 
-    def test_another_order_of_sums_is_said_to_be_one(self):
+    def test_other_orders_of_sums_are_marked(self):
         for variant in self.variants:
             touches = any(path == "core/reduction_order.h" for path, _, _ in variant.get("substitutions", []))
             with self.subTest(variant["name"]):
                 self.assertEqual(variant["bits"] == "other", touches)
 
-    def test_text_that_is_not_there_once_is_refused(self):
+    def test_text_must_occur_exactly_once(self):
         with tempfile.TemporaryDirectory() as root:
             with open(os.path.join(root, "a.h"), "w") as file:
                 file.write("one two two\n")
@@ -78,7 +83,7 @@ def measured(microseconds, wrong=None):
 
 
 class Tuning(unittest.TestCase):
-    def test_every_variant_that_was_built_has_its_turn(self):
+    def test_every_built_variant_is_timed(self):
         table = variants.read_table()
         built = {variant["name"]: {"kernels": {}} for variant in variants.variants_of(table)}
         built["words-1"] = {"failed": "on purpose"}
@@ -87,7 +92,7 @@ class Tuning(unittest.TestCase):
         self.assertEqual(names, set(built) - {"words-1", "unchanged"})
         self.assertEqual([each["priority"] for each in jobs], sorted(each["priority"] for each in jobs))
 
-    def test_what_ends_the_process_loses_only_its_own_results(self):
+    def test_a_crash_loses_only_its_own_results(self):
         left = [job("a", "b"), job("a", rows=64)]
         excluded = {}
         mark = {"case": tune_jobs.name_of(left[0]), "doing": "check", "variant": "a"}
@@ -95,7 +100,7 @@ class Tuning(unittest.TestCase):
         self.assertEqual([each["variants"] for each in after], [["b"]])
         self.assertIn("a", excluded)
 
-    def test_one_of_several_that_were_timed_is_found_one_by_one(self):
+    def test_a_crash_of_unknown_cause_is_found_one_by_one(self):
         left, excluded = [job("a", "b"), job("c", rows=64)], {}
         mark = {"case": tune_jobs.name_of(left[0]), "doing": "time", "variant": "product,a,b"}
         after = tune_jobs.without_culprit(left, mark, "exit status 1", excluded)
@@ -105,12 +110,12 @@ class Tuning(unittest.TestCase):
         self.assertEqual([each["variants"] for each in again], [["b"], ["c"]])
         self.assertEqual(list(excluded), ["a"])
 
-    def test_a_process_that_cannot_begin_is_not_begun_for_ever(self):
+    def test_a_process_that_cannot_start_is_not_restarted_forever(self):
         excluded = {}
         self.assertEqual(tune_jobs.without_culprit([job("a")], None, "exit status 1", excluded), [])
         self.assertEqual(excluded, {"all": "exit status 1"})
 
-    def test_the_price_is_what_the_same_bits_cannot_have(self):
+    def test_the_price_excludes_gains_with_the_same_bits(self):
         table = variants.read_table()
         cases = tune_report.merged([measured({"product": 100, "product again": 100, "stages-4": 98, "groups-264": 90})])
         (line,) = [line for line in tune_report.price(table, cases) if line.startswith("| backward")]
@@ -120,7 +125,7 @@ class Tuning(unittest.TestCase):
         (line,) = [line for line in tune_report.price(table, cases) if line.startswith("| backward")]
         self.assertIn("| none |", line)
 
-    def test_the_report_has_predictions_outcomes_and_what_went_wrong(self):
+    def test_the_report_has_predictions_outcomes_and_failures(self):
         table = variants.read_table()
         case = measured({"product": 100, "product again": 100, "stages-4": 110}, {"stages-2": "dx: 7 elements"})
         report = {"date": "2000-01-01", "means_nothing": True, "about": None, "cases": [case],

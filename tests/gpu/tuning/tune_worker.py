@@ -45,7 +45,7 @@ class Worker:
         self.out.flush()
 
     def library(self, name):
-        """The library of a candidate, with its plugin, unpacked where it came packed."""
+        """The library of a candidate, with its plugin, unpacked if it was packed."""
         if name not in self.libraries:
             library = self.file("libraries", name)
             if library is None:

@@ -185,7 +185,7 @@ TEST(CudaFp8Rows, MoreThanThreads) {
                    runDequantize(q, NC_SCALING_BLOCK, blocks.codes, NC_FLOAT16, form)));
 }
 
-TEST(CudaFp8Amax, IsRaisedAndNeverLowered) {
+TEST(CudaFp8Amax, NeverDecreases) {
   const double nan = std::nan("");
   const auto of = [](const std::vector<double>& values, float before) {
     Matrix m{NC_FLOAT32, 1, static_cast<int64_t>(values.size()), {}};
@@ -207,7 +207,7 @@ TEST(CudaFp8Amax, IsRaisedAndNeverLowered) {
 }
 
 // A training step in a stream, without host synchronisation: amax, scale, q.
-TEST(CudaFp8Stream, ScaleFromTheDataAtHand) {
+TEST(CudaFp8Stream, ScaleFromTheCurrentData) {
   const Matrix m = draw(NC_BFLOAT16, 33, 229, 8);
   Matrix finite = m;
   for (uint64_t& bits : finite.bits) {

@@ -1,5 +1,5 @@
 // Calls captured into a CUDA graph and replayed on new contents of the same memory give the CPU's bits each time. The
-// plan has not seen the addresses, and no earlier call has loaded the FP8 kernels.
+// plan does not know the addresses, and no earlier call has loaded the FP8 kernels.
 
 #include <gtest/gtest.h>
 

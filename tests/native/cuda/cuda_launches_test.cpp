@@ -192,7 +192,7 @@ Parameters parameters_of(const nc::simt::LaunchRecord& l) {
   return p;
 }
 
-TEST_F(CudaLaunches, HaveEnoughOnTheirWay) {
+TEST_F(CudaLaunches, HaveEnoughBytesInFlight) {
   std::ofstream table(NC_LAUNCH_TABLE);
   table
       << "# CUDA launches, on 132 multiprocessors of compute capability 9.0\n\n"

@@ -43,7 +43,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Memory,
                                            Kind{"PageLocked", hostAllocate, hostRelease}),
                          [](const auto& info) { return info.param.name; });
 
-TEST_P(Memory, IsCountedAsAskedForAndComesBack) {
+TEST_P(Memory, CountsRequestedBytesUntilFreed) {
   const int64_t before = nc_allocated_bytes();
   std::vector<int64_t> addresses;
   int64_t expected = before;
@@ -61,13 +61,13 @@ TEST_P(Memory, IsCountedAsAskedForAndComesBack) {
   EXPECT_EQ(before, nc_allocated_bytes());
 }
 
-TEST_P(Memory, OfNothingIsIgnored) {
+TEST_P(Memory, ZeroBytesAreIgnored) {
   const int64_t before = nc_allocated_bytes();
   check(GetParam().free(0));
   EXPECT_EQ(before, nc_allocated_bytes());
 }
 
-TEST_P(Memory, RefusalsChangeNothing) {
+TEST_P(Memory, RefusedCallsChangeNothing) {
   const int64_t before = nc_allocated_bytes();
   int64_t address = 77;
   for (const int64_t bytes : {int64_t{-1}, INT64_MIN, INT64_MAX, INT64_MAX - 64}) {
@@ -98,7 +98,7 @@ TEST_P(Memory, IsCountedAcrossThreads) {
 }
 
 // Kernels of every device can access it, unlike ordinary memory.
-TEST(PageLockedMemory, IsReachedByKernels) {
+TEST(PageLockedMemory, IsAccessibleToKernels) {
   int64_t x = 0, amax = 0, ordinary = 0;
   check(nc_cuda_host_allocate(12, &x));
   check(nc_cuda_host_allocate(4, &amax));

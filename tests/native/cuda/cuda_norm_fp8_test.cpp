@@ -32,7 +32,7 @@ TEST_P(CudaFp8Outputs, EveryCombination) {
   });
 }
 
-// The pairs of x and weight with kernels of their own, under the policies that those have compiled in or look up.
+// The pairs of x and weight with fast kernels, under the policies that these have compiled in or look up.
 class CudaFp8Fast : public ::testing::TestWithParam<std::pair<int32_t, int32_t>> {
  protected:
   Case next(int64_t rows, int64_t n) {

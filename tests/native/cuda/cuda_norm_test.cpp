@@ -51,7 +51,7 @@ TEST_P(CudaPolicies, EveryCombination) {
   });
 }
 
-// One test per norm and format triple that has kernels of its own.
+// One test per norm and combination of dtypes that has fast kernels.
 class CudaFast : public ::testing::TestWithParam<std::tuple<int32_t, DTypes>> {
  protected:
   Case make(int64_t rows, int64_t n) const {
@@ -81,7 +81,7 @@ class CudaFast : public ::testing::TestWithParam<std::tuple<int32_t, DTypes>> {
   uint64_t turn_ = 0;
 };
 
-// Two of the triples stand for all on the simulator: 16-bit weights, and wide ones.
+// On the simulator two of the combinations represent all: 16-bit weights, and wide ones.
 bool isLeftOut(const DTypes& triple) {
   if (!onSimulator()) return false;
   return triple.x == NC_FLOAT16 || triple.y == NC_FLOAT32;
@@ -168,7 +168,7 @@ TEST_P(CudaFast, Alignment) {
 }
 
 // Every tensor at its own alignment; rows of whole and partial vectors, of one warp, several warps and several blocks.
-TEST_P(CudaFast, EveryShift) {
+TEST_P(CudaFast, EveryMisalignment) {
   for (const int64_t n : {65, 128, 229, 769, 1023, 3079, 4104, 6151, 16391}) {
     for (const size_t spread : {2u, 4u, 6u, 10u, 14u}) {
       if (n > 4000 && spread % 4 != 2) continue;

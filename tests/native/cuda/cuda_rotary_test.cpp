@@ -77,7 +77,7 @@ TEST_P(CudaRotary, Forms) {
 }
 
 // Tables and tensors misaligned separately.
-TEST_P(CudaRotary, TablesOfTheirOwnAlignment) {
+TEST_P(CudaRotary, TablesOfAnyAlignment) {
   for (const int32_t table : rotaryDtypes()) {
     RotaryCase c = makeRotary(GetParam(), table, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 64, 64);
     c.spec.device_type = NC_DEVICE_CUDA;
@@ -143,7 +143,7 @@ TEST_P(CudaRotary, LargeHeads) {
   }
 }
 
-TEST_P(CudaRotary, NothingToTurn) {
+TEST_P(CudaRotary, EmptyTensors) {
   for (const auto& [batch, seq, heads] : std::vector<std::array<int64_t, 3>>{{0, 3, 3}, {2, 0, 3}, {2, 3, 0}}) {
     RotaryCase c = makeRotary(GetParam(), GetParam(), NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 16, 16);
     c.spec.device_type = NC_DEVICE_CUDA;

@@ -76,7 +76,7 @@ struct Control {
   // The compute capability that the kernels' code was compiled for.
   int code_capability = 90;
 
-  // Reports a kernel's registers. Null: as many as let two blocks of 128 threads, but not of 256, run together.
+  // Reports a kernel's registers. Null: a number with which two blocks of 128 threads, but not of 256, run together.
   int (*registers_of)(const void* kernel) = nullptr;
 
   // With records and counts: counts the traffic of each launch. An access lies in a region if its first and last byte

@@ -6,7 +6,7 @@
 // - Device memory has addresses that the host cannot access, and no address is used twice.
 // - Setting a function's attribute replaces the previous value.
 // - A failed kernel makes its device unusable: every later call returns its error, until cudaDeviceReset.
-// - During stream capture every call that a capture may forbid is refused, and breaks the capture.
+// - During stream capture every call that a capture may forbid is refused, and invalidates the capture.
 //
 // Functions are C++ here, so that the library can be loaded beside the real runtime.
 #pragma once

@@ -1,4 +1,4 @@
-// Cooperative fibres: each has a stack and remembers where on it it stopped.
+// Cooperative fibres: each has a stack and resumes where it was suspended.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ class Fibre {
   void start(void (*entry)(), size_t down);
   // Suspends this fibre, which is running, and resumes another. Returns when another fibre switches back.
   void switch_to(Fibre& other);
-  // The same without return.
+  // The same, but never returns.
   [[noreturn]] void leave_for(Fibre& other);
 
   struct Context;

@@ -454,7 +454,7 @@ class Machine {
     give_up(cudaErrorIllegalAddress, text.of);
   }
 
-  // A launch must not read as constant what it writes, in whatever order the threads run.
+  // A launch must not write memory that it reads as constant, in any order of its threads.
   [[noreturn]] void fail_constant(const char* format, const void* p) {
     Text text;
     std::snprintf(text.of, sizeof text.of, format, p);
@@ -546,7 +546,7 @@ class Machine {
     }
   }
 
-  // Fibres and warps for as many threads.
+  // Makes fibres and warps for this many threads.
   void reserve(int threads) {
     while (threads_.size() < static_cast<size_t>(threads)) {
       const size_t place = threads_.size() % kStacksAtATime;

@@ -1,5 +1,5 @@
 // The host implementation of native/cuda/simt.cuh: the same functions, with fibres as threads. A violation of
-// simt.cuh's rules, whether hardware would fault on it or tolerate it by luck, makes the launch fail with a reason.
+// simt.cuh's rules makes the launch fail with a reason, also if hardware might tolerate it.
 //
 // The threads of a block, or of all blocks of a cluster, are alive together; blocks and clusters run one after another,
 // in an unspecified order. A seeded generator (control.h) picks the next thread whenever one has to wait.

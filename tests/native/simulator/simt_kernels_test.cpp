@@ -151,7 +151,7 @@ TEST_F(SimulatedKernels, AreLaunchedAsDescribed) {
 
 // If clusters are too small, unsupported, or not in the code, long rows run in the generic kernel, the description says
 // so, and the bits are the same. Short rows have their fast kernels.
-TEST_F(SimulatedKernels, ThatAreLeftOutAreNamed) {
+TEST_F(SimulatedKernels, LeftOutKernelsAreNamed) {
   struct Lack {
     const char* reason;
     int largest_cluster, code_capability;

@@ -85,8 +85,8 @@ TEST_F(SimulatedNorm, NoSeedChangesABit) {
   }
 }
 
-// Leaves out one barrier of the kernels' source at a time. Some seed of some case must give other bits or a failed
-// launch; not every case, because only some shapes may need a barrier.
+// Omits one barrier of the kernels' source at a time. Some seed of some case must give other bits or a failed launch;
+// not every case, because only some shapes may need a barrier.
 TEST_F(SimulatedNorm, EveryBarrierIsNeeded) {
   std::map<std::string, bool> noticed;
   for (const auto& [rows, n] : std::vector<std::pair<int64_t, int64_t>>{
@@ -206,7 +206,7 @@ TEST_F(SimulatedNorm, EveryUnalignedKernelRuns) {
   for (const void* kernel : others.backward) EXPECT_EQ(0u, unaligned_kernels.backward.count(kernel));
 }
 
-TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
+TEST_F(SimulatedNorm, EveryFastKernelOfFp8Runs) {
   control().records = true;
   std::set<const void*> kernels;
   size_t expected_kernels = 0;
@@ -244,10 +244,10 @@ TEST_F(SimulatedNorm, EveryHotKernelOfFp8Runs) {
 // A kernel serves many hidden sizes with one set of attributes per device: a later plan must not lower an earlier
 // plan's attributes. Longer rows come first, which need more shared memory and larger clusters; the first plan's calls
 // run after the second plan is made.
-TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
+TEST_F(SimulatedNorm, PlansAreIndependent) {
   const std::pair<int64_t, int64_t> sizes[] = {
       {12289, 3071}, {16383, 2049}, {262144, 16392}, {16384, 64}, {40961, 20481}};
-  // Two pairs of sizes for each norm of each triple, so that each pair meets several.
+  // Two pairs of sizes for each norm and combination of dtypes, so that several of these run each pair.
   size_t turn = 0;
   for (const DTypes& t : fastDTypes()) {
     for (const int32_t op : {NC_RMS_NORM, NC_LAYER_NORM}) {
@@ -279,7 +279,7 @@ TEST_F(SimulatedNorm, PlansDoNotDisturbEachOther) {
 }
 
 // Two plans of FP8 outputs; the first has more to reduce in shared memory.
-TEST_F(SimulatedNorm, PlansOfFp8DoNotDisturbEachOther) {
+TEST_F(SimulatedNorm, PlansOfFp8AreIndependent) {
   for (const int64_t n : {256, 16392}) {
     const Case rows = fp8Case(NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_ROW, n),
                tensor = fp8Case(NC_RMS_NORM, NC_BFLOAT16, NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, n);

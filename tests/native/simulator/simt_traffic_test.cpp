@@ -220,7 +220,7 @@ TEST_P(SimulatedTraffic, ForwardOfAlignedRows) {
 // Rows that are mostly unaligned and end with a partial vector.
 const int64_t kOddSizes[] = {229, 769, 1025, 3079, 4099, 12289, 20001};
 
-TEST_P(SimulatedTraffic, ForwardOfRowsAnywhere) {
+TEST_P(SimulatedTraffic, ForwardOfUnalignedRows) {
   for (const int64_t n : kOddSizes) {
     for (const bool residual : {false, true}) {
       const Case c = make(n > 10000 ? 2 : 21, n, residual);
@@ -247,7 +247,7 @@ TEST_P(SimulatedTraffic, ForwardOfRowsAnywhere) {
   }
 }
 
-TEST_P(SimulatedTraffic, BackwardOfRowsAnywhere) {
+TEST_P(SimulatedTraffic, BackwardOfUnalignedRows) {
   for (const int64_t n : kOddSizes) {
     for (const bool residual : {false, true}) {
       const Case c = make(n > 10000 ? 2 : 21, n, residual);

@@ -117,7 +117,7 @@ T* shared(int element = 0) {
   return reinterpret_cast<T*>(simt::shared_memory()) + element;
 }
 
-TEST_F(Simulator, EveryThreadRunsOnceAndKnowsItsPlace) {
+TEST_F(Simulator, EveryThreadRunsOnceWithItsCoordinates) {
   for (const auto& [blocks, rows, threads, cluster] :
        std::vector<std::array<int, 4>>{{1, 1, 32, 1}, {7, 3, 96, 1}, {6, 2, 64, 2}, {16, 1, 1024, 16}}) {
     std::vector<int> seen(static_cast<size_t>(blocks * rows * threads));
@@ -134,7 +134,7 @@ TEST_F(Simulator, EveryThreadRunsOnceAndKnowsItsPlace) {
   }
 }
 
-TEST_F(Simulator, SeedsDecideTheOrder) {
+TEST_F(Simulator, SeedsDetermineTheOrder) {
   const auto order = [&](uint64_t seed) {
     simt::control().seed = seed;
     std::vector<int64_t> all;
@@ -153,7 +153,7 @@ TEST_F(Simulator, SeedsDecideTheOrder) {
   EXPECT_EQ(10u, orders.size());
 }
 
-TEST_F(Simulator, ShufflesExchangeWhatWasGiven) {
+TEST_F(Simulator, ShufflesExchangeValues) {
   struct Wide {
     uint64_t a, b;
   };
@@ -190,7 +190,7 @@ bool exchanged(const std::function<int32_t(const std::function<void()>&)>& run, 
   return right;
 }
 
-TEST_F(Simulator, BlockBarriersOrderAndMissingOnesShow) {
+TEST_F(Simulator, MissingBlockBarriersChangeResults) {
   const auto in_block = [&](const std::function<void()>& body) { return run(2, 128, 1, 512, body); };
   const auto barrier = [] { simt::block_barrier(); };
   EXPECT_EQ(0, wrong([&] { return exchanged(in_block, barrier, 64, true); }));
@@ -206,7 +206,7 @@ TEST_F(Simulator, BlockBarriersOrderAndMissingOnesShow) {
   EXPECT_EQ(6, simt::control().launches[0].calls[simt::kBlockBarrier]);
 }
 
-TEST_F(Simulator, WarpBarriersOrderAndMissingOnesShow) {
+TEST_F(Simulator, MissingWarpBarriersChangeResults) {
   const auto in_block = [&](const std::function<void()>& body) { return run(2, 64, 1, 256, body); };
   EXPECT_EQ(0, wrong([&] {
               return exchanged(
@@ -218,7 +218,7 @@ TEST_F(Simulator, WarpBarriersOrderAndMissingOnesShow) {
             }));
 }
 
-TEST_F(Simulator, ClustersReachEachOthersSharedMemory) {
+TEST_F(Simulator, ClustersAccessDistributedSharedMemory) {
   for (const auto& [cluster, threads] : std::vector<std::array<int, 2>>{{2, 64}, {5, 96}, {16, 1024}}) {
     const int blocks = cluster * 2;
     std::vector<int64_t> sums(static_cast<size_t>(blocks));
@@ -242,8 +242,8 @@ TEST_F(Simulator, ClustersReachEachOthersSharedMemory) {
   }
 }
 
-TEST_F(Simulator, MissingClusterWaitsShow) {
-  // Blocks pass a number round; the last barrier keeps shared memory alive while other blocks read it.
+TEST_F(Simulator, MissingClusterBarriersChangeResults) {
+  // Blocks pass a number around; the last barrier keeps shared memory alive while other blocks read it.
   const auto right = [&] {
     bool all = true;
     const int32_t error = run(8, 64, 4, 16, [&] {
@@ -273,7 +273,7 @@ TEST_F(Simulator, MissingClusterWaitsShow) {
   }
 }
 
-TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
+TEST_F(Simulator, CopiesCompleteLate) {
   alignas(16) static uint32_t source[64 * 8];
   const Known known(source, sizeof source);
   for (uint32_t i = 0; i < 64 * 8; ++i) source[i] = i;
@@ -307,7 +307,7 @@ TEST_F(Simulator, CopiesArriveLateAndWhenTheyMust) {
   }
 }
 
-TEST_F(Simulator, CopiesReadTheirSourceWhenTheyArrive) {
+TEST_F(Simulator, CopiesReadTheirSourceLate) {
   alignas(16) uint32_t source[4] = {1, 1, 1, 1};
   const Known known(source, sizeof source);
   std::set<uint32_t> got;
@@ -326,7 +326,7 @@ TEST_F(Simulator, CopiesReadTheirSourceWhenTheyArrive) {
   EXPECT_EQ((std::set<uint32_t>{1, 2}), got);
 }
 
-TEST_F(Simulator, BlocksMayEndWithCopiesOnTheirWay) {
+TEST_F(Simulator, BlocksMayEndWithPendingCopies) {
   alignas(16) uint32_t source[4] = {};
   const Known known(source, sizeof source);
   EXPECT_EQ(0, run(3, 32, 1, 16, [&] {
@@ -391,7 +391,7 @@ TEST_F(Simulator, TrafficIsCounted) {
 }
 
 // With NaN, and with numbers: no single unwritten value can hide a missing write from all tests.
-TEST_F(Simulator, SharedMemoryBeginsUnwritten) {
+TEST_F(Simulator, SharedMemoryStartsUninitialised) {
   int blocks = 0, nan = 0, zero = 0;
   for (uint64_t seed = 1; seed <= 50; ++seed) {
     simt::control().seed = seed;
@@ -491,7 +491,7 @@ TEST_F(Simulator, MisuseIsReported) {
 
 // Kernels can access memory allocated on their device, and pinned memory, to its last byte and no further, and only
 // until it is freed. The host can access none of the device memory.
-TEST_F(Simulator, MemoryThatKernelsDoNotReach) {
+TEST_F(Simulator, InaccessibleMemory) {
   const auto illegal = [&](const std::string& part, const std::function<void()>& body) {
     expectFailure(part, 32, 1, body, kIllegalAddress);
   };
@@ -561,8 +561,8 @@ TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
   EXPECT_EQ(0, run(1, 32, 1, 227 * 1024, nothing));
   EXPECT_EQ(0, run(16, 32, 16, 0, nothing));
   const auto other = [](Body) {};
-  EXPECT_EQ(kInvalidValue, launch<Body>({other, 1, 1, 32, 1, 48 * 1024 + 1}, {}, 0)) << "nobody asked for as much";
-  EXPECT_EQ(kInvalidCluster, launch<Body>({other, 16, 1, 32, 16, 0}, {}, 0)) << "nobody asked for as many";
+  EXPECT_EQ(kInvalidValue, launch<Body>({other, 1, 1, 32, 1, 48 * 1024 + 1}, {}, 0)) << "no attribute allows this size";
+  EXPECT_EQ(kInvalidCluster, launch<Body>({other, 16, 1, 32, 16, 0}, {}, 0)) << "no attribute allows this cluster size";
   EXPECT_EQ(kInvalidHandle, launch<Body>({other, 1, 1, 32, 1, 0}, {}, 12345)) << "there is no such stream";
   EXPECT_EQ(kInvalidValue, permit<Body>(other, 227 * 1024 + 1, true));
   simt::control().largest_cluster = 8;
@@ -589,7 +589,7 @@ TEST_F(Simulator, LaunchesThatTheRuntimeRefuses) {
 }
 
 // The last value set applies, not the largest one.
-TEST_F(Simulator, AttributesAreAssigned) {
+TEST_F(Simulator, LastAttributeValueApplies) {
   const std::function<void()> nothing = [] {};
   EXPECT_EQ(0, run(1, 32, 1, 100000, nothing));
   EXPECT_EQ(0, permit(kernel, 60000, true));
@@ -606,7 +606,7 @@ TEST_F(Simulator, AttributesAreAssigned) {
 }
 
 // A failed kernel makes its device unusable, and no other.
-TEST_F(Simulator, ErrorsOfKernelsStick) {
+TEST_F(Simulator, KernelErrorsAreSticky) {
   int64_t address = 0, other = 0, stream = 0;
   ASSERT_EQ(0, cuda_runtime::allocate(0, 16, &address));
   ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream));
@@ -626,7 +626,7 @@ TEST_F(Simulator, ErrorsOfKernelsStick) {
 }
 
 // An error that the library returned is cleared; one that it did not return stays for the next cudaGetLastError.
-TEST_F(Simulator, TheLastErrorIsTheThreads) {
+TEST_F(Simulator, LastErrorIsPerThread) {
   int64_t address = 0;
   simt::control().next_call_error = cudaErrorMemoryAllocation;
   EXPECT_EQ(cudaErrorMemoryAllocation, cuda_runtime::allocate(0, 16, &address));
@@ -638,7 +638,7 @@ TEST_F(Simulator, TheLastErrorIsTheThreads) {
 }
 
 // Work runs when its own stream is waited for: not earlier, and not with another stream.
-TEST_F(Simulator, StreamsDoNothingBeforeTheyAreWaitedFor) {
+TEST_F(Simulator, StreamsRunOnlyWhenWaitedFor) {
   int64_t streams[2] = {};
   for (int64_t& stream : streams) ASSERT_EQ(0, cuda_runtime::stream_create(0, &stream));
   int64_t address = 0;
@@ -699,7 +699,7 @@ class Capture : public Simulator {
   int64_t stream_ = 0, address_ = 0;
 };
 
-TEST_F(Capture, RunsWhenItIsReplayed) {
+TEST_F(Capture, RunsOnReplay) {
   int runs = 0;
   const std::function<void()> count = [&] { runs += simt::thread_index() == 0; };
   EXPECT_EQ(cudaSuccess, cudaStreamBeginCapture(stream(), cudaStreamCaptureModeGlobal));
@@ -724,8 +724,8 @@ TEST_F(Capture, RunsWhenItIsReplayed) {
   EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
 }
 
-// Every call that a capture may forbid is refused and breaks the capture.
-TEST_F(Capture, IsBrokenByWhatItForbids) {
+// Every call that a capture may forbid is refused and invalidates the capture.
+TEST_F(Capture, IsInvalidatedByForbiddenCalls) {
   int64_t other = 0;
   int value = 0;
   const auto fresh = [](Body) {};
@@ -761,7 +761,7 @@ TEST_F(Capture, IsBrokenByWhatItForbids) {
   EXPECT_EQ(cudaSuccess, cudaGraphDestroy(graph));
 }
 
-TEST_F(Capture, BindsOtherThreadsByItsMode) {
+TEST_F(Capture, RestrictsOtherThreadsByMode) {
   for (const auto& [mode, expected] :
        {std::pair{cudaStreamCaptureModeGlobal, kCaptureUnsupported}, std::pair{cudaStreamCaptureModeThreadLocal, 0},
         std::pair{cudaStreamCaptureModeRelaxed, 0}}) {
@@ -811,7 +811,7 @@ TEST_F(Simulator, SeveralHostThreadsLaunchAtOnce) {
   for (const int count : right) EXPECT_EQ(50, count);
 }
 
-TEST_F(Simulator, ConversionsAreTheDevices) {
+TEST_F(Simulator, ConversionsMatchTheDevice) {
   const auto f = [](uint32_t bits) { return bit_cast<float>(bits); };
   EXPECT_EQ(0x3f80c000u, simt::bfloat16_pair(-2.0f, 1.0f));
   EXPECT_EQ(0x3c00c000u, simt::float16_pair(-2.0f, 1.0f));
@@ -823,7 +823,7 @@ TEST_F(Simulator, ConversionsAreTheDevices) {
 
 #if defined(__SANITIZE_ADDRESS__)
 using SimulatorDeath = Simulator;
-TEST_F(SimulatorDeath, OverrunsAreSeen) {
+TEST_F(SimulatorDeath, OverrunsAreDetected) {
   ::testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_DEATH(run(1, 32, 1, 40, [=] { *shared<char>(40) = 1; }), "heap-buffer-overflow");
   int64_t address = 0;
@@ -857,7 +857,7 @@ TEST(SimulatedRuntime, Devices) {
   EXPECT_EQ(kInvalidDevice, cuda_runtime::CurrentDevice(2).error());
 }
 
-TEST(SimulatedRuntime, MemoryIsKnownByItsDevice) {
+TEST(SimulatedRuntime, MemoryHasItsDevice) {
   int64_t address = 0;
   ASSERT_EQ(0, cuda_runtime::allocate(1, 100, &address));
   EXPECT_EQ(0, address % 256);

@@ -28,7 +28,7 @@ class CudaAbsentTest {
   }
 
   @Test
-  void everythingThatNeedsCudaGivesTheReason() {
+  void cudaCallsThrowWithTheReason() {
     assumeFalse(Cuda.isAvailable(), "CUDA is available");
     String reason = Cuda.unavailabilityCause().getMessage();
     assertTrue(reason.startsWith("CUDA: "), reason);
@@ -96,7 +96,7 @@ class CudaAbsentTest {
   }
 
   @Test
-  void normsOfTheCpuTakeNoStream() {
+  void cpuNormsRefuseStreams() {
     try (Arena arena = new Arena();
         RmsNorm norm =
             RmsNorm.builder(8)
@@ -135,7 +135,7 @@ class CudaAbsentTest {
   }
 
   @Test
-  void pointersMayBeOfADevice() {
+  void pointersToDeviceMemoryAreViewed() {
     try (FloatPointer pointer = new FloatPointer(8)) {
       TensorView view = TensorView.of(pointer.position(2), FLOAT32, GPU, 3, 2);
       assertEquals(GPU, view.device());

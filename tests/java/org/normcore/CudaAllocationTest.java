@@ -27,7 +27,7 @@ class CudaAllocationTest {
     return threads.getThreadAllocatedBytes(Thread.currentThread().getId());
   }
 
-  /** The minimum of a few rounds: an allocation per call shows in every round. */
+  /** The minimum of a few rounds: an allocation per call is counted in every round. */
   private static long allocatedBy(Runnable call) {
     long least = Long.MAX_VALUE;
     for (int round = 0; round < 5 && least != 0; round++) {

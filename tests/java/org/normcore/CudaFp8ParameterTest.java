@@ -79,7 +79,7 @@ class CudaFp8ParameterTest {
   /** From the host to the device, from the device to the device and to the host. */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
-  void bitsAreTheSameWhereverTheyAreMade(DType format) {
+  void bitsDoNotDependOnTheDevice(DType format) {
     for (Fp8Spec spec : recipes(format)) {
       for (DType dtype : WIDE) {
         for (int columns : new int[] {1, 33, 64}) {
@@ -247,7 +247,7 @@ class CudaFp8ParameterTest {
 
   /** From each device to each other, if there are several. */
   @Test
-  void devicesHandOver() {
+  void movesBetweenDevices() {
     Fp8Spec spec =
         Fp8Spec.builder(FLOAT8_E4M3).initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
     try (Arena arena = new Arena()) {
@@ -342,7 +342,7 @@ class CudaFp8ParameterTest {
 
   @ParameterizedTest
   @EnumSource
-  void normsTakeTheParameterAsTheirWeight(NormKind kind) {
+  void normsUseTheParameterAsWeight(NormKind kind) {
     for (Fp8Spec spec : recipes(FLOAT8_E4M3)) {
       Fp8Spec used = spec.toBuilder().initialValue(InitialValue.KEEP_UNTIL_FIRST_FORWARD).build();
       try (Norm cpu = norm(kind, Device.CPU);
@@ -387,7 +387,7 @@ class CudaFp8ParameterTest {
   }
 
   @Test
-  void whatIsElsewhereIsRefused() {
+  void tensorsOnOtherDevicesAreRefused() {
     try (Arena arena = new Arena();
         CudaStream stream = CudaStream.create(GPU)) {
       TensorView source = arena.tensor(FLOAT32, Values.normal(1, 12), 3, 4);

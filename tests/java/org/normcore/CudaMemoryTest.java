@@ -62,7 +62,7 @@ class CudaMemoryTest {
   }
 
   @Test
-  void buffersAreAlignedAndAsLargeAsAskedFor() {
+  void buffersHaveRequestedSizeAndAlignment() {
     for (long bytes : new long[] {0, 1, 255, 256, 1 << 20}) {
       try (CudaBuffer buffer = CudaBuffer.allocate(GPU, bytes)) {
         assertEquals(bytes, buffer.bytes());
@@ -183,7 +183,7 @@ class CudaMemoryTest {
   }
 
   @Test
-  void pointersOfThePresetsAreTaken() {
+  void presetPointersAreViewed() {
     try (Arena arena = new Arena();
         CudaBuffer buffer = CudaBuffer.allocate(GPU, FLOAT32, 8);
         CudaStream own = CudaStream.create(GPU)) {
@@ -226,7 +226,7 @@ class CudaMemoryTest {
   }
 
   @Test
-  void cudasOwnErrorsHaveItsNameAndText() {
+  void cudaErrorsHaveNameAndText() {
     // An unallocated address: CUDA refuses it and remains usable.
     String message =
         assertThrows(CudaException.class, () -> CudaCapi.free(0, 0x1234500)).getMessage();

@@ -56,7 +56,7 @@ class CudaNormFp8Test {
 
   @ParameterizedTest
   @EnumSource
-  void waysAndPoliciesGiveTheCpusBits(NormKind kind) {
+  void scalingsAndPoliciesGiveTheCpusBits(NormKind kind) {
     NormPolicy[] policies = {
       NormPolicy.PYTORCH,
       NormPolicy.HUGGING_FACE_LLAMA,
@@ -106,7 +106,7 @@ class CudaNormFp8Test {
   }
 
   @Test
-  void scalesHaveToBeOnTheDevice() {
+  void scalesMustBeOnTheDevice() {
     try (Norm gpu =
             builder(
                     NormKind.RMS_NORM,

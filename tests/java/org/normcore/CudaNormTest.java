@@ -363,7 +363,7 @@ class CudaNormTest {
 
   /** Calls of several threads on one norm, each with its own stream. */
   @Test
-  void threadsWithStreamsOfTheirOwn() throws Exception {
+  void threadsWithOwnStreams() throws Exception {
     ExecutorService threads = Executors.newFixedThreadPool(4);
     try (Norm cpu = builder(NormKind.LAYER_NORM, 128, Device.CPU).build();
         Norm gpu = builder(NormKind.LAYER_NORM, 128, GPU).build()) {
@@ -480,7 +480,7 @@ class CudaNormTest {
 
   /** A view with the wrong device: the driver reports the actual one. */
   @Test
-  void memoryOfAnotherDeviceIsFoundOut() {
+  void memoryOfAnotherDeviceIsDetected() {
     if (Cuda.deviceCount() < 2) {
       return;
     }
@@ -495,7 +495,7 @@ class CudaNormTest {
 
   @ParameterizedTest
   @EnumSource
-  void closedNormsAndSavedRefuse(NormKind kind) {
+  void closedNormsAndSavedRefuseCalls(NormKind kind) {
     try (Norm cpu = builder(kind, 16, Device.CPU).build();
         NormTensors t = new NormTensors(cpu, 3, false, Layout.DENSE, 1);
         Mirror mirror = t.mirror(GPU)) {
@@ -527,7 +527,7 @@ class CudaNormTest {
   }
 
   @Test
-  void devicesThatAreNotThereAreRefused() {
+  void missingDevicesAreRefused() {
     Device absent = Device.cuda(Cuda.deviceCount());
     assertRefused(
         () -> builder(NormKind.RMS_NORM, 8, absent).build(), "device: " + absent, "cuda:0");
@@ -540,7 +540,7 @@ class CudaNormTest {
   }
 
   @Test
-  void theKernelsAreNamed() {
+  void kernelsAreListed() {
     try (Norm norm = builder(NormKind.LAYER_NORM, 4096, GPU).build();
         Norm onCpu = builder(NormKind.LAYER_NORM, 4096, Device.CPU).build()) {
       List<String> lines = norm.kernels();

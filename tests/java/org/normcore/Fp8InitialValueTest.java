@@ -56,7 +56,7 @@ class Fp8InitialValueTest {
 
   @ParameterizedTest
   @EnumSource
-  void keepsAsManyBytesAsItSays(InitialValue mode) {
+  void keepsTheExpectedNumberOfBytes(InitialValue mode) {
     for (DType dtype : WIDE) {
       try (Arena arena = new Arena()) {
         TensorView source = arena.tensor(1, 3, dtype, 7, 33).copyFrom(Values.normal(1, 231));
@@ -89,7 +89,7 @@ class Fp8InitialValueTest {
   }
 
   @Test
-  void saysWhyItIsGone() {
+  void exceptionsStateWhyTheValueIsGone() {
     try (Arena arena = new Arena()) {
       TensorView source = arena.tensor(FLOAT32, 4, 4).copyFrom(Values.normal(1, 16));
       try (Fp8Parameter discarding = Fp8Parameter.quantize(source, spec(DISCARD))) {
@@ -127,7 +127,7 @@ class Fp8InitialValueTest {
   /** All bit patterns of a 16-bit format, including NaNs, from rows with gaps at an odd address. */
   @ParameterizedTest
   @EnumSource(names = {"BFLOAT16", "FLOAT16"})
-  void bitsAreKeptAsTheyAre(DType dtype) {
+  void bitsAreKept(DType dtype) {
     ByteBuffer bits = ByteBuffer.allocateDirect(2 * 256 * 259 + 1);
     bits.order(ByteOrder.nativeOrder());
     byte[] expected = new byte[2 << 16];
@@ -150,7 +150,7 @@ class Fp8InitialValueTest {
   }
 
   @Test
-  void doesNotFollowTheSource() {
+  void isIndependentOfTheSource() {
     try (Arena arena = new Arena()) {
       TensorView source = arena.tensor(FLOAT32, 3, 3).copyFrom(Values.normal(1, 9));
       byte[] before = source.toBytes();
@@ -194,7 +194,7 @@ class Fp8InitialValueTest {
   }
 
   @Test
-  void masterWeightsSayWhereTheyComeFrom() {
+  void masterWeightsReportTheirOrigin() {
     for (DType dtype : WIDE) {
       for (InitialValue mode : InitialValue.values()) {
         try (Arena arena = new Arena()) {
@@ -264,7 +264,7 @@ class Fp8InitialValueTest {
     }
   }
 
-  /** A clear waits for a concurrent reader; new readers are refused meanwhile. */
+  /** A clear waits for a concurrent reader; until then it refuses new readers. */
   @Test
   void clearingWaitsForReaders() throws Exception {
     try (Arena arena = new Arena();

@@ -174,7 +174,7 @@ class Fp8LifecycleTest {
    * Initial values and dequantised copies are sources, never targets, also through a raw address.
    */
   @Test
-  void keptMemoryIsNoTarget() {
+  void ownedMemoryIsRefusedAsTarget() {
     Fp8Spec spec = CURRENT.toBuilder().initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
     try (Arena arena = new Arena();
         Fp8Parameter other = parameter(arena, spec);
@@ -190,10 +190,10 @@ class Fp8LifecycleTest {
             TensorView.ofAddress(view.address(), view.dtype(), Device.CPU, view.shape());
         assertRefused(() -> parameter.dequantize(view), "target: overlaps");
         assertRefused(() -> parameter.dequantize(sameBytes), "target: overlaps");
-        assertRefused(() -> other.dequantize(view), "target: ", "for reading");
+        assertRefused(() -> other.dequantize(view), "target: ", "which is read-only");
         if (view.dtype() == FLOAT32) {
           TensorView number = view.rows(2, 3).reshape(16, 1).rows(5, 6);
-          assertRefused(() -> Fp8Parameter.amax(x, number, null), "target: ", "for reading");
+          assertRefused(() -> Fp8Parameter.amax(x, number, null), "target: ", "which is read-only");
         }
         assertArrayEquals(before, view.toBytes());
       }
@@ -208,7 +208,7 @@ class Fp8LifecycleTest {
   }
 
   @Test
-  void closedParametersRefuseEverythingButClose() {
+  void closedParametersRefuseCalls() {
     try (Arena arena = new Arena()) {
       TensorView target = arena.tensor(FLOAT32, 6, 16);
       for (Fp8Spec spec : List.of(CURRENT, MXFP8)) {
@@ -271,7 +271,7 @@ class Fp8LifecycleTest {
 
   /** Of several threads that close concurrently, one closes and the others do nothing. */
   @Test
-  void anyNumberOfThreadsMayClose() throws Exception {
+  void concurrentClosesSucceed() throws Exception {
     int threads = 2;
     ExecutorService pool = Executors.newFixedThreadPool(threads);
     try (Arena arena = new Arena()) {
@@ -306,7 +306,7 @@ class Fp8LifecycleTest {
 
   /** A closing thread excludes other uses; if the close fails, the parameter is open again. */
   @Test
-  void guardsTellAboutClosingFromOtherUses() {
+  void closingExcludesOtherUses() {
     UseGuard guard = new UseGuard("it");
     assertTrue(guard.acquireToClose());
     assertTrue(guard.isOpen());
@@ -334,7 +334,7 @@ class Fp8LifecycleTest {
    * second close is guaranteed to be concurrent with the first.
    */
   @Test
-  void closingTwiceWhileTheInitialValueIsReadIsNoError() throws Exception {
+  void secondCloseDuringAReadSucceeds() throws Exception {
     Fp8Spec spec = CURRENT.toBuilder().initialValue(InitialValue.KEEP_UNTIL_CLEARED).build();
     try (Arena arena = new Arena()) {
       Fp8Parameter parameter = parameter(arena, spec);
@@ -364,7 +364,7 @@ class Fp8LifecycleTest {
 
   /** All memory is freed, even if the parameter is never closed. */
   @Test
-  void forgottenParametersAreFreed() throws InterruptedException {
+  void unclosedParametersAreFreed() throws InterruptedException {
     NativeMemory.settle();
     long before = Capi.allocatedBytes();
     try (Arena arena = new Arena()) {
@@ -382,7 +382,7 @@ class Fp8LifecycleTest {
    * during an update.
    */
   @Test
-  void updatesAndReadsDoNotMix() throws Exception {
+  void updatesAndReadsExcludeEachOther() throws Exception {
     int count = 40_000;
     try (Arena arena = new Arena()) {
       TensorView a = arena.tensor(FLOAT32, Values.normal(1, count), 100, 400);

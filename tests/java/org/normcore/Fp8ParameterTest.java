@@ -140,7 +140,7 @@ class Fp8ParameterTest {
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16", "FLOAT16"})
-  void everyNumberBecomesTheNearest(DType dtype) {
+  void roundsToNearest(DType dtype) {
     for (DType format : List.of(FLOAT8_E4M3, FLOAT8_E5M2)) {
       try (Arena arena = new Arena()) {
         TensorView source = everything(arena, dtype, format);
@@ -166,7 +166,7 @@ class Fp8ParameterTest {
   /** Every code, times inverse scales that are exact, inexact, subnormal and large. */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
-  void everyCodeComesBack(DType format) {
+  void everyCodeIsDequantised(DType format) {
     Fp8Model model = Fp8Model.of(format);
     float[] values = new float[256];
     for (int code = 0; code < 256; code++) {
@@ -213,7 +213,7 @@ class Fp8ParameterTest {
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
-  void scalesComeOfTheDatasOwnAmax(DType format) {
+  void scalesUseTheAmaxOfTheData(DType format) {
     Fp8Model model = Fp8Model.of(format);
     try (Arena arena = new Arena()) {
       for (double deviation : new double[] {1e-44, 1e-40, 1e-20, 0.02, 1, 1e6, 1e30, 3e37}) {
@@ -240,11 +240,11 @@ class Fp8ParameterTest {
 
   /**
    * The fault that this class prevents: with an initial scale of 1, weights from N(0, 0.02^2) and
-   * smaller ones mostly become zero. With the scale of their own amax they do not, and neither in
-   * the first quantisation of delayed scaling.
+   * smaller ones mostly become zero. With a scale computed from their amax they do not, also in the
+   * first quantisation of delayed scaling.
    */
   @Test
-  void smallValuesDoNotVanish() {
+  void smallValuesAreKept() {
     try (Arena arena = new Arena()) {
       for (double deviation : new double[] {0.02, 0.002, 0.0002}) {
         double[] drawn = Values.normal(5, 1 << 14, 0, deviation);
@@ -279,7 +279,7 @@ class Fp8ParameterTest {
   }
 
   @Test
-  void delayedScalesComeOfTheLastAmaxes() {
+  void delayedScalesUseTheHistory() {
     Fp8Model model = Fp8Model.of(FLOAT8_E4M3);
     double[] deviations = {0.02, 5, 0.1, 0.003, 70, 1, 1e-3, 0.5, 0.5, 1e-6, 0.25, 3};
     for (int length : new int[] {1, 2, 3, 8}) {
@@ -328,7 +328,7 @@ class Fp8ParameterTest {
   /** Blocks of 32 in rows of any length, the last of a row shorter. */
   @ParameterizedTest
   @EnumSource(names = {"FLOAT8_E4M3", "FLOAT8_E5M2"})
-  void blocksHaveScalesOfTheirOwn(DType format) {
+  void blocksHaveOwnScales(DType format) {
     Fp8Model model = Fp8Model.of(format);
     SplittableRandom random = new SplittableRandom(9);
     for (int columns : new int[] {1, 31, 32, 33, 64, 100, 256}) {
@@ -376,7 +376,7 @@ class Fp8ParameterTest {
   }
 
   @Test
-  void tensorsUnlikeOthersHaveTheDocumentedResult() {
+  void specialTensors() {
     float inf = Float.POSITIVE_INFINITY;
     try (Arena arena = new Arena()) {
       for (DType format : List.of(FLOAT8_E4M3, FLOAT8_E5M2)) {
@@ -535,7 +535,7 @@ class Fp8ParameterTest {
 
   /** An amax reduced over the parts of a tensor gives all parts the same scale. */
   @Test
-  void reducedAmaxesAreTaken() {
+  void reducedAmaxesAreUsed() {
     for (Fp8Spec spec :
         List.of(
             Fp8Spec.builder(FLOAT8_E4M3).build(),
@@ -573,7 +573,7 @@ class Fp8ParameterTest {
 
   /** The reduced amax may be the parameter's own number. */
   @Test
-  void theAmaxOfTheParameterIsTaken() {
+  void parametersOwnAmaxMayBePassed() {
     try (Arena arena = new Arena();
         Fp8Parameter parameter =
             Fp8Parameter.quantize(
@@ -596,7 +596,7 @@ class Fp8ParameterTest {
    * finite one.
    */
   @Test
-  void reducedAmaxesThatAreNone() {
+  void invalidReducedAmaxesGiveScaleOne() {
     for (float wrong : new float[] {Float.NaN, -3, -0f, Float.NEGATIVE_INFINITY}) {
       try (Arena arena = new Arena()) {
         TensorView x = arena.tensor(FLOAT32, Values.normal(1, 50), 50);
@@ -618,7 +618,7 @@ class Fp8ParameterTest {
 
   /** A history with infinity, or of zeros only, gives a scale of 1. */
   @Test
-  void historiesThatSayNothing() {
+  void historiesWithoutFiniteAmaxGiveScaleOne() {
     Fp8Spec spec = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(2).build();
     try (Arena arena = new Arena()) {
       TensorView master = arena.tensor(FLOAT32, 2).copyFrom(new float[2]);
@@ -637,7 +637,7 @@ class Fp8ParameterTest {
   }
 
   @Test
-  void amaxesLeaveNanOut() {
+  void amaxIgnoresNan() {
     try (Arena arena = new Arena()) {
       TensorView x = arena.tensor(BFLOAT16, 4);
       x.copyFrom(new float[] {Float.NaN, -3, 2, -0f});

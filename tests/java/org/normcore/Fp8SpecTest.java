@@ -23,7 +23,7 @@ class Fp8SpecTest {
   }
 
   @Test
-  void startsFromTheDatasOwnAmaxAndKeepsNothing() {
+  void builderDefaults() {
     Fp8Spec spec = Fp8Spec.builder(FLOAT8_E4M3).build();
     assertEquals(FLOAT8_E4M3, spec.format());
     assertEquals(Fp8Recipe.CURRENT, spec.recipe());
@@ -36,7 +36,7 @@ class Fp8SpecTest {
   }
 
   @Test
-  void everythingIsSet() {
+  void builderSetsEveryComponent() {
     Fp8Spec spec =
         Fp8Spec.builder(FLOAT8_E5M2)
             .delayedScaling(16)
@@ -56,7 +56,7 @@ class Fp8SpecTest {
 
   /** The last recipe wins and drops the settings of earlier recipes. */
   @Test
-  void recipesReplaceOneAnother() {
+  void lastRecipeWins() {
     Fp8Spec.Builder builder = Fp8Spec.builder(FLOAT8_E4M3).delayedScaling(4).givenScale(2);
     assertEquals(Fp8Recipe.GIVEN, builder.build().recipe());
     assertEquals(0, builder.build().historyLength());
@@ -91,7 +91,7 @@ class Fp8SpecTest {
   }
 
   @Test
-  void whatDoesNotGoTogetherIsRefused() {
+  void inconsistentComponentsAreRefused() {
     for (DType dtype : DType.values()) {
       if (!dtype.isFp8()) {
         assertRefused(Fp8Spec.builder(dtype), "format: " + dtype, "FLOAT8_E4M3");

@@ -63,7 +63,7 @@ class Fp8WeightTest {
 
   @ParameterizedTest
   @EnumSource
-  void everyFormGivesTheBitsOfTheDequantizedWeight(NormKind kind) {
+  void matchesDequantizedWeightInEveryForm(NormKind kind) {
     for (DType weight : List.of(FLOAT32, BFLOAT16, FLOAT16)) {
       for (Fp8Spec spec :
           List.of(
@@ -117,7 +117,7 @@ class Fp8WeightTest {
 
   @ParameterizedTest
   @EnumSource
-  void theFirstForwardThatSucceedsClears(InitialValue mode) {
+  void firstSuccessfulForwardClearsInitialValue(InitialValue mode) {
     for (int form = 0; form < 4; form++) {
       try (Norm norm = norm(NormKind.LAYER_NORM, FLOAT32);
           Arena arena = new Arena();
@@ -158,7 +158,7 @@ class Fp8WeightTest {
 
   /** Allocates neither native memory nor objects after the dequantised copy is made. */
   @Test
-  void nothingIsAllocatedByACall() {
+  void callsAllocateNothing() {
     ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
     long self = Thread.currentThread().getId();
     try (Norm norm = norm(NormKind.RMS_NORM, BFLOAT16);
@@ -190,7 +190,7 @@ class Fp8WeightTest {
   }
 
   @Test
-  void parametersThatDoNotFitAreRefused() {
+  void mismatchedParametersAreRefused() {
     try (Norm norm = norm(NormKind.RMS_NORM, FLOAT32);
         Norm wide = norm(NormKind.RMS_NORM, FLOAT64);
         Norm none =
@@ -236,7 +236,7 @@ class Fp8WeightTest {
 
   /** A closed norm or a refused call does not leave the parameter in use. */
   @Test
-  void refusedCallsLeaveTheParameterFree() {
+  void refusedCallsReleaseTheParameter() {
     try (Arena arena = new Arena();
         Norm model = norm(NormKind.RMS_NORM, FLOAT32);
         NormTensors t = new NormTensors(model, 6, false, Layout.DENSE, 1)) {
@@ -256,7 +256,7 @@ class Fp8WeightTest {
 
   /** The backward reads the weight's values, so a parameter closed before it is refused. */
   @Test
-  void theBackwardNeedsTheParameterOpen() {
+  void backwardRefusesClosedParameter() {
     try (Arena arena = new Arena();
         Norm norm = norm(NormKind.RMS_NORM, FLOAT32);
         NormTensors t = new NormTensors(norm, 6, false, Layout.DENSE, 1)) {

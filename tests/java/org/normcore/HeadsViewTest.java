@@ -116,7 +116,7 @@ class HeadsViewTest {
    * or a dimension has size 1; otherwise it never misses an overlap.
    */
   @Test
-  void overlapIsThatOfTheElements() {
+  void overlapMatchesElementSets() {
     TensorView memory = memory(BFLOAT16, 4096);
     SplittableRandom random = new SplittableRandom(11);
     int[] answers = new int[2];
@@ -159,7 +159,7 @@ class HeadsViewTest {
 
   /** The parts of a fused projection, and tensors of other element sizes. */
   @Test
-  void partsOfOneTensorLieApart() {
+  void partsOfOneTensorDoNotOverlap() {
     for (Order order : Order.values()) {
       HeadsView qkv = HeadsView.of(memory(BFLOAT16, 2, 7, 7, 8), order);
       HeadsView q = qkv.heads(0, 4);

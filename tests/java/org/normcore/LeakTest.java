@@ -26,7 +26,7 @@ class LeakTest {
 
   @Test
   @EnabledOnOs(OS.LINUX)
-  void residentMemoryStaysAsItIs() throws IOException, InterruptedException {
+  void residentMemoryDoesNotGrow() throws IOException, InterruptedException {
     Process process =
         new ProcessBuilder(
                 System.getProperty("java.home") + File.separator + "bin" + File.separator + "java",

@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Test;
 
 class NativeBufferTest {
   @Test
-  void isAlignedAndAsLargeAsAskedFor() {
+  void hasRequestedSizeAndAlignment() {
     for (long bytes : new long[] {0, 1, 63, 64, 65, 4096, 1 << 20}) {
       try (NativeBuffer buffer = NativeBuffer.allocate(bytes)) {
         assertEquals(0, buffer.address() % 64);
@@ -40,7 +40,7 @@ class NativeBufferTest {
   }
 
   @Test
-  void sizesThatCannotBeAreRefused() {
+  void invalidSizesAreRefused() {
     String message =
         assertThrows(IllegalArgumentException.class, () -> NativeBuffer.allocate(-1)).getMessage();
     assertTrue(message.contains("bytes: -1"), message);
@@ -52,7 +52,7 @@ class NativeBufferTest {
   }
 
   @Test
-  void closedBufferRefusesEverythingButClose() {
+  void closedBufferRefusesCalls() {
     NativeBuffer buffer = NativeBuffer.allocate(64);
     assertTrue(buffer.isOpen());
     buffer.close();

@@ -40,9 +40,9 @@ class NormAllocationTest {
   }
 
   /**
-   * The minimum of a few rounds: an allocation per call shows in every round. A thread that a pool
-   * replaces, or a frame allocated because a helper has not yet left the previous one, shows in
-   * one.
+   * The minimum of a few rounds. An allocation per call is counted in every round. If a pool
+   * replaces a thread, or a call makes a new context because a worker still uses the previous one,
+   * the allocation is counted in one round only.
    */
   static long leastAllocatedBy(Set<Thread> threads, int calls, Runnable body) {
     long least = Long.MAX_VALUE;
@@ -72,7 +72,7 @@ class NormAllocationTest {
               () -> norm.backward(t.residualOut, t.weight, mean, rstd, t.dy, gradients, workspace));
       for (Runnable call : hotCalls) {
         for (int i = 0; i < calls; i++) {
-          call.run(); // Warm-up: compiles the code and allocates all frames.
+          call.run(); // Warm-up: compiles the code and allocates all call contexts.
         }
       }
       for (int i = 0; i < hotCalls.size(); i++) {
@@ -106,7 +106,7 @@ class NormAllocationTest {
   /** Batches that differ in size from call to call. */
   @ParameterizedTest
   @EnumSource
-  void ofChangingRows(NormKind kind) {
+  void withChangingRows(NormKind kind) {
     try (Norm norm =
             NormTensors.builder(
                     kind, 256, BFLOAT16, BFLOAT16, Affine.WEIGHT_AND_BIAS, NormPolicy.PYTORCH)

@@ -839,7 +839,7 @@ class NormArgumentsTest {
               () ->
                   norm.backwardWorkspaceBytes(
                       ROWS, Gradients.none().bias(s.dbias, GradientMode.WRITE)),
-              List.of("dbias: asked for as BFLOAT16[8]", "affine form is " + affine));
+              List.of("dbias: requested as BFLOAT16[8]", "affine form is " + affine));
         }
         if (!affine.hasWeight()) {
           s.assertRefused(
@@ -855,7 +855,7 @@ class NormArgumentsTest {
               () ->
                   norm.backwardWorkspaceBytes(
                       ROWS, Gradients.none().weight(s.dweight, GradientMode.WRITE)),
-              List.of("dweight: asked for as BFLOAT16[8]", "affine form is " + affine));
+              List.of("dweight: requested as BFLOAT16[8]", "affine form is " + affine));
         }
       }
     }
@@ -912,7 +912,7 @@ class NormArgumentsTest {
   }
 
   @Test
-  void buildersThatLackSomething() {
+  void incompleteBuildersAreRefused() {
     RmsNorm.Builder builder = RmsNorm.builder(4);
     for (DType dtype : new DType[] {DType.FLOAT8_E4M3, DType.FLOAT8_E5M2, DType.FLOAT8_E8M0}) {
       for (Runnable call :

@@ -121,7 +121,7 @@ class NormConcurrencyTest {
   /** A failing range makes the call fail with its message; the norm remains usable. */
   @ParameterizedTest
   @EnumSource
-  void failuresOfRangesReachTheCaller(NormKind kind) {
+  void rangeFailuresAreRethrown(NormKind kind) {
     for (Executor executor :
         List.<Executor>of(ForkJoinPool.commonPool(), Runnable::run, task -> {})) {
       try (Arena arena = new Arena();
@@ -149,7 +149,7 @@ class NormConcurrencyTest {
   }
 
   @Test
-  void failuresOfTheExecutorReachTheCaller() {
+  void executorFailuresAreRethrown() {
     for (Throwable failure : List.of(new IllegalStateException("full"), new LinkageError("gone"))) {
       Executor failing =
           task -> {
@@ -175,7 +175,7 @@ class NormConcurrencyTest {
    * it valid.
    */
   @Test
-  void savedStateThatACallHasPartlyOverwrittenIsDropped() {
+  void partlyOverwrittenSavedIsInvalidated() {
     IllegalArgumentException failure = new IllegalArgumentException("late");
     boolean[] fails = new boolean[1];
     Executor late =
@@ -208,7 +208,7 @@ class NormConcurrencyTest {
   }
 
   @Test
-  void interruptsAreLeftToTheCaller() {
+  void interruptStatusIsKept() {
     try (Norm norm = builder(NormKind.LAYER_NORM).threads(3).build();
         NormTensors t = new NormTensors(norm, ROWS, true, Layout.DENSE, 5)) {
       for (int i = 0; i < 50; i++) {
@@ -222,7 +222,7 @@ class NormConcurrencyTest {
 
   /** Two concurrent calls use one Saved: one succeeds, the other is refused. */
   @Test
-  void aSavedServesOneCallAtATime() throws InterruptedException, ExecutionException {
+  void savedRefusesConcurrentCalls() throws InterruptedException, ExecutionException {
     ExecutorService service = Executors.newFixedThreadPool(4);
     try (Norm norm =
             NormTensors.builder(

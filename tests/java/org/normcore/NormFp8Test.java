@@ -115,7 +115,7 @@ class NormFp8Test {
 
   @ParameterizedTest
   @EnumSource
-  void theValueOfThePolicyIsQuantisedLast(NormKind kind) {
+  void quantisesAfterPolicyRounding(NormKind kind) {
     NormPolicy[] policies = {
       NormPolicy.PYTORCH,
       NormPolicy.HUGGING_FACE_LLAMA,
@@ -291,7 +291,7 @@ class NormFp8Test {
   /** The gradient is that of the norm without the quantisation. */
   @ParameterizedTest
   @EnumSource
-  void theBackwardTakesNoNoticeOfTheQuantisation(NormKind kind) {
+  void backwardIgnoresQuantisation(NormKind kind) {
     for (NormPolicy policy :
         List.of(NormPolicy.PYTORCH, NormPolicy.HUGGING_FACE_LLAMA, NormPolicy.T5)) {
       for (DType gradient : new DType[] {null, FLOAT32, BFLOAT16, FLOAT16, FLOAT64}) {
@@ -322,7 +322,7 @@ class NormFp8Test {
   }
 
   @Test
-  void amaxIsRaisedByEveryCall() {
+  void amaxIsTheMaximumOfAllCalls() {
     try (Norm norm =
             RmsNorm.builder(40)
                 .input(FLOAT32)
@@ -350,7 +350,7 @@ class NormFp8Test {
 
   @ParameterizedTest
   @MethodSource("ways")
-  void noRowsAreNothingToDo(Way way) {
+  void zeroRows(Way way) {
     Norm.Builder<?> builder = RmsNorm.builder(40).input(FLOAT32).policy(NormPolicy.PYTORCH);
     try (Norm norm = way.on(builder).build();
         NormTensors t = new NormTensors(norm, 0, false, Layout.DENSE, 1)) {
@@ -362,7 +362,7 @@ class NormFp8Test {
   }
 
   @Test
-  void settingsHaveToGoTogether() {
+  void inconsistentSettingsAreRefused() {
     assertNotBuilt(
         "outputScaling: not set; expected how to scale an output in FLOAT8_E4M3",
         b -> b.output(FLOAT8_E4M3));
@@ -393,7 +393,7 @@ class NormFp8Test {
   }
 
   @Test
-  void whatItIsCanBeAsked() {
+  void gettersReturnSettings() {
     try (Norm norm =
             RmsNorm.builder(4)
                 .input(BFLOAT16)
@@ -419,7 +419,7 @@ class NormFp8Test {
 
   /** Each exception names the argument, its value and the expectation; nothing is written. */
   @Test
-  void scalesThatDoNotFit() {
+  void mismatchedScalesAreRefused() {
     for (Way way : ways()) {
       Norm.Builder<?> builder = RmsNorm.builder(40).input(FLOAT32).policy(NormPolicy.PYTORCH);
       try (Arena arena = new Arena();
@@ -542,7 +542,7 @@ class NormFp8Test {
   }
 
   @Test
-  void scalesWithoutAnFp8Output() {
+  void scalesNeedAnFp8Output() {
     try (Arena arena = new Arena();
         Norm norm = RmsNorm.builder(8).input(FLOAT32).policy(NormPolicy.PYTORCH).build();
         NormTensors t = new NormTensors(norm, 2, false, Layout.DENSE, 1)) {

@@ -21,7 +21,7 @@ class NormGradientTest {
 
   @ParameterizedTest
   @EnumSource
-  void differencesOfTheForward(NormKind kind) {
+  void matchesCentralDifferences(NormKind kind) {
     long seed = 0;
     for (VarianceAlgorithm variance : VarianceAlgorithm.values()) {
       for (ScaleRounding rounding : ScaleRounding.values()) {

@@ -37,7 +37,7 @@ class NormLifecycleTest {
 
   @ParameterizedTest
   @EnumSource
-  void closedNormRefusesEverything(NormKind kind) {
+  void closedNormRefusesCalls(NormKind kind) {
     try (Arena arena = new Arena()) {
       TensorView x = arena.tensor(FLOAT32, new double[2 * N], 2, N);
       TensorView weight = arena.tensor(FLOAT32, new double[N], N);
@@ -121,7 +121,7 @@ class NormLifecycleTest {
 
   /** dx in place of x invalidates the saved state; dx elsewhere does not. */
   @Test
-  void backwardOverItsInputSpendsTheSaved() {
+  void backwardOverInputInvalidatesSaved() {
     try (Arena arena = new Arena();
         RmsNorm norm =
             RmsNorm.builder(N)
@@ -151,7 +151,7 @@ class NormLifecycleTest {
    */
   @ParameterizedTest
   @EnumSource
-  void closingWhatIsInUseIsRefused(NormKind kind) {
+  void closingObjectsInUseIsRefused(NormKind kind) {
     int n = 4096;
     int rows = 64;
     List<Runnable> during = new ArrayList<>();
@@ -194,7 +194,7 @@ class NormLifecycleTest {
   }
 
   @Test
-  void savedKeepsWhatTheBackwardReads() throws InterruptedException {
+  void savedKeepsBackwardInputs() throws InterruptedException {
     try (Arena arena = new Arena();
         Norm norm = builder(NormKind.RMS_NORM, N).build()) {
       TensorView weight = arena.tensor(FLOAT32, Values.normal(1, N), N);

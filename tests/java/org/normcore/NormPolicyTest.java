@@ -25,7 +25,7 @@ import org.junit.jupiter.api.Test;
 
 class NormPolicyTest {
   @Test
-  void presetsHaveTheirConstantsNames() throws IllegalAccessException {
+  void presetNamesMatchConstants() throws IllegalAccessException {
     List<String> constants = new ArrayList<>();
     for (Field field : NormPolicy.class.getDeclaredFields()) {
       if (Modifier.isPublic(field.getModifiers()) && field.getType() == NormPolicy.class) {
@@ -102,7 +102,7 @@ class NormPolicyTest {
   }
 
   @Test
-  void outputDTypeIsWhatTheFrameworksGive() {
+  void outputDTypeMatchesFrameworks() {
     NormPolicy compute = NormPolicy.PYTORCH;
     NormPolicy input = NormPolicy.HUGGING_FACE_LLAMA;
     NormPolicy weight = NormPolicy.T5;
@@ -121,7 +121,7 @@ class NormPolicyTest {
 
   /** Reads the table with an independent reader and compares every field of every line. */
   @Test
-  void everyModelTypeOfTheTable() throws IOException {
+  void modelTypesMatchTheTable() throws IOException {
     List<String> types = new ArrayList<>();
     try (BufferedReader reader =
         new BufferedReader(
@@ -159,7 +159,7 @@ class NormPolicyTest {
   }
 
   @Test
-  void unknownModelTypesNameTheNearest() {
+  void unknownModelTypesSuggestTheNearest() {
     String message =
         assertThrows(IllegalArgumentException.class, () -> NormPolicy.forModelType("lama"))
             .getMessage();

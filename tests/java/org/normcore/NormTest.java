@@ -137,7 +137,7 @@ class NormTest {
   /** Hidden sizes from 1 to 2^20, no row to 37 rows. */
   @ParameterizedTest
   @EnumSource
-  void awkwardSizes(NormKind kind) {
+  void unusualSizes(NormKind kind) {
     for (int n : new int[] {1, 7, 8, 9, 31, 229, 769, 4096, 65537, 262144, 1 << 20}) {
       for (int rows : new int[] {0, 1, 2, 37}) {
         if ((long) rows * n > 1 << 21) {
@@ -329,7 +329,7 @@ class NormTest {
 
   @ParameterizedTest
   @EnumSource
-  void noRows(NormKind kind) {
+  void zeroRows(NormKind kind) {
     try (Arena arena = new Arena();
         Norm norm =
             NormTensors.builder(
@@ -500,7 +500,7 @@ class NormTest {
   }
 
   @Test
-  void conveniencesAreTheSameCalls() {
+  void convenienceMethodsGiveTheSameBits() {
     NormPolicy policy = NormPolicy.PYTORCH;
     try (RmsNorm rms = RmsNorm.builder(12).input(FLOAT32).policy(policy).build();
         LayerNorm layer = LayerNorm.builder(12).input(FLOAT32).policy(policy).build();

@@ -292,7 +292,7 @@ class RotaryConfigTest {
   }
 
   @Test
-  void dynamicTakesTheLengthOfTheEmbeddings() {
+  void dynamicUsesMaxPositionEmbeddings() {
     String text =
         """
         {"head_dim": 128, "max_position_embeddings": 2048, "rope_theta": 10000.0,
@@ -307,7 +307,7 @@ class RotaryConfigTest {
 
   /** Values in rope_parameters take precedence over top-level values; both may be absent. */
   @Test
-  void wherePartsOfTheParametersStand() {
+  void ropeParametersTakePrecedence() {
     String text =
         """
         {"head_dim": 80, "partial_rotary_factor": 0.4, "rope_theta": 7.0, "rope_parameters":
@@ -347,7 +347,7 @@ class RotaryConfigTest {
   }
 
   @Test
-  void anUnknownTypeIsNamedWithTheKnownOnes() {
+  void unknownTypesListTheKnownOnes() {
     String text = "{\"head_dim\": 64, \"rope_scaling\": {\"KEY\": \"ntk-by-magic\"}}";
     for (String key : new String[] {"rope_type", "type"}) {
       assertRefused(

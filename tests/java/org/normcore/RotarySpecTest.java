@@ -225,7 +225,7 @@ class RotarySpecTest {
   }
 
   @Test
-  void givenFrequenciesSayHowMuchTurns() {
+  void givenFrequenciesSetTheRotaryDim() {
     float[] buffer = {1, 0.1f, 0.01f};
     RotarySpec spec = RotarySpec.builder(16).scaling(RotaryScaling.given(buffer)).build();
     assertEquals(16, spec.headDim());

@@ -195,7 +195,7 @@ class RotaryTableTest {
    */
   @ParameterizedTest
   @EnumSource
-  void aPositionsRowIsTheSameInEveryTable(AnglePrecision angles) {
+  void rowsDependOnThePositionOnly(AnglePrecision angles) {
     RotarySpec spec = RotarySpec.builder(96).rotaryDim(48).build();
     int count = 1500;
     long start = 1000;
@@ -236,7 +236,7 @@ class RotaryTableTest {
   }
 
   @Test
-  void aListIsCopied() {
+  void positionListIsCopied() {
     long[] ids = {1, 2};
     try (RotaryTable table = builder(RotarySpec.builder(8).build(), FLOAT32).positions(ids)) {
       ids[0] = 7;
@@ -248,7 +248,7 @@ class RotaryTableTest {
 
   /** Scalings that depend on the length use the largest position or the caller's length. */
   @Test
-  void theLengthIsThatOfTheLargestPosition() {
+  void lengthFollowsTheLargestPosition() {
     double[] shortFactor = {1, 1.5, 2, 3};
     double[] longFactor = {2, 4, 8, 16};
     RotarySpec longRope =

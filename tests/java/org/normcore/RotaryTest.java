@@ -78,7 +78,7 @@ class RotaryTest {
    */
   @ParameterizedTest
   @MethodSource("forms")
-  void everyFormIsItsFormula(Form form) {
+  void everyFormMatchesTheFormula(Form form) {
     int[][] dims = {{2, 2}, {6, 4}, {16, 16}, {34, 34}, {66, 18}, {80, 64}, {128, 128}, {257, 256}};
     int turn = 0;
     for (int[] dim : dims) {
@@ -262,7 +262,7 @@ class RotaryTest {
   }
 
   @Test
-  void nothingIsToBeDoneForNoTokensOrHeads() {
+  void zeroTokensOrHeads() {
     try (Arena arena = new Arena();
         RotaryTable none = table(8, FLOAT32, 0, 0);
         RotaryTable three = table(8, FLOAT32, 0, 3);
@@ -373,7 +373,7 @@ class RotaryTest {
   }
 
   @Test
-  void whatIsClosedIsRefused() {
+  void closedObjectsAreRefused() {
     try (Arena arena = new Arena()) {
       Heads x = Heads.random(arena, FLOAT32, true, 0, 0, 1, 1, 5, 3, 16);
       RotaryTable table = table(16, FLOAT32, 0, 5);
@@ -477,7 +477,7 @@ class RotaryTest {
   }
 
   @Test
-  void buildersRefuse() {
+  void buildersRefuseInvalidSettings() {
     assertRefused(() -> Rotary.builder(1), "headDim: 1", "65536");
     assertRefused(() -> Rotary.builder(65537), "headDim: 65537");
     assertRefused(() -> Rotary.builder(8).rotaryDim(10), "rotaryDim: 10", "headDim, 8");

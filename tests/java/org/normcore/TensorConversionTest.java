@@ -172,7 +172,7 @@ class TensorConversionTest {
   }
 
   @Test
-  void scalesOfBlocksAreReadAndNeverWritten() {
+  void blockScalesAreReadButNotWritten() {
     TensorView all = patterns(DType.FLOAT8_E8M0);
     double[] doubles = all.toDoubles();
     for (int code = 0; code < 255; code++) {

@@ -52,7 +52,7 @@ class TensorViewStridedTest {
     return offsets;
   }
 
-  /** The row stride at which a view has each element where the strides have it, if there is one. */
+  /** The row stride that gives each element the same offset as the strides do, if there is one. */
   private static OptionalLong oracle(long[] shape, long[] strides) {
     int rowLength = shape.length == 0 ? 1 : (int) shape[shape.length - 1];
     long[] offsets = offsets(shape, strides);
@@ -131,7 +131,7 @@ class TensorViewStridedTest {
 
   @ParameterizedTest
   @ValueSource(ints = {0, 1, 2, 3, 4, 5})
-  void foldsWhatHasOneRowStride(int rank) {
+  void foldsTensorsWithOneRowStride(int rank) {
     int[][] orders = orders(rank);
     for (int number = 0; number < shapes(rank); number++) {
       long[] shape = shape(rank, number);
@@ -144,7 +144,7 @@ class TensorViewStridedTest {
     assertTrue(accepted > 0 && (refused > 0 || rank < 2), accepted + " and " + refused);
   }
 
-  /** One stride of a row-major tensor, with or without gaps between its rows, is another. */
+  /** Changes one stride of a row-major tensor, with or without gaps between its rows. */
   @ParameterizedTest
   @ValueSource(ints = {1, 2, 3, 4, 5})
   void oneStrideDiffers(int rank) {
@@ -211,9 +211,9 @@ class TensorViewStridedTest {
   }
 
   @Test
-  void refusalsSayWhatIsExpected() {
+  void messagesStateTheExpectation() {
     assertMessage(
-        "strides: [1, 2] with shape [2, 3]; expected contiguous rows, 1 in the last place",
+        "strides: [1, 2] with shape [2, 3]; expected contiguous rows, 1 in the last dimension",
         () -> strided(of(2, 3), of(1, 2)));
     assertMessage(
         "strides: [0, 1] with shape [2, 3]; expected rows that do not overlap, at least 3 apart",
@@ -222,11 +222,11 @@ class TensorViewStridedTest {
         "strides: [-3, 1] with shape [2, 3]; expected rows that do not overlap, at least 3 apart",
         () -> strided(of(2, 3), of(-3, 1)));
     assertMessage(
-        "strides: [20, 9, 5, 1] with shape [2, 1, 3, 4]; expected rows that are equally far apart:"
-            + " 15 in place 0",
+        "strides: [20, 9, 5, 1] with shape [2, 1, 3, 4]; expected rows at equal distances:"
+            + " 15 in dimension 0",
         () -> strided(of(2, 1, 3, 4), of(20, 9, 5, 1)));
     assertMessage(
-        "strides: [3] with shape [2]; expected contiguous rows, 1 in the last place",
+        "strides: [3] with shape [2]; expected contiguous rows, 1 in the last dimension",
         () -> strided(of(2), of(3)));
   }
 
@@ -276,7 +276,7 @@ class TensorViewStridedTest {
   }
 
   @Test
-  void argumentsThatDoNotMatchAreRefused() {
+  void mismatchedArgumentsAreRefused() {
     assertNamed("dtype", () -> TensorView.ofStrided(64, null, Device.CPU, of(1), of(1)));
     assertNamed("device", () -> TensorView.ofStrided(64, FLOAT32, null, of(1), of(1)));
     assertNamed("shape", () -> strided(null, of(1)));
@@ -313,7 +313,7 @@ class TensorViewStridedTest {
 
   /** The example of the documentation, and the elements that the view reads and writes. */
   @Test
-  void elementsAreWhereTheStridesHaveThem() {
+  void elementAddressesMatchStrides() {
     try (NativeBuffer theirs = NativeBuffer.allocate(FLOAT32, 2, 4, 5)) {
       long[] shape = {2, 4, 3};
       long[] strides = {20, 5, 1};

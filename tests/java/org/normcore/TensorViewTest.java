@@ -70,7 +70,7 @@ class TensorViewTest {
   }
 
   @Test
-  void positionAndLimitOfAPointerCount() {
+  void pointerPositionAndLimitAreUsed() {
     try (FloatPointer floats = new FloatPointer(12)) {
       for (int i = 0; i < 12; i++) {
         floats.put(i, i);
@@ -134,7 +134,7 @@ class TensorViewTest {
   }
 
   @Test
-  void positionAndLimitOfABufferCount() {
+  void bufferPositionAndLimitAreUsed() {
     ByteBuffer bytes = direct(64);
     bytes.putFloat(12, 42).position(12).limit(20);
     assertEquals(42f, TensorView.of(bytes, FLOAT32, 2).toFloats()[0]);
@@ -148,7 +148,7 @@ class TensorViewTest {
   }
 
   @Test
-  void buffersThatCannotServeAreRefused() {
+  void unsupportedBuffersAreRefused() {
     assertRefused(() -> TensorView.of((Buffer) null, FLOAT32, 1), "buffer", "null");
     assertRefused(() -> TensorView.of(ByteBuffer.allocate(64), FLOAT32, 1), "buffer", "heap");
     assertRefused(() -> TensorView.of(FloatBuffer.allocate(64), FLOAT32, 1), "buffer", "heap");
@@ -321,7 +321,7 @@ class TensorViewTest {
   }
 
   @Test
-  void copiesThatCannotBeMadeAreRefused() {
+  void invalidCopiesAreRefused() {
     try (Arena arena = new Arena()) {
       TensorView view = arena.tensor(FLOAT32, 3, 4);
       TensorView other = arena.tensor(FLOAT32, 4, 3);

@@ -11,9 +11,9 @@ import org.normcore.internal.CudaCapi;
  * <p>CUDA is available if the machine has a driver and a device, and the library finds its CUDA
  * plugin: the jar with the classifier {@code linux-x86_64-gpu} on the class path, a {@code
  * libnormcore_cuda.so} on the dynamic linker's search path, or the file that the environment
- * variable {@code NORMCORE_CUDA_LIBRARY} names. The CUDA toolkit is not needed. The library looks
- * once, on first use. Missing CUDA is reported as a reason, not as an error. If Normcore's own
- * native library is missing, every method here throws {@link UnsatisfiedLinkError}.
+ * variable {@code NORMCORE_CUDA_LIBRARY} names. The CUDA toolkit is not needed. The library
+ * searches once, on first use. Missing CUDA is reported as a reason, not as an error. If Normcore's
+ * own native library is missing, every method here throws {@link UnsatisfiedLinkError}.
  */
 public final class Cuda {
   private Cuda() {}

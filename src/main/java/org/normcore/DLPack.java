@@ -27,8 +27,8 @@ import org.normcore.internal.Memory;
  * <p>Ownership. A successful import takes ownership of the structure; after a failed one the caller
  * still owns it. The caller must not import the same structure elsewhere, nor delete it. An export
  * keeps the tensor's memory alive and open until the consumer calls the deleter in the structure:
- * until then, closing the {@link NativeBuffer}, {@link CudaBuffer} or {@link DLPackTensor} under it
- * throws. {@link #discard} frees an export that has no consumer.
+ * until then, closing the {@link NativeBuffer}, {@link CudaBuffer} or {@link DLPackTensor} that
+ * owns the memory throws. {@link #discard} frees an export that has no consumer.
  *
  * <p>Threads. All methods are thread-safe. A consumer may call the deleter of an export from any
  * thread, attached to the JVM or not, but not after the JVM has exited.

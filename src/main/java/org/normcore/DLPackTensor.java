@@ -29,7 +29,7 @@ public final class DLPackTensor extends OwnedMemory {
       Runnable delete) {
     super("DLPackTensor", device, address, bytes, delete);
     if (readOnly) {
-      makeReadOnly("a read-only DLPack tensor");
+      makeReadOnly("an imported DLPack tensor");
     }
     this.tensor = TensorView.ofMemory(this, address, bytes, dtype, shape).withRowStride(rowStride);
   }

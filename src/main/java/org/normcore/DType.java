@@ -53,7 +53,7 @@ public enum DType {
     return safetensorsName;
   }
 
-  /** Returns whether norms compute on tensors of this format: all but the formats of 8 bits. */
+  /** Returns whether norms compute on tensors of this format: all except the 8-bit formats. */
   public boolean isNormType() {
     return bytes > 1;
   }

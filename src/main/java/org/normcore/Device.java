@@ -26,8 +26,8 @@ public final class Device {
   }
 
   /**
-   * Returns the CUDA device with the given index in the CUDA runtime's numbering. The device need
-   * not exist, nor CUDA be available; methods that use it check that. See {@link Cuda}.
+   * Returns the CUDA device with the given index in the CUDA runtime's numbering. Does not check
+   * that CUDA is available and the device exists; methods that use it do. See {@link Cuda}.
    *
    * @throws IllegalArgumentException if the index is negative
    */

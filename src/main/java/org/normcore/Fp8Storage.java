@@ -226,7 +226,7 @@ final class Fp8Storage {
     Reference.reachabilityFence(memory);
   }
 
-  /** Copies to another device and waits for the stream, which is of a CUDA device of the two. */
+  /** Copies to another device and waits for the stream, which is of one of the two devices. */
   Fp8Storage copiedTo(Device target, CudaStream stream) {
     Fp8Storage copy = new Fp8Storage(spec, shape, rows, columns, target);
     boolean done = false;

@@ -365,7 +365,7 @@ public final class HeadsView {
         || differ(headStride, heads, other.headStride, other.heads)) {
       return true;
     }
-    return meets(
+    return headsOverlap(
         distance / size,
         batch > 1 ? batchStride : other.batchStride,
         seq > 1 ? seqStride : other.seqStride,
@@ -390,7 +390,7 @@ public final class HeadsView {
    * {@code other.headDim}. Enumerates the two differences with the larger strides; few are in
    * range.
    */
-  private boolean meets(
+  private boolean headsOverlap(
       long distance, long batchStride, long seqStride, long headStride, HeadsView other) {
     long bLow = 1 - other.batch;
     long bHigh = batch - 1;

@@ -28,7 +28,7 @@ final class InitialValueHolder {
       InitialValue mode, TensorView source, boolean pageLocked, @Nullable CudaStream stream) {
     this.mode = mode;
     if (mode == InitialValue.DISCARD) {
-      this.absence = "it was not kept, as InitialValue.DISCARD says";
+      this.absence = "it was not kept, because the spec has InitialValue.DISCARD";
       return;
     }
     DType dtype = source.dtype();

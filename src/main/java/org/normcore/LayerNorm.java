@@ -10,9 +10,9 @@ import org.jspecify.annotations.Nullable;
  * 1/sqrt(var + epsilon)}, {@code xhat = (x - mean) * rstd}, and {@code y} from {@code xhat}, weight
  * and bias with the roundings of the {@link NormPolicy}; see {@link ScaleRounding}. Backward, with
  * {@code h} the gradient at {@code xhat}: {@code c1 = sum(h*xhat)/N}, {@code c2 = sum(h)/N}, {@code
- * dx = rd_I(rstd*(h - xhat*c1 - c2))}; the weight's gradient is the sum over rows of {@code dy}
- * times the normalised value, the bias's that of {@code dy}, both summed in {@code C}. {@link Norm}
- * describes shapes, determinism, allocation and errors.
+ * dx = rd_I(rstd*(h - xhat*c1 - c2))}. The gradient of the weight is the sum over rows of {@code
+ * dy} times the normalised value, the gradient of the bias the sum over rows of {@code dy}, both
+ * summed in {@code C}. {@link Norm} describes shapes, determinism, allocation and errors.
  *
  * <pre>{@code
  * LayerNorm norm = LayerNorm.builder(768)
@@ -23,8 +23,8 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Source of the formula: Ba, Kiros and Hinton, "Layer Normalization" (2016); of the roundings:
- * the frameworks named at {@link NormPolicy}.
+ * <p>Sources: Ba, Kiros and Hinton, "Layer Normalization" (2016), for the formula; the frameworks
+ * listed in {@link NormPolicy} for the roundings.
  */
 public final class LayerNorm extends Norm {
   private LayerNorm(Builder builder) {

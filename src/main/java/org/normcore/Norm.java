@@ -50,9 +50,9 @@ import org.normcore.internal.UseGuard;
  * <p><b>Memory and threads.</b> A norm is immutable and thread-safe. All tensors are on its {@link
  * #device()}. On the CPU a call runs in the calling thread and, if it is large enough, in tasks of
  * the executor; it returns when all work is complete. Calls do not allocate, except those that
- * return a new {@link Saved} and the first calls, which set up reusable objects. The methods say
- * which tensors may be in place of each other; otherwise an output must not overlap any other
- * tensor.
+ * return a new {@link Saved} and the first calls, which set up reusable objects. Each method states
+ * which outputs may be in place, that is, in the memory of an input; other outputs must not overlap
+ * any tensor.
  *
  * <p><b>CUDA devices.</b> A call queues its work in the stream of the operands or the gradients, by
  * default the device's default stream, and returns without waiting for the device. The statements
@@ -253,8 +253,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * backward, aligned and unaligned, with and without a residual, for calls of many rows. Empty on
    * the CPU.
    *
-   * <p>A line that says "left out" names what the device lacks for the fast kernel, such as room
-   * for clusters of 16 thread blocks. A slower kernel with the same bits runs in its place.
+   * <p>A line with "left out" states what the device lacks for the fast kernel, such as support for
+   * clusters of 16 thread blocks. A slower kernel with the same bits runs instead.
    *
    * @throws IllegalStateException if the norm is closed
    */

@@ -56,7 +56,7 @@ final class NormChecks {
     }
   }
 
-  /** Checks all tensors of a forward but the statistics, and returns the number of rows. */
+  /** Checks all tensors of a forward except the statistics, and returns the number of rows. */
   long requireForward(
       TensorView x,
       @Nullable TensorView weight,
@@ -211,7 +211,7 @@ final class NormChecks {
   void requireWanted(String argument, @Nullable TensorView view, boolean expected) {
     if (view != null && !expected) {
       throw new IllegalArgumentException(
-          argument + ": asked for as " + view + ", but the norm's affine form is " + affine);
+          argument + ": requested as " + view + ", but the norm's affine form is " + affine);
     }
   }
 
@@ -365,6 +365,6 @@ final class NormChecks {
 
   private static IllegalArgumentException notContiguous(String argument, TensorView view) {
     return new IllegalArgumentException(
-        argument + ": " + view + " has gaps between its rows; expected it contiguous");
+        argument + ": " + view + " has gaps between its rows; expected a contiguous tensor");
   }
 }

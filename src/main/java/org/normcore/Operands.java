@@ -65,8 +65,8 @@ public final class Operands {
    * Returns operands without weight, bias and residual.
    *
    * @param x the input, {@code [.., normalizedShape]}, in the norm's input dtype
-   * @param y the output, with as many rows as {@code x}, in the norm's output dtype; may be {@code
-   *     x} itself if the dtypes have the same size
+   * @param y the output, with the same number of rows, in the norm's output dtype; may be {@code x}
+   *     itself if the dtypes have the same size
    * @throws IllegalArgumentException if one is null
    */
   public static Operands of(TensorView x, TensorView y) {

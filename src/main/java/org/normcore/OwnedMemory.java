@@ -119,8 +119,8 @@ public abstract sealed class OwnedMemory implements AutoCloseable
    * Makes views of this read-only; only the owning object writes to it. Messages use the given
    * description.
    */
-  final void makeReadOnly(String words) {
-    readOnly = words;
+  final void makeReadOnly(String description) {
+    readOnly = description;
   }
 
   /** The description for messages if this is read-only; otherwise null. */

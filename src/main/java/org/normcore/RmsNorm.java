@@ -9,9 +9,9 @@ import org.jspecify.annotations.Nullable;
  * rstd = 1/sqrt(ms + epsilon)}, {@code xhat = x * rstd}, and {@code y} from {@code xhat}, weight
  * and bias with the roundings of the {@link NormPolicy}; see {@link ScaleRounding}. Backward, with
  * {@code h} the gradient at {@code xhat}: {@code c1 = sum(h*xhat)/N}, {@code dx = rd_I(rstd*(h -
- * xhat*c1))}; the weight's gradient is the sum over rows of {@code dy} times the normalised value,
- * the bias's that of {@code dy}, both summed in {@code C}. {@link Norm} describes shapes,
- * determinism, allocation and errors.
+ * xhat*c1))}. The gradient of the weight is the sum over rows of {@code dy} times the normalised
+ * value, the gradient of the bias the sum over rows of {@code dy}, both summed in {@code C}. {@link
+ * Norm} describes shapes, determinism, allocation and errors.
  *
  * <pre>{@code
  * RmsNorm norm = RmsNorm.builder(4096)
@@ -21,8 +21,8 @@ import org.jspecify.annotations.Nullable;
  * }
  * }</pre>
  *
- * <p>Source of the formula: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019); of
- * the roundings: the frameworks named at {@link NormPolicy}.
+ * <p>Sources: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019), for the formula;
+ * the frameworks listed in {@link NormPolicy} for the roundings.
  */
 public final class RmsNorm extends Norm {
   private RmsNorm(Builder builder) {

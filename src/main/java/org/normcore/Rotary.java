@@ -56,9 +56,9 @@ import org.normcore.internal.UseGuard;
  * argument, its value and what was expected. An exception of the executor is rethrown after all
  * tasks have stopped; by then part of the outputs may have been written.
  *
- * <p>Source of the formula: Su et al., "RoFormer: Enhanced Transformer with Rotary Position
- * Embedding" (2021); of {@link RotaryRounding#INPUT}: {@code apply_rotary_pos_emb} of Hugging Face
- * transformers.
+ * <p>Sources: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021),
+ * for the formula; {@code apply_rotary_pos_emb} of Hugging Face transformers for {@link
+ * RotaryRounding#INPUT}.
  */
 public final class Rotary implements AutoCloseable {
   private final int headDim;
@@ -471,7 +471,10 @@ public final class Rotary implements AutoCloseable {
     }
     if (!y.hasDistinctElements()) {
       throw new IllegalArgumentException(
-          yName + ": " + y + " overlaps itself; expected strides that keep its elements apart");
+          yName
+              + ": "
+              + y
+              + " overlaps itself; expected strides that give each element its own address");
     }
     if (!y.isInPlaceOf(x)) {
       requireNoOverlap(yName, y, xName, x);

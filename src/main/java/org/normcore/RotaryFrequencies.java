@@ -130,7 +130,7 @@ final class RotaryFrequencies {
     return high == low ? high + 0.001 : high;
   }
 
-  /** The pair that makes {@code turns} rotations within the original length; not a whole number. */
+  /** The pair that makes {@code turns} rotations within the original length; may be fractional. */
   private double yarnPair(RotaryScaling.Yarn s, double turns) {
     return rotaryDim
         * StrictMath.log(s.originalMaxPositions() / (turns * 2 * Math.PI))

@@ -26,9 +26,9 @@ import org.normcore.internal.RotaryCapi;
  *     .scaling(RotaryScaling.llama3(8, 1, 4, 8192)).build();
  * }</pre>
  *
- * <p>Source of the formula: Su et al., "RoFormer: Enhanced Transformer with Rotary Position
- * Embedding" (2021); of the scalings and of the reading of {@code config.json}: {@code
- * modeling_rope_utils.py} of Hugging Face transformers.
+ * <p>Sources: Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding" (2021),
+ * for the formula; {@code modeling_rope_utils.py} of Hugging Face transformers for the scalings and
+ * for reading {@code config.json}.
  */
 public final class RotarySpec {
   /** The maximum size of a head. */

@@ -253,7 +253,7 @@ public final class RotaryTable implements AutoCloseable {
     return sin;
   }
 
-  /** The number of table rows from one batch to the next: 0 where all have the same positions. */
+  /** The number of table rows from one batch to the next: 0 if all have the same positions. */
   long batchRows() {
     return positions.shape.length == 1 ? 0 : positions.shape[1];
   }
@@ -571,9 +571,8 @@ public final class RotaryTable implements AutoCloseable {
         double position = positions.at(row);
         for (int i = 0; i < w.length; i++, at++) {
           double angle = position * w[i];
-          // The exact rounding error of the product. It is at most 2^-13 for angles up to 2^40;
-          // there,
-          // two terms of the series give its cosine and sine to less than 2^-56.
+          // The exact rounding error of the product. It is at most 2^-13 for angles up to 2^40, for
+          // which two terms of the series give its cosine and sine to less than 2^-56.
           double rest = Math.fma(position, w[i], -angle);
           boolean small = Math.abs(rest) <= 0x1p-13;
           double cosRest = small ? 1 - rest * rest / 2 : StrictMath.cos(rest);

@@ -87,7 +87,7 @@ final class Shapes {
       return null;
     }
     if (shape[last] > 1 && strides[last] != 1) {
-      return "contiguous rows, 1 in the last place";
+      return "contiguous rows, 1 in the last dimension";
     }
     int inner = nextOuter(shape, last);
     if (inner >= 0 && strides[inner] < shape[last]) {
@@ -100,7 +100,7 @@ final class Shapes {
       }
       long next = strides[inner] * shape[inner];
       if (strides[i] != next) {
-        return "rows that are equally far apart: " + next + " in place " + i;
+        return "rows at equal distances: " + next + " in dimension " + i;
       }
       inner = i;
     }
@@ -109,7 +109,7 @@ final class Shapes {
 
   /**
    * Returns the innermost dimension outside the given one, or a negative number if there is none.
-   * Dimensions of size 1 do not count, because no element lies a stride away along them.
+   * Dimensions of size 1 do not count, because their strides have no effect.
    */
   private static int nextOuter(long[] shape, int outside) {
     int i = outside - 1;

@@ -215,10 +215,10 @@ public final class TensorView {
    * }</pre>
    *
    * with {@code row} the index among all rows, in row order. So the stride of the last dimension is
-   * 1, that of the dimension before it is the row stride, at least the length of a row, and that of
-   * each further one is the stride times the size of the dimension behind it. The strides of
-   * dimensions of size 1 are ignored, as are all strides of a tensor without elements. Transposed
-   * and broadcast tensors do not fold; {@link #foldsIntoRows} tells beforehand.
+   * 1; the stride of the dimension before it is the row stride, at least the length of a row; the
+   * stride of each further dimension is the stride times the size of the dimension after it. The
+   * strides of dimensions of size 1 are ignored, as are all strides of a tensor without elements.
+   * Transposed and broadcast tensors do not fold; {@link #foldsIntoRows} checks this.
    *
    * <pre>{@code
    * try (NativeBuffer theirs = NativeBuffer.allocate(DType.FLOAT32, 2, 4, 5)) {
@@ -231,15 +231,15 @@ public final class TensorView {
    * }
    * }</pre>
    *
-   * <p>Nothing is copied but the shape. As with {@link #ofAddress}, size and lifetime of the memory
-   * are the caller's responsibility; {@link #withOwner} keeps its owner reachable. The view is
-   * thread-safe, the memory is not synchronised.
+   * <p>The memory is not copied. As with {@link #ofAddress}, size and lifetime of the memory are
+   * the caller's responsibility; {@link #withOwner} keeps its owner reachable. The view is
+   * thread-safe; accesses to the memory are not synchronised.
    *
    * @param address the address of element {@code [0, .., 0]}
    * @param shape any number of dimensions; none for a single element
    * @param strides one for each dimension, in elements
-   * @throws IllegalArgumentException if the strides are not as many as the dimensions or do not
-   *     fold, if a dimension is negative, or as {@link #ofAddress}
+   * @throws IllegalArgumentException if the number of strides is not that of dimensions, the
+   *     strides do not fold or a dimension is negative, or as {@link #ofAddress}
    */
   public static TensorView ofStrided(
       long address, DType dtype, Device device, long[] shape, long[] strides) {
@@ -251,7 +251,7 @@ public final class TensorView {
    * Returns whether {@link #ofStrided} can view a tensor of this shape with these strides, in
    * elements. If not, the other library can make a contiguous copy.
    *
-   * @throws IllegalArgumentException if the strides are not as many as the dimensions, or a
+   * @throws IllegalArgumentException if the number of strides is not that of dimensions, or a
    *     dimension is negative
    */
   public static boolean foldsIntoRows(long[] shape, long[] strides) {
@@ -578,7 +578,7 @@ public final class TensorView {
               + this
               + " is in "
               + readOnly
-              + ", which is for reading; expected memory that may be written");
+              + ", which is read-only; expected writable memory");
     }
   }
 

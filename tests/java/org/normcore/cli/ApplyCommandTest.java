@@ -239,7 +239,7 @@ class ApplyCommandTest {
   }
 
   @Test
-  void oneFileMayHoldInputsAndSomeOfTheResults() throws IOException {
+  void inputFileMayContainExpectedResults() throws IOException {
     Map<String, TensorView> tensors = inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight", "dy");
     CommandRun.succeeding("apply", "rms-norm", "--in", write(tensors), "--out", out());
     try (SafetensorsFile results = SafetensorsFile.open(out())) {
@@ -260,7 +260,7 @@ class ApplyCommandTest {
   }
 
   @Test
-  void uselessExpectationsAreRefused() throws IOException {
+  void invalidExpectationsAreRefused() throws IOException {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "x", "weight"));
     Path expect = directory.resolve("expect.safetensors");
     SafetensorsWriter.write(expect, ImmutableMap.of("z", empty(DType.FLOAT32, 1)));
@@ -270,14 +270,14 @@ class ApplyCommandTest {
         "y is float32 [1], but the computed tensor is float32 [2, 3, 37]",
         apply(in, "--expect", expect));
     SafetensorsWriter.write(expect, ImmutableMap.of("y", empty(DType.BFLOAT16, 2, 3, HIDDEN)));
-    CommandRun.refused("--output-dtype bfloat16 would make it that", apply(in, "--expect", expect));
+    CommandRun.refused("--output-dtype bfloat16 selects that type", apply(in, "--expect", expect));
     CommandRun.refused("--max-ulp needs --expect", apply(in, "--max-ulp", "1"));
     CommandRun.refused("--max-ulp is -1", apply(in, "--max-ulp", "-1", "--expect", expect));
     assertFalse(Files.exists(out()));
   }
 
   @Test
-  void nothingIsWrittenWhenTheInputIsWrong() throws IOException {
+  void invalidInputWritesNothing() throws IOException {
     Path in = write(inputs(DType.FLOAT32, DType.FLOAT32, "weight"));
     CommandRun.refused("has no tensor \"x\"", apply(in));
 

@@ -95,7 +95,7 @@ class ApplyFp8CommandTest {
   }
 
   @Test
-  void oneScaleOfTheOwnAmaxOrGiven() throws IOException {
+  void computedOrGivenTensorScale() throws IOException {
     for (String format : List.of("e4m3", "e5m2")) {
       Fp8Model model = Fp8Model.of(format(format));
       for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16)) {
@@ -190,7 +190,7 @@ class ApplyFp8CommandTest {
   }
 
   @Test
-  void whatIsWrittenIsSaid() throws IOException {
+  void outputDescribesResults() throws IOException {
     Path in = write(new RawTensors().add("x", values(DType.FLOAT32, 3, 1)));
     JsonObject json =
         CommandRun.succeeding(arguments("fp8", in, "--json", "--format", "e5m2", "--margin", 2))
@@ -259,7 +259,7 @@ class ApplyFp8CommandTest {
   }
 
   @Test
-  void outputsOfNorms() throws IOException {
+  void fp8NormOutputs() throws IOException {
     TensorView x = values(DType.BFLOAT16, 6, 2);
     TensorView weight = arena.tensor(DType.BFLOAT16, Values.normal(9, COLUMNS), COLUMNS);
     Path in = write(new RawTensors().add("x", x).add("weight", weight));
@@ -375,7 +375,7 @@ class ApplyFp8CommandTest {
   }
 
   @Test
-  void wrongOptionsOfOutputs() throws IOException {
+  void wrongOutputOptions() throws IOException {
     Path in = write(new RawTensors().add("x", values(DType.FLOAT32, 3, 1)));
     normRefused("--output-scaling is missing", in, "--output-dtype", "float8-e4m3");
     normRefused("--output-scaling is row, expected it with", in, "--output-scaling", "row");

@@ -139,7 +139,7 @@ class ApplyRotaryCommandTest {
   }
 
   @Test
-  void headsAreTurnedAndGradientsTurnedBack() throws IOException {
+  void rotatesHeadsAndGradients() throws IOException {
     long[] positions = {0, 1, 2, 7, 100};
     for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16)) {
       for (String layout : List.of("half-split", "interleaved")) {
@@ -210,7 +210,7 @@ class ApplyRotaryCommandTest {
   }
 
   @Test
-  void aConfigSaysWhatItIs() throws IOException {
+  void configDefinesTheEmbedding() throws IOException {
     Path config = directory.resolve("config.json");
     Files.writeString(
         config, "{\"head_dim\": 8, \"rope_theta\": 500.0, \"partial_rotary_factor\": 0.5}");
@@ -239,7 +239,7 @@ class ApplyRotaryCommandTest {
   }
 
   @Test
-  void whatWasComputedIsCompared() throws IOException {
+  void resultsAreCompared() throws IOException {
     Path in = write(inputs(DType.BFLOAT16).integers("positions", new long[SEQ], SEQ));
     apply(in);
     CommandRun.succeeding(
@@ -267,7 +267,7 @@ class ApplyRotaryCommandTest {
   }
 
   @Test
-  void nothingIsWrittenWhenTheInputIsWrong() throws IOException {
+  void invalidInputWritesNothing() throws IOException {
     long[] positions = {0, 1, 2, 3, 4};
     TensorView q = heads(DType.FLOAT32, 3, 1);
     TensorView k = heads(DType.FLOAT32, 2, 2);

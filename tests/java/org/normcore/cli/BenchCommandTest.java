@@ -114,7 +114,7 @@ class BenchCommandTest {
   }
 
   @Test
-  void rotaryAndFp8AreMeasuredToo() {
+  void measuresRotaryAndFp8() {
     JsonArray cases =
         CommandRun.succeeding(
                 "bench",
@@ -152,7 +152,7 @@ class BenchCommandTest {
   }
 
   @Test
-  void nonsenseIsRefused() {
+  void invalidOptionsAreRefused() {
     CommandRun.refused(
         "--dtype is float64, expected float32, bfloat16 or float16 for rotary and fp8",
         "bench",

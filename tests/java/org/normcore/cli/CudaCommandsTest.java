@@ -153,7 +153,7 @@ class CudaCommandsTest {
   }
 
   @Test
-  void theAuditOfFp8ComesToTheSameNumbers() {
+  void fp8AuditGivesTheSameNumbers() {
     List<JsonObject> results = new ArrayList<>();
     for (String device : new String[] {"cpu", "cuda"}) {
       Path out = directory.resolve(device);
@@ -169,7 +169,7 @@ class CudaCommandsTest {
   }
 
   @Test
-  void auditComesToTheSameNumbers() throws IOException {
+  void auditGivesTheSameNumbers() throws IOException {
     List<JsonObject> results = new ArrayList<>();
     for (String device : new String[] {"cpu", "cuda"}) {
       Path out = directory.resolve(device);
@@ -190,7 +190,7 @@ class CudaCommandsTest {
   }
 
   @Test
-  void benchMeasuresBesideACopyOnTheDevice() {
+  void benchComparesWithDeviceCopies() {
     Object[] args = {
       "bench", "--rows", 3, "--hidden", "64", "--dtype", "bfloat16", "--seconds", "0.001"
     };
@@ -252,7 +252,7 @@ class CudaCommandsTest {
   }
 
   @Test
-  void devicesThatAreNotThereAreCounted() {
+  void missingDevicesAreRefused() {
     String expected = "--device is cuda:99, but this machine has " + Cuda.deviceCount() + " CUDA";
     CommandRun.refused(expected, "info", "--device", "cuda:99");
     CommandRun.refused(expected, "bench", "--device", "cuda:99");

@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test;
 /** Numbers and tables as text. */
 class NumbersTest {
   @Test
-  void sharesAreNeverRoundedToNothingOrAll() {
+  void percentagesAreNotRoundedToNoneOrAll() {
     assertEquals("0 %", Numbers.percent(0));
     assertEquals("100 %", Numbers.percent(1));
     assertEquals("25.40 %", Numbers.percent(0.25401));

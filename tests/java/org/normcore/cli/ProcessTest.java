@@ -23,7 +23,7 @@ class ProcessTest {
   private final Map<String, String> environment = new HashMap<>();
 
   @Test
-  void statusAndStreamsAreThoseOfTheCommand() throws Exception {
+  void commandSetsStatusAndStreams() throws Exception {
     assertEquals(0, run("info", "--json"));
     assertTrue(JsonParser.parseString(output("out")).isJsonObject());
     assertEquals("", output("err"));
@@ -51,7 +51,7 @@ class ProcessTest {
   }
 
   @Test
-  void lackOfMemoryIsASentence() throws Exception {
+  void outOfMemoryGivesOneSentence() throws Exception {
     Path report = directory.resolve("report");
     assertEquals(
         1, run(List.of("-Xmx64m"), "audit", "--rows", "100000", "--out", report.toString()));
@@ -63,7 +63,7 @@ class ProcessTest {
   }
 
   @Test
-  void cudaLibraryThatIsNotThereIsNamed() throws Exception {
+  void missingCudaLibraryIsNamed() throws Exception {
     environment.put("NORMCORE_CUDA_LIBRARY", "/nowhere/libnormcore_cuda.so");
     assertEquals(2, run("bench", "--device", "cuda"));
     assertEquals("", output("out"));

@@ -23,7 +23,7 @@ class UsageTest {
   }
 
   @Test
-  void unknownConstantsAreAnsweredWithTheKnownOnes() {
+  void unknownConstantsListTheKnownOnes() {
     CommandRun.refused(
         "\"llama\" is not one of transformer-engine, ", "audit", "--policies", "llama");
     CommandRun.refused("is not one of float64, float32, bfloat16", "bench", "--dtype", "int8");
@@ -45,7 +45,7 @@ class UsageTest {
   }
 
   @Test
-  void withoutCudaItIsRefusedWithTheReason() {
+  void cudaDeviceIsRefusedWithTheReason() {
     assumeFalse(Cuda.isAvailable(), "CUDA is available");
     String reason = Cuda.unavailabilityCause().getMessage();
     CommandRun.refused(reason, "info", "--device", "cuda");

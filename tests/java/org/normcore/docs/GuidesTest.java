@@ -109,7 +109,7 @@ class GuidesTest {
   }
 
   @Test
-  void theMenuOfTheSiteHasEveryGuide() throws IOException {
+  void siteMenuListsEveryGuide() throws IOException {
     String menu = Files.readString(Path.of("src/site/site.xml"));
     Set<String> pages = new TreeSet<>();
     Pattern.compile("<item [^>]*href=\"([^\"]+)\"")
@@ -127,7 +127,7 @@ class GuidesTest {
   }
 
   @Test
-  void filesThatAreNamedExist() throws IOException {
+  void namedFilesExist() throws IOException {
     List<String> absent = new ArrayList<>();
     for (Path page : pages()) {
       SOURCE

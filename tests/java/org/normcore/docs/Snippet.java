@@ -98,7 +98,7 @@ record Snippet(
     return new Snippet(file, line, language, code, variables, text);
   }
 
-  /** Returns the name of the package that keeps its classes apart from those of other blocks. */
+  /** Returns the name of a package of its own, so that blocks may have classes of one name. */
   String packageName() {
     String page = file.getFileName().toString().replace(".md", "").replaceAll("\\W", "_");
     return "snippets." + page.toLowerCase() + "_" + line;
@@ -129,7 +129,7 @@ record Snippet(
     };
   }
 
-  /** Returns what a compiler takes. */
+  /** Returns the source text for the compiler. */
   String source() {
     String end = language.equals("java") ? ";\n" : "\n";
     String header = "package " + packageName() + end;

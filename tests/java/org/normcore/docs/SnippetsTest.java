@@ -63,7 +63,7 @@ class SnippetsTest {
   }
 
   @Test
-  void theGuidesHaveJavaToCompile() {
+  void guidesContainJava() {
     assertTrue(snippets.size() >= 15, snippets.toString());
   }
 
@@ -87,7 +87,7 @@ class SnippetsTest {
   }
 
   @Test
-  void everyBlockIsInALanguageThatIsKnownHere() throws IOException {
+  void blockLanguagesAreKnown() throws IOException {
     Set<String> known =
         Set.of("java", "kotlin", "scala", "python", "sh", "text", "xml", "groovy", "sbt");
     List<String> others = new ArrayList<>();

@@ -19,8 +19,8 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.NormKind;
 
 /**
- * A transformer of two blocks that learns to continue a text letter by letter, with exchangeable
- * norms before each attention, each MLP and the head.
+ * A transformer of two blocks that predicts the next character of a text, with exchangeable norms
+ * before each attention, each MLP and the head.
  *
  * <p>Parameters and Adam are float32. With {@code type} BFloat16 all products are in bfloat16,
  * including the norms' inputs and weights, and the loss is float32: mixed precision, as usual for
@@ -114,7 +114,7 @@ final class CharModel implements AutoCloseable {
             .set_requires_grad(true));
   }
 
-  /** Moves the first number of the embedding to the next one of the model's type. */
+  /** Changes the first number of the embedding to the next one of the model's type. */
   @SuppressWarnings("try")
   void nudge() {
     try (PointerScope scope = new PointerScope()) {

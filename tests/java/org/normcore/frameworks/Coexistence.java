@@ -22,7 +22,7 @@ import org.tensorflow.types.TFloat32;
 
 /**
  * Loads native libraries into one process in the order of its arguments. Each must compute
- * correctly after it is loaded and again after each later one.
+ * correctly after it is loaded and after each later library is loaded.
  */
 enum Coexistence {
   NORMCORE {

@@ -42,7 +42,7 @@ class CoexistenceTest {
    * compatibility.
    */
   @Test
-  void djlAndPyTorchAreNoNeighbours() throws Exception {
+  void djlAndPyTorchConflict() throws Exception {
     for (Coexistence[] pair : new Coexistence[][] {{DJL, PYTORCH}, {PYTORCH, DJL}}) {
       assertTrue(run(pair) != 0);
       assertTrue(output().contains("UnsatisfiedLinkError"), output());

@@ -110,7 +110,7 @@ class DjlTest {
    * from its dx, the gradients before it. They equal those of a norm composed in DJL.
    */
   @Test
-  void gradientsGoThroughRmsNorm() {
+  void gradientsPropagateThroughRmsNorm() {
     float epsilon = 1e-6f;
     NDArray input = normal(DataType.FLOAT32, 1, ROWS, N);
     NDArray target = normal(DataType.FLOAT32, 2, ROWS, 1);
@@ -230,7 +230,7 @@ class DjlTest {
   }
 
   @Test
-  void memoryThatIsGoneIsRefused() {
+  void closedArraysAreRefused() {
     assertRefused("null", () -> view(null));
 
     NDArray array = manager.ones(new Shape(3));

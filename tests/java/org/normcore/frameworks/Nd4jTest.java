@@ -132,7 +132,7 @@ class Nd4jTest {
    * those of one graph with a composed norm.
    */
   @Test
-  void gradientsGoThroughRmsNorm() {
+  void gradientsPropagateThroughRmsNorm() {
     double epsilon = 1e-6;
     INDArray input = normal(DataType.FLOAT, 1, ROWS, N);
     INDArray target = normal(DataType.FLOAT, 2, ROWS, 1);
@@ -242,7 +242,7 @@ class Nd4jTest {
   }
 
   @Test
-  void rowsThatAreNotInOnePieceAreRefused() {
+  void nonContiguousRowsAreRefused() {
     INDArray all = normal(DataType.FLOAT, 1, 4, 5, 6);
     assertRefused("strides", () -> view(all.permute(0, 2, 1)));
     assertRefused(
@@ -250,8 +250,8 @@ class Nd4jTest {
     INDArray uneven =
         all.get(NDArrayIndex.all(), NDArrayIndex.interval(1, 3), NDArrayIndex.interval(1, 3));
     assertRefused(
-        "array.strides: [30, 6, 1] with shape [4, 2, 2]; expected rows that are equally far apart:"
-            + " 12 in place 0; call array.dup('c')",
+        "array.strides: [30, 6, 1] with shape [4, 2, 2]; expected rows at equal distances:"
+            + " 12 in dimension 0; call array.dup('c')",
         () -> view(uneven));
     assertArrayEquals(doubles(uneven), view(uneven.dup('c')).toDoubles());
     assertRefused(
@@ -263,7 +263,7 @@ class Nd4jTest {
   }
 
   @Test
-  void memoryThatIsGoneIsRefused() {
+  void closedArraysAreRefused() {
     assertRefused("null", () -> view(null));
 
     INDArray array = Nd4j.createUninitialized(DataType.FLOAT, 2, 3);

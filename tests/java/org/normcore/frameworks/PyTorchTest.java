@@ -77,7 +77,7 @@ class PyTorchTest {
 
   @ParameterizedTest
   @CsvSource({"Double, FLOAT64", "Float, FLOAT32", "BFloat16, BFLOAT16", "Half, FLOAT16"})
-  void aViewIsTheSameMemoryInTheSameDtype(ScalarType type, DType dtype) {
+  void viewSharesMemoryAndDtype(ScalarType type, DType dtype) {
     Tensor tensor = torch.arange(new Scalar(12)).to(type).reshape(2, 2, 3);
     TensorView view = PyTorch.view(tensor);
     assertEquals(dtype, view.dtype());
@@ -100,7 +100,7 @@ class PyTorchTest {
   }
 
   @Test
-  void rowsMayBeApart() {
+  void rowsMayHaveGaps() {
     Tensor whole = torch.arange(new Scalar(60)).to(ScalarType.Float).reshape(3, 4, 5);
     TensorView part = PyTorch.view(whole.narrow(2, 1, 3));
     assertEquals(5, part.rowStride());
@@ -118,7 +118,7 @@ class PyTorchTest {
   }
 
   @Test
-  void whatIsNotRowsIsRefused() {
+  void unsupportedLayoutsAreRefused() {
     Tensor whole = torch.ones(3, 4, 5);
     refused("tensor: null; expected a tensor", () -> PyTorch.view(null));
     refused("tensor: undefined; expected a tensor", () -> PyTorch.view(new Tensor()));
@@ -127,10 +127,10 @@ class PyTorchTest {
             + " place; call contiguous()",
         () -> PyTorch.view(whole.transpose(1, 2)));
     refused(
-        "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows that are equally far apart:"
-            + " 60 in place 0; call contiguous()",
+        "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows at equal distances:"
+            + " 60 in dimension 0; call contiguous()",
         () -> PyTorch.view(whole.transpose(0, 1)));
-    refused("equally far apart: 15 in place 0", () -> PyTorch.view(whole.narrow(1, 0, 3)));
+    refused("equal distances: 15 in dimension 0", () -> PyTorch.view(whole.narrow(1, 0, 3)));
     refused("tensor.strides: [0, 1]", () -> PyTorch.view(torch.ones(5).expand(3, 5)));
     refused("tensor: dtype Long; expected one of", () -> PyTorch.view(torch.arange(new Scalar(3))));
     refused("layout Sparse", () -> PyTorch.view(whole.to_sparse()));
@@ -138,7 +138,7 @@ class PyTorchTest {
   }
 
   @Test
-  void aViewOutlivesTheTensorsObject() {
+  void viewKeepsTheMemoryAlive() {
     Tensor tensor = torch.full(new long[] {1000, 1000}, new Scalar(3f));
     TensorView view = PyTorch.view(tensor);
     tensor.close();
@@ -170,12 +170,12 @@ class PyTorchTest {
       Tensor dy = torch.randn(3, 2, N).to(y.scalar_type());
       backward(y, dy);
 
-      Tensor wantedY = torch.empty_like(y.detach());
+      Tensor expectedY = torch.empty_like(y.detach());
       Tensor dx = torch.empty_like(x.detach());
       Tensor dweight = torch.empty_like(weight.detach());
       Tensor dbias = isLayerNorm ? torch.empty_like(bias.detach()) : null;
       Operands operands =
-          Operands.of(PyTorch.view(x), PyTorch.view(wantedY))
+          Operands.of(PyTorch.view(x), PyTorch.view(expectedY))
               .weight(PyTorch.view(weight))
               .bias(isLayerNorm ? PyTorch.view(bias) : null);
       Gradients gradients =
@@ -186,7 +186,7 @@ class PyTorchTest {
       try (Saved saved = norm.forward(operands)) {
         norm.backward(saved, PyTorch.view(dy), gradients);
       }
-      assertSame(wantedY, y);
+      assertSame(expectedY, y);
       assertSame(dx, x.grad());
       assertSame(dweight, weight.grad());
       if (isLayerNorm) {
@@ -197,7 +197,7 @@ class PyTorchTest {
   }
 
   @Test
-  void gradientsGoOnThroughEverythingAround() {
+  void gradientsPropagateThroughTheGraph() {
     Norm norm = norm(true, DType.FLOAT32, DType.FLOAT32, NormPolicy.PYTORCH);
     Tensor x = leaf(DType.FLOAT32, 5, N);
     Tensor scale = leaf(DType.FLOAT32, N);
@@ -224,14 +224,14 @@ class PyTorchTest {
     Tensor weight = leaf(DType.FLOAT32, N);
     Tensor dy = torch.randn(5, N);
     backward(PyTorch.apply(norm, x, weight), dy.mul(new Scalar(4f)));
-    Tensor[] wanted = taken(x, weight);
+    Tensor[] expected = taken(x, weight);
     Tensor y = PyTorch.apply(norm, x, weight);
     // Powers of two, so that nothing is rounded.
     y.register_hook(times(2));
     weight.register_hook(times(0.5f));
     backward(y, dy.mul(new Scalar(2f)));
-    assertSame(wanted[0], x.grad());
-    assertSame(wanted[1].mul(new Scalar(0.5f)), weight.grad());
+    assertSame(expected[0], x.grad());
+    assertSame(expected[1].mul(new Scalar(0.5f)), weight.grad());
     norm.close();
   }
 
@@ -245,7 +245,7 @@ class PyTorchTest {
   }
 
   @Test
-  void onlyWhatRequiresAGradientGetsOne() {
+  void gradientsAreComputedOnlyWhereRequired() {
     LayerNorm norm = layer(DType.FLOAT32);
     for (int needed = 0; needed < 8; needed++) {
       Tensor x = leaf(DType.FLOAT32, 5, N).set_requires_grad((needed & 1) != 0);
@@ -269,7 +269,7 @@ class PyTorchTest {
   }
 
   @Test
-  void gradAsksForSomeOfThem() {
+  void gradComputesRequestedGradients() {
     LayerNorm norm = layer(DType.FLOAT32);
     Tensor x = leaf(DType.FLOAT32, 5, N);
     Tensor weight = leaf(DType.FLOAT32, N);
@@ -326,7 +326,7 @@ class PyTorchTest {
   }
 
   @Test
-  void aBackwardThatWouldBeWrongIsRefused() {
+  void invalidBackwardsAreRefused() {
     RmsNorm norm = rms(DType.FLOAT32);
     Tensor x = leaf(DType.FLOAT32, 5, N);
     Tensor weight = leaf(DType.FLOAT32, N);
@@ -359,7 +359,7 @@ class PyTorchTest {
    * cycle.
    */
   @Test
-  void xMayBecomeAResultOfY() {
+  void inPlaceChangeOfXMakesNoCycle() {
     RmsNorm norm = rms(DType.FLOAT32);
     Tensor weight = leaf(DType.FLOAT32, N);
     Tensor x = leaf(DType.FLOAT32, 5, N).mul(new Scalar(2f));
@@ -375,10 +375,10 @@ class PyTorchTest {
     Tensor x = leaf(DType.FLOAT32, 5, N);
     Tensor weight = leaf(DType.FLOAT32, N);
     PyTorch.apply(norm, x, weight).mul(new Scalar(2f)).sum().backward();
-    Tensor[] wanted = taken(x, weight);
+    Tensor[] expected = taken(x, weight);
     PyTorch.apply(norm, x, weight).mul_(new Scalar(2f)).sum().backward();
-    assertSame(wanted[0], x.grad());
-    assertSame(wanted[1], weight.grad());
+    assertSame(expected[0], x.grad());
+    assertSame(expected[1], weight.grad());
     norm.close();
   }
 
@@ -391,12 +391,12 @@ class PyTorchTest {
     Tensor weight = parameters.select(1, 0);
     Tensor bias = parameters.select(1, 1);
     backward(PyTorch.apply(norm, x, weight.contiguous(), bias.contiguous()), dy);
-    Tensor[] wanted = taken(x, parameters);
+    Tensor[] expected = taken(x, parameters);
     Tensor y = PyTorch.apply(norm, x, weight, bias);
     assertSame(PyTorch.apply(norm, x, weight.contiguous(), bias.contiguous()), y);
     backward(y, dy);
-    assertSame(wanted[0], x.grad());
-    assertSame(wanted[1], parameters.grad());
+    assertSame(expected[0], x.grad());
+    assertSame(expected[1], parameters.grad());
     norm.close();
   }
 
@@ -408,11 +408,11 @@ class PyTorchTest {
     Tensor bias = leaf(DType.FLOAT32, N);
     Tensor dy = torch.randn(N, 5).t();
     backward(PyTorch.apply(norm, base.t().contiguous(), weight, bias), dy.contiguous());
-    Tensor[] wanted = taken(base, weight, bias);
+    Tensor[] expected = taken(base, weight, bias);
     backward(PyTorch.apply(norm, base.t(), weight, bias), dy);
-    assertSame(wanted[0], base.grad());
-    assertSame(wanted[1], weight.grad());
-    assertSame(wanted[2], bias.grad());
+    assertSame(expected[0], base.grad());
+    assertSame(expected[1], weight.grad());
+    assertSame(expected[2], bias.grad());
     norm.close();
   }
 
@@ -493,12 +493,12 @@ class PyTorchTest {
   }
 
   @Test
-  void whatIsSavedOutlivesScopesAndObjects() {
+  void savedTensorsOutliveScopesAndObjects() {
     RmsNorm norm = rms(DType.FLOAT32);
     Tensor weight = leaf(DType.FLOAT32, N);
     Tensor leaf = leaf(DType.FLOAT32, 5, N);
     backward(PyTorch.apply(norm, leaf.mul(new Scalar(2f)), weight), torch.ones(5, N));
-    Tensor[] wanted = taken(leaf, weight);
+    Tensor[] expected = taken(leaf, weight);
     Tensor y;
     try (PointerScope inner = new PointerScope()) {
       Tensor x = leaf.mul(new Scalar(2f));
@@ -512,8 +512,8 @@ class PyTorchTest {
     }
     backward(y, torch.ones(5, N));
     y.releaseReference();
-    assertSame(wanted[0], leaf.grad());
-    assertSame(wanted[1], weight.grad());
+    assertSame(expected[0], leaf.grad());
+    assertSame(expected[1], weight.grad());
     norm.close();
   }
 
@@ -543,7 +543,7 @@ class PyTorchTest {
    * takes at least 150 bytes, so one leak per round is 1.2 MB.
    */
   @Test
-  void memoryIsGivenBackAndTheCudaPresetsMayBeAbsent() throws IOException, InterruptedException {
+  void memoryIsFreedWithoutCudaPresets() throws IOException, InterruptedException {
     int rounds = 8_000;
     String classPath =
         Arrays.stream(
@@ -583,7 +583,7 @@ class PyTorchTest {
   }
 
   @Test
-  void threadsDoNotDisturbEachOther() throws Exception {
+  void concurrentCallsAreIndependent() throws Exception {
     LayerNorm norm = layer(DType.FLOAT32);
     ExecutorService pool = Executors.newFixedThreadPool(4);
     try {

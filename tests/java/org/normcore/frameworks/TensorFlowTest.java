@@ -211,7 +211,7 @@ class TensorFlowTest {
   }
 
   @Test
-  void memoryThatIsGoneIsRefused() {
+  void closedTensorsAreRefused() {
     assertRefused("null", () -> view(null));
 
     TFloat32 tensor = TFloat32.vectorOf(1, 2, 3);

@@ -36,7 +36,12 @@ import org.normcore.testing.Svg;
 
 /**
  * Trains {@link CharModel} in bfloat16 under two policies from the same seed, and writes the losses
- * as a plot and as figures: {@code mvn -Pcurves verify}.
+ * as a plot and as figures:
+ *
+ * <pre>{@code
+ * mvn -Pbench verify -Dbench.main=org.normcore.frameworks.TrainingCurves \
+ *     -Dbench.args="DIRECTORY STEPS"
+ * }</pre>
  *
  * <p>Two trainings with any difference diverge, so the difference of the policies needs a baseline:
  * the first policy again, with one parameter changed to the next bfloat16. One seed is one sample,
@@ -63,13 +68,13 @@ public final class TrainingCurves {
   private TrainingCurves() {}
 
   /**
-   * Runs with the directory to write to and the number of steps. With 0 steps it trains nothing and
-   * draws the figures that the directory holds.
+   * Arguments: the output directory, by default {@code target/curves}, and the number of steps, by
+   * default 200. With 0 steps it does not train, but draws the figures in the directory.
    */
   public static void main(String[] arguments) throws IOException {
-    Path directory = Path.of(arguments[0]);
+    Path directory = Path.of(arguments.length > 0 ? arguments[0] : "target/curves");
     Path figures = directory.resolve("pytorch-bfloat16.json");
-    int steps = Integer.parseInt(arguments[1]);
+    int steps = arguments.length > 1 ? Integer.parseInt(arguments[1]) : 200;
     if (steps > 0) {
       Files.createDirectories(directory);
       Files.writeString(figures, json(run(SEEDS, steps)));

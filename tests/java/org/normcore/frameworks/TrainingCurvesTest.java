@@ -17,7 +17,7 @@ import org.junit.jupiter.api.Test;
 @Tag("frameworks")
 class TrainingCurvesTest {
   @Test
-  void aFewStepsAreDrawnAndWrittenDown() throws Exception {
+  void writesPlotAndFigures() throws Exception {
     Map<String, double[][]> losses = TrainingCurves.run(1, 3);
     double[][] first = losses.get("TRANSFORMER_ENGINE");
     double[][] second = losses.get("HUGGING_FACE_LLAMA");

@@ -133,7 +133,7 @@ class DLPackTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
-  void importSeesTheMemoryAndDeletesOnce(boolean versioned) {
+  void importSharesMemoryAndDeletesOnce(boolean versioned) {
     Managed managed = new Managed(versioned);
     DLPackTensor imported = managed.take();
     TensorView tensor = imported.tensor();
@@ -156,7 +156,7 @@ class DLPackTest {
   }
 
   @Test
-  void forgottenImportIsDeletedOnce() throws InterruptedException {
+  void unclosedImportIsDeletedOnce() throws InterruptedException {
     Managed managed = new Managed(true);
     TensorView view = managed.take().tensor();
     NativeMemory.settle();
@@ -172,7 +172,7 @@ class DLPackTest {
   }
 
   @Test
-  void tensorWithoutDeleterIsLetGo() {
+  void tensorWithoutDeleterIsReleased() {
     Managed managed = new Managed(false);
     managed.memory.setPointer(56, null);
     managed.take().close();
@@ -180,7 +180,7 @@ class DLPackTest {
   }
 
   @Test
-  void tensorTakenOverTwiceIsRefused() {
+  void secondImportIsRefused() {
     Managed managed = new Managed(false);
     try (DLPackTensor first = managed.take()) {
       managed.assertRefused("has been imported and not closed");
@@ -278,7 +278,7 @@ class DLPackTest {
   }
 
   @Test
-  void whatCannotBeImportedIsRefused() {
+  void unsupportedTensorsAreRefused() {
     new Managed(false).device(4, 0).assertRefused("device_type: 4", "CUDA (2)");
     new Managed(false).device(2, -1).assertRefused("device_id: -1");
     new Managed(false).dtype(0, 32, 1).assertRefused("dtype: code 0 with 32 bits", "bfloat (4)");
@@ -294,7 +294,7 @@ class DLPackTest {
     new Managed(false)
         .shape(2, 2, 3)
         .strides(8, 3, 1)
-        .assertRefused("equally far apart: 6 in place 0");
+        .assertRefused("equal distances: 6 in dimension 0");
     new Managed(false).shape(Long.MAX_VALUE, 2).assertRefused("beyond the address space");
     new Managed(false)
         .shape(2, 4, 3)
@@ -321,7 +321,7 @@ class DLPackTest {
   }
 
   @Test
-  void readOnlyIsReadAndNotWritten() {
+  void readOnlyTensorsRefuseWrites() {
     Managed managed = new Managed(true);
     managed.memory.setLong(24, 1);
     try (DLPackTensor imported = managed.take();
@@ -335,8 +335,8 @@ class DLPackTest {
       String message =
           assertThrows(IllegalArgumentException.class, () -> norm.infer(y, weight, x)).getMessage();
       assertEquals(
-          "y: FLOAT32[2, 3] on cpu is in a read-only DLPack tensor, which is for reading; expected"
-              + " memory that may be written",
+          "y: FLOAT32[2, 3] on cpu is in an imported DLPack tensor, which is read-only;"
+              + " expected writable memory",
           message);
       assertThrows(IllegalArgumentException.class, () -> x.copyFrom(new float[6]));
       assertThrows(IllegalArgumentException.class, () -> x.copyFrom(y));
@@ -357,7 +357,7 @@ class DLPackTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
-  void exportSaysWhatTheTensorIs(boolean versioned) {
+  void exportDescribesTheTensor(boolean versioned) {
     NativeBuffer memory = NativeBuffer.allocate(1024);
     TensorView tensor = memory.view(64, DType.BFLOAT16, 2, 3, 4).withRowStride(6);
     long exported = versioned ? DLPack.exportVersioned(tensor) : DLPack.exportTensor(tensor);
@@ -391,7 +391,7 @@ class DLPackTest {
   }
 
   @Test
-  void exportKeepsForgottenMemoryUntilDeleted() throws InterruptedException {
+  void exportKeepsMemoryUntilDeleted() throws InterruptedException {
     NativeMemory.settle();
     long before = org.normcore.internal.Capi.allocatedBytes();
     long exported =
@@ -428,7 +428,7 @@ class DLPackTest {
   }
 
   @Test
-  void exportComesBackAsImport() {
+  void exportCanBeImported() {
     try (NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT32, 4)) {
       TensorView tensor = memory.view(DType.FLOAT32, 2, 2).copyFrom(new float[] {1, 2, 3, 4});
       try (DLPackTensor again = DLPack.importVersioned(DLPack.exportVersioned(tensor))) {

@@ -118,7 +118,7 @@ class DLPackTorchTest {
 
   @ParameterizedTest
   @ValueSource(booleans = {false, true})
-  void torchAndBack(boolean versioned) {
+  void roundTripThroughTorch(boolean versioned) {
     try (NativeBuffer memory = NativeBuffer.allocate(DType.FLOAT8_E4M3, 16).zero()) {
       TensorView view = memory.view(DType.FLOAT8_E4M3, 4, 4);
       long ours = versioned ? DLPack.exportVersioned(view) : DLPack.exportTensor(view);

@@ -115,11 +115,11 @@ final class OnnxGraph {
   Piece piece(String output, Set<String> given) {
     Set<Node> needed = new HashSet<>();
     Set<String> seen = new HashSet<>();
-    Deque<String> wanted = new ArrayDeque<>(List.of(output));
+    Deque<String> pending = new ArrayDeque<>(List.of(output));
     List<String> pieceInputs = new ArrayList<>();
     UnknownFieldSet.Builder piece = UnknownFieldSet.newBuilder();
-    while (!wanted.isEmpty()) {
-      String value = wanted.pop();
+    while (!pending.isEmpty()) {
+      String value = pending.pop();
       if (value.isEmpty() || !seen.add(value)) {
         continue;
       }
@@ -133,7 +133,7 @@ final class OnnxGraph {
         add(piece, INITIALIZER, initialisers.get(value));
       } else {
         needed.add(makers.get(value));
-        wanted.addAll(makers.get(value).inputs());
+        pending.addAll(makers.get(value).inputs());
       }
     }
     List<ByteString> raw = graph.getField(NODE).getLengthDelimitedList();

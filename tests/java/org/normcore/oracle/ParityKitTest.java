@@ -51,14 +51,14 @@ class ParityKitTest {
   }
 
   @Test
-  void pythonAcceptsTheTenLines() throws IOException, InterruptedException {
+  void guideProgramIsValidPython() throws IOException, InterruptedException {
     assertEquals(10, block("python").lines().count());
     assumeTrue(hasPython(), "no Python");
     assertEquals(0, python("-c", "compile(open('stack.py').read(), 'stack.py', 'exec')"));
   }
 
   @Test
-  void theCommandFindsWhatTheTenLinesWriteInParity() throws IOException, InterruptedException {
+  void commandMatchesGuideProgram() throws IOException, InterruptedException {
     assumeTrue(
         hasPython() && python("-c", "import torch, safetensors") == 0, "no PyTorch in Python");
     assertEquals(0, python("stack.py"));
@@ -86,12 +86,12 @@ class ParityKitTest {
   }
 
   @Test
-  void theCommandFindsPyTorchInParity() throws IOException {
+  void commandMatchesPyTorch() throws IOException {
     assertParity(run(write(Torch::rmsNorm), "pytorch"));
   }
 
   @Test
-  void theCommandTellsTheRoundingsApart() throws IOException {
+  void commandDetectsWrongPolicy() throws IOException {
     Path stack = write(Torch::llama);
     assertParity(run(stack, "hugging-face-llama"));
     JsonObject other = run(stack, "pytorch");

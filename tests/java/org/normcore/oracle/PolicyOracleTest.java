@@ -44,7 +44,7 @@ class PolicyOracleTest {
   private static final double PROMISED_FOR_DWEIGHT = 0.005;
 
   /** The results of a sequence that PyTorch computes accurately and without extra roundings. */
-  enum Judged {
+  enum Compared {
     ALL,
     OUTPUT_AND_DX,
     OUTPUT_AND_DWEIGHT,
@@ -59,7 +59,7 @@ class PolicyOracleTest {
       NormPolicy policy,
       Torch.Sequence sequence,
       boolean residual,
-      Judged judged) {
+      Compared compared) {
 
     CaseTensors tensors() {
       double weightMean = policy.gammaOffset() == GammaOffset.NONE ? 1 : 0;
@@ -107,7 +107,7 @@ class PolicyOracleTest {
                 NormPolicy.HUGGING_FACE_LLAMA,
                 Torch::llama,
                 residual,
-                Judged.ALL));
+                Compared.ALL));
         cases.add(
             new Case(
                 "GemmaRMSNorm",
@@ -117,7 +117,7 @@ class PolicyOracleTest {
                 NormPolicy.GEMMA,
                 Torch::gemma,
                 residual,
-                Judged.ALL));
+                Compared.ALL));
         cases.add(
             new Case(
                 "DebertaLayerNorm",
@@ -127,11 +127,18 @@ class PolicyOracleTest {
                 NormPolicy.DEBERTA,
                 Torch::deberta,
                 residual,
-                Judged.ALL));
+                Compared.ALL));
       }
       cases.add(
           new Case(
-              "T5LayerNorm", RMS_NORM, input, weight, NormPolicy.T5, Torch::t5, false, Judged.ALL));
+              "T5LayerNorm",
+              RMS_NORM,
+              input,
+              weight,
+              NormPolicy.T5,
+              Torch::t5,
+              false,
+              Compared.ALL));
       cases.add(
           new Case(
               "T5LayerNorm, word by word",
@@ -141,7 +148,7 @@ class PolicyOracleTest {
               NormPolicy.T5,
               Torch::t5Literal,
               false,
-              input == FLOAT32 ? Judged.ALL : Judged.OUTPUT_AND_DWEIGHT));
+              input == FLOAT32 ? Compared.ALL : Compared.OUTPUT_AND_DWEIGHT));
       cases.add(
           new Case(
               "ONNX LayerNormalization",
@@ -151,7 +158,7 @@ class PolicyOracleTest {
               NormPolicy.ONNX,
               Torch::onnx,
               false,
-              Judged.ALL));
+              Compared.ALL));
       cases.add(
           new Case(
               "torch.rms_norm",
@@ -161,14 +168,16 @@ class PolicyOracleTest {
               NormPolicy.PYTORCH,
               Torch::rmsNorm,
               false,
-              Judged.ALL));
+              Compared.ALL));
       if (input == FLOAT32 && weight != FLOAT32) {
         continue; // torch.layer_norm refuses it.
       }
       // With 16-bit weights PyTorch rounds within its backward; with 16-bit x and float32 weights
       // it still accumulates dweight and dbias in 16 bits.
-      Judged judged =
-          input == FLOAT32 ? Judged.ALL : weight == FLOAT32 ? Judged.OUTPUT_AND_DX : Judged.OUTPUT;
+      Compared compared =
+          input == FLOAT32
+              ? Compared.ALL
+              : weight == FLOAT32 ? Compared.OUTPUT_AND_DX : Compared.OUTPUT;
       cases.add(
           new Case(
               "torch.layer_norm",
@@ -178,7 +187,7 @@ class PolicyOracleTest {
               NormPolicy.PYTORCH,
               Torch::layerNorm,
               false,
-              judged));
+              compared));
       cases.add(
           new Case(
               "NemotronLayerNorm1P",
@@ -188,7 +197,7 @@ class PolicyOracleTest {
               NormPolicy.LAYER_NORM_1P,
               Torch::layerNorm1p,
               false,
-              judged));
+              compared));
     }
     return cases.build();
   }
@@ -203,10 +212,10 @@ class PolicyOracleTest {
       double limit =
           oneMore && (c.input == FLOAT16 || c.weight == FLOAT16) ? ONE_ROUNDING_MORE : PROMISED;
       long flipped = compare(c, "y", ours.y(), theirs.y(), limit, 8, 0);
-      if (c.judged == Judged.ALL || c.judged == Judged.OUTPUT_AND_DX) {
+      if (c.compared == Compared.ALL || c.compared == Compared.OUTPUT_AND_DX) {
         compare(c, "dx", ours.dx(), theirs.dx(), limit, 8, 0);
       }
-      if (c.judged == Judged.ALL || c.judged == Judged.OUTPUT_AND_DWEIGHT) {
+      if (c.compared == Compared.ALL || c.compared == Compared.OUTPUT_AND_DWEIGHT) {
         // In float32 no later rounding hides a different rounding of the normalised value.
         compare(
             c,
@@ -241,7 +250,7 @@ class PolicyOracleTest {
   private static Case wrong(
       NormKind kind, DType[] types, NormPolicy policy, Torch.Sequence sequence) {
     return new Case(
-        "another's policy", kind, types[0], types[1], policy, sequence, false, Judged.ALL);
+        "another's policy", kind, types[0], types[1], policy, sequence, false, Compared.ALL);
   }
 
   /** Checks the test itself: a policy with other rounding points fails by far. */

@@ -139,18 +139,18 @@ class RealModelTest {
     for (Norm norm : norms) {
       float[] x = values.get(norm.x());
       float[] theirs = values.get(norm.y());
-      Judge judge = new Judge(norm, x);
+      NormErrors errors = new NormErrors(norm, x);
       float[] ours = ours(norm, x, EPSILON);
-      judge.assertWithin(OF_EXACT, judge.exact, ours);
-      judge.assertWithin(OF_EACH_OTHER, Judge.doubles(theirs), ours);
+      errors.assertWithin(OF_EXACT, errors.exact, ours);
+      errors.assertWithin(OF_EACH_OTHER, NormErrors.doubles(theirs), ours);
       // An epsilon of 1e-5, the value of most models, would fail.
-      double wrong = judge.distance(Judge.doubles(theirs), ours(norm, x, 1e-5));
+      double wrong = errors.distance(NormErrors.doubles(theirs), ours(norm, x, 1e-5));
       assertTrue(wrong > OF_EACH_OTHER, norm.module() + " with another epsilon: " + wrong);
     }
   }
 
   @Test
-  void sentencesAreAsSimilarWithOurNorms() throws IOException, OrtException {
+  void sentenceSimilaritiesMatch() throws IOException, OrtException {
     Map<String, float[]> original =
         run(
             graph.whole(),
@@ -296,12 +296,12 @@ class RealModelTest {
   }
 
   /** Compares a norm's outputs with the exact ones. */
-  private static final class Judge {
+  private static final class NormErrors {
     private final Norm norm;
     private final double[] exact;
     private final double[] terms;
 
-    Judge(Norm norm, float[] x) throws IOException {
+    NormErrors(Norm norm, float[] x) throws IOException {
       this.norm = norm;
       double[] weight = doubles(parameter(norm, ".weight"));
       double[] bias = doubles(parameter(norm, ".bias"));

@@ -71,7 +71,7 @@ class RotaryOracleTest {
    */
   @ParameterizedTest
   @MethodSource("applications")
-  void everyBitOfOutputsAndGradients(Application a) {
+  void outputsAndGradientsMatchBitForBit(Application a) {
     RotarySpec spec = RotarySpec.builder(DIM).rotaryDim(a.rotaryDim).build();
     long[] shape = {BATCH, HEADS, SEQ, DIM};
     long elements = BATCH * HEADS * SEQ * DIM;
@@ -201,7 +201,7 @@ class RotaryOracleTest {
    */
   @ParameterizedTest
   @MethodSource("schemes")
-  void frequenciesUpToTheLastPlace(Scheme scheme) {
+  void frequenciesMatchPyTorch(Scheme scheme) {
     try (Arena arena = new Arena()) {
       float[] ours = scheme.spec.inverseFrequenciesInFloat32(scheme.length);
       TensorView mine = arena.tensor(FLOAT32, ours.length).copyFrom(ours);
@@ -226,7 +226,7 @@ class RotaryOracleTest {
    */
   @ParameterizedTest
   @MethodSource("schemes")
-  void cosinesAndSinesUpToTheLastPlace(Scheme scheme) {
+  void cosinesAndSinesMatchPyTorch(Scheme scheme) {
     long[] positions = new long[8192 + 64];
     for (int i = 0; i < positions.length; i++) {
       positions[i] = i < 8192 ? i : 8192L + (i - 8192) * 2039L;

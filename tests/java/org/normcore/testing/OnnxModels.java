@@ -8,7 +8,7 @@ public final class OnnxModels {
   /** The number of float32 among the types. */
   public static final int FLOAT = 1;
 
-  /** That of int64. */
+  /** The number of int64 among the types. */
   public static final int INT64 = 7;
 
   private OnnxModels() {}

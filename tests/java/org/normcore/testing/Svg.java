@@ -51,7 +51,7 @@ public final class Svg {
             .replaceAll("font-family:&quot;[^&]*&quot;", "font-family:sans-serif"));
   }
 
-  /** XChart draws a curve line by line: lines that continue each other become one polyline. */
+  /** XChart draws a curve as separate lines: joins consecutive lines to one polyline. */
   private static String withCurves(String svg) {
     StringBuilder text = new StringBuilder();
     String style = "";
@@ -83,7 +83,7 @@ public final class Svg {
     return text.toString();
   }
 
-  /** XChart fills the outlines of its labels: they become text again. */
+  /** XChart fills the outlines of its labels: converts them back to text. */
   private static CommandSequence withLabels(VectorGraphics2D graphics) {
     MutableCommandSequence commands = new MutableCommandSequence();
     OutlineText labels = new OutlineText(graphics.getFont(), graphics.getFontRenderContext());

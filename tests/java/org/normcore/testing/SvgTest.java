@@ -19,7 +19,7 @@ class SvgTest {
   private final VectorGraphics2D graphics = new VectorGraphics2D();
 
   @Test
-  void aCurveIsOneElement() {
+  void curvesAreSingleElements() {
     XYChart chart = new XYChart(WIDTH, HEIGHT);
     chart
         .addSeries("s", new double[] {0, 1, 2, 3}, new double[] {0, 2, 1, 3})

@@ -83,7 +83,7 @@ final class Expectation {
     String option = DTYPE_OPTIONS.get(name);
     return option == null || computed.dtype() == expected.dtype()
         ? ""
-        : "; " + option + " " + OptionNames.of(expected.dtype()) + " would make it that";
+        : "; " + option + " " + OptionNames.of(expected.dtype()) + " selects that type";
   }
 
   /** The computed tensors that the file lacks. */

@@ -26,7 +26,7 @@ import picocli.CommandLine.Spec;
       " 2:invalid usage or input; see the message on standard error"
     })
 public final class NormcoreCommand implements Runnable {
-  /** The limit of a norm. */
+  /** The largest number of threads that a norm accepts. */
   static final int MOST_THREADS = 1024;
 
   @Spec private CommandSpec spec;

@@ -87,7 +87,7 @@ record RotaryInputs(
               + Arrays.toString(view.shape())
               + ", expected "
               + Arrays.toString(of.shape())
-              + ", as what it is the gradient of");
+              + ", the shape of the tensor whose gradient it is");
     }
     requireDType(path, name, view, of);
     return Optional.of(view);

@@ -29,7 +29,7 @@ public final class Djl {
    * share the memory see the writes.
    *
    * <p>DJL does not expose strides and returns a copy if an array is not contiguous. Such arrays
-   * are refused, because writes to the copy would be lost. {@code
+   * are rejected, because writes to the copy would be lost. {@code
    * array.flatten().reshape(array.getShape())} makes a contiguous copy that can be viewed.
    *
    * <p>The view keeps the array reachable. After the array or its manager is closed, operations on
@@ -57,7 +57,7 @@ public final class Djl {
   }
 
   private static DType dtype(NDArray array) {
-    // DataType.fromBuffer does not do: it maps every ShortBuffer to FLOAT16.
+    // Not DataType.fromBuffer, which maps every ShortBuffer to FLOAT16.
     return switch (array.getDataType()) {
       case FLOAT64 -> DType.FLOAT64;
       case FLOAT32 -> DType.FLOAT32;

@@ -70,7 +70,7 @@ public final class Nd4j {
   }
 
   private static DType dtype(INDArray array) {
-    // The class of the pointer does not do: it is a ShortPointer for both 16-bit types.
+    // Not by the class of the pointer, which is a ShortPointer for both 16-bit types.
     return switch (array.dataType()) {
       case DOUBLE -> DType.FLOAT64;
       case FLOAT -> DType.FLOAT32;

@@ -56,7 +56,7 @@ import org.normcore.TensorView;
  * <p>The other edge of the last fork leads to a leaf, the ticket, whose memory has a deleter.
  * PyTorch calls the deleter when it frees the graph, with or without a backward; it releases this
  * object. PyTorch's engine does the rest: which branches are needed, sums of gradients, threads of
- * other devices. The tensors that donate nodes are made on the meta device, where operations cost
+ * other devices. The operations that create the nodes run on the meta device, where they compute
  * nothing.
  */
 final class PyTorchNode {

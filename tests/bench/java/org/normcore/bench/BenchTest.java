@@ -154,7 +154,7 @@ class BenchTest {
   }
 
   @Test
-  void aRunIsWrittenDown(@TempDir Path directory) throws Exception {
+  void runsAreWritten(@TempDir Path directory) throws Exception {
     // One size is averaged over many calls, the other is timed per call.
     List<Shape> shapes = List.of(SMALL, Shape.parse("300x1024"));
     List<Direction> directions = List.of(Direction.FORWARD, Direction.BACKWARD);
@@ -252,7 +252,7 @@ class BenchTest {
   }
 
   @Test
-  void sharesAreOfBytesPerSecond() {
+  void sharesCompareBytesPerSecond() {
     Workload backward =
         new Workload(
             NormKind.RMS_NORM,

@@ -16,7 +16,7 @@ import java.util.stream.StreamSupport;
 import org.normcore.DType;
 import org.normcore.NormKind;
 
-/** A run as one JSON document, with one measured object a line. */
+/** A run as one JSON document, with one measured object per line. */
 final class JsonReport {
   private static final Gson GSON =
       new GsonBuilder()
@@ -68,7 +68,7 @@ final class JsonReport {
     };
   }
 
-  /** Without the fraction that whole numbers do not have. */
+  /** Writes integral numbers without a fraction. */
   private static final class Figure extends TypeAdapter<Double> {
     @Override
     public void write(JsonWriter out, Double value) throws IOException {

@@ -17,7 +17,7 @@ import org.openjdk.jmh.annotations.TearDown;
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.NANOSECONDS)
 public class LatencyBenchmark {
-  /** A {@link Latencies.Lane}. */
+  /** A {@link Latencies.Entrant}. */
   @Param("")
   public String entrant;
 

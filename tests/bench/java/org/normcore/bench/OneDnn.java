@@ -248,12 +248,12 @@ final class OneDnn implements Library {
     public void runIntoTensors() {
       run();
       if (!workload.isLayerNorm() && workload.direction() == Direction.BACKWARD) {
-        addWhatWasSubtracted();
+        addBackSubtractedTerms();
       }
     }
 
     /** See {@link OneDnn#remark()}. */
-    private void addWhatWasSubtracted() {
+    private void addBackSubtractedTerms() {
       int n = workload.shape().hiddenSize();
       float[] weight = tensors.weight().toFloats();
       List<TensorView> dxEnds = Check.ends(tensors.dx());

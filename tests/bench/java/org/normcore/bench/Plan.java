@@ -46,7 +46,7 @@ record Plan(
     return blocks;
   }
 
-  /** The fields of a block: one per kind and number of threads. */
+  /** The workloads of each session of a block: one session per kind and number of threads. */
   List<List<Workload>> fields(Block block) {
     List<List<Workload>> fields = new ArrayList<>();
     for (int count : threads) {

@@ -18,7 +18,7 @@ import org.openjdk.jmh.annotations.TearDown;
 public class SessionBenchmark {
   private static final Map<String, Contender> CONTENDERS = new HashMap<>();
 
-  /** The contender's position in the field. */
+  /** The contender's position in the session. */
   @Param("")
   public String entrant;
 

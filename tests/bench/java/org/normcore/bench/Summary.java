@@ -4,14 +4,14 @@ import java.math.BigDecimal;
 import java.math.MathContext;
 
 /**
- * What reports say of {@link Samples}: nanoseconds, rounded.
+ * A summary of {@link Samples} for reports, in rounded nanoseconds.
  *
  * @param q1 the lower quartile
  * @param q3 the upper quartile
  * @param samples their number
  */
 record Summary(double median, double q1, double q3, int samples) {
-  /** As many as reports show; repeated measurements agree in fewer. */
+  /** The digits that reports show; repeated measurements agree in fewer. */
   private static final MathContext DIGITS = new MathContext(5);
 
   Summary {

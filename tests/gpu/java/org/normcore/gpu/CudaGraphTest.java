@@ -72,7 +72,7 @@ final class CudaGraphTest {
 
   @ParameterizedTest
   @EnumSource
-  void replayComputesOnWhatTheInputsHoldThen(NormKind kind) {
+  void replayReadsCurrentInputs(NormKind kind) {
     try (Step gpu = new Step(kind, GPU);
         Step cpu = new Step(kind, Device.CPU)) {
       CUgraph_st graph = new CUgraph_st();
@@ -97,7 +97,7 @@ final class CudaGraphTest {
 
   @ParameterizedTest
   @EnumSource
-  void threadsWithStreamsOfTheirOwnShareANorm(NormKind kind) throws Exception {
+  void threadsWithOwnStreamsShareANorm(NormKind kind) throws Exception {
     int threads = 4;
     ExecutorService executor = Executors.newFixedThreadPool(threads);
     try (Norm shared = norm(kind, GPU)) {
@@ -130,7 +130,7 @@ final class CudaGraphTest {
   }
 
   @Test
-  void whatCannotBeCapturedIsRefusedWithTheNameThatCudaGivesIt() {
+  void uncapturableCallsFailWithCudasErrorName() {
     ok(cudaStreamBeginCapture(handle, cudaStreamCaptureModeGlobal));
     CudaException e = assertThrows(CudaException.class, stream::synchronize);
     assertTrue(e.getMessage().contains("cudaErrorStreamCapture"), e.getMessage());

@@ -30,7 +30,7 @@ class AuditCommandTest {
   @TempDir private Path directory;
 
   @Test
-  void theReportedCaseShowsTheQuarter() {
+  void builtInCaseHasKnownDifferences() {
     JsonObject json = audit("--json");
     List<JsonObject> cases = cases(json, "cases");
     assertEquals(2, cases.size());
@@ -51,7 +51,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void jsonHoldsEveryNumberTwice() throws IOException {
+  void jsonFileMatchesStandardOutput() throws IOException {
     JsonObject json = audit("--json", "--rows", "16", "--hidden", "64");
     JsonObject saved =
         JsonParser.parseString(Files.readString(out().resolve("audit.json"))).getAsJsonObject();
@@ -76,7 +76,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void seedsDecideAndThreadsDoNot() {
+  void resultsDependOnSeedNotThreads() {
     JsonElement one =
         audit("--json", "--rows", "33", "--hidden", "100", "--threads", "1").get("cases");
     assertEquals(
@@ -130,7 +130,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void recordedOutputsAreJudgedAgainstTheExactValue() {
+  void recordedOutputsAreComparedWithExactValues() {
     JsonObject json =
         audit("--json", "--model", MODEL, "--activations", ACTIVATIONS, "--policies", "pytorch");
     List<JsonObject> recorded = cases(json, "recorded");
@@ -143,7 +143,7 @@ class AuditCommandTest {
       largestRecorded = Math.max(largestRecorded, error(one, "recorded", "max_error"));
       largest = Math.max(largest, error(one, "normcore", "max_error"));
       // Float32 arithmetic rounds four times; which side has the larger maximum in one norm is
-      // chance, so each norm is judged by its root mean square.
+      // chance, so the test compares the root mean square of each norm.
       double theirs = error(one, "recorded", "rms_error");
       assertTrue(error(one, "normcore", "rms_error") < 1.25 * theirs, one.toString());
       assertTrue(error(one, "normcore_float64", "rms_error") < 0.5 * theirs, one.toString());
@@ -152,7 +152,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void hiddenStatesAreDrawnWithoutActivations() {
+  void hiddenStatesAreRandomWithoutActivations() {
     JsonObject json = audit("--json", "--model", MODEL, "--rows", "8", "--dtype", "bfloat16");
     for (JsonObject one : cases(json, "cases")) {
       assertEquals("drawn", one.get("hidden_states").getAsString());
@@ -161,7 +161,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void unknownFamiliesAreSaidToBeUnknown() throws IOException {
+  void unknownFamiliesAreReported() throws IOException {
     model(
         "{\"model_type\":\"nothing-of-the-kind\",\"rms_norm_eps\":1e-6,\"torch_dtype\":\"bfloat16\"}");
     JsonObject json = audit("--json", "--model", directory, "--rows", "4");
@@ -197,7 +197,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void namesInTheModelCanNotEscapeIntoTheReport() throws IOException {
+  void modelNamesAreEscapedInTheReport() throws IOException {
     Files.writeString(
         directory.resolve("config.json"), "{\"model_type\":\"llama\",\"dtype\":\"bfloat16\"}");
     SafetensorsWriter.write(
@@ -232,7 +232,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void placesThatCanNotHoldTheReportAreRefused() throws IOException {
+  void unwritableReportPathsAreRefused() throws IOException {
     Path file = Files.writeString(directory.resolve("file"), "");
     CommandRun.refused("is a file, expected a directory", "audit", "--out", file);
     CommandRun.refused(
@@ -243,7 +243,7 @@ class AuditCommandTest {
   }
 
   @Test
-  void refusedModelsLeaveNoFileOpen() throws IOException {
+  void refusedModelsAreClosed() throws IOException {
     model("{\"model_type\":\"llama\"}");
     refused("holds no hidden states", "--model", directory, "--activations", ACTIVATIONS);
     Path descriptors = Path.of("/proc/self/fd");

@@ -40,7 +40,7 @@ class AuditOnnxTest {
   }
 
   @Test
-  void theRealModelsNormsAreFoundInItsGraph() {
+  void findsNormsOfRealModel() {
     JsonObject json = audit("--json", "--model", real, "--rows", 16);
     JsonObject model = json.getAsJsonObject("model");
     assertTrue(model.get("onnx").getAsBoolean());
@@ -61,7 +61,7 @@ class AuditOnnxTest {
   }
 
   @Test
-  void theGraphsParametersAreThoseOfTheSafetensors() {
+  void graphParametersMatchSafetensors() {
     Object[] options = {
       "--json",
       "--activations",
@@ -77,7 +77,7 @@ class AuditOnnxTest {
   }
 
   @Test
-  void aConfigBesideTheGraphNamesItsFamily() throws IOException {
+  void configDeterminesFamily() throws IOException {
     Path model = Files.createDirectories(directory.resolve("model/onnx"));
     Files.write(model.resolve("model.onnx"), normed("LayerNormalization"));
     Files.writeString(
@@ -97,7 +97,7 @@ class AuditOnnxTest {
     Path model = Files.write(directory.resolve("model.onnx"), normed("RMSNormalization"));
     CommandRun run = CommandRun.succeeding(withOut("--model", model, "--rows", 2));
     assertTrue(
-        run.out().contains("1 x rms-norm with epsilon 0.001 as RMSNormalization; taken"),
+        run.out().contains("1 x rms-norm with epsilon 0.001 as RMSNormalization; by definition"),
         run.out());
     JsonObject json = audit("--json", "--model", directory, "--rows", 2);
     assertEquals("onnx", json.getAsJsonObject("model").get("policy").getAsString());
@@ -132,7 +132,7 @@ class AuditOnnxTest {
   }
 
   @Test
-  void valuesLostInFp8AreThoseOfTheGraphsMatrices() throws IOException {
+  void fp8AuditUsesGraphMatrices() throws IOException {
     Path model =
         Files.write(
             directory.resolve("model.onnx"),
@@ -178,7 +178,7 @@ class AuditOnnxTest {
   }
 
   @Test
-  void safetensorsComeFirst() throws IOException {
+  void safetensorsTakePrecedence() throws IOException {
     Files.write(directory.resolve("model.onnx"), normed("LayerNormalization"));
     Files.writeString(directory.resolve("config.json"), "{\"model_type\":\"llama\"}");
     SafetensorsWriter.write(

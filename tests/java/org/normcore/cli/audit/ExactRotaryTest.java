@@ -37,7 +37,7 @@ class ExactRotaryTest {
   }
 
   @Test
-  void anglesLoseWholeTurnsOnly() {
+  void remaindersDropWholeTurnsOnly() {
     // Java's own sines reduce any float64 angle exactly; the remainder here is rounded once, by at
     // most 2^-52.
     for (long angle : new long[] {0, 1, 3, 4, 355, 131_071, 1L << 40, (1L << 40) - 1}) {
@@ -84,7 +84,7 @@ class ExactRotaryTest {
   }
 
   @Test
-  void rowsAreTheFunctionsOfTheAngles() {
+  void rowsMatchCosAndSinOfAngles() {
     ExactRotary exact = new ExactRotary(RotarySpec.builder(8).theta(10_000).build(), 1);
     ExactRotary.Row row = exact.row(1234);
     double[] frequencies = {1, 0.1, 0.01, 0.001};

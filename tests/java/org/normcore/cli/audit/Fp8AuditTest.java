@@ -85,7 +85,7 @@ class Fp8AuditTest {
   }
 
   @Test
-  void withAScaleOfOneSmallValuesVanish() {
+  void scaleOneLosesSmallValues() {
     JsonObject json = audit();
     // Values up to half the smallest number of each format, 2^-9 and 2^-16, become zero. The
     // tolerance is five standard deviations of a share of 2^20 values.
@@ -136,7 +136,7 @@ class Fp8AuditTest {
 
   /** A model's weights, compared with the quantisation by {@link org.normcore.testing.Fp8Model}. */
   @Test
-  void aModelsOwnWeights() throws IOException {
+  void modelWeights() throws IOException {
     Map<String, TensorView> tensors = new LinkedHashMap<>();
     try (Arena arena = new Arena()) {
       double[] first = Values.normal(1, 40 * 70, 0, 0.01);
@@ -175,7 +175,7 @@ class Fp8AuditTest {
 
   /** One NaN or infinity among the weights changes its count and no other number. */
   @Test
-  void nonFiniteWeightsAreLeftOut() throws IOException {
+  void nonFiniteWeightsAreExcluded() throws IOException {
     for (DType dtype : List.of(DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.FLOAT64)) {
       for (double odd :
           new double[] {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY}) {
@@ -237,7 +237,7 @@ class Fp8AuditTest {
   }
 
   @Test
-  void seedsDecideAndThreadsDoNot() {
+  void resultsDependOnSeedNotThreads() {
     JsonObject one = audit("--rows", 8, "--hidden", 33);
     assertEquals(one, audit("--rows", 8, "--hidden", 33, "--threads", 1));
     assertFalse(
@@ -245,7 +245,7 @@ class Fp8AuditTest {
   }
 
   @Test
-  void thePageHoldsTheNumbers() throws IOException {
+  void reportPageContainsTheNumbers() throws IOException {
     String text = CommandRun.succeeding(arguments("--rows", 64, "--hidden", 64)).out();
     assertTrue(text.contains("Quantised straight to e4m3 with a scale of 1, "), text);
     assertTrue(text.contains("masters from the kept initial values are off by 0."), text);

@@ -50,7 +50,7 @@ class NormFinderTest {
   }
 
   @Test
-  void matricesIntegersAndBatchNormsAreNot() {
+  void ignoresMatricesIntegersAndBatchNorms() {
     assertTrue(NormFinder.find(tensors("model.norm.weight", 8, 8)).isEmpty());
     Map<String, TensorEntry> batch = tensors("bn.norm.weight", 8);
     batch.putAll(tensors("bn.norm.running_mean", 8));
@@ -71,7 +71,7 @@ class NormFinderTest {
   }
 
   @Test
-  void layersAreCountedByNumber() {
+  void layersAreSortedNumerically() {
     Map<String, TensorEntry> tensors = tensors("layers.10.norm.weight", 8);
     tensors.putAll(tensors("layers.9.norm.weight", 8));
     assertEquals(

@@ -62,7 +62,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void spelledOutLayerNormsAreFound() throws IOException {
+  void composedLayerNormsAreFound() throws IOException {
     for (int operatorSet : new int[] {17, 18}) {
       Protobuf graph =
           new Protobuf()
@@ -84,7 +84,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void differencesComputedTwiceAndConversionsAreSeenThrough() throws IOException {
+  void repeatedDifferencesAndConversionsMatch() throws IOException {
     Protobuf graph =
         new Protobuf()
             .message(1, mean(17, "mean", "x"))
@@ -107,7 +107,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void spelledOutRmsNormsAreFound() throws IOException {
+  void composedRmsNormsAreFound() throws IOException {
     for (Protobuf inverse : List.of(node("Reciprocal", "r", "s"), node("Div", "r", "one", "s"))) {
       Protobuf graph =
           new Protobuf()
@@ -140,7 +140,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void whatIsNoNormIsNot() throws IOException {
+  void otherPatternsAreIgnored() throws IOException {
     Protobuf other =
         new Protobuf()
             .message(1, node("Sqrt", "s", "x"))
@@ -164,7 +164,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void circlesEnd() throws IOException {
+  void cyclesTerminate() throws IOException {
     Protobuf circle =
         new Protobuf()
             .message(1, node("Cast", "a", "b"))
@@ -175,7 +175,7 @@ class OnnxNormFinderTest {
   }
 
   @Test
-  void namesComeFromTheWeightElseFromTheNode() throws IOException {
+  void namedAfterWeightOrNode() throws IOException {
     Protobuf graph =
         new Protobuf()
             .message(1, node("LayerNormalization", "y", "x", "onnx::Mul_7").text(3, "/top/norm"))

@@ -140,7 +140,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void tablesAreAsGoodAsTheirType() {
+  void tableErrorsMatchTheirType() {
     JsonObject json = audit("--max-position", 8192);
     JsonObject exact = method(json, "normcore-float64");
     // Half a step of numbers between 1/2 and 1: for bfloat16 the 2e-3 of the bug report.
@@ -162,7 +162,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void scoresMoveByNearlyOneAndMore() {
+  void lowPrecisionPositionsChangeScores() {
     JsonObject json = audit("--max-position", 32_768, "--dtype", "bfloat16");
     assertTrue(table(method(json, "bfloat16-arange"), "bfloat16", "max_score_error") > 0.9);
     assertTrue(table(method(json, "float16-arange"), "bfloat16", "max_score_error") > 0.9);
@@ -174,7 +174,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void wholePositionsAreLookedAtUpToTheLargest() {
+  void integerPositionsAreAuditedToTheLargest() {
     JsonObject json = audit("--max-position", 1000);
     assertTrue(
         point(method(json, "normcore-float64"), 1L << 40).get("radians").getAsDouble() < 1e-3);
@@ -191,7 +191,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void aConfigSaysWhatIsAudited() throws IOException {
+  void configDefinesTheAudit() throws IOException {
     Path config = directory.resolve("config.json");
     Files.writeString(
         config,
@@ -212,7 +212,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void seedsDecideScoresOnly() {
+  void onlyScoresDependOnTheSeed() {
     JsonObject one = audit("--max-position", 300, "--head-dim", 16);
     assertEquals(one, audit("--max-position", 300, "--head-dim", 16, "--threads", 1));
     JsonObject other = audit("--max-position", 300, "--head-dim", 16, "--seed", 7);
@@ -222,7 +222,7 @@ class RotaryAuditTest {
   }
 
   @Test
-  void thePageHoldsTheNumbers() throws IOException {
+  void reportPageContainsTheNumbers() throws IOException {
     String text =
         CommandRun.succeeding(arguments("--max-position", 9000, "--head-dim", 32, "--theta", 500))
             .out();

@@ -16,7 +16,7 @@ class RoundsTest {
   }
 
   @Test
-  void quantilesLieBetweenTheNearestTimes() {
+  void quantilesInterpolate() {
     Samples odd = samples(5, 1, 3);
     assertEquals(3, odd.median());
     assertEquals(1, odd.quantile(0));
@@ -33,7 +33,7 @@ class RoundsTest {
 
   /** A slow round affects both tasks alike, so the ratio stays the same. */
   @Test
-  void ratiosAreThoseOfTheSameRound() {
+  void ratiosUseTheSameRound() {
     Samples ratio = samples(30, 60, 30).over(samples(10, 20, 10));
     for (double share : new double[] {0, 0.5, 1}) {
       assertEquals(3, ratio.quantile(share));
@@ -112,7 +112,7 @@ class RoundsTest {
 
   /** A call of 100 bytes in 10 ns, a copy of 80 bytes in 4 ns and a streaming copy in 2 ns. */
   @Test
-  void sharesAreOfBytesPerSecond() {
+  void sharesCompareBytesPerSecond() {
     Throughput throughput =
         new Throughput(2, 100, 80, samples(10, 10), samples(4, 4), samples(2, 2));
     assertEquals(10e9, throughput.bytesPerSecond(), 1);

@@ -87,7 +87,7 @@ class ComparisonTest {
   }
 
   @Test
-  void aNanOnOneSideIsCountedApart() {
+  void nanMismatchesAreCountedSeparately() {
     Comparison comparison =
         Comparison.of(tensor(DType.FLOAT16, Double.NaN, 1), tensor(DType.FLOAT16, 1, 1));
     assertEquals(1, comparison.nanMismatches());

@@ -47,7 +47,7 @@ class HostileModelTest {
                     .message(INITIALIZER, OnnxModels.vector("w", 1))
                     .message(INITIALIZER, OnnxModels.vector("w", 2)))),
         Arguments.of(
-            "makes the value \"y\" in two of its nodes",
+            "computes the value \"y\" in two nodes",
             OnnxModels.model(
                 new Protobuf()
                     .message(1, OnnxModels.node("Sqrt", "y", "x"))
@@ -91,14 +91,14 @@ class HostileModelTest {
 
   @ParameterizedTest
   @MethodSource("liars")
-  void liesAreRefused(String fault, byte[] model) throws IOException {
+  void inconsistentModelsAreRefused(String fault, byte[] model) throws IOException {
     refused(fault, model);
     CommandRun.refused(
         fault, "audit", "--model", write(model), "--out", directory.resolve("report"));
   }
 
   @Test
-  void everyPlaceToCutAFileIsNoticed() throws IOException {
+  void truncatedModelsAreRefused() throws IOException {
     byte[] model = tensor(OnnxModels.vector("w", 1, 2, 3));
     for (int length = 0; length < model.length; length++) {
       byte[] part = Arrays.copyOf(model, length);
@@ -111,7 +111,7 @@ class HostileModelTest {
   }
 
   @Test
-  void noiseIsRefusedOrReadButNeverMore() throws IOException {
+  void alteredBytesCauseNoOtherFailure() throws IOException {
     byte[] model = tensor(OnnxModels.vector("w", 1, 2, 3));
     Random random = new Random(4);
     for (int i = 0; i < 1000; i++) {
@@ -131,7 +131,7 @@ class HostileModelTest {
   }
 
   @Test
-  void manySmallThingsAreRefused() throws IOException {
+  void itemLimitIsEnforced() throws IOException {
     // Two bytes each: empty nodes.
     byte[] graph = new byte[2 * 2_000_001];
     for (int i = 0; i < graph.length; i += 2) {
@@ -143,7 +143,7 @@ class HostileModelTest {
   }
 
   @Test
-  void externalDataStaysBesideTheModel() throws IOException {
+  void externalDataMustBeInModelDirectory() throws IOException {
     Files.write(directory.resolve("short"), new byte[8]);
     for (String location : new String[] {"../data", "/etc/passwd", "", "a/../../data", "a\0b"}) {
       viewRefused("expected the name of a file in the model's directory", location);
@@ -153,7 +153,7 @@ class HostileModelTest {
   }
 
   @Test
-  void codedDataIsCounted() throws IOException {
+  void codedDataSizeIsChecked() throws IOException {
     Protobuf few = OnnxModels.tensor("w", OnnxModels.FLOAT, 3).real(4, 1).real(4, 2);
     Protobuf many = OnnxModels.tensor("w", OnnxModels.FLOAT, 1).real(4, 1).real(4, 2).real(4, 3);
     for (Protobuf tensor : new Protobuf[] {few, many}) {
@@ -166,7 +166,7 @@ class HostileModelTest {
   }
 
   @Test
-  void otherPathsAreRefused() {
+  void invalidPathsAreRefused() {
     String missing =
         assertThrows(BadInput.class, () -> OnnxFile.open(directory.resolve("x"))).getMessage();
     assertTrue(missing.endsWith("does not exist"), missing);

@@ -89,7 +89,7 @@ class OnnxFileTest {
   }
 
   @Test
-  void externalDataIsReadFromTheFileBeside() throws IOException {
+  void externalDataIsRead() throws IOException {
     Files.createDirectories(directory.resolve("weights"));
     ByteArrayOutputStream data = new ByteArrayOutputStream();
     data.writeBytes(OnnxModels.raw(9, 9));
@@ -108,7 +108,7 @@ class OnnxFileTest {
   }
 
   @Test
-  void messagesThatFollowOneAnotherAreMerged() throws IOException {
+  void consecutiveMessagesAreMerged() throws IOException {
     byte[] first = OnnxModels.model(new Protobuf().message(5, OnnxModels.vector("a", 1)));
     byte[] second =
         new Protobuf().message(7, new Protobuf().message(5, OnnxModels.vector("b", 2))).bytes();

@@ -72,7 +72,7 @@ class HostileHeaderTest {
         "whose \"a\" is not a string | {\"__metadata__\":{\"a\":1},"
             + "\"x\":{\"dtype\":\"F32\",\"shape\":[4],\"data_offsets\":[0,16]}}",
       })
-  void liesAreRefused(String fault, String header) throws IOException {
+  void inconsistentHeadersAreRefused(String fault, String header) throws IOException {
     Path file = write(header.getBytes(StandardCharsets.UTF_8));
     refused(fault, file);
     CommandRun.refused(fault, "apply", "rms-norm", "--in", file, "--out", directory.resolve("out"));
@@ -102,7 +102,7 @@ class HostileHeaderTest {
   }
 
   @Test
-  void headersThatAreNoTextAreRefused() throws IOException {
+  void nonTextHeadersAreRefused() throws IOException {
     refused("is not UTF-8", write(new byte[] {'{', (byte) 0xff, '}'}));
   }
 

@@ -39,7 +39,7 @@ class SafetensorsDirectoryTest {
   }
 
   @Test
-  void theIndexDecides() throws IOException {
+  void indexDeterminesFiles() throws IOException {
     index("{\"weight_map\":{\"second\":\"b.safetensors\"}}");
     try (SafetensorsDirectory model = SafetensorsDirectory.open(directory)) {
       assertEquals(ImmutableSet.of("second"), model.entries().keySet());
@@ -47,7 +47,7 @@ class SafetensorsDirectoryTest {
   }
 
   @Test
-  void aSingleFileGoesBeforeOthers() throws IOException {
+  void modelFileTakesPrecedence() throws IOException {
     SafetensorsWriter.write(
         directory.resolve("model.safetensors"), ImmutableMap.of("first", tensor(3)));
     try (SafetensorsDirectory model = SafetensorsDirectory.open(directory)) {
@@ -63,7 +63,7 @@ class SafetensorsDirectoryTest {
   }
 
   @Test
-  void tornShardsAreRefused() throws IOException {
+  void truncatedShardsAreRefused() throws IOException {
     Files.write(directory.resolve("b.safetensors"), new byte[3]);
     refused("is 3 bytes long, too short");
   }

@@ -26,7 +26,7 @@ class SafetensorsRoundTripTest {
   @TempDir private Path directory;
 
   @Test
-  void everyTypeAndShapeComesBack() throws IOException {
+  void everyTypeAndShapeRoundTrips() throws IOException {
     ImmutableMap.Builder<String, TensorView> tensors = ImmutableMap.builder();
     for (DType dtype : DType.values()) {
       tensors.put(dtype.name(), dtype == DType.FLOAT8_E8M0 ? scales(3, 5) : tensor(dtype, 3, 5));
@@ -65,7 +65,7 @@ class SafetensorsRoundTripTest {
   }
 
   @Test
-  void tensorsBeyondTwoGibibytesAreReached() throws IOException {
+  void tensorsBeyondTwoGibibytesAreRead() throws IOException {
     long big = (1L << 31) + 12;
     String header =
         "{\"big\":{\"dtype\":\"U8\",\"shape\":["
@@ -130,7 +130,7 @@ class SafetensorsRoundTripTest {
   }
 
   @Test
-  void failedWritesLeaveWhatWasThere() throws IOException {
+  void failedWritesKeepTheOldFile() throws IOException {
     Path path = directory.resolve("kept.safetensors");
     Files.writeString(path, "before");
     assertThrows(

@@ -45,7 +45,7 @@ public final class AuditCommand implements Callable<Integer> {
   @ArgGroup(exclusive = true)
   private Mode mode = new Mode();
 
-  /** The object of an audit other than norms. */
+  /** What to audit instead of norms. */
   static final class Mode {
     @Option(names = "--rotary", description = "Audit rotary position tables.")
     private boolean rotary;
@@ -202,7 +202,7 @@ public final class AuditCommand implements Callable<Integer> {
   }
 
   private void check() {
-    checkSubject();
+    checkMode();
     if (activations != null && model == null) {
       throw new BadInput("--activations needs --model");
     }
@@ -229,8 +229,8 @@ public final class AuditCommand implements Callable<Integer> {
     }
   }
 
-  /** Refuses options that do not apply to the audit. */
-  private void checkSubject() {
+  /** Rejects options that do not apply to the audit. */
+  private void checkMode() {
     if (!mode.rotary) {
       refuse(
           rotaryOptions.isGiven() || headDim != null || maxPosition != null,

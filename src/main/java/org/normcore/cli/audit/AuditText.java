@@ -28,11 +28,10 @@ final class AuditText {
               + report.seed()
               + ".");
     } else if (report.cases().stream().anyMatch(AuditCase::drawn)) {
-      out.println(
-          "Hidden states and incoming gradients are drawn with seed " + report.seed() + ".");
+      out.println("Hidden states and incoming gradients are random, seed " + report.seed() + ".");
     } else {
       out.println(
-          "Hidden states are the recorded ones; incoming gradients are drawn with seed "
+          "Hidden states are the recorded ones; incoming gradients are random, seed "
               + report.seed()
               + ".");
     }

@@ -5,7 +5,7 @@ import org.normcore.DType;
 import org.normcore.NormKind;
 
 /**
- * The case of the original bug report: RMSNorm of normally distributed numbers with a normally
+ * The case of the original problem report: RMSNorm of normally distributed numbers with a normally
  * distributed weight.
  */
 final class BuiltInCase implements NormCaseSource {

@@ -9,11 +9,11 @@ import org.normcore.ScaleRounding;
 final class DefaultPolicies {
   private DefaultPolicies() {}
 
-  /** The policy of the model, and those of the two common policies that differ from it. */
+  /** The policy of the model, and each of the two common policies that differs from it. */
   static ImmutableList<NormPolicy> of(ModelFacts model) {
     NormPolicy own = model.policy().orElse(NormPolicy.TRANSFORMER_ENGINE);
     if (own.gammaOffset() != GammaOffset.NONE) {
-      // Another preset would omit the offset of the weight: another function, not another rounding.
+      // A preset without the offset of the weight would compute another function.
       return ImmutableList.of(own, own.toBuilder().scaleRounding(ScaleRounding.INPUT).build());
     }
     ImmutableList.Builder<NormPolicy> policies = ImmutableList.<NormPolicy>builder().add(own);

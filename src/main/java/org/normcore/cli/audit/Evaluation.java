@@ -14,9 +14,7 @@ import org.normcore.TensorView;
 import org.normcore.cli.DeviceTensors;
 import org.normcore.cli.NormRequest;
 
-/**
- * Evaluates a subject with all tensors in one type, under a policy or by {@link PlainHuggingFace}.
- */
+/** Evaluates a norm with all tensors in one type, under a policy or by {@link PlainHuggingFace}. */
 final class Evaluation {
   private final NormCase normCase;
   private final DType dtype;

@@ -16,7 +16,7 @@ final class Fp8AuditText {
     out.println(
         report.model().isPresent()
             ? report.cases().size() + " weights of " + report.model().get() + "."
-            : "Drawn values, seed "
+            : "Random values, seed "
                 + report.seed()
                 + ", "
                 + report.cases().get(0).rows()

@@ -47,7 +47,7 @@ record Fp8Losses(
     return share(saturated);
   }
 
-  /** The number of finite elements. */
+  /** A count as a share of the finite elements. */
   private double share(long some) {
     return elements == nonFinite ? 0 : (double) some / (elements - nonFinite);
   }

@@ -30,7 +30,7 @@ record Fp8Method(String name, String sentence, Fp8Spec spec) {
               spec(format).powerOfTwo(true)),
           of(
               "mxfp8",
-              "Each 32 values of a row have a power of two of their own.",
+              "Each 32 values of a row have their own power of two.",
               spec(format).mxfp8()));
     }
     return methods.build();

@@ -49,20 +49,20 @@ record Fp8Report(
         .collect(ImmutableList.toImmutableList());
   }
 
-  /** The subject of the headline: all weights of a model, or the first of the random cases. */
+  /** The errors in the headline: of all weights of a model, or of the first random case. */
   private Fp8Losses main(Fp8Method method) {
     return model.isPresent() ? total(method) : cases.get(0).losses.get(method);
   }
 
-  private String subject() {
-    return model.isPresent() ? "of the model's weights" : "of values drawn " + cases.get(0).name;
+  private String values() {
+    return model.isPresent() ? "of the model's weights" : "of random values, " + cases.get(0).name;
   }
 
   /** The result in a few words. */
   String headline() {
     return Numbers.percent(main(methods.get(0)).zeroShare())
         + " "
-        + subject()
+        + values()
         + " become zero in "
         + methods.get(0).format()
         + " with a scale of 1";
@@ -78,14 +78,14 @@ record Fp8Report(
         + " with a scale of 1, "
         + Numbers.percent(main(one).zeroShare())
         + " "
-        + subject()
-        + " become zero; with a scale of the data's own amax "
+        + values()
+        + " become zero; with a scale computed from the data "
         + Numbers.percent(main(own).zeroShare())
         + " do. Masters recovered from the FP8 bits are off by "
         + Numbers.percent(main(one).rmsError())
-        + " (root mean square, of the values') with a scale of 1 and by "
+        + " (root mean square, relative to the values) with a scale of 1 and by "
         + Numbers.percent(main(own).rmsError())
-        + " with the own scale; masters from the kept initial values are off by "
+        + " with a computed scale; masters from the kept initial values are off by "
         + Numbers.shortest(kept)
         + "."
         + nonFinite();

@@ -31,8 +31,8 @@ final class LibraryMethod implements TableMethod {
   @Override
   public String sentence() {
     return angles == AnglePrecision.FLOAT64
-        ? "Whole positions; frequencies, angles, cosines and sines in float64, cast last."
-        : "Whole positions; then float32 in the order of Hugging Face, cast last.";
+        ? "Integer positions; frequencies, angles, cosines and sines in float64, cast last."
+        : "Integer positions; then float32 in the order of Hugging Face, cast last.";
   }
 
   @Override

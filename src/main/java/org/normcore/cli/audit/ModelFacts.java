@@ -73,15 +73,15 @@ record ModelFacts(
       return "An ONNX graph: "
           + description()
           + (hasOperators()
-              ? "; taken at their word, these operators round as onnx does."
-              : "; no config.json says of which family, so that which policy fits it is not known.");
+              ? "; by definition these operators round as onnx does."
+              : "; without a config.json the model family and its policy are not known.");
     }
     return modelType
             .map(type -> "The model_type " + type + " is not known")
-            .orElse("The model names no model_type")
-        + "; its norms are taken for "
+            .orElse("The config.json has no model_type")
+        + "; the audit assumes "
         + description()
-        + ", and which policy fits it is not known.";
+        + ", and the matching policy is not known.";
   }
 
   /** The norms by kind and epsilon and, for a graph, by operator. */

@@ -28,7 +28,7 @@ record PolicyComparison(
     Map<String, Comparison> tensors) {
   private record Key(DType dtype, String a, String b) {}
 
-  /** Groups cases into findings, by type and in order of first occurrence. */
+  /** Groups cases into comparisons, by type and in order of first occurrence. */
   static ImmutableList<PolicyComparison> of(List<AuditCase> cases, List<DType> dtypes) {
     Map<Key, List<AuditCase>> groups = new LinkedHashMap<>();
     for (DType dtype : dtypes) {

@@ -38,7 +38,7 @@ final class RotaryAuditText {
             + RotaryText.frequencies(report.spec())
             + ", at "
             + report.positionCount()
-            + " positions; heads drawn with seed "
+            + " positions; random heads, seed "
             + report.seed()
             + ".");
     out.println();

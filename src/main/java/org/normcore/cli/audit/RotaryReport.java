@@ -84,7 +84,7 @@ record RotaryReport(
         + worst.distinct
         + " of "
         + positionCount
-        + " positions apart";
+        + " positions distinct";
   }
 
   /** The result in a sentence or two. */
@@ -100,19 +100,19 @@ record RotaryReport(
             .append(method.distinct)
             .append(" of ")
             .append(positionCount)
-            .append(" positions stay apart, and angles are off by up to ")
+            .append(" positions are distinct, and angles are off by up to ")
             .append(Numbers.shortest(method.radians(positionCount)))
             .append(" radians");
         if (method.firstLost.isPresent()) {
           text.append("; from ")
               .append(method.firstLost.getAsLong())
-              .append(" on there is no angle");
+              .append(" on positions are infinite or NaN");
         }
         text.append(". ");
       }
     }
     Method last = methods.get(methods.size() - 1);
-    return text.append("With whole positions and float64 angles the error is at most ")
+    return text.append("With integer positions and float64 angles the error is at most ")
         .append(Numbers.shortest(last.radians(positionCount)))
         .append(" radians.")
         .toString();

@@ -20,7 +20,7 @@ public enum BenchOp {
     return kind == NormKind.RMS_NORM ? RMS_NORM : LAYER_NORM;
   }
 
-  /** Whether its calls are parallel on the CPU. */
+  /** Whether its calls use several threads on the CPU. */
   boolean isShared() {
     return this != FP8;
   }

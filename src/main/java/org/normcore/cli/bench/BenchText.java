@@ -40,7 +40,7 @@ final class BenchText {
     if (context.threads() > 1) {
       out.println();
       out.println(
-          "One thread against "
+          "One thread compared with "
               + context.threads()
               + ", which take "
               + decimal(dispatchNanos.orElse(0) / 1e3, 1)

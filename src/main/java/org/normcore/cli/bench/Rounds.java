@@ -41,7 +41,7 @@ final class Rounds {
     int round = 0;
     for (; round < FEWEST || (round < MOST && System.nanoTime() < end); round++) {
       for (int turn = 0; turn < calls.length; turn++) {
-        // Each round begins with another task, so that no task always follows the same one.
+        // Each round begins with a different task, so that no task always follows the same one.
         int i = (round + turn) % calls.length;
         times[i][round] = sample(tasks.get(i), calls[i]) / (double) calls[i];
       }

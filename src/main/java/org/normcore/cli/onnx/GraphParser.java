@@ -139,8 +139,7 @@ final class GraphParser {
       }
       for (String output : node.outputs()) {
         if (!output.isEmpty() && !made.add(output)) {
-          throw fields.fault(
-              "makes the value \"" + Quoted.shorten(output) + "\" in two of its nodes");
+          throw fields.fault("computes the value \"" + Quoted.shorten(output) + "\" in two nodes");
         }
       }
       nodes.add(node);
