@@ -25,6 +25,9 @@ class Device {
   int32_t index_;
 };
 
+// The size of the first version of nc_cuda_device.
+constexpr size_t kFirstDeviceVersion = sizeof(nc_cuda_device);
+
 void require_bytes(int64_t bytes) {
   if (bytes < 0) fail(NC_INVALID_ARGUMENT, "bytes: %" PRId64 ", expected at least 0", bytes);
 }
@@ -44,20 +47,23 @@ int32_t nc_cuda_device_count(int32_t* count) NC_NOEXCEPT {
 int32_t nc_cuda_device_query(int32_t device, nc_cuda_device* answer) NC_NOEXCEPT {
   return nc::guarded([&] {
     if (answer == nullptr) nc::fail(NC_INVALID_ARGUMENT, "answer: null, expected a nc_cuda_device");
-    if (answer->struct_size != sizeof(nc_cuda_device)) {
-      nc::fail(NC_INVALID_ARGUMENT, "struct_size: %u, expected %zu: header and library are of different versions",
-               answer->struct_size, sizeof(nc_cuda_device));
+    const uint32_t size = answer->struct_size;
+    if (size < nc::kFirstDeviceVersion) {
+      nc::fail(NC_INVALID_ARGUMENT, "answer: struct_size %u, expected at least %zu", size, nc::kFirstDeviceVersion);
     }
     const nc::Device on(device);
     nc::CudaDevice properties{};
     on.require(on.plugin().device(device, &properties), "querying the properties");
-    answer->compute_capability = properties.compute_capability;
-    answer->multiprocessors = properties.multiprocessors;
-    answer->reserved = 0;
-    answer->memory_bytes = properties.memory_bytes;
-    static_assert(sizeof(answer->name) == sizeof(properties.name));
-    std::memcpy(answer->name, properties.name, sizeof(answer->name));
-    answer->name[sizeof(answer->name) - 1] = '\0';
+    nc_cuda_device known{};
+    known.struct_size = size;
+    known.compute_capability = properties.compute_capability;
+    known.multiprocessors = properties.multiprocessors;
+    known.memory_bytes = properties.memory_bytes;
+    static_assert(sizeof(known.name) == sizeof(properties.name));
+    std::memcpy(known.name, properties.name, sizeof(known.name));
+    known.name[sizeof(known.name) - 1] = '\0';
+    // A caller of an older header has fewer fields; the further fields of a newer one are left alone.
+    std::memcpy(answer, &known, size < sizeof(known) ? size : sizeof(known));
   });
 }
 

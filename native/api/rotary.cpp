@@ -1,23 +1,14 @@
-// The calls that apply a rotary position embedding. They check all arguments before any work.
+// Rotary position embedding.
 #include <algorithm>
-#include <cinttypes>
 
-#include "rotary_plan.h"
+#include "call.h"
 
 namespace nc {
 namespace {
 
-// As passed by callers; strides in elements.
-struct RotaryCall {
-  int32_t backward;
-  int64_t batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride, cos, sin, table_batch_rows, y,
-      y_batch_stride, y_seq_stride, y_head_stride;
-};
+using A = nc_rotary_args;
 
-struct Rotary {
-  RotaryArguments arguments;
-  Tensor tensors[4];  // x, cos, sin, y
-};
+char* pointer_to(int64_t address) { return reinterpret_cast<char*>(address); }
 
 struct Dimension {
   const char* name;
@@ -54,17 +45,12 @@ struct Heads {
   HeadStrides strides() const { return {of[0].stride_bytes, of[1].stride_bytes, of[2].stride_bytes}; }
 };
 
-void require_extent(const char* name, int64_t value) {
-  if (value < 0) fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 ", expected at least 0", name, value);
-}
-
-Heads heads_of(const char* name, const RotarySpec& spec, const RotaryCall& call, int64_t address,
-               const int64_t (&strides)[3]) {
+Heads heads_of(const char* name, const RotarySpec& spec, const A& args, int64_t address, const int64_t (&strides)[3]) {
   const int64_t width = bytes_of(spec.x);
   Heads h{name,
           address,
           spec.head_dim * width,
-          {{"batch", call.batch, 0}, {"seq", call.seq, 0}, {"head", call.heads, 0}},
+          {{"batch", args.batch, 0}, {"seq", args.seq, 0}, {"head", args.heads, 0}},
           {}};
   int64_t end = 0;
   bool fits = !__builtin_add_overflow(address, h.head_bytes, &end);
@@ -82,7 +68,7 @@ Heads heads_of(const char* name, const RotarySpec& spec, const RotaryCall& call,
     fail(NC_INVALID_ARGUMENT,
          "%s: %" PRId64 " x %" PRId64 " x %" PRId64 " heads at strides of %" PRId64 ", %" PRId64 " and %" PRId64
          " elements exceed the address space",
-         name, call.batch, call.seq, call.heads, strides[0], strides[1], strides[2]);
+         name, args.batch, args.seq, args.heads, strides[0], strides[1], strides[2]);
   }
   std::copy(h.of, h.of + 3, h.sorted);
   std::sort(h.sorted, h.sorted + 3, [](const Dimension& a, const Dimension& b) {
@@ -134,104 +120,105 @@ void require_apart_or_in_place(const Heads& y, const Heads& x) {
        static_cast<uint64_t>(y.address), static_cast<uint64_t>(x.address));
 }
 
-int64_t tokens_of(const RotaryCall& call) {
+int64_t tokens_of(const A& args) {
   int64_t tokens;
-  if (__builtin_mul_overflow(call.batch, call.seq, &tokens)) {
-    fail(NC_INVALID_ARGUMENT, "batch: %" PRId64 " with a seq of %" PRId64 " exceeds the address space", call.batch,
-         call.seq);
+  if (__builtin_mul_overflow(args.batch, args.seq, &tokens)) {
+    fail(NC_INVALID_ARGUMENT, "batch: %" PRId64 " with a seq of %" PRId64 " exceeds the address space", args.batch,
+         args.seq);
   }
   return tokens;
 }
 
 // The number of table rows, up to that of the last token.
-int64_t table_rows(const RotaryCall& call) {
-  if (call.table_batch_rows != 0 && call.table_batch_rows < call.seq) {
+int64_t table_rows(const A& args) {
+  if (args.table_batch_rows != 0 && args.table_batch_rows < args.seq) {
     fail(NC_INVALID_ARGUMENT,
          "table_batch_rows: %" PRId64 ", expected at least seq, %" PRId64 ", or 0 for the same rows in every batch",
-         call.table_batch_rows, call.seq);
+         args.table_batch_rows, args.seq);
   }
-  if (call.batch == 0 || call.seq == 0 || call.heads == 0) return 0;
+  if (args.batch == 0 || args.seq == 0 || args.heads == 0) return 0;
   int64_t rows;
-  if (__builtin_mul_overflow(call.table_batch_rows, call.batch - 1, &rows) ||
-      __builtin_add_overflow(rows, call.seq, &rows)) {
+  if (__builtin_mul_overflow(args.table_batch_rows, args.batch - 1, &rows) ||
+      __builtin_add_overflow(rows, args.seq, &rows)) {
     fail(NC_INVALID_ARGUMENT, "table_batch_rows: %" PRId64 " with a batch of %" PRId64 " exceeds the address space",
-         call.table_batch_rows, call.batch);
+         args.table_batch_rows, args.batch);
   }
   return rows;
 }
 
-Rotary checked(const RotarySpec& spec, const RotaryCall& call) {
-  if (call.backward != 0 && call.backward != 1) {
-    fail(NC_INVALID_ARGUMENT, "backward: %d, expected 0 or 1", call.backward);
+struct RotaryApply {
+  using Kind = RotaryKind;
+  using Args = A;
+  static constexpr const char* kUnits[2] = {"token range", "range of no units"};
+
+  static void check(const RotaryPlan& plan, const Args& args, Call& call) {
+    const RotarySpec& spec = plan.spec;
+    if (args.backward != 0 && args.backward != 1) {
+      fail(NC_INVALID_ARGUMENT, "backward: %d, expected 0 or 1", args.backward);
+    }
+    require_not_negative("batch", args.batch);
+    require_not_negative("seq", args.seq);
+    require_not_negative("heads", args.heads);
+    const int64_t tokens = tokens_of(args);
+    const int64_t half = spec.rotary_dim / 2;
+    const int64_t rows = table_rows(args);
+    const Heads x = heads_of("x", spec, args, args.x, {args.x_batch_stride, args.x_seq_stride, args.x_head_stride});
+    const Heads y = heads_of("y", spec, args, args.y, {args.y_batch_stride, args.y_seq_stride, args.y_head_stride});
+    const Tensor cos = matrix("cos", args.cos, rows, half, half, bytes_of(spec.table));
+    const Tensor sin = matrix("sin", args.sin, rows, half, half, bytes_of(spec.table));
+    require_heads_apart(y, bytes_of(spec.x));
+    call.units[0] = x.empty() ? 0 : tokens;
+    call.rotary = {args.seq,
+                   args.heads,
+                   0,
+                   tokens,
+                   pointer_to(args.x),
+                   x.strides(),
+                   pointer_to(args.cos),
+                   pointer_to(args.sin),
+                   args.table_batch_rows,
+                   pointer_to(args.y),
+                   y.strides(),
+                   args.backward != 0};
+    if (x.empty()) return;
+    const Tensor tensors[] = {x.whole(), cos, sin, y.whole()};
+    const Tensor& whole_y = tensors[3];
+    require_present(tensors[0], "it is the input");
+    require_present(cos, "it is part of the table");
+    require_present(sin, "it is part of the table");
+    require_present(whole_y, "it is the output");
+    require_apart_or_in_place(y, x);
+    require_apart(whole_y, cos);
+    require_apart(whole_y, sin);
+    require_reachable(plan, tensors);
   }
-  require_extent("batch", call.batch);
-  require_extent("seq", call.seq);
-  require_extent("heads", call.heads);
-  const int64_t tokens = tokens_of(call);
-  const int64_t half = spec.rotary_dim / 2;
-  const int64_t rows = table_rows(call);
-  const Heads x = heads_of("x", spec, call, call.x, {call.x_batch_stride, call.x_seq_stride, call.x_head_stride});
-  const Heads y = heads_of("y", spec, call, call.y, {call.y_batch_stride, call.y_seq_stride, call.y_head_stride});
-  const Tensor cos = matrix("cos", call.cos, rows, half, half, bytes_of(spec.table));
-  const Tensor sin = matrix("sin", call.sin, rows, half, half, bytes_of(spec.table));
-  const Rotary rotary{{call.seq, call.heads, 0, call.heads == 0 ? 0 : tokens, reinterpret_cast<const char*>(call.x),
-                       x.strides(), reinterpret_cast<const char*>(call.cos), reinterpret_cast<const char*>(call.sin),
-                       call.table_batch_rows, reinterpret_cast<char*>(call.y), y.strides(), call.backward != 0},
-                      {x.whole(), cos, sin, y.whole()}};
-  require_heads_apart(y, bytes_of(spec.x));
-  if (x.empty()) return rotary;
-  require_present(rotary.tensors[0], "it is the input");
-  require_present(cos, "it is part of the table");
-  require_present(sin, "it is part of the table");
-  require_present(rotary.tensors[3], "it is the output");
-  require_apart_or_in_place(y, x);
-  require_apart(rotary.tensors[3], cos);
-  require_apart(rotary.tensors[3], sin);
-  return rotary;
-}
+
+  static void run(const RotaryPlan& plan, const Call& call, int32_t, int64_t begin, int64_t end) {
+    RotaryArguments a = call.rotary;
+    a.token_begin = begin;
+    a.token_end = end;
+    plan.cpu.run(plan.spec, plan.cpu, a);
+  }
+
+  static void launch(const RotaryPlan& plan, const Call& call, int64_t stream) {
+    const auto& cuda = *plan.cuda;
+    if (call.units[0] > 0) {
+      cuda.require(cuda.plugin.rotary(cuda.device, plan.spec, call.rotary, stream), "starting the rotary embedding");
+    }
+  }
+};
 
 }  // namespace
 }  // namespace nc
 
 extern "C" {
 
-int32_t nc_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t seq, int64_t heads, int64_t token_begin,
-                        int64_t token_end, int64_t x, int64_t x_batch_stride, int64_t x_seq_stride,
-                        int64_t x_head_stride, int64_t cos, int64_t sin, int64_t table_batch_rows, int64_t y,
-                        int64_t y_batch_stride, int64_t y_seq_stride, int64_t y_head_stride) NC_NOEXCEPT {
-  return nc::guarded([&] {
-    const nc::RotaryPlan& p = nc::rotary_plan_of(plan);
-    if (p.cpu == nullptr) {
-      nc::fail(NC_INVALID_ARGUMENT,
-               "plan: for CUDA device %d, expected a plan for the CPU; call nc_cuda_rotary_apply for this one",
-               p.cuda->device());
-    }
-    nc::Rotary r = nc::checked(p.spec, {backward, batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride,
-                                        cos, sin, table_batch_rows, y, y_batch_stride, y_seq_stride, y_head_stride});
-    nc::require_within("token range", token_begin, token_end, batch * seq);
-    if (r.arguments.token_end == 0 || token_begin == token_end) return;
-    r.arguments.token_begin = token_begin;
-    r.arguments.token_end = token_end;
-    p.cpu->rotary(p.spec, r.arguments);
-  });
+int32_t nc_rotary_apply(int64_t plan, const nc_rotary_args* args) NC_NOEXCEPT {
+  return nc::run_whole<nc::RotaryApply>(plan, args);
 }
 
-int32_t nc_cuda_rotary_apply(int64_t plan, int32_t backward, int64_t batch, int64_t seq, int64_t heads, int64_t x,
-                             int64_t x_batch_stride, int64_t x_seq_stride, int64_t x_head_stride, int64_t cos,
-                             int64_t sin, int64_t table_batch_rows, int64_t y, int64_t y_batch_stride,
-                             int64_t y_seq_stride, int64_t y_head_stride, int64_t stream) NC_NOEXCEPT {
-  return nc::guarded([&] {
-    const nc::RotaryPlan& p = nc::rotary_plan_of(plan);
-    if (p.cuda == nullptr) {
-      nc::fail(NC_INVALID_ARGUMENT,
-               "plan: for the CPU, expected a plan for a CUDA device; call nc_rotary_apply for this one");
-    }
-    const nc::Rotary r =
-        nc::checked(p.spec, {backward, batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride, cos, sin,
-                             table_batch_rows, y, y_batch_stride, y_seq_stride, y_head_stride});
-    for (const nc::Tensor& tensor : r.tensors) p.cuda->require_reachable(tensor);
-    if (r.arguments.token_end > 0) p.cuda->apply(p.spec, r.arguments, stream);
-  });
+int32_t nc_rotary_begin(int64_t plan, const nc_rotary_args* args, void* call, int64_t units[2]) NC_NOEXCEPT {
+  return nc::begin_call<nc::RotaryApply>(plan, args, call, units);
 }
 
 }  // extern "C"

@@ -12,21 +12,20 @@ namespace {
 
 }  // namespace
 
-void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride) {
+void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride, const char* length) {
+  if (stride < n && length == nullptr) {
+    fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the %" PRId64 " columns", name, stride, n);
+  }
   if (stride < n) {
-    fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the hidden size %" PRId64, name, stride,
-         n);
+    fail(NC_INVALID_ARGUMENT, "%s: row stride %" PRId64 ", expected at least the %s %" PRId64, name, stride, length, n);
   }
   fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 " rows at a row stride of %" PRId64 " elements exceed the address space",
        name, rows, stride);
 }
 
-Tensor floats(const char* name, int64_t address, int64_t n) {
-  if (address % 4 != 0) {
-    fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of 4", name,
-         static_cast<uint64_t>(address));
-  }
-  return vector(name, address, n, 4);
+void refuse_multiple(const Tensor& t, int64_t divisor) {
+  fail(NC_INVALID_ARGUMENT, "%s: address %" PRIx64 ", expected a multiple of %" PRId64, t.name,
+       static_cast<uint64_t>(t.address), divisor);
 }
 
 void refuse_absent(const Tensor& t, const char* why) {
@@ -53,6 +52,10 @@ void refuse_overlap_unless_in_place(const Tensor& output, const Tensor& other) {
 
 void refuse_overlap(const Tensor& output, const Tensor& other) {
   if (overlap(output, other)) fail_overlap(output, other, "memory of its own");
+}
+
+void require_not_negative(const char* name, int64_t value) {
+  if (value < 0) fail(NC_INVALID_ARGUMENT, "%s: %" PRId64 ", expected at least 0", name, value);
 }
 
 void require_range(const char* name, int32_t value, int32_t last) {

@@ -24,22 +24,27 @@ struct Tensor {
 inline bool has_bytes(const Tensor& t) { return t.present() && t.rows > 0 && t.row_bytes > 0; }
 
 // A matrix of rows x n elements; refuses a stride shorter than a row and an end beyond the address space. Address 0
-// makes an absent tensor.
-[[noreturn]] void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride);
-inline Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width) {
+// makes an absent tensor. `length` names n in the message; null: it is the number of columns.
+[[noreturn]] void refuse_matrix(const char* name, int64_t rows, int64_t n, int64_t stride, const char* length);
+inline Tensor matrix(const char* name, int64_t address, int64_t rows, int64_t n, int64_t stride, int64_t width,
+                     const char* length = nullptr) {
   if (address == 0) return {name, 0, 0, 0, 0, width};
   int64_t stride_bytes, all_bytes, end;
   if (stride < n || __builtin_mul_overflow(stride, width, &stride_bytes) ||
       __builtin_mul_overflow(stride_bytes, rows, &all_bytes) || __builtin_add_overflow(address, all_bytes, &end)) {
-    refuse_matrix(name, rows, n, stride);
+    refuse_matrix(name, rows, n, stride, length);
   }
   return {name, address, rows, n * width, stride_bytes, width};
 }
 inline Tensor vector(const char* name, int64_t address, int64_t n, int64_t width) {
   return matrix(name, address, 1, n, n, width);
 }
-// An array of n float32; refuses an address that is not a multiple of 4.
-Tensor floats(const char* name, int64_t address, int64_t n);
+
+// Refuses an address that is not a multiple.
+[[noreturn]] void refuse_multiple(const Tensor& t, int64_t divisor);
+inline void require_multiple(const Tensor& t, int64_t divisor) {
+  if (t.address % divisor != 0) refuse_multiple(t, divisor);
+}
 
 inline char* pointer(const Tensor& t) { return reinterpret_cast<char*>(t.address); }
 
@@ -61,7 +66,7 @@ inline int64_t end_of(const Tensor& t) {
 // strides, whether their extents overlap.
 bool overlap(const Tensor& a, const Tensor& b);
 
-// A quick test of extents, inline because every call makes it about thirty times; most tensors are absent or far apart.
+// A quick test of extents; most tensors are absent or far apart.
 inline bool may_overlap(const Tensor& a, const Tensor& b) {
   return a.present() && b.present() && a.address < end_of(b) && b.address < end_of(a);
 }
@@ -76,6 +81,8 @@ inline void require_apart(const Tensor& output, const Tensor& other) {
   if (may_overlap(output, other)) refuse_overlap(output, other);
 }
 
+// Refuses a value below 0.
+void require_not_negative(const char* name, int64_t value);
 void require_range(const char* name, int32_t value, int32_t last);
 void require_within(const char* what, int64_t begin, int64_t end, int64_t limit);
 

@@ -45,4 +45,14 @@ struct RotarySpec {
   int32_t rotary_dim;  // even, 2 .. head_dim
 };
 
+// FP8 conversions.
+struct Fp8Spec {
+  DType x;       // to measure or quantise: float32, bfloat16 or float16
+  DType y;       // dequantised: float32, bfloat16 or float16
+  DType format;  // of q: float8_e4m3 or float8_e5m2
+  Scaling scaling;
+  int32_t margin;     // Scaling::tensor: of new scales
+  bool power_of_two;  // Scaling::tensor: new scales are powers of two
+};
+
 }  // namespace nc

@@ -64,37 +64,50 @@ void dequantize_by_blocks(Q q, Y y, const Fp8DequantizeArguments& a) {
   }
 }
 
+template <class X>
+void amax(const Fp8AmaxArguments& a) {
+  MaxAbs<float> largest;
+  for (int64_t row = 0; row < a.rows; ++row) {
+    add_row(format_of<X>(a.x), a.from + row * a.stride, a.columns, largest);
+  }
+  atomic_max(a.amax, largest.value());
+}
+
+template <class X, class Q>
+void quantize(const Fp8QuantizeArguments& a) {
+  const X x = format_of<X>(a.x);
+  const Q q = format_of<Q>(a.format);
+  if (a.scaling == Scaling::tensor) {
+    return a.amax != nullptr ? quantize_by_one<true>(x, q, a) : quantize_by_one<false>(x, q, a);
+  }
+  const int64_t blocks = ceil_div(a.columns, kScaleBlock);
+  for (int64_t row = 0; row < a.rows; ++row) {
+    quantize_row_by_blocks<float>(x, q, a.from + row * a.from_stride, a.columns, a.to + row * a.to_stride,
+                                  a.block_scales + row * blocks);
+  }
+}
+
+template <class Q, class Y>
+void dequantize(const Fp8DequantizeArguments& a) {
+  const Q q = format_of<Q>(a.format);
+  const Y y = format_of<Y>(a.y);
+  a.scaling == Scaling::block ? dequantize_by_blocks(q, y, a) : dequantize_by_numbers(q, y, a);
+}
+
 }  // namespace
 
-void fp8_amax(const Fp8AmaxArguments& a) {
-  with_wide(a.x, [&](auto x) {
-    MaxAbs<float> largest;
-    for (int64_t row = 0; row < a.rows; ++row) add_row(x, a.from + row * a.stride, a.columns, largest);
-    atomic_max(a.amax, largest.value());
-  });
-}
-
-void fp8_quantize(const Fp8QuantizeArguments& a) {
-  with_wide(a.x, [&](auto x) {
-    with_float8(a.format, [&](auto q) {
-      if (a.scaling == Scaling::tensor) {
-        return a.amax != nullptr ? quantize_by_one<true>(x, q, a) : quantize_by_one<false>(x, q, a);
-      }
-      const int64_t blocks = ceil_div(a.columns, kScaleBlock);
-      for (int64_t row = 0; row < a.rows; ++row) {
-        quantize_row_by_blocks<float>(x, q, a.from + row * a.from_stride, a.columns, a.to + row * a.to_stride,
-                                      a.block_scales + row * blocks);
-      }
+CpuFp8 select_fp8(const Fp8Spec& spec) {
+  CpuFp8 selected{};
+  with_float8(spec.format, [&](auto q) {
+    using Q = decltype(q);
+    with_wide(spec.x, [&](auto x) {
+      using X = decltype(x);
+      selected.amax = amax<X>;
+      selected.quantize = quantize<X, Q>;
     });
+    with_wide(spec.y, [&](auto y) { selected.dequantize = dequantize<Q, decltype(y)>; });
   });
-}
-
-void fp8_dequantize(const Fp8DequantizeArguments& a) {
-  with_float8(a.format, [&](auto q) {
-    with_wide(a.y, [&](auto y) {
-      a.scaling == Scaling::block ? dequantize_by_blocks(q, y, a) : dequantize_by_numbers(q, y, a);
-    });
-  });
+  return selected;
 }
 
 }  // namespace NC_LEVEL

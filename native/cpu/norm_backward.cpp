@@ -146,11 +146,10 @@ NC_INLINE void finish_row(const F& formats, ColumnRange columns, const char* wei
 }
 
 template <class C>
-struct RowKernels {
-  void (*reduce)(const NormSpec&, const char* weight, BackwardRow<C>* rows, int count);
-  void (*finish)(const NormSpec&, ColumnRange, const char* weight, const BackwardRow<C>* rows, int count,
-                 const Outputs&);
-};
+using ReduceRows = void (*)(const NormSpec&, const char* weight, BackwardRow<C>* rows, int count);
+template <class C>
+using FinishRows = void (*)(const NormSpec&, ColumnRange, const char* weight, const BackwardRow<C>* rows, int count,
+                            const Outputs&);
 
 // Blocks, Even: as in reduce_rows.
 template <class F, bool LayerNorm, int Blocks, bool Even>
@@ -207,15 +206,16 @@ auto select_reduce(const NormSpec& spec) {
   }
   return reduce_static<F, LayerNorm, 0, false>;
 }
-template <class F, bool LayerNorm>
-auto select_finish(const Outputs& outputs) {
-  if (!is_training_step(outputs, LayerNorm)) return finish_static<F, LayerNorm>;
-  return outputs.non_temporal ? finish_training<F, LayerNorm, true> : finish_training<F, LayerNorm, false>;
-}
 
 template <class C>
-RowKernels<C> row_kernels(const NormSpec& spec, const Outputs& outputs) {
-  RowKernels<C> kernels{reduce_generic<C>, finish_generic<C>};
+struct RowKernels {
+  ReduceRows<C> reduce;
+  FinishRows<C> finish, finish_training, finish_non_temporal;
+};
+
+template <class C>
+RowKernels<C> select_row_kernels(const NormSpec& spec) {
+  RowKernels<C> kernels{reduce_generic<C>, finish_generic<C>, finish_generic<C>, finish_generic<C>};
   if constexpr (sizeof(C) == sizeof(float)) {
     const bool layer_norm = spec.op == Op::layer_norm;
     with_static_formats(spec, [&](auto formats) {
@@ -224,7 +224,9 @@ RowKernels<C> row_kernels(const NormSpec& spec, const Outputs& outputs) {
     });
     with_static_formats<Sums::dweight>(spec, [&](auto formats) {
       using F = decltype(formats);
-      kernels.finish = layer_norm ? select_finish<F, true>(outputs) : select_finish<F, false>(outputs);
+      kernels.finish = layer_norm ? finish_static<F, true> : finish_static<F, false>;
+      kernels.finish_training = layer_norm ? finish_training<F, true, false> : finish_training<F, false, false>;
+      kernels.finish_non_temporal = layer_norm ? finish_training<F, true, true> : finish_training<F, false, true>;
     });
   }
   return kernels;
@@ -254,19 +256,22 @@ constexpr int64_t kPrefetchBytes = 192 << 10;
 template <class C>
 class BackwardPass {
  public:
-  BackwardPass(const NormSpec& norm_spec, const BackwardArguments& arguments)
+  BackwardPass(const NormSpec& norm_spec, const CpuBackward& selected, const BackwardArguments& arguments)
       : spec(norm_spec),
         a(arguments),
         n(spec.hidden_size),
         group_count(groups(a.rows, n)),
         rows_per_group(group_count == 0 ? 0 : a.rows / group_count),
         rest(group_count == 0 ? 0 : a.rows % group_count),
-        layout(spec),
+        layout(selected.partial_sums, n),
         stride(layout.stride()),
         row_slot_count(row_slots(n)),
         outputs{a.dx != nullptr, a.dweight_partials != nullptr, a.dbias_partials != nullptr, a.dresidual != nullptr,
                 a.non_temporal},
-        kernels(row_kernels<C>(spec, outputs)),
+        reduce(reinterpret_cast<ReduceRows<C>>(selected.reduce)),
+        finish(reinterpret_cast<FinishRows<C>>(!is_training_step(outputs, spec.op == Op::layer_norm) ? selected.finish
+                                               : outputs.non_temporal ? selected.finish_non_temporal
+                                                                      : selected.finish_training)),
         together(rows_together(spec)),
         prefetches(a.prefetch && together * n * (bytes_of(spec.x) + bytes_of(spec.y)) <= kPrefetchBytes) {}
 
@@ -324,10 +329,10 @@ class BackwardPass {
                  prefetch_next ? a.x + (next + k) * a.x_stride : nullptr,
                  prefetch_next ? a.dy + (next + k) * a.dy_stride : nullptr};
     }
-    if (outputs.dx) kernels.reduce(spec, a.weight, rows, count);
+    if (outputs.dx) reduce(spec, a.weight, rows, count);
     for (int64_t column = 0; column < n;) {
       const ColumnRange columns{column, n - column < kColumnTile + kColumnPadding ? n : column + kColumnTile};
-      kernels.finish(spec, columns, a.weight, rows, count, outputs);
+      finish(spec, columns, a.weight, rows, count, outputs);
       column = columns.end;
     }
   }
@@ -338,19 +343,32 @@ class BackwardPass {
   const PartialSumLayout layout;
   const int64_t stride, row_slot_count;
   const Outputs outputs;
-  const RowKernels<C> kernels;
+  const ReduceRows<C> reduce;
+  const FinishRows<C> finish;
   const int together;
   const bool prefetches;
 };
 
+template <class C>
+void run(const NormSpec& spec, const CpuBackward& selected, const BackwardArguments& a) {
+  BackwardPass<C>(spec, selected, a).run();
+}
+
+template <class C>
+CpuBackward select(const NormSpec& spec) {
+  const RowKernels<C> kernels = select_row_kernels<C>(spec);
+  return {run<C>,
+          reinterpret_cast<SelectedFunction>(kernels.reduce),
+          reinterpret_cast<SelectedFunction>(kernels.finish),
+          reinterpret_cast<SelectedFunction>(kernels.finish_training),
+          reinterpret_cast<SelectedFunction>(kernels.finish_non_temporal),
+          partial_sum_order(spec)};
+}
+
 }  // namespace
 
-void norm_backward(const NormSpec& spec, const BackwardArguments& a) {
-  if (spec.compute == Compute::float64) {
-    BackwardPass<double>(spec, a).run();
-  } else {
-    BackwardPass<float>(spec, a).run();
-  }
+CpuBackward select_backward(const NormSpec& spec) {
+  return spec.compute == Compute::float64 ? select<double>(spec) : select<float>(spec);
 }
 
 }  // namespace NC_LEVEL

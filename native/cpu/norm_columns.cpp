@@ -36,7 +36,7 @@ struct GradientColumns {
   }
 };
 
-// Calls f(format).
+// Calls f(format) for the type of a gradient.
 template <class C, class F>
 NC_INLINE void with_gradient_format(DType dtype, F f) {
 #if defined(NC_STATIC_KERNELS)
@@ -56,8 +56,8 @@ struct ColumnSums {
   PartialSumBuffer<C> space;
   GradientColumns<C, Format> gradient;
 
-  ColumnSums(const NormSpec& spec, const ColumnArguments& a, Format format)
-      : layout(spec),
+  ColumnSums(PartialSumLayout partial_sums, const ColumnArguments& a, Format format)
+      : layout(partial_sums),
         group_count(groups(a.rows, layout.n)),
         space(a.partials, layout, a.rows),
         gradient{a.gradient, a.accumulate, format} {}
@@ -140,31 +140,37 @@ struct ColumnSums {
   }
 };
 
-template <class C>
-void sum_columns(const NormSpec& spec, const ColumnArguments& a) {
-  with_gradient_format<C>(a.dtype, [&](auto format) {
-    const ColumnSums<C, decltype(format)> sums(spec, a, format);
-    if (sums.group_count == 0) {
-      const C zeros[kColumnTile] = {};
-      if (a.accumulate) return;
-      for (int64_t column = a.column_begin; column < a.column_end; column += kColumnTile) {
-        const int64_t left = a.column_end - column;
-        sums.gradient.write_natural(column, zeros, left < kColumnTile ? left : kColumnTile);
-      }
-    } else {
-      sums.write(a.column_begin, a.column_end);
+template <class C, class Format>
+void sum_columns(const NormSpec& spec, PartialSumOrder order, const ColumnArguments& a) {
+  const ColumnSums<C, Format> sums({order, spec.hidden_size}, a, format_of<Format>(a.dtype));
+  if (sums.group_count == 0) {
+    const C zeros[kColumnTile] = {};
+    if (a.accumulate) return;
+    for (int64_t column = a.column_begin; column < a.column_end; column += kColumnTile) {
+      const int64_t left = a.column_end - column;
+      sums.gradient.write_natural(column, zeros, left < kColumnTile ? left : kColumnTile);
     }
-  });
+  } else {
+    sums.write(a.column_begin, a.column_end);
+  }
+}
+
+template <class C>
+CpuColumns::Run select_sum(DType gradient) {
+  CpuColumns::Run sum = nullptr;
+  with_gradient_format<C>(gradient, [&](auto format) { sum = sum_columns<C, decltype(format)>; });
+  return sum;
+}
+
+template <class C>
+CpuColumns select(const NormSpec& spec) {
+  return {select_sum<C>(spec.weight), select_sum<C>(DType::float32), partial_sum_order(spec)};
 }
 
 }  // namespace
 
-void norm_columns(const NormSpec& spec, const ColumnArguments& a) {
-  if (spec.compute == Compute::float64) {
-    sum_columns<double>(spec, a);
-  } else {
-    sum_columns<float>(spec, a);
-  }
+CpuColumns select_columns(const NormSpec& spec) {
+  return spec.compute == Compute::float64 ? select<double>(spec) : select<float>(spec);
 }
 
 }  // namespace NC_LEVEL

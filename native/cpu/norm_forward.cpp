@@ -296,13 +296,24 @@ int rows_together(const NormSpec& spec) {
   return static_cast<int>(rows < 1 ? 1 : rows < kMostRows ? rows : kMostRows);
 }
 
+// The selected functions, with their types.
 template <class C>
-void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
+struct ForwardFunctions {
+  PlainStatistics<C> statistics;
+  NormaliseRows<C> normalise;
+  SumRows<C> sum;
+
+  explicit ForwardFunctions(const CpuForward& selected)
+      : statistics(reinterpret_cast<PlainStatistics<C>>(selected.statistics)),
+        normalise(reinterpret_cast<NormaliseRows<C>>(selected.normalise)),
+        sum(reinterpret_cast<SumRows<C>>(selected.sum)) {}
+};
+
+template <class C>
+void forward_rows(const NormSpec& spec, const CpuForward& selected, const ForwardArguments& a) {
   const bool sums_are_rounded = spec.residual_rounding == ResidualRounding::input;
   if (a.residual != nullptr && !sums_are_rounded) return forward_unrounded_sums<C>(spec, a);
-  const PlainStatistics<C> statistics = select_statistics<C>(spec);
-  const NormaliseRows<C> normalise = select_normalise<C>(spec);
-  const SumRows<C> sum = sum_rows<C>(spec);
+  const auto [statistics, normalise, sum] = ForwardFunctions<C>(selected);
   const int together = rows_together(spec);
   for (int64_t i = a.row_begin; i < a.row_end; i += together) {
     const int count = static_cast<int>(a.row_end - i < together ? a.row_end - i : together);
@@ -322,12 +333,14 @@ void forward_rows(const NormSpec& spec, const ForwardArguments& a) {
 // FP8 y: scales the values that would be rounded to y's type. The kernels for a y in the compute type compute them, one
 // tile of the row at a time.
 template <class C>
-void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
-  NormSpec values_spec = spec;
-  values_spec.y = ComputeFormat<C>::dtype();
-  const PlainStatistics<C> statistics = select_statistics<C>(spec);
-  const NormaliseRows<C> normalise = select_normalise<C>(values_spec);
-  const SumRows<C> sum = sum_rows<C>(spec);
+NormSpec spec_of_values(NormSpec spec) {
+  if (spec.scaling != Scaling::none) spec.y = ComputeFormat<C>::dtype();
+  return spec;
+}
+template <class C>
+void forward_quantized(const NormSpec& spec, const CpuForward& selected, const ForwardArguments& a) {
+  const NormSpec values_spec = spec_of_values<C>(spec);
+  const ForwardFunctions<C> functions(selected);
   const RuntimeFormats formats = runtime_formats(values_spec);
   const bool unrounded_sums = a.residual != nullptr && spec.residual_rounding == ResidualRounding::compute;
   const int64_t x_width = bytes_of(spec.x), weight_width = bytes_of(spec.weight);
@@ -356,10 +369,10 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
                       });
       });
     } else {
-      const Rows row = plain_rows<C>(spec, a, sum, i, 1);
-      statistics(spec, row, s);
+      const Rows row = plain_rows<C>(spec, a, functions.sum, i, 1);
+      functions.statistics(spec, row, s);
       write_quantized_row<C>(spec, a, i, amax, [&](int64_t begin, int64_t count, C* values, bool) {
-        normalise(values_spec, tile(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, s);
+        functions.normalise(values_spec, tile(begin, count, values), {0, 0}, {row.x + begin * x_width, 0, 1}, s);
       });
     }
     save(a, i, 1, s);
@@ -368,22 +381,17 @@ void forward_quantized(const NormSpec& spec, const ForwardArguments& a) {
 }
 
 template <class C>
-void forward(const NormSpec& spec, const ForwardArguments& a) {
-  if (spec.scaling == Scaling::none) {
-    forward_rows<C>(spec, a);
-  } else {
-    forward_quantized<C>(spec, a);
-  }
+CpuForward select(const NormSpec& spec) {
+  return {spec.scaling == Scaling::none ? forward_rows<C> : forward_quantized<C>,
+          reinterpret_cast<SelectedFunction>(select_statistics<C>(spec)),
+          reinterpret_cast<SelectedFunction>(select_normalise<C>(spec_of_values<C>(spec))),
+          reinterpret_cast<SelectedFunction>(sum_rows<C>(spec))};
 }
 
 }  // namespace
 
-void norm_forward(const NormSpec& spec, const ForwardArguments& a) {
-  if (spec.compute == Compute::float64) {
-    forward<double>(spec, a);
-  } else {
-    forward<float>(spec, a);
-  }
+CpuForward select_forward(const NormSpec& spec) {
+  return spec.compute == Compute::float64 ? select<double>(spec) : select<float>(spec);
 }
 
 }  // namespace NC_LEVEL

@@ -6,6 +6,7 @@
 
 #include "../core/workspace.h"
 #include "formats.h"
+#include "kernels.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -15,14 +16,20 @@ struct PartialSumLayout {
   Order order;
   int64_t n;
 
-  explicit PartialSumLayout(const NormSpec& spec) : by_vec16(false), order(Order::natural), n(spec.hidden_size) {
-    by_vec16 = with_static_formats(spec, [&](auto formats) { order = decltype(formats)::order; });
-  }
+  PartialSumLayout(PartialSumOrder selected, int64_t columns)
+      : by_vec16(selected.by_vec16), order(selected.even_odd ? Order::even_odd : Order::natural), n(columns) {}
   int64_t stride() const { return by_vec16 ? padded_columns(n) : n; }
   // The number of leading elements whose slot, or group of sixteen slots, follows from their index. The remaining
   // elements are in the last group.
   int64_t in_place() const { return by_vec16 ? n / kColumnPadding * kColumnPadding : n; }
 };
+
+inline PartialSumOrder partial_sum_order(const NormSpec& spec) {
+  PartialSumOrder selected{false, false};
+  selected.by_vec16 =
+      with_static_formats(spec, [&](auto formats) { selected.even_odd = decltype(formats)::order == Order::even_odd; });
+  return selected;
+}
 
 template <class C, class Extent>
 NC_INLINE Vec8<C> load_sum(const C* sums, int64_t first, Extent extent) {

@@ -261,12 +261,10 @@ void copy_rest(const RotarySpec& spec, const RotaryArguments& r, int64_t tokens,
   }
 }
 
-}  // namespace
-
-void rotary(const RotarySpec& spec, const RotaryArguments& r) {
+void run(const RotarySpec& spec, const CpuRotary& selected, const RotaryArguments& r) {
   const int64_t half = spec.rotary_dim / 2, row_bytes = half * bytes_of(spec.table);
-  const BringAngles bring = bring_angles_of(spec);
-  const RotateTokens rotate = rotate_tokens_of(spec);
+  const BringAngles bring = reinterpret_cast<BringAngles>(selected.bring);
+  const RotateTokens rotate = reinterpret_cast<RotateTokens>(selected.rotate);
   const float direction = r.backward ? -1.0f : 1.0f;
   Angles a;
   a.pitch = least(ceil_div(half, kVecWidth) * kVecWidth, kAngles);
@@ -286,6 +284,13 @@ void rotary(const RotarySpec& spec, const RotaryArguments& r) {
     }
     copy_rest(spec, r, a.tokens, at);
   }
+}
+
+}  // namespace
+
+CpuRotary select_rotary(const RotarySpec& spec) {
+  return {run, reinterpret_cast<SelectedFunction>(bring_angles_of(spec)),
+          reinterpret_cast<SelectedFunction>(rotate_tokens_of(spec))};
 }
 
 }  // namespace NC_LEVEL

@@ -4,7 +4,6 @@
 namespace nc {
 inline namespace NC_LEVEL {
 extern const CpuKernels kernels;
-const CpuKernels kernels = {norm_forward, norm_backward, norm_columns,   rotary,
-                            fp8_amax,     fp8_quantize,  fp8_dequantize, copy};
+const CpuKernels kernels = {select_forward, select_backward, select_columns, select_rotary, select_fp8, copy};
 }  // namespace NC_LEVEL
 }  // namespace nc

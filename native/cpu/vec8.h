@@ -2,11 +2,23 @@
 // arithmetic: each operation rounds once, as in scalar code. simd.h has what depends on the instruction set.
 #pragma once
 
+#include <type_traits>
+
 #include "../core/row_math.h"
 #include "simd.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
+
+// A static format, or the runtime format of this type.
+template <class Format>
+NC_INLINE Format format_of(DType dtype) {
+  if constexpr (std::is_same<Format, RuntimeFormat>::value) {
+    return {dtype};
+  } else {
+    return {};
+  }
+}
 
 // Conversions.
 

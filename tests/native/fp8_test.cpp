@@ -141,10 +141,15 @@ struct Scales {
 Scales runScale(int32_t format, int32_t margin, int32_t power_of_two, const Bits& amaxes) {
   const Tensor amax = floats(amaxes), scale = floats(amaxes), scale_inv = floats(amaxes), alone = floats(amaxes);
   const auto count = static_cast<int64_t>(amaxes.size());
-  check(nc_fp8_scale(format, margin, power_of_two, count, amax.address(), scale.address(), scale_inv.address()));
-  check(nc_fp8_scale(format, margin, power_of_two, count, amax.address(), alone.address(), 0));
+  const Fp8Plan plan(scaleSpec(format, margin, power_of_two != 0));
+  const auto run = [&](int64_t to_scale, int64_t to_scale_inv) {
+    const nc_fp8_args args = scaleArgs(count, amax.address(), to_scale, to_scale_inv);
+    check(nc_fp8_scale(plan, &args));
+  };
+  run(scale.address(), scale_inv.address());
+  run(alone.address(), 0);
   EXPECT_EQ(scale.contents(), alone.contents());
-  check(nc_fp8_scale(format, margin, power_of_two, count, amax.address(), 0, alone.address()));
+  run(0, alone.address());
   EXPECT_EQ(scale_inv.contents(), alone.contents());
   EXPECT_EQ(floats(amaxes).contents(), amax.contents());
   for (const Tensor* t : {&amax, &scale, &scale_inv, &alone}) EXPECT_TRUE(t->surroundingsIntact());
@@ -296,15 +301,21 @@ TEST_P(Fp8Amax, OfRangesInSeveralThreads) {
     const Form form = atLevel(NC_CPU_BEST);
     const Tensor x = tensorOf(m, form), q = emptyTensor(NC_FLOAT8_E5M2, m, form), scale = floats(0.4f);
     const Tensor amax = floats(0.0f), measured = floats(0.0f);
+    const Fp8Plan plan(makeFp8(m.dtype, NC_FLOAT8_E5M2, NC_SCALING_TENSOR));
+    nc_fp8_args args = argsOf(m);
+    args.x = x.address(), args.x_stride = x.stride();
+    args.amax = amax.address();
+    const harness::RangedCall largest(nc_fp8_amax_begin, plan, args);
+    args.q = q.address(), args.q_stride = q.stride();
+    args.scale = scale.address();
+    args.amax = measured.address();
+    const harness::RangedCall quantize(nc_fp8_quantize_begin, plan, args);
     std::vector<std::thread> threads;
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&, t] {
         for (int64_t row = t; row < kRows; row += kThreads) {
-          check(nc_fp8_amax(NC_CPU_BEST, rowAddress(x, x.address(), row), m.dtype, 1, kColumns, x.stride(),
-                            amax.address()));
-          check(nc_fp8_quantize(NC_CPU_BEST, rowAddress(x, x.address(), row), m.dtype, 1, kColumns, x.stride(),
-                                rowAddress(q, q.address(), row), NC_FLOAT8_E5M2, q.stride(), scale.address(),
-                                measured.address()));
+          largest.run(0, row, row + 1);
+          quantize.run(0, row, row + 1);
         }
       });
     }
@@ -384,12 +395,20 @@ TEST(Fp8FarRows, BeyondTwoToThe31) {
     return bits;
   };
   for (const int32_t level : harness::supportedLevels()) {
-    check(nc_fp8_quantize(level, x, NC_BFLOAT16, kRows, kColumns, kStride, q, NC_FLOAT8_E4M3, kStride, scale.address(),
-                          amax.address()));
+    const Form form = atLevel(level);
+    nc_fp8_args args = argsOf(m);
+    args.x = x, args.x_stride = kStride;
+    args.q = q, args.q_stride = kStride;
+    args.scale = scale.address();
+    args.amax = amax.address();
+    const Fp8Plan by_tensor(specOf(NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, form));
+    check(nc_fp8_quantize(by_tensor, &args));
     EXPECT_EQ(quantizedByOne(m, NC_FLOAT8_E4M3, 0.3f), contents());
     EXPECT_EQ(Bits{bitsOf(largestMagnitude(m))}, amax.contents());
-    check(nc_fp8_quantize_blocks(level, x, NC_BFLOAT16, kRows, kColumns, kStride, q, NC_FLOAT8_E5M2, kStride,
-                                 reinterpret_cast<int64_t>(codes.data())));
+    args.scale = args.amax = 0;
+    args.scale_inv = reinterpret_cast<int64_t>(codes.data());
+    const Fp8Plan by_block(specOf(NC_BFLOAT16, NC_FLOAT8_E5M2, NC_SCALING_BLOCK, form));
+    check(nc_fp8_quantize(by_block, &args));
     const Blocks expected = quantizedByBlocks(m, NC_FLOAT8_E5M2);
     EXPECT_EQ(expected.q, contents());
     EXPECT_EQ(expected.codes, Bits(codes.begin(), codes.end()));

@@ -159,7 +159,29 @@ TEST(Invariance, ThreadsOnOneTensor) {
   check(nc_norm_backward_workspace(plan, rows, 1, 1, &bytes));
   ASSERT_GT(groups, 8);
   std::vector<double> workspace(static_cast<size_t>(bytes + 7) / 8);
-  const auto at = reinterpret_cast<int64_t>(workspace.data());
+  auto forward = argsOf<nc_norm_forward_args>();
+  forward.rows = rows;
+  forward.x = x.address(), forward.x_stride = n;
+  forward.weight = weight.address(), forward.bias = bias.address();
+  forward.y = y.address(), forward.y_stride = n;
+  forward.rstd = rstd.address();
+  auto backward = argsOf<nc_norm_backward_args>();
+  backward.rows = rows;
+  backward.x = x.address(), backward.x_stride = n;
+  backward.weight = weight.address();
+  backward.dy = dy.address(), backward.dy_stride = n;
+  backward.rstd = rstd.address();
+  backward.dx = dx.address(), backward.dx_stride = n;
+  backward.workspace = reinterpret_cast<int64_t>(workspace.data()), backward.workspace_bytes = bytes;
+  backward.dweight = dweight.address(), backward.dweight_dtype = c.dweight_dtype;
+  backward.dweight_mode = c.dweight_mode;
+  backward.dbias = dbias.address(), backward.dbias_dtype = c.dbias_dtype, backward.dbias_mode = c.dbias_mode;
+  const RangedCall forward_call(nc_norm_forward_begin, plan, forward);
+  const RangedCall backward_call(nc_norm_backward_begin, plan, backward);
+  EXPECT_EQ(rows, forward_call.units(0));
+  EXPECT_EQ(0, forward_call.units(1));
+  EXPECT_EQ(groups, backward_call.units(0));
+  EXPECT_EQ(n, backward_call.units(1));
   const auto inThreads = [](int64_t count, auto body) {
     std::vector<std::thread> threads;
     for (int64_t t = 0; t < 4; ++t) {
@@ -169,18 +191,9 @@ TEST(Invariance, ThreadsOnOneTensor) {
   };
   for (int round = 0; round < 20; ++round) {
     dweight.fill(data.dweight), dbias.fill(data.dbias);
-    inThreads(rows, [&](int64_t begin, int64_t end) {
-      EXPECT_EQ(NC_OK, nc_norm_forward(plan, rows, begin, end, x.address(), n, 0, 0, weight.address(), bias.address(),
-                                       y.address(), n, 0, 0, 0, rstd.address()));
-    });
-    inThreads(groups, [&](int64_t begin, int64_t end) {
-      EXPECT_EQ(NC_OK, nc_norm_backward(plan, rows, begin, end, x.address(), n, weight.address(), dy.address(), n, 0,
-                                        rstd.address(), 0, 0, dx.address(), n, at, bytes, 1, 1));
-    });
-    inThreads(n, [&](int64_t begin, int64_t end) {
-      EXPECT_EQ(NC_OK, nc_norm_backward_columns(plan, rows, begin, end, at, bytes, dweight.address(), c.dweight_dtype,
-                                                c.dweight_mode, dbias.address(), c.dbias_dtype, c.dbias_mode));
-    });
+    inThreads(rows, [&](int64_t begin, int64_t end) { forward_call.run(0, begin, end); });
+    inThreads(groups, [&](int64_t begin, int64_t end) { backward_call.run(0, begin, end); });
+    inThreads(n, [&](int64_t begin, int64_t end) { backward_call.run(1, begin, end); });
     Result result{y.contents(), {}, {}, rstd.contents(), dx.contents(), dweight.contents(), dbias.contents()};
     ASSERT_TRUE(same(c, expected, result)) << "round " << round;
   }

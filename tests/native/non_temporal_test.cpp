@@ -64,15 +64,28 @@ Outputs outputs(const nc_norm_spec& spec, int64_t rows, int64_t stride, int64_t 
     return stored;
   };
   x.set(drawn(rows * stride)), dy.set(drawn(rows * stride)), weight.set(drawn(n));
-  check(nc_norm_forward(plan, rows, 0, rows, x.address(), stride, 0, 0, weight.address(), 0, y.address(), stride, 0, 0,
-                        0, rstd.address()));
-  int64_t groups = 0, needed = 0;
-  check(nc_norm_backward_groups(plan, rows, &groups));
+  auto forward = argsOf<nc_norm_forward_args>();
+  forward.rows = rows;
+  forward.x = x.address(), forward.x_stride = stride;
+  forward.weight = weight.address();
+  forward.y = y.address(), forward.y_stride = stride;
+  forward.rstd = rstd.address();
+  check(nc_norm_forward(plan, &forward));
+  int64_t needed = 0;
   check(nc_norm_backward_workspace(plan, rows, 1, 0, &needed));
   std::vector<double> workspace(static_cast<size_t>(needed + 7) / 8);
-  check(nc_norm_backward(plan, rows, 0, groups, x.address(), stride, weight.address(), dy.address(), stride, 0,
-                         rstd.address(), 0, 0, dx.address(), stride, reinterpret_cast<int64_t>(workspace.data()),
-                         needed, 1, 0));
+  std::vector<uint8_t> dweight(static_cast<size_t>(n * width));
+  auto backward = argsOf<nc_norm_backward_args>();
+  backward.rows = rows;
+  backward.x = x.address(), backward.x_stride = stride;
+  backward.weight = weight.address();
+  backward.dy = dy.address(), backward.dy_stride = stride;
+  backward.rstd = rstd.address();
+  backward.dx = dx.address(), backward.dx_stride = stride;
+  backward.workspace = reinterpret_cast<int64_t>(workspace.data()), backward.workspace_bytes = needed;
+  backward.dweight = reinterpret_cast<int64_t>(dweight.data());
+  backward.dweight_dtype = spec.weight_dtype, backward.dweight_mode = NC_GRADIENT_WRITE;
+  check(nc_norm_backward(plan, &backward));
   EXPECT_TRUE(y.onlyInside() && dx.onlyInside());
   return {y.bytes(), dx.bytes()};
 }

@@ -112,9 +112,8 @@ TEST_P(RotaryTypes, TokenRanges) {
       cos.fill(d.cos);
       sin.fill(d.sin);
       const Tensor before = y;
-      check(nc_rotary_apply(plan, 0, c.batch, c.seq, c.heads, begin, end, x.address(), strides.batch, strides.seq,
-                            strides.head, cos.address(), sin.address(), c.table_batch_rows, y.address(), strides.batch,
-                            strides.seq, strides.head));
+      RangedCall(nc_rotary_begin, plan, argsOf(c, strides, {x.address(), y.address(), cos.address(), sin.address()}))
+          .run(0, begin, end);
       const int64_t token = c.heads * c.spec.head_dim;
       for (int64_t i = 0; i < span; ++i) {
         const bool in_range = begin * token <= i && i < end * token;
@@ -159,7 +158,8 @@ TEST_P(RotaryTypes, EmptyTensors) {
     c.seq = seq;
     c.heads = heads;
     const RotaryPlan plan(c.spec);
-    EXPECT_EQ(NC_OK, nc_rotary_apply(plan, 0, batch, seq, heads, 0, batch * seq, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    const nc_rotary_args args = argsOf(c);
+    EXPECT_EQ(NC_OK, nc_rotary_apply(plan, &args)) << nc_last_error();
   }
 }
 
@@ -266,8 +266,10 @@ TEST_P(RotaryTypes, OffsetsBeyond31Bits) {
   sin.fill(d.sin);
   const RotaryPlan plan(c.spec);
   const auto address = reinterpret_cast<int64_t>(memory);
-  check(nc_rotary_apply(plan, 0, 1, 3, 3, 0, 3, address, 0, stride, 24, cos.address(), sin.address(), 0, address, 0,
-                        stride, 24));
+  HeadStrides strides(c, {});
+  strides.seq = stride;
+  const nc_rotary_args args = argsOf(c, strides, {address, address, cos.address(), sin.address()});
+  check(nc_rotary_apply(plan, &args));
   Bits result(expected.size());
   each([&](size_t i, uint8_t* p) { result[i] = reference::loadBits(c.x(), p); });
   munmap(memory, size);

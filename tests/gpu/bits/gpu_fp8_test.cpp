@@ -45,16 +45,21 @@ TEST_P(GpuFp8, SweepOfFloat32) {
   copy(scale.at(0), addressOf(&one), 4);
   std::vector<uint32_t> patterns(kCount);
   Bytes expected(kCount);
+  const Fp8Plan cpu(makeFp8(NC_FLOAT32, GetParam(), NC_SCALING_TENSOR));
+  const Fp8Plan gpu(makeFp8(NC_FLOAT32, GetParam(), NC_SCALING_TENSOR, 0, 0));
+  nc_fp8_args on_gpu = argsOf(1, kCount);
+  on_gpu.x_stride = on_gpu.q_stride = kCount;
+  nc_fp8_args on_cpu = on_gpu;
+  on_gpu.x = x.at(0), on_gpu.q = q.at(0), on_gpu.scale = scale.at(0);
+  on_cpu.x = addressOf(patterns.data()), on_cpu.q = addressOf(expected.data()), on_cpu.scale = addressOf(&one);
   for (uint64_t next = 0; next <= 0xffffffffu && !HasFailure();) {
     for (uint32_t& pattern : patterns) {
       pattern = static_cast<uint32_t>(next);  // the last part continues from 0
       next += 17;
     }
     copy(x.at(0), addressOf(patterns.data()), kBytes);
-    check(nc_cuda_fp8_quantize(0, x.at(0), NC_FLOAT32, 1, kCount, kCount, q.at(0), GetParam(), kCount, scale.at(0), 0,
-                               0));
-    check(nc_fp8_quantize(NC_CPU_BEST, addressOf(patterns.data()), NC_FLOAT32, 1, kCount, kCount,
-                          addressOf(expected.data()), GetParam(), kCount, addressOf(&one), 0));
+    check(nc_fp8_quantize(gpu, &on_gpu));
+    check(nc_fp8_quantize(cpu, &on_cpu));
     expectSame(expected, fromDevice(q, kCount), "q");
   }
 }
@@ -86,32 +91,39 @@ TEST_P(GpuFp8Rows, AreTheCpus) {
     for (const int32_t format : kNarrow) {
       SCOPED_TRACE(name(dtype) + " to " + name(format));
       Bytes q(static_cast<size_t>(elements)), y(2 * q.size()), e8m0(static_cast<size_t>(blocks));
+      const Fp8Plan cpu(makeFp8(dtype, format, NC_SCALING_TENSOR));
+      const Fp8Plan gpu(makeFp8(dtype, format, NC_SCALING_TENSOR, 0, 0));
+      const Fp8Plan cpu_blocks(makeFp8(dtype, format, NC_SCALING_BLOCK, dtype));
+      const Fp8Plan gpu_blocks(makeFp8(dtype, format, NC_SCALING_BLOCK, dtype, 0));
+      nc_fp8_args on_gpu = argsOf(rows, columns);
+      on_gpu.x_stride = on_gpu.q_stride = on_gpu.y_stride = stride;
+      nc_fp8_args on_cpu = on_gpu;
+      on_gpu.x = device_x.at(0), on_gpu.q = device_q.at(0), on_gpu.y = device_y.at(0);
+      on_gpu.scale = scales.at(0), on_gpu.amax = scales.at(4);
+      on_cpu.x = addressOf(x.data()), on_cpu.q = addressOf(q.data()), on_cpu.y = addressOf(y.data());
+      on_cpu.scale = addressOf(&scale), on_cpu.amax = addressOf(&amax);
       amax = 0;
       check(nc_cuda_zero(0, device_q.at(0), elements, 0));
       check(nc_cuda_zero(0, device_y.at(0), 2 * elements, 0));
       check(nc_cuda_zero(0, scales.at(4), 4, 0));
-      check(nc_fp8_quantize(NC_CPU_BEST, addressOf(x.data()), dtype, rows, columns, stride, addressOf(q.data()), format,
-                            stride, addressOf(&scale), addressOf(&amax)));
-      check(nc_cuda_fp8_quantize(0, device_x.at(0), dtype, rows, columns, stride, device_q.at(0), format, stride,
-                                 scales.at(0), scales.at(4), 0));
+      check(nc_fp8_quantize(cpu, &on_cpu));
+      check(nc_fp8_quantize(gpu, &on_gpu));
       expectSame(q, fromDevice(device_q, q.size()), "q by one scale");
       float device_amax[2];
       copy(addressOf(device_amax), scales.at(0), 8);
       EXPECT_EQ(bitsOf(amax), bitsOf(device_amax[1]));
       check(nc_cuda_zero(0, scales.at(4), 4, 0));
-      check(nc_cuda_fp8_amax(0, device_x.at(0), dtype, rows, columns, stride, scales.at(4), 0));
+      check(nc_fp8_amax(gpu, &on_gpu));
       copy(addressOf(device_amax), scales.at(0), 8);
       EXPECT_EQ(bitsOf(amax), bitsOf(device_amax[1]));
-      check(nc_fp8_quantize_blocks(NC_CPU_BEST, addressOf(x.data()), dtype, rows, columns, stride, addressOf(q.data()),
-                                   format, stride, addressOf(e8m0.data())));
-      check(nc_cuda_fp8_quantize_blocks(0, device_x.at(0), dtype, rows, columns, stride, device_q.at(0), format, stride,
-                                        codes.at(0), 0));
+      on_cpu.scale = on_cpu.amax = on_gpu.scale = on_gpu.amax = 0;
+      on_cpu.scale_inv = addressOf(e8m0.data()), on_gpu.scale_inv = codes.at(0);
+      check(nc_fp8_quantize(cpu_blocks, &on_cpu));
+      check(nc_fp8_quantize(gpu_blocks, &on_gpu));
       expectSame(q, fromDevice(device_q, q.size()), "q by blocks");
       expectSame(e8m0, fromDevice(codes, e8m0.size()), "scales of blocks");
-      check(nc_fp8_dequantize(NC_CPU_BEST, NC_SCALING_BLOCK, addressOf(q.data()), format, rows, columns, stride,
-                              addressOf(e8m0.data()), addressOf(y.data()), dtype, stride));
-      check(nc_cuda_fp8_dequantize(0, NC_SCALING_BLOCK, device_q.at(0), format, rows, columns, stride, codes.at(0),
-                                   device_y.at(0), dtype, stride, 0));
+      check(nc_fp8_dequantize(cpu_blocks, &on_cpu));
+      check(nc_fp8_dequantize(gpu_blocks, &on_gpu));
       expectSame(y, fromDevice(device_y, y.size()), "y by blocks");
     }
   }
@@ -133,11 +145,16 @@ TEST(GpuFp8FarRows, BeyondTwoToThe31Elements) {
       for (size_t i = 0; i < wide.size(); ++i) wide[i] = static_cast<uint16_t>(m.bits[firstOf(row) + i]);
       copy(x.at(2 * row * stride), addressOf(wide.data()), 2 * kColumns);
     }
-    check(nc_cuda_fp8_amax(0, x.at(0), NC_BFLOAT16, kRows, kColumns, stride, amax.at(0), 0));
-    check(nc_cuda_fp8_quantize_blocks(0, x.at(0), NC_BFLOAT16, kRows, kColumns, stride, q.at(0), NC_FLOAT8_E5M2, stride,
-                                      codes.at(0), 0));
-    check(nc_cuda_fp8_dequantize(0, NC_SCALING_BLOCK, q.at(0), NC_FLOAT8_E5M2, kRows, kColumns, stride, codes.at(0),
-                                 y.at(0), NC_BFLOAT16, stride, 0));
+    const Fp8Plan plan(makeFp8(NC_BFLOAT16, NC_FLOAT8_E5M2, NC_SCALING_BLOCK, NC_BFLOAT16, 0));
+    nc_fp8_args args = argsOf(kRows, kColumns);
+    args.x = x.at(0), args.q = q.at(0), args.y = y.at(0);
+    args.x_stride = args.q_stride = args.y_stride = stride;
+    args.amax = amax.at(0);
+    check(nc_fp8_amax(plan, &args));
+    args.amax = 0;
+    args.scale_inv = codes.at(0);
+    check(nc_fp8_quantize(plan, &args));
+    check(nc_fp8_dequantize(plan, &args));
     float largest = 0;
     copy(addressOf(&largest), amax.at(0), 4);
     EXPECT_EQ(bitsOf(largestMagnitude(m)), bitsOf(largest));

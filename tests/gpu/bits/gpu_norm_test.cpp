@@ -67,8 +67,15 @@ TEST(GpuFarRows, BeyondTwoToThe31Elements) {
       nc_norm_spec spec = c.spec;
       spec.device_type = NC_DEVICE_CUDA;
       const Plan plan(spec);
-      check(nc_cuda_norm_forward(plan, kRows, x.at(0), kStride, 0, 0, weight.at(0), c.hasBias() ? bias.at(0) : 0,
-                                 y.at(0), kStride, 0, 0, c.isLayerNorm() ? mean.at(0) : 0, rstd.at(0), 0));
+      auto args = argsOf<nc_norm_forward_args>();
+      args.rows = kRows;
+      args.x = x.at(0), args.y = y.at(0);
+      args.x_stride = args.y_stride = kStride;
+      args.weight = weight.at(0);
+      if (c.hasBias()) args.bias = bias.at(0);
+      if (c.isLayerNorm()) args.mean = mean.at(0);
+      args.rstd = rstd.at(0);
+      check(nc_norm_forward(plan, &args));
       for (int64_t r = 0; r < kRows; ++r) {
         std::vector<uint16_t> codes(static_cast<size_t>(n));
         copy(addressOf(codes.data()), y.at(2 * r * kStride), row);

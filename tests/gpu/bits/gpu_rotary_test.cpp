@@ -58,8 +58,10 @@ TEST(GpuFarTokens, BeyondTwoToThe31Elements) {
     nc_rotary_spec spec = c.spec;
     spec.device_type = NC_DEVICE_CUDA;
     const RotaryPlan plan(spec);
-    check(nc_cuda_rotary_apply(plan, 0, 1, 2, c.heads, x.at(0), 0, kStride, head_dim, cos.at(0), sin.at(0), 0, x.at(0),
-                               0, kStride, head_dim, 0));
+    HeadStrides strides(c, {});
+    strides.seq = kStride;
+    const nc_rotary_args args = argsOf(c, strides, {x.at(0), x.at(0), cos.at(0), sin.at(0)});
+    check(nc_rotary_apply(plan, &args));
     Bits actual;
     for (int64_t s = 0; s < 2; ++s) {
       std::vector<uint16_t> codes(static_cast<size_t>(token));

@@ -62,14 +62,29 @@ void launch(bool backward, int32_t dtype, int64_t rows, int64_t n) {
   const int64_t x = random(bytes, dtype, 0.25f, 1.0f), weight = random(n * size, dtype, 1.0f, 0.25f);
   const int64_t out = allocated(bytes);
   if (!backward) {
-    check(nc_cuda_norm_forward(plan, rows, x, n, 0, 0, weight, 0, out, n, 0, 0, 0, allocated(4 * rows), 0));
+    nc_norm_forward_args args{};
+    args.struct_size = sizeof(args);
+    args.rows = rows;
+    args.x = x, args.x_stride = n;
+    args.weight = weight;
+    args.y = out, args.y_stride = n;
+    args.rstd = allocated(4 * rows);
+    check(nc_norm_forward(plan, &args));
   } else {
     const int64_t dy = random(bytes, dtype, 0.0f, 1.0f), rstd = random(4 * rows, NC_FLOAT32, 1.0f, 0.05f);
     int64_t workspace = 0;
     check(nc_norm_backward_workspace(plan, rows, 1, 0, &workspace));
-    check(nc_cuda_norm_backward(plan, rows, x, n, weight, dy, n, 0, rstd, 0, 0, out, n, allocated(workspace + 8),
-                                workspace, allocated(n * size), dtype, NC_GRADIENT_WRITE, 0, dtype, NC_GRADIENT_ABSENT,
-                                0));
+    nc_norm_backward_args args{};
+    args.struct_size = sizeof(args);
+    args.rows = rows;
+    args.x = x, args.x_stride = n;
+    args.weight = weight;
+    args.dy = dy, args.dy_stride = n;
+    args.rstd = rstd;
+    args.dx = out, args.dx_stride = n;
+    args.workspace = allocated(workspace + 8), args.workspace_bytes = workspace;
+    args.dweight = allocated(n * size), args.dweight_dtype = dtype, args.dweight_mode = NC_GRADIENT_WRITE;
+    check(nc_norm_backward(plan, &args));
   }
   check(nc_cuda_stream_synchronize(0, 0));
   check(nc_norm_plan_destroy(plan));

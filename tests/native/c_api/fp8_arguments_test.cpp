@@ -49,53 +49,26 @@ enum class Where { kCpu, kDevice };
 constexpr int32_t kDevice = 1;
 constexpr int64_t kStream = 1234;
 
-struct Amax {
-  int32_t level, x_dtype;
-  int64_t x, rows, columns, x_stride, amax;
+// An operation with its spec and its operands.
+struct Fp8Call : nc_fp8_spec, nc_fp8_args {
+  int32_t (*operation)(int64_t, const nc_fp8_args*);
+
   int32_t call(Where where) const {
-    if (where == Where::kCpu) return nc_fp8_amax(level, x, x_dtype, rows, columns, x_stride, amax);
-    return nc_cuda_fp8_amax(kDevice, x, x_dtype, rows, columns, x_stride, amax, kStream);
-  }
-};
-struct Scale {
-  int32_t format, margin, power_of_two;
-  int64_t count, amax, scale, scale_inv;
-  int32_t call(Where where) const {
-    if (where == Where::kCpu) return nc_fp8_scale(format, margin, power_of_two, count, amax, scale, scale_inv);
-    return nc_cuda_fp8_scale(kDevice, format, margin, power_of_two, count, amax, scale, scale_inv, kStream);
-  }
-};
-struct Quantize {
-  int32_t level, x_dtype, format;
-  int64_t x, rows, columns, x_stride, q, q_stride, scale, amax;
-  int32_t call(Where where) const {
-    if (where == Where::kCpu) {
-      return nc_fp8_quantize(level, x, x_dtype, rows, columns, x_stride, q, format, q_stride, scale, amax);
+    nc_fp8_spec spec = *this;
+    nc_fp8_args args = *this;
+    if (where == Where::kDevice) {
+      spec.device_type = NC_DEVICE_CUDA;
+      spec.device_index = kDevice;
+      args.stream = kStream;
     }
-    return nc_cuda_fp8_quantize(kDevice, x, x_dtype, rows, columns, x_stride, q, format, q_stride, scale, amax,
-                                kStream);
-  }
-};
-struct QuantizeBlocks {
-  int32_t level, x_dtype, format;
-  int64_t x, rows, columns, x_stride, q, q_stride, scale_inv;
-  int32_t call(Where where) const {
-    if (where == Where::kCpu) {
-      return nc_fp8_quantize_blocks(level, x, x_dtype, rows, columns, x_stride, q, format, q_stride, scale_inv);
-    }
-    return nc_cuda_fp8_quantize_blocks(kDevice, x, x_dtype, rows, columns, x_stride, q, format, q_stride, scale_inv,
-                                       kStream);
-  }
-};
-struct Dequantize {
-  int32_t level, scaling, format, y_dtype;
-  int64_t q, rows, columns, q_stride, scale_inv, y, y_stride;
-  int32_t call(Where where) const {
-    if (where == Where::kCpu) {
-      return nc_fp8_dequantize(level, scaling, q, format, rows, columns, q_stride, scale_inv, y, y_dtype, y_stride);
-    }
-    return nc_cuda_fp8_dequantize(kDevice, scaling, q, format, rows, columns, q_stride, scale_inv, y, y_dtype, y_stride,
-                                  kStream);
+    int64_t plan = 0;
+    const Strings calls = fake().calls;
+    int32_t status = nc_fp8_plan_create(&spec, &plan);
+    fake().calls = calls;
+    if (status != NC_OK) return status;
+    status = operation(plan, &args);
+    EXPECT_EQ(NC_OK, nc_fp8_plan_destroy(plan));
+    return status;
   }
 };
 
@@ -107,34 +80,48 @@ class Fp8Wall : public ::testing::TestWithParam<Where> {
     fake() = FakePlugin();
   }
 
-  Amax amax() { return {NC_CPU_BEST, NC_FLOAT32, at(x), kRows, kColumns, kStride, at(&largest)}; }
-  Scale scale() { return {NC_FLOAT8_E4M3, 1, 0, 4, at(x), at(y), at(y + 8)}; }
-  Quantize quantize() {
-    return {NC_CPU_BEST, NC_FLOAT32, NC_FLOAT8_E4M3, at(x),    kRows,       kColumns,
-            kStride,     at(q),      kStride,        at(&one), at(&largest)};
+  Fp8Call amax() {
+    Fp8Call c = matrices(nc_fp8_amax, NC_FLOAT8_E4M3, NC_SCALING_TENSOR);
+    c.amax = at(&largest);
+    return c;
   }
-  QuantizeBlocks quantizeBlocks() {
-    return {NC_CPU_BEST, NC_FLOAT32, NC_FLOAT8_E5M2, at(x), kRows, kColumns, kStride, at(q), kStride, at(codes)};
+  Fp8Call scale() {
+    Fp8Call c{makeFp8(0, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, 0), scaleArgs(4, at(x), at(y), at(y + 8)), nc_fp8_scale};
+    c.margin = 1;
+    return c;
   }
-  Dequantize dequantize(int32_t scaling) {
-    const int64_t scale_inv = scaling == NC_SCALING_TENSOR ? at(&one)
-                              : scaling == NC_SCALING_ROW  ? at(ones)
-                                                           : at(codes);
-    return {NC_CPU_BEST, scaling, NC_FLOAT8_E4M3, NC_FLOAT32, at(q),  kRows,
-            kColumns,    kStride, scale_inv,      at(y),      kStride};
+  Fp8Call quantize() {
+    Fp8Call c = matrices(nc_fp8_quantize, NC_FLOAT8_E4M3, NC_SCALING_TENSOR);
+    c.scale = at(&one);
+    c.amax = at(&largest);
+    return c;
+  }
+  Fp8Call quantizeBlocks() {
+    Fp8Call c = matrices(nc_fp8_quantize, NC_FLOAT8_E5M2, NC_SCALING_BLOCK);
+    c.scale_inv = at(codes);
+    return c;
+  }
+  Fp8Call dequantize(int32_t scaling) {
+    Fp8Call c = matrices(nc_fp8_dequantize, NC_FLOAT8_E4M3, scaling);
+    c.scale_inv = scaling == NC_SCALING_TENSOR ? at(&one) : scaling == NC_SCALING_ROW ? at(ones) : at(codes);
+    return c;
+  }
+  Fp8Call matrices(int32_t (*operation)(int64_t, const nc_fp8_args*), int32_t format, int32_t scaling) {
+    Fp8Call c{makeFp8(NC_FLOAT32, format, scaling), argsOf(kRows, kColumns), operation};
+    c.x = at(x), c.q = at(q), c.y = at(y);
+    c.x_stride = c.q_stride = c.y_stride = kStride;
+    return c;
   }
 
-  template <class Call>
   struct Wrong {
     const char* what;
-    std::function<void(Call&)> change;
+    std::function<void(Fp8Call&)> change;
     Strings parts;
   };
   // Refused without a device call and without a byte written; accepted without the change.
-  template <class Call>
-  void expectAllRefused(const Call& valid, const std::vector<Wrong<Call>>& wrongs) {
-    for (const Wrong<Call>& wrong : wrongs) {
-      Call call = valid;
+  void expectAllRefused(const Fp8Call& valid, const std::vector<Wrong>& wrongs) {
+    for (const Wrong& wrong : wrongs) {
+      Fp8Call call = valid;
       wrong.change(call);
       const std::vector<char> before = everything();
       expectRefused(kInvalid, call.call(GetParam()), wrong.parts, wrong.what);
@@ -164,8 +151,8 @@ INSTANTIATE_TEST_SUITE_P(Wheres, Fp8Wall, ::testing::Values(Where::kCpu, Where::
                          [](const auto& info) { return info.param == Where::kCpu ? "Cpu" : "Cuda"; });
 
 TEST_P(Fp8Wall, AmaxRefuses) {
-  using A = Amax;
-  expectAllRefused<A>(
+  using A = Fp8Call;
+  expectAllRefused(
       amax(),
       {
           {"float64", [](A& a) { a.x_dtype = NC_FLOAT64; }, {"x_dtype: 0", "float32", "bfloat16", "float16"}},
@@ -185,8 +172,8 @@ TEST_P(Fp8Wall, AmaxRefuses) {
 }
 
 TEST_P(Fp8Wall, ScaleRefuses) {
-  using S = Scale;
-  expectAllRefused<S>(
+  using S = Fp8Call;
+  expectAllRefused(
       scale(),
       {
           {"float16", [](S& s) { s.format = NC_FLOAT16; }, {"format: 3", "4 (float8_e4m3)", "5 (float8_e5m2)"}},
@@ -205,16 +192,16 @@ TEST_P(Fp8Wall, ScaleRefuses) {
           {"scale_inv in amax", [](S& s) { s.scale_inv = s.amax + 12; }, {"scale_inv: shares memory with amax"}},
           {"scale_inv in scale", [](S& s) { s.scale_inv = s.scale + 4; }, {"scale_inv: shares memory with scale"}},
       });
-  for (int64_t S::*absent : {&S::scale, &S::scale_inv}) {
-    Scale s = scale();
+  for (int64_t nc_fp8_args::*absent : {&nc_fp8_args::scale, &nc_fp8_args::scale_inv}) {
+    Fp8Call s = scale();
     s.*absent = 0;
     EXPECT_EQ(NC_OK, s.call(GetParam())) << nc_last_error();
   }
 }
 
 TEST_P(Fp8Wall, QuantizeRefuses) {
-  using Q = Quantize;
-  expectAllRefused<Q>(
+  using Q = Fp8Call;
+  expectAllRefused(
       quantize(),
       {
           {"float64", [](Q& c) { c.x_dtype = NC_FLOAT64; }, {"x_dtype: 0", "1 (float32)"}},
@@ -236,14 +223,17 @@ TEST_P(Fp8Wall, QuantizeRefuses) {
           {"amax in x", [](Q& c) { c.amax = c.x; }, {"amax: shares memory with x"}},
           {"amax is scale", [](Q& c) { c.amax = c.scale; }, {"amax: shares memory with scale"}},
       });
-  Quantize unmeasured = quantize();
+  Fp8Call by_rows = quantize();
+  by_rows.scaling = NC_SCALING_ROW;
+  expectRefused(NC_UNSUPPORTED, by_rows.call(GetParam()), {"plan: its scaling is 2 (row)", "3 (block)"}, "rows");
+  Fp8Call unmeasured = quantize();
   unmeasured.amax = 0;
   EXPECT_EQ(NC_OK, unmeasured.call(GetParam())) << nc_last_error();
 }
 
 TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
-  using Q = QuantizeBlocks;
-  expectAllRefused<Q>(
+  using Q = Fp8Call;
+  expectAllRefused(
       quantizeBlocks(),
       {
           {"float64", [](Q& c) { c.x_dtype = NC_FLOAT64; }, {"x_dtype: 0", "1 (float32)"}},
@@ -253,6 +243,8 @@ TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
           {"no x", [](Q& c) { c.x = 0; }, {"x: address 0"}},
           {"no q", [](Q& c) { c.q = 0; }, {"q: address 0"}},
           {"no scales", [](Q& c) { c.scale_inv = 0; }, {"scale_inv: address 0"}},
+          {"one scale", [&](Q& c) { c.scale = at(&one); }, {"scale: address", "a scale of its own"}},
+          {"an amax", [&](Q& c) { c.amax = at(&one); }, {"amax: address", "a scale of its own"}},
           {"x's stride", [](Q& c) { c.x_stride = 32; }, {"x: row stride 32", "70 columns"}},
           {"q's stride", [](Q& c) { c.q_stride = 0; }, {"q: row stride 0", "70 columns"}},
           {"q in x", [](Q& c) { c.q = c.x + 1; }, {"q: shares memory with x"}},
@@ -260,7 +252,7 @@ TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
           {"scales in x", [](Q& c) { c.scale_inv = c.x + 40; }, {"scale_inv: shares memory with x"}},
       });
   // Exactly 3 codes per row: the memory after them belongs to q.
-  QuantizeBlocks close = quantizeBlocks();
+  Fp8Call close = quantizeBlocks();
   close.rows = 1;
   close.q = close.scale_inv + 3;
   close.columns = 10;
@@ -268,11 +260,11 @@ TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
 }
 
 TEST_P(Fp8Wall, DequantizeRefuses) {
-  using D = Dequantize;
+  using D = Fp8Call;
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     SCOPED_TRACE(scaling);
     fake().calls.clear();
-    expectAllRefused<D>(
+    expectAllRefused(
         dequantize(scaling),
         {
             {"no scaling", [](D& d) { d.scaling = NC_SCALING_NONE; }, {"scaling: 0", "1 (tensor)", "3 (block)"}},
@@ -290,12 +282,12 @@ TEST_P(Fp8Wall, DequantizeRefuses) {
             {"scales in y", [](D& d) { d.scale_inv = d.y + 8; }, {"y: shares memory with scale_inv"}},
         });
     if (scaling == NC_SCALING_BLOCK) continue;
-    Dequantize askew = dequantize(scaling);
+    Fp8Call askew = dequantize(scaling);
     askew.scale_inv += 2;
     expectRefused(kInvalid, askew.call(GetParam()), {"scale_inv: address", "a multiple of 4"}, "askew");
   }
   // Codes need no alignment; q and scales are only read and may overlap.
-  Dequantize d = dequantize(NC_SCALING_BLOCK);
+  Fp8Call d = dequantize(NC_SCALING_BLOCK);
   d.scale_inv = d.q + 1;
   EXPECT_EQ(NC_OK, d.call(GetParam())) << nc_last_error();
 }
@@ -312,22 +304,22 @@ TEST_P(Fp8Wall, OfNothing) {
       EXPECT_EQ(NC_OK, call.call(GetParam())) << nc_last_error();
       return call;
     };
-    Amax a = expectNothing(amax());
+    Fp8Call a = expectNothing(amax());
     a.x = 0;
     expectNothing(a);
-    Quantize c = expectNothing(quantize());
+    Fp8Call c = expectNothing(quantize());
     c.x = c.q = 0;
     expectNothing(c);
-    QuantizeBlocks b = expectNothing(quantizeBlocks());
+    Fp8Call b = expectNothing(quantizeBlocks());
     b.x = b.q = b.scale_inv = 0;
     expectNothing(b);
     for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
-      Dequantize d = expectNothing(dequantize(scaling));
+      Fp8Call d = expectNothing(dequantize(scaling));
       d.q = d.y = 0;
       if (scaling != NC_SCALING_TENSOR) d.scale_inv = 0;
       expectNothing(d);
     }
-    Scale s = scale();
+    Fp8Call s = scale();
     s.count = 0;
     EXPECT_EQ(NC_OK, s.call(GetParam())) << nc_last_error();
     s.amax = s.scale = s.scale_inv = 0;
@@ -337,30 +329,49 @@ TEST_P(Fp8Wall, OfNothing) {
   }
 }
 
-TEST(Fp8Levels, AreThoseOfTheMachine) {
-  const float x = 1, scale = 1;
-  float amax = 0, y = 0;
-  uint8_t q = 0, code = 0;
-  const auto calls = [&](int32_t level) -> std::vector<int32_t> {
-    return {nc_fp8_amax(level, at(&x), NC_FLOAT32, 1, 1, 1, at(&amax)),
-            nc_fp8_quantize(level, at(&x), NC_FLOAT32, 1, 1, 1, at(&q), NC_FLOAT8_E4M3, 1, at(&scale), 0),
-            nc_fp8_quantize_blocks(level, at(&x), NC_FLOAT32, 1, 1, 1, at(&q), NC_FLOAT8_E4M3, 1, at(&code)),
-            nc_fp8_dequantize(level, NC_SCALING_TENSOR, at(&q), NC_FLOAT8_E4M3, 1, 1, 1, at(&scale), at(&y), NC_FLOAT32,
-                              1)};
+TEST(Fp8Plans, AreOfTheMachinesLevels) {
+  const auto create = [&](int32_t level) {
+    nc_fp8_spec spec = makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR);
+    spec.cpu_level = level;
+    int64_t plan = 0;
+    const int32_t status = nc_fp8_plan_create(&spec, &plan);
+    EXPECT_EQ(status == NC_OK, plan != 0);
+    if (status == NC_OK) check(nc_fp8_plan_destroy(plan));
+    return status;
   };
   for (const int32_t level : {-1, 5}) {
-    for (const int32_t status : calls(level)) {
-      expectRefused(kInvalid, status, {"cpu_level: " + std::to_string(level), "0 to 4"}, "level");
-    }
+    expectRefused(kInvalid, create(level), {"cpu_level: " + std::to_string(level), "0 to 4"}, "level");
   }
   for (const int32_t level : {NC_CPU_AVX2, NC_CPU_AVX512, NC_CPU_NEON}) {
     int32_t supported = 0;
     check(nc_cpu_level_supported(level, &supported));
-    for (const int32_t status : calls(level)) {
-      EXPECT_EQ(supported != 0 ? NC_OK : NC_UNSUPPORTED, status);
-      if (supported == 0) expectRefused(NC_UNSUPPORTED, status, {"cpu_level", harness::levelName(level)}, "level");
-    }
+    const int32_t status = create(level);
+    EXPECT_EQ(supported != 0 ? NC_OK : NC_UNSUPPORTED, status);
+    if (supported == 0) expectRefused(NC_UNSUPPORTED, status, {"cpu_level", harness::levelName(level)}, "level");
   }
+}
+
+TEST(Fp8Plans, WrongSpecsAndHandlesAreRefused) {
+  const auto refused = [](int32_t nc_fp8_spec::*field, int32_t value, const Strings& parts) {
+    nc_fp8_spec spec = makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR);
+    spec.*field = value;
+    int64_t plan = 77;
+    expectRefused(kInvalid, nc_fp8_plan_create(&spec, &plan), parts, parts[0]);
+    EXPECT_EQ(77, plan);
+  };
+  refused(&nc_fp8_spec::x_dtype, NC_FLOAT8_E4M3, {"x_dtype: 4", "1 (float32)"});
+  refused(&nc_fp8_spec::y_dtype, -1, {"y_dtype: -1", "1 (float32)"});
+  refused(&nc_fp8_spec::device_type, 2, {"device_type: 2"});
+  refused(&nc_fp8_spec::device_index, 1, {"device_index: 1"});
+  const Fp8Plan plan(makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR));
+  const nc_fp8_args args = argsOf(0, 0);
+  expectRefused(kInvalid, nc_fp8_amax(0, &args), {"plan: 0", "nc_fp8_plan_create"}, "no plan");
+  expectRefused(kInvalid, nc_norm_plan_destroy(plan), {"plan", "is not a live handle"}, "norm's destroy");
+  expectRefused(kInvalid, nc_fp8_amax(plan, nullptr), {"args: null"}, "args");
+  nc_fp8_args reserved = args;
+  reserved.reserved = 3;
+  expectRefused(kInvalid, nc_fp8_scale(plan, &reserved), {"reserved: 3"}, "reserved");
+  EXPECT_EQ(NC_OK, nc_fp8_plan_destroy(0));
 }
 
 // The following tests are for the device.
@@ -422,22 +433,24 @@ TEST_P(Fp8Device, CallsReachThePlugin) {
 
 TEST_P(Fp8Device, OfAnotherIndexIsRefused) {
   for (const int32_t device : {-1, 2, INT32_MAX}) {
-    const Strings parts = {"device: " + std::to_string(device), "expected 0 to 1"};
-    expectRefused(kInvalid, nc_cuda_fp8_amax(device, at(x), NC_FLOAT32, 1, 1, 1, at(&largest), 0), parts, "amax");
-    expectRefused(kInvalid, nc_cuda_fp8_scale(device, NC_FLOAT8_E4M3, 0, 0, 1, at(x), at(y), 0, 0), parts, "scale");
-    expectRefused(kInvalid,
-                  nc_cuda_fp8_quantize(device, at(x), NC_FLOAT32, 1, 1, 1, at(q), NC_FLOAT8_E4M3, 1, at(&one), 0, 0),
-                  parts, "quantize");
-    expectRefused(
-        kInvalid,
-        nc_cuda_fp8_quantize_blocks(device, at(x), NC_FLOAT32, 1, 1, 1, at(q), NC_FLOAT8_E4M3, 1, at(codes), 0), parts,
-        "quantize_blocks");
-    expectRefused(kInvalid,
-                  nc_cuda_fp8_dequantize(device, NC_SCALING_TENSOR, at(q), NC_FLOAT8_E4M3, 1, 1, 1, at(&one), at(y),
-                                         NC_FLOAT32, 1, 0),
-                  parts, "dequantize");
+    nc_fp8_spec spec = makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, NC_FLOAT32, 0);
+    spec.device_index = device;
+    int64_t plan = 77;
+    expectRefused(kInvalid, nc_fp8_plan_create(&spec, &plan),
+                  {"device_index: " + std::to_string(device), "expected 0 to 1"}, "device");
+    EXPECT_EQ(77, plan);
   }
   EXPECT_EQ(Strings{}, fake().calls);
+}
+
+TEST_P(Fp8Device, RangesAreRefused) {
+  const Fp8Plan plan(makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, NC_FLOAT32, kDevice));
+  const nc_fp8_args args = argsOf(0, 0);
+  alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
+  int64_t units[2];
+  for (const auto begin : {nc_fp8_amax_begin, nc_fp8_quantize_begin, nc_fp8_dequantize_begin}) {
+    expectRefused(kInvalid, begin(plan, &args, call, units), {"plan: for CUDA device 1", "whole"}, "begin");
+  }
 }
 
 TEST_P(Fp8Device, AddressesOfAnotherDeviceOrOfTheHostAreRefused) {
@@ -447,11 +460,11 @@ TEST_P(Fp8Device, AddressesOfAnotherDeviceOrOfTheHostAreRefused) {
     const char* name;
     int64_t address;
   };
-  const Amax a = amax();
-  const Scale s = scale();
-  const Quantize c = quantize();
-  const QuantizeBlocks b = quantizeBlocks();
-  const Dequantize d = dequantize(NC_SCALING_ROW);
+  const Fp8Call a = amax();
+  const Fp8Call s = scale();
+  const Fp8Call c = quantize();
+  const Fp8Call b = quantizeBlocks();
+  const Fp8Call d = dequantize(NC_SCALING_ROW);
   const auto of = [](const auto& call) { return Call([call] { return call.call(Where::kDevice); }); };
   const std::vector<Place> places = {
       {of(a), "x", a.x},
@@ -482,7 +495,7 @@ TEST_P(Fp8Device, AddressesOfAnotherDeviceOrOfTheHostAreRefused) {
     expectRefused(kInvalid, place.call(),
                   {std::string(place.name) + ": address", "not memory of a CUDA device", "expected that of device 1"},
                   place.name);
-    EXPECT_EQ(Strings{"device 1"}, fake().calls) << "what was asked: whether kernels reach the host's memory";
+    EXPECT_EQ(Strings{}, fake().calls);
     fake().host_memory_visible = 1;
     EXPECT_EQ(NC_OK, place.call()) << nc_last_error();
     fake().places = {{place.address, nc::kAnyDevice}};

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
 #include <functional>
 #include <thread>
 
@@ -41,7 +43,7 @@ TEST(Plan, EveryWrongSpecIsRefused) {
   using S = nc_norm_spec;
   const int32_t invalid = NC_INVALID_ARGUMENT, unsupported = NC_UNSUPPORTED;
   std::vector<Wrong> wrongs = {
-      {[](S& s) { s.struct_size = 0; }, invalid, {"struct_size", "0", std::to_string(sizeof(S))}},
+      {[](S& s) { s.struct_size = 0; }, invalid, {"spec: struct_size 0", std::to_string(sizeof(S))}},
       {[](S& s) { s.struct_size = 12; }, invalid, {"struct_size", "12"}},
       field(&S::op, 2, "op", invalid),
       field(&S::op, -1, "op", invalid),
@@ -106,6 +108,37 @@ TEST(Plan, EveryWrongSpecIsRefused) {
   EXPECT_EQ(NC_OK, nc_norm_plan_destroy(0));
 }
 
+// A structure of an older caller lacks the last fields, that of a newer one has more.
+TEST(Plan, StructuresOfOtherVersions) {
+  struct Newer {
+    nc_norm_spec spec;
+    int64_t more;
+  };
+  Newer newer{makeSpec(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, 8), 0};
+  newer.spec.struct_size = sizeof(Newer);
+  const auto expectMade = [&](const char* what) {
+    int64_t plan = 0;
+    EXPECT_EQ(NC_OK, nc_norm_plan_create(&newer.spec, &plan)) << what << ": " << nc_last_error();
+    EXPECT_EQ(NC_OK, nc_norm_plan_destroy(plan));
+  };
+  expectMade("no further field is set");
+  newer.more = 1 << 24;
+  int64_t plan = 77;
+  expectRefused(
+      NC_INVALID_ARGUMENT, nc_norm_plan_create(&newer.spec, &plan),
+      {"spec: struct_size " + std::to_string(sizeof(Newer)), "byte " + std::to_string(sizeof(nc_norm_spec) + 3)},
+      "a further field is set");
+  EXPECT_EQ(77, plan);
+  // The first version ended before y_scaling: what follows is not read.
+  newer.spec.struct_size = offsetof(nc_norm_spec, y_scaling);
+  newer.spec.y_scaling = newer.spec.y_power_of_two = 99;
+  expectMade("the first version");
+  newer.spec.struct_size -= 1;
+  expectRefused(NC_INVALID_ARGUMENT, nc_norm_plan_create(&newer.spec, &plan),
+                {"spec: struct_size " + std::to_string(newer.spec.struct_size), "at least"},
+                "less than the first version");
+}
+
 TEST(Plan, EdgesAreAccepted) {
   for (const int64_t n : {int64_t{1}, int64_t{NC_MAX_HIDDEN_SIZE}}) {
     nc_norm_spec spec = makeSpec(NC_RMS_NORM, NC_FLOAT16, NC_FLOAT64, NC_BFLOAT16, n);
@@ -120,33 +153,23 @@ class Calls : public ::testing::Test {
  protected:
   static constexpr int64_t kRows = 5, kN = 12, kStride = 16;
 
-  struct Forward {
-    int64_t plan, rows, row_begin, row_end, x, x_stride, residual, residual_stride, weight, bias, y, y_stride,
-        residual_out, residual_out_stride, mean, rstd;
-    int32_t call() const {
-      return nc_norm_forward(plan, rows, row_begin, row_end, x, x_stride, residual, residual_stride, weight, bias, y,
-                             y_stride, residual_out, residual_out_stride, mean, rstd);
-    }
+  // Begins a call and runs a range of it.
+  template <class Begin, class Args>
+  static int32_t run(Begin begin, int64_t plan, const Args& args, const std::array<int64_t, 3>& phase_and_range) {
+    alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
+    int64_t units[2];
+    const int32_t status = begin(plan, &args, call, units);
+    if (status != NC_OK) return status;
+    return nc_call_run(call, static_cast<int32_t>(phase_and_range[0]), phase_and_range[1], phase_and_range[2]);
+  }
+
+  struct Forward : nc_norm_forward_args {
+    int64_t plan, row_begin, row_end;
+    int32_t call() const { return run(nc_norm_forward_begin, plan, *this, {0, row_begin, row_end}); }
   };
-  struct Backward {
-    int64_t plan, rows, group_begin, group_end, x, x_stride, weight, dy, dy_stride, mean, rstd, dresidual,
-        dresidual_stride, dx, dx_stride, workspace, workspace_bytes;
-    int32_t wants_dweight, wants_dbias;
-    int32_t call() const {
-      return nc_norm_backward(plan, rows, group_begin, group_end, x, x_stride, weight, dy, dy_stride, mean, rstd,
-                              dresidual, dresidual_stride, dx, dx_stride, workspace, workspace_bytes, wants_dweight,
-                              wants_dbias);
-    }
-  };
-  struct Columns {
-    int64_t plan, rows, column_begin, column_end, workspace, workspace_bytes, dweight;
-    int32_t dweight_dtype, dweight_mode;
-    int64_t dbias;
-    int32_t dbias_dtype, dbias_mode;
-    int32_t call() const {
-      return nc_norm_backward_columns(plan, rows, column_begin, column_end, workspace, workspace_bytes, dweight,
-                                      dweight_dtype, dweight_mode, dbias, dbias_dtype, dbias_mode);
-    }
+  struct Backward : nc_norm_backward_args {
+    int64_t plan, phase, begin, end;
+    int32_t call() const { return run(nc_norm_backward_begin, plan, *this, {phase, begin, end}); }
   };
 
   Calls() {
@@ -160,43 +183,32 @@ class Calls : public ::testing::Test {
   static int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
 
   Forward forward() {
-    return {layer,          kRows,        0,         kRows,   at(&x[0]),   kStride, at(&residual[0]), kStride,
-            at(&weight[0]), at(&bias[0]), at(&y[0]), kStride, at(&out[0]), kStride, at(&mean[0]),     at(&rstd[0])};
+    Forward f{argsOf<nc_norm_forward_args>(), layer, 0, kRows};
+    f.rows = kRows;
+    f.x = at(&x[0]), f.residual = at(&residual[0]), f.y = at(&y[0]), f.residual_out = at(&out[0]);
+    f.x_stride = f.residual_stride = f.y_stride = f.residual_out_stride = kStride;
+    f.weight = at(&weight[0]), f.bias = at(&bias[0]);
+    f.mean = at(&mean[0]), f.rstd = at(&rstd[0]);
+    return f;
   }
   Backward backward() {
-    return {layer,
-            kRows,
-            0,
-            groups,
-            at(&x[0]),
-            kStride,
-            at(&weight[0]),
-            at(&dy[0]),
-            kStride,
-            at(&mean[0]),
-            at(&rstd[0]),
-            at(&dresidual[0]),
-            kStride,
-            at(&dx[0]),
-            kStride,
-            at(&workspace[0]),
-            bytes,
-            1,
-            1};
+    Backward b{argsOf<nc_norm_backward_args>(), layer, 0, 0, groups};
+    b.rows = kRows;
+    b.x = at(&x[0]), b.dy = at(&dy[0]), b.dresidual = at(&dresidual[0]), b.dx = at(&dx[0]);
+    b.x_stride = b.dy_stride = b.dresidual_stride = b.dx_stride = kStride;
+    b.weight = at(&weight[0]), b.mean = at(&mean[0]), b.rstd = at(&rstd[0]);
+    b.workspace = at(&workspace[0]), b.workspace_bytes = bytes;
+    b.dweight = at(&dweight[0]), b.dbias = at(&dbias[0]);
+    b.dweight_dtype = b.dbias_dtype = NC_FLOAT32;
+    b.dweight_mode = b.dbias_mode = NC_GRADIENT_WRITE;
+    return b;
   }
-  Columns columns() {
-    return {layer,
-            kRows,
-            0,
-            kN,
-            at(&workspace[0]),
-            bytes,
-            at(&dweight[0]),
-            NC_FLOAT32,
-            NC_GRADIENT_WRITE,
-            at(&dbias[0]),
-            NC_FLOAT32,
-            NC_GRADIENT_WRITE};
+  // The second step.
+  Backward columns() {
+    Backward b = backward();
+    b.phase = 1;
+    b.end = kN;
+    return b;
   }
 
   // All memory that a call could write.
@@ -238,6 +250,12 @@ TEST_F(Calls, ForwardRefuses) {
       forward(),
       {
           {"no plan", [](F& f) { f.plan = 0; }, {"plan", "0"}},
+          {"a reserved field", [](F& f) { f.reserved = 1; }, {"reserved: 1", "0"}},
+          {"no size", [](F& f) { f.struct_size = 0; }, {"args: struct_size 0", "at least"}},
+          {"a stream", [](F& f) { f.stream = 0x5000; }, {"stream: 5000", "the CPU"}},
+          {"FP8's scale", [&](F& f) { f.y_scale = at(&dy[0]); }, {"y_scale: address", "not FP8"}},
+          {"FP8's amax", [&](F& f) { f.y_amax = at(&dy[0]); }, {"y_amax: address", "not FP8"}},
+          {"FP8's scales", [&](F& f) { f.y_scale_inv = at(&dy[0]); }, {"y_scale_inv: address", "not FP8"}},
           {"no plan but memory", [&](F& f) { f.plan = at(&x[0]); }, {"plan", std::to_string(at(&x[0]))}},
           {"negative rows", [](F& f) { f.rows = -1; }, {"rows", "-1"}},
           {"begin before 0", [](F& f) { f.row_begin = -2; }, {"row", "-2"}},
@@ -299,9 +317,9 @@ TEST_F(Calls, BackwardRefuses) {
                       {
                           {"no plan", [](B& b) { b.plan = 0; }, {"plan", "0"}},
                           {"negative rows", [](B& b) { b.rows = -3; }, {"rows", "-3"}},
-                          {"begin before 0", [](B& b) { b.group_begin = -1; }, {"group", "-1"}},
-                          {"end beyond groups", [](B& b) { b.group_end += 1; }, {"group", std::to_string(groups + 1)}},
-                          {"begin after end", [](B& b) { b.group_begin = 1, b.group_end = 0; }, {"group", "1", "0"}},
+                          {"begin before 0", [](B& b) { b.begin = -1; }, {"group", "-1"}},
+                          {"end beyond groups", [](B& b) { b.end += 1; }, {"group", std::to_string(groups + 1)}},
+                          {"begin after end", [](B& b) { b.begin = 1, b.end = 0; }, {"group", "1", "0"}},
                           {"no x", [](B& b) { b.x = 0; }, {"x", "0"}},
                           {"no dy", [](B& b) { b.dy = 0; }, {"dy", "0"}},
                           {"no weight", [](B& b) { b.weight = 0; }, {"weight", "0"}},
@@ -318,8 +336,10 @@ TEST_F(Calls, BackwardRefuses) {
                            {"workspace_bytes", std::to_string(bytes - 1), std::to_string(bytes)}},
                           {"negative workspace", [](B& b) { b.workspace_bytes = -8; }, {"workspace_bytes", "-8"}},
                           {"workspace askew", [](B& b) { b.workspace += 4; }, {"workspace", "8"}},
-                          {"a strange wish", [](B& b) { b.wants_dweight = 2; }, {"wants_dweight", "2"}},
-                          {"another", [](B& b) { b.wants_dbias = -1; }, {"wants_dbias", "-1"}},
+                          {"a reserved field", [](B& b) { b.reserved = -1; }, {"reserved: -1", "0"}},
+                          {"a stream", [](B& b) { b.stream = 1; }, {"stream: 1", "the CPU"}},
+                          {"dweight in x", [](B& b) { b.dweight = b.x + 8; }, {"dweight", "x"}},
+                          {"dbias in dx", [](B& b) { b.dbias = b.dx; }, {"dbias", "dx"}},
                           {"dx across dy", [](B& b) { b.dx = b.dy + 4; }, {"dx", "dy"}},
                           {"dx across x", [](B& b) { b.dx = b.x + 8; }, {"dx", "x"}},
                           {"dx is x at another stride", [](B& b) { b.dx = b.x, b.dx_stride = 12; }, {"dx", "x"}},
@@ -331,23 +351,23 @@ TEST_F(Calls, BackwardRefuses) {
   Backward b = backward();
   b.plan = rms;
   b.mean = 0;
-  expectRefused(NC_INVALID_ARGUMENT, b.call(), {"wants_dbias", "1"}, "dbias of a plan without bias");
-  b.wants_dbias = 0;
+  expectRefused(NC_INVALID_ARGUMENT, b.call(), {"dbias", "no such parameter"}, "dbias of a plan without bias");
+  b.dbias_mode = NC_GRADIENT_ABSENT;
   EXPECT_EQ(NC_OK, b.call()) << nc_last_error();
   b.mean = at(&mean[0]);
   expectRefused(NC_INVALID_ARGUMENT, b.call(), {"mean"}, "RMSNorm with a mean");
 }
 
 TEST_F(Calls, ColumnsRefuses) {
-  using C = Columns;
+  using C = Backward;
   expectAllRefused<C>(
       columns(),
       {
           {"no plan", [](C& c) { c.plan = 0; }, {"plan", "0"}},
           {"negative rows", [](C& c) { c.rows = -3; }, {"rows", "-3"}},
-          {"begin before 0", [](C& c) { c.column_begin = -1; }, {"column", "-1"}},
-          {"end beyond N", [](C& c) { c.column_end = 13; }, {"column", "13", "12"}},
-          {"begin after end", [](C& c) { c.column_begin = 5, c.column_end = 4; }, {"column", "5", "4"}},
+          {"begin before 0", [](C& c) { c.begin = -1; }, {"column", "-1"}},
+          {"end beyond N", [](C& c) { c.end = 13; }, {"column", "13", "12"}},
+          {"begin after end", [](C& c) { c.begin = 5, c.end = 4; }, {"column", "5", "4"}},
           {"no workspace", [](C& c) { c.workspace = 0; }, {"workspace", "0"}},
           {"workspace too small", [](C& c) { c.workspace_bytes = 3; }, {"workspace_bytes", "3"}},
           {"no dweight", [](C& c) { c.dweight = 0; }, {"dweight", "0"}},
@@ -362,9 +382,49 @@ TEST_F(Calls, ColumnsRefuses) {
           {"dweight is dbias", [](C& c) { c.dbias = c.dweight; }, {"dweight", "dbias"}},
           {"dweight in the workspace", [](C& c) { c.dweight = c.workspace; }, {"dweight", "workspace"}},
       });
-  Columns c = columns();
+  Backward c = columns();
   c.plan = rms;
+  c.mean = 0;
   expectRefused(NC_INVALID_ARGUMENT, c.call(), {"dbias"}, "dbias of a plan without bias");
+}
+
+// What a range is checked for, and what it is not.
+TEST_F(Calls, RangesRefuse) {
+  const int32_t invalid = NC_INVALID_ARGUMENT;
+  alignas(NC_CALL_ALIGNMENT) char memory[NC_CALL_BYTES + 8] = {};
+  int64_t units[2] = {77, 77};
+  const Forward f = forward();
+  expectRefused(invalid, nc_call_run(nullptr, 0, 0, 1), {"call: address 0"}, "null");
+  expectRefused(invalid, nc_call_run(memory, 0, 0, 1), {"call: address", "nc_..._begin"}, "no call");
+  expectRefused(invalid, nc_norm_forward_begin(layer, &f, nullptr, units), {"call: null", "512 bytes"}, "null");
+  expectRefused(invalid, nc_norm_forward_begin(layer, &f, memory + 8, units), {"call: address", "16"}, "unaligned");
+  expectRefused(invalid, nc_norm_forward_begin(layer, &f, memory, nullptr), {"units: null"}, "units");
+  expectRefused(invalid, nc_norm_forward_begin(layer, nullptr, memory, units), {"args: null"}, "args");
+  EXPECT_EQ(77, units[0]);
+  EXPECT_EQ(std::string(sizeof(memory), '\0'), std::string(memory, sizeof(memory)));
+  check(nc_norm_forward_begin(layer, &f, memory, units));
+  EXPECT_EQ(kRows, units[0]);
+  EXPECT_EQ(0, units[1]);
+  const auto before = everything();
+  expectRefused(invalid, nc_call_run(memory, 2, 0, 1), {"phase: 2", "0 or 1"}, "phase");
+  expectRefused(invalid, nc_call_run(memory, -1, 0, 1), {"phase: -1"}, "phase");
+  expectRefused(invalid, nc_call_run(memory, 1, 0, 1), {"0 to 1", "within 0 to 0"}, "a phase without units");
+  expectRefused(invalid, nc_call_run(memory, 0, 0, 6), {"row range: 0 to 6", "0 to 5"}, "range");
+  expectRefused(invalid, nc_call_run(memory + 8, 0, 0, 1), {"call: address"}, "unaligned");
+  EXPECT_EQ(NC_OK, nc_call_run(memory, 0, 3, 3));
+  EXPECT_EQ(NC_OK, nc_call_run(memory, 1, 0, 0));
+  EXPECT_TRUE(before == everything());
+  EXPECT_EQ(NC_OK, nc_call_run(memory, 0, 0, kRows)) << nc_last_error();
+  // Nothing to compute has no units.
+  Backward b = backward();
+  b.dx = b.dresidual = 0;
+  b.dweight_mode = b.dbias_mode = NC_GRADIENT_ABSENT;
+  check(nc_norm_backward_begin(layer, &b, memory, units));
+  EXPECT_EQ(0, units[0] + units[1]);
+  b = backward();
+  check(nc_norm_backward_begin(layer, &b, memory, units));
+  EXPECT_EQ(groups, units[0]);
+  EXPECT_EQ(kN, units[1]);
 }
 
 TEST_F(Calls, QueriesRefuse) {

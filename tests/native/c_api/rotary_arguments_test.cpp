@@ -66,8 +66,8 @@ TEST_F(RotaryWall, EveryWrongSpecIsRefused) {
     return Wrong{[=](S& s) { s.*member = value; }, NC_UNSUPPORTED, {name, type, "float32, bfloat16 or float16"}};
   };
   std::vector<Wrong> wrongs = {
-      {[](S& s) { s.struct_size = 0; }, invalid, {"struct_size", "0", std::to_string(sizeof(S))}},
-      {[](S& s) { s.struct_size += 4; }, invalid, {"struct_size", std::to_string(sizeof(S) + 4)}},
+      {[](S& s) { s.struct_size = 0; }, invalid, {"struct_size 0", std::to_string(sizeof(S))}},
+      {[](S& s) { s.struct_size -= 4; }, invalid, {"struct_size " + std::to_string(sizeof(S) - 4)}},
       field(&S::x_dtype, -1, "x_dtype"),
       field(&S::x_dtype, 7, "x_dtype"),
       field(&S::table_dtype, -1, "table_dtype"),
@@ -135,17 +135,17 @@ TEST_F(RotaryWall, OtherHandlesAreRefused) {
   const Plan norm(makeSpec(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, 8));
   alignas(64) const uint64_t garbage[16] = {1, 2, 3};
   const auto address = reinterpret_cast<int64_t>(garbage);
+  const auto none = argsOf<nc_rotary_args>();
+  alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
+  int64_t units[2];
   for (const int64_t handle : {int64_t{norm}, address, address + 4, int64_t{rotary} + 1}) {
     const Strings parts = {"plan: " + std::to_string(handle), "is not a live handle"};
     expectRefused(NC_INVALID_ARGUMENT, nc_rotary_plan_destroy(handle), parts, "destroy");
-    expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(handle, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                  parts, "apply");
-    expectRefused(NC_INVALID_ARGUMENT, nc_cuda_rotary_apply(handle, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                  parts, "CUDA apply");
+    expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(handle, &none), parts, "apply");
+    expectRefused(NC_INVALID_ARGUMENT, nc_rotary_begin(handle, &none, call, units), parts, "begin");
   }
   expectRefused(NC_INVALID_ARGUMENT, nc_norm_plan_destroy(rotary), {"plan", "is not a live handle"}, "norm's destroy");
-  expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                {"plan: 0", "nc_rotary_plan_create"}, "0");
+  expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(0, &none), {"plan: 0", "nc_rotary_plan_create"}, "0");
   EXPECT_EQ(NC_OK, nc_rotary_plan_destroy(0));
   int64_t twice = 0;
   const nc_rotary_spec spec = validSpec();
@@ -153,12 +153,13 @@ TEST_F(RotaryWall, OtherHandlesAreRefused) {
   EXPECT_EQ(NC_OK, nc_rotary_plan_destroy(twice));
 }
 
-TEST_F(RotaryWall, PlansOfTheOtherDeviceAreRefused) {
-  const RotaryPlan cpu(validSpec()), cuda(validSpec(NC_DEVICE_CUDA, 1));
-  expectRefused(NC_INVALID_ARGUMENT, nc_rotary_apply(cuda, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                {"plan", "CUDA device 1", "nc_cuda_rotary_apply"}, "CUDA plan");
-  expectRefused(NC_INVALID_ARGUMENT, nc_cuda_rotary_apply(cpu, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0),
-                {"plan", "for the CPU", "nc_rotary_apply"}, "CPU plan");
+TEST_F(RotaryWall, RangesAreForTheCpu) {
+  const RotaryPlan cuda(validSpec(NC_DEVICE_CUDA, 1));
+  const auto none = argsOf<nc_rotary_args>();
+  alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
+  int64_t units[2];
+  expectRefused(NC_INVALID_ARGUMENT, nc_rotary_begin(cuda, &none, call, units), {"plan", "CUDA device 1", "whole"},
+                "CUDA plan");
 }
 
 // A call's arguments by name.
@@ -169,13 +170,29 @@ struct Call {
   int64_t cos = 0, sin = 0, table_batch_rows = 3;
   int64_t y = 0, y_batch_stride = 192, y_seq_stride = 64, y_head_stride = 16;
 
+  nc_rotary_args args() const {
+    auto args = argsOf<nc_rotary_args>();
+    args.backward = backward;
+    args.batch = batch, args.seq = seq, args.heads = heads;
+    args.x = x, args.x_batch_stride = x_batch_stride, args.x_seq_stride = x_seq_stride;
+    args.x_head_stride = x_head_stride;
+    args.cos = cos, args.sin = sin, args.table_batch_rows = table_batch_rows;
+    args.y = y, args.y_batch_stride = y_batch_stride, args.y_seq_stride = y_seq_stride;
+    args.y_head_stride = y_head_stride;
+    return args;
+  }
+  // Begins the call and runs the range.
   int32_t cpu(int64_t plan) const {
-    return nc_rotary_apply(plan, backward, batch, seq, heads, token_begin, token_end, x, x_batch_stride, x_seq_stride,
-                           x_head_stride, cos, sin, table_batch_rows, y, y_batch_stride, y_seq_stride, y_head_stride);
+    const nc_rotary_args operands = args();
+    alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
+    int64_t units[2];
+    const int32_t status = nc_rotary_begin(plan, &operands, call, units);
+    return status != NC_OK ? status : nc_call_run(call, 0, token_begin, token_end);
   }
   int32_t cuda(int64_t plan, int64_t stream = 1234) const {
-    return nc_cuda_rotary_apply(plan, backward, batch, seq, heads, x, x_batch_stride, x_seq_stride, x_head_stride, cos,
-                                sin, table_batch_rows, y, y_batch_stride, y_seq_stride, y_head_stride, stream);
+    nc_rotary_args operands = args();
+    operands.stream = stream;
+    return nc_rotary_apply(plan, &operands);
   }
 };
 
@@ -316,7 +333,7 @@ TEST_F(RotaryCalls, WithoutHeadsNothingIsDone) {
   for (int which = 0; which < 3; ++which) {
     Call call = valid();
     (which == 0 ? call.batch : which == 1 ? call.seq : call.heads) = 0;
-    call.token_end = call.batch * call.seq;
+    call.token_end = 0;
     const std::vector<uint16_t> before = memory_;
     EXPECT_EQ(NC_OK, call.cpu(cpu_)) << nc_last_error();
     call.x = call.y = call.cos = call.sin = 0;

@@ -98,8 +98,9 @@ TEST_P(CudaFp8Format, Scale) {
             Tensor amax = floats(amaxes), scale = with_scale ? floats(amaxes) : Tensor();
             Tensor scale_inv = with_inverse ? floats(amaxes) : Tensor();
             harness::Residence at(device);
-            check(nc_cuda_fp8_scale(device, format, margin, power_of_two, static_cast<int64_t>(amaxes.size()), at(amax),
-                                    at(scale), at(scale_inv), 0));
+            const Fp8Plan plan(scaleSpec(format, margin, power_of_two != 0, device));
+            const nc_fp8_args args = scaleArgs(static_cast<int64_t>(amaxes.size()), at(amax), at(scale), at(scale_inv));
+            check(nc_fp8_scale(plan, &args));
             at.bringBack();
             if (with_scale) {
               EXPECT_TRUE(same("scale", NC_FLOAT32, expected, scale.contents()));
@@ -222,10 +223,18 @@ TEST(CudaFp8Stream, ScaleFromTheCurrentData) {
     harness::Residence at(device);
     at(x), at(q), at(amax), at(scale), at(scale_inv);
     check(nc_cuda_stream_synchronize(device, 0));
-    check(nc_cuda_fp8_amax(device, at(x), NC_BFLOAT16, 33, 229, 229, at(amax), stream));
-    check(nc_cuda_fp8_scale(device, NC_FLOAT8_E5M2, 1, 0, 1, at(amax), at(scale), at(scale_inv), stream));
-    check(nc_cuda_fp8_quantize(device, at(x), NC_BFLOAT16, 33, 229, 229, at(q), NC_FLOAT8_E5M2, 229, at(scale), 0,
-                               stream));
+    nc_fp8_spec spec = makeFp8(NC_BFLOAT16, NC_FLOAT8_E5M2, NC_SCALING_TENSOR, 0, device);
+    spec.margin = 1;
+    const Fp8Plan plan(spec);
+    nc_fp8_args args = argsOf(finite);
+    args.x = at(x), args.x_stride = 229;
+    args.q = at(q), args.q_stride = 229;
+    args.count = 1;
+    args.amax = at(amax), args.scale = at(scale), args.scale_inv = at(scale_inv);
+    args.stream = stream;
+    check(nc_fp8_amax(plan, &args));
+    check(nc_fp8_scale(plan, &args));
+    check(nc_fp8_quantize(plan, &args));
     check(nc_cuda_stream_synchronize(device, stream));
     at.bringBack();
     const float s = scaleOf(NC_FLOAT8_E5M2, largestMagnitude(finite), 1, false);

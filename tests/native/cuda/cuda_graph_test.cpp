@@ -5,6 +5,7 @@
 
 #include "support/captured_graph.h"
 #include "support/cuda_test.h"
+#include "support/fp8.h"
 
 namespace {
 
@@ -52,12 +53,28 @@ TEST_F(CudaGraph, ForwardAndBackward) {
       for (Tensor* tensor : {&x, &y, &dy, &dx, &weight, &dweight, &bias, &dbias, &rstd, &mean, &workspace}) at(*tensor);
       check(nc_cuda_stream_synchronize(0, 0));
 
+      auto forward = argsOf<nc_norm_forward_args>();
+      forward.rows = c.rows;
+      forward.x = at(x), forward.x_stride = n;
+      forward.weight = at(weight), forward.bias = at(bias);
+      forward.y = at(y), forward.y_stride = n;
+      forward.mean = at(mean), forward.rstd = at(rstd);
+      forward.stream = stream_;
+      auto backward = argsOf<nc_norm_backward_args>();
+      backward.rows = c.rows;
+      backward.x = at(x), backward.x_stride = n;
+      backward.weight = at(weight);
+      backward.dy = at(dy), backward.dy_stride = n;
+      backward.mean = at(mean), backward.rstd = at(rstd);
+      backward.dx = at(dx), backward.dx_stride = n;
+      backward.workspace = at(workspace), backward.workspace_bytes = workspace_bytes;
+      backward.dweight = at(dweight), backward.dweight_dtype = NC_FLOAT32, backward.dweight_mode = NC_GRADIENT_WRITE;
+      backward.dbias = at(dbias), backward.dbias_dtype = NC_FLOAT32;
+      backward.dbias_mode = c.hasBias() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT;
+      backward.stream = stream_;
       CapturedGraph::begin(stream_);
-      check(nc_cuda_norm_forward(plan, c.rows, at(x), n, 0, 0, at(weight), at(bias), at(y), n, 0, 0, at(mean), at(rstd),
-                                 stream_));
-      check(nc_cuda_norm_backward(plan, c.rows, at(x), n, at(weight), at(dy), n, at(mean), at(rstd), 0, 0, at(dx), n,
-                                  at(workspace), workspace_bytes, at(dweight), NC_FLOAT32, NC_GRADIENT_WRITE, at(dbias),
-                                  NC_FLOAT32, c.hasBias() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT, stream_));
+      check(nc_norm_forward(plan, &forward));
+      check(nc_norm_backward(plan, &backward));
       const CapturedGraph graph(stream_);
 
       for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -84,17 +101,24 @@ TEST_F(CudaGraph, ForwardAndBackward) {
   }
 }
 
-// FP8 calls have no plan that loads their kernels: this test captures the first one.
+// The plan of FP8 conversions does not load their kernels: this test captures the first call.
 TEST_F(CudaGraph, Fp8) {
   Tensor x(NC_FLOAT32, 1, 4, 4, 0), amax(NC_FLOAT32, 1, 1, 1, 0), scale = amax, q(NC_FLOAT8_E4M3, 1, 4, 4, 0);
   Residence at(0);
   for (Tensor* tensor : {&x, &amax, &scale, &q}) at(*tensor);
   check(nc_cuda_stream_synchronize(0, 0));
+  const fp8::Fp8Plan plan(fp8::makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, 0, 0));
+  nc_fp8_args args = fp8::argsOf(1, 4);
+  args.x = at(x), args.x_stride = 4;
+  args.q = at(q), args.q_stride = 4;
+  args.count = 1;
+  args.amax = at(amax), args.scale = at(scale);
+  args.stream = stream_;
   CapturedGraph::begin(stream_);
   check(nc_cuda_zero(0, at(amax), 4, stream_));
-  check(nc_cuda_fp8_amax(0, at(x), NC_FLOAT32, 1, 4, 4, at(amax), stream_));
-  check(nc_cuda_fp8_scale(0, NC_FLOAT8_E4M3, 0, 0, 1, at(amax), at(scale), 0, stream_));
-  check(nc_cuda_fp8_quantize(0, at(x), NC_FLOAT32, 1, 4, 4, at(q), NC_FLOAT8_E4M3, 4, at(scale), 0, stream_));
+  check(nc_fp8_amax(plan, &args));
+  check(nc_fp8_scale(plan, &args));
+  check(nc_fp8_quantize(plan, &args));
   const CapturedGraph graph(stream_);
   const reference::Format& f32 = reference::format(NC_FLOAT32);
   for (const double largest : {448.0, 7.0, 3.5}) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "simulator/control.h"
+#include "support/fp8.h"
 #include "support/harness.h"
 
 namespace {
@@ -107,12 +108,17 @@ TEST(PageLockedMemory, IsAccessibleToKernels) {
   std::memcpy(reinterpret_cast<void*>(x), values, sizeof values);
   for (int32_t device = 0; device < 2; ++device) {
     std::memset(reinterpret_cast<void*>(amax), 0, 4);
-    check(nc_cuda_fp8_amax(device, x, NC_FLOAT32, 1, 3, 3, amax, 0));
+    const fp8::Fp8Plan plan(fp8::makeFp8(NC_FLOAT32, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, 0, device));
+    nc_fp8_args args = fp8::argsOf(1, 3);
+    args.x = x, args.x_stride = 3;
+    args.amax = amax;
+    check(nc_fp8_amax(plan, &args));
     check(nc_cuda_stream_synchronize(device, 0));
     float largest;
     std::memcpy(&largest, reinterpret_cast<const void*>(amax), sizeof largest);
     EXPECT_EQ(3, largest);
-    EXPECT_EQ(NC_INVALID_ARGUMENT, nc_cuda_fp8_amax(device, x, NC_FLOAT32, 1, 3, 3, ordinary, 0));
+    args.amax = ordinary;
+    EXPECT_EQ(NC_INVALID_ARGUMENT, nc_fp8_amax(plan, &args));
     EXPECT_NE(std::string::npos, std::string(nc_last_error()).find("amax: address")) << nc_last_error();
   }
   check(nc_cuda_host_free(x));

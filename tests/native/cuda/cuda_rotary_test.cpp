@@ -95,8 +95,8 @@ TEST_P(CudaRotary, TablesOfAnyAlignment) {
       cos.fill(d.cos);
       sin.fill(d.sin);
       Residence at(0);
-      check(nc_cuda_rotary_apply(plan, 0, c.batch, c.seq, c.heads, at(x), strides.batch, strides.seq, strides.head,
-                                 at(cos), at(sin), 0, at(y), strides.batch, strides.seq, strides.head, 0));
+      const nc_rotary_args args = argsOf(c, strides, {at(x), at(y), at(cos), at(sin)});
+      check(nc_rotary_apply(plan, &args));
       at.bringBack();
       Bits actual = y.contents();
       forgetPayloads(c, actual);
@@ -146,9 +146,13 @@ TEST_P(CudaRotary, LargeHeads) {
 TEST_P(CudaRotary, EmptyTensors) {
   for (const auto& [batch, seq, heads] : std::vector<std::array<int64_t, 3>>{{0, 3, 3}, {2, 0, 3}, {2, 3, 0}}) {
     RotaryCase c = makeRotary(GetParam(), GetParam(), NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_COMPUTE, 16, 16);
+    c.batch = batch;
+    c.seq = seq;
+    c.heads = heads;
     c.spec.device_type = NC_DEVICE_CUDA;
     const RotaryPlan plan(c.spec);
-    EXPECT_EQ(NC_OK, nc_cuda_rotary_apply(plan, 0, batch, seq, heads, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0));
+    const nc_rotary_args args = argsOf(c);
+    EXPECT_EQ(NC_OK, nc_rotary_apply(plan, &args)) << nc_last_error();
   }
 }
 

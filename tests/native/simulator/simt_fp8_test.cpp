@@ -176,15 +176,22 @@ TEST_F(SimulatedFp8, OffsetsBeyond31Bits) {
     const Format& e4m3 = reference::format(NC_FLOAT8_E4M3);
     Tensor scale = floats(0.3f), amax = floats(0.0f), codes = codesOf(m, {});
     harness::Residence at(0);
-    check(nc_cuda_fp8_amax(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, at(amax), 0));
-    check(nc_cuda_fp8_quantize(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, q.address(), NC_FLOAT8_E4M3,
-                               stride, at(scale), 0, 0));
+    nc_fp8_args args = argsOf(m);
+    args.x = x.address(), args.q = q.address(), args.y = y.address();
+    args.x_stride = args.q_stride = args.y_stride = stride;
+    const Fp8Plan by_tensor(makeFp8(NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, 0, 0));
+    const Fp8Plan by_block(makeFp8(NC_BFLOAT16, NC_FLOAT8_E4M3, NC_SCALING_BLOCK, NC_FLOAT16, 0));
+    args.amax = at(amax);
+    check(nc_fp8_amax(by_tensor, &args));
+    args.amax = 0;
+    args.scale = at(scale);
+    check(nc_fp8_quantize(by_tensor, &args));
     check(nc_cuda_stream_synchronize(0, 0));
     EXPECT_TRUE(same("q", NC_FLOAT8_E4M3, quantizedByOne(m, NC_FLOAT8_E4M3, 0.3f), read(q, e4m3)));
-    check(nc_cuda_fp8_quantize_blocks(0, x.address(), NC_BFLOAT16, kRows, kColumns, stride, q.address(), NC_FLOAT8_E4M3,
-                                      stride, at(codes), 0));
-    check(nc_cuda_fp8_dequantize(0, NC_SCALING_BLOCK, q.address(), NC_FLOAT8_E4M3, kRows, kColumns, stride, at(codes),
-                                 y.address(), NC_FLOAT16, stride, 0));
+    args.scale = 0;
+    args.scale_inv = at(codes);
+    check(nc_fp8_quantize(by_block, &args));
+    check(nc_fp8_dequantize(by_block, &args));
     at.bringBack();
     const Blocks expected = quantizedByBlocks(m, NC_FLOAT8_E4M3);
     EXPECT_EQ(bitsOf(largestMagnitude(m)), amax.bits(0, 0));

@@ -362,12 +362,25 @@ TEST_F(SimulatedNorm, OffsetsBeyond31Bits) {
         check(nc_norm_backward_workspace(plan, 3, 1, 1, &workspace_bytes));
         Tensor workspace(NC_FLOAT64, 1, workspace_bytes / 8, workspace_bytes / 8, 0);
         Residence at(0);
-        check(nc_cuda_norm_forward(plan, 3, x->address(), stride, residual->address(), stride, at(weight), at(bias),
-                                   y->address(), stride, out->address(), stride, at(mean), at(rstd), 0));
-        check(nc_cuda_norm_backward(plan, 3, out->address(), stride, at(weight), dy->address(), stride, at(mean),
-                                    at(rstd), dresidual->address(), stride, dx->address(), stride, at(workspace),
-                                    workspace_bytes, at(dweight), NC_FLOAT32, NC_GRADIENT_WRITE, at(dbias), NC_FLOAT32,
-                                    NC_GRADIENT_WRITE, 0));
+        auto forward = argsOf<nc_norm_forward_args>();
+        forward.rows = 3;
+        forward.x = x->address(), forward.residual = residual->address();
+        forward.y = y->address(), forward.residual_out = out->address();
+        forward.x_stride = forward.residual_stride = forward.y_stride = forward.residual_out_stride = stride;
+        forward.weight = at(weight), forward.bias = at(bias);
+        forward.mean = at(mean), forward.rstd = at(rstd);
+        check(nc_norm_forward(plan, &forward));
+        auto backward = argsOf<nc_norm_backward_args>();
+        backward.rows = 3;
+        backward.x = out->address(), backward.dy = dy->address();
+        backward.dresidual = dresidual->address(), backward.dx = dx->address();
+        backward.x_stride = backward.dy_stride = backward.dresidual_stride = backward.dx_stride = stride;
+        backward.weight = at(weight), backward.mean = at(mean), backward.rstd = at(rstd);
+        backward.workspace = at(workspace), backward.workspace_bytes = workspace_bytes;
+        backward.dweight = at(dweight), backward.dbias = at(dbias);
+        backward.dweight_dtype = backward.dbias_dtype = NC_FLOAT32;
+        backward.dweight_mode = backward.dbias_mode = NC_GRADIENT_WRITE;
+        check(nc_norm_backward(plan, &backward));
         at.bringBack();
         Result result;
         result.y = contents(y_type, *y);

@@ -141,8 +141,10 @@ TEST_F(SimulatedRotary, OffsetsBeyond31Bits) {
         spec.device_type = NC_DEVICE_CUDA;
         const RotaryPlan plan(spec);
         Residence at(0);
-        check(nc_cuda_rotary_apply(plan, 0, 2, 2, 2, x.address(), strides[0], strides[1], strides[2], at(cos), at(sin),
-                                   0, y.address(), strides[0], strides[1], strides[2], 0));
+        HeadStrides of_memory(c, {});
+        of_memory.batch = strides[0], of_memory.seq = strides[1], of_memory.head = strides[2];
+        const nc_rotary_args args = argsOf(c, of_memory, {x.address(), y.address(), at(cos), at(sin)});
+        check(nc_rotary_apply(plan, &args));
         check(nc_cuda_stream_synchronize(0, 0));
         Bits actual(d.x.size());
         each([&](size_t i, int64_t at_byte) { actual[i] = reference::loadBits(c.x(), y.at(at_byte)); });

@@ -55,18 +55,32 @@ class Calls {
   }
 
   ByName forward() {
-    check(nc_cuda_norm_forward(plan_, case_.rows, at("x"), stride_, at("residual"), stride("residual"), at("weight"),
-                               at("bias"), at("y"), stride_, at("residual_out"), stride("residual_out"), at("mean"),
-                               at("rstd"), 0));
+    auto args = argsOf<nc_norm_forward_args>();
+    args.rows = case_.rows;
+    args.x = at("x"), args.x_stride = stride_;
+    args.residual = at("residual"), args.residual_stride = stride_;
+    args.weight = at("weight"), args.bias = at("bias");
+    args.y = at("y"), args.y_stride = stride_;
+    args.residual_out = at("residual_out"), args.residual_out_stride = stride_;
+    args.mean = at("mean"), args.rstd = at("rstd");
+    check(nc_norm_forward(plan_, &args));
     return counted(0);
   }
   // The traffic of the first or the second step.
   ByName backward(size_t step) {
-    const int32_t bias_mode = case_.isLayerNorm() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT;
-    check(nc_cuda_norm_backward(plan_, case_.rows, at("x"), stride_, at("weight"), at("dy"), stride_, at("mean"),
-                                at("rstd"), at("dresidual"), stride("dresidual"), at("dx"), stride_, at("partials"),
-                                workspace_bytes_, at("dweight"), NC_FLOAT32, NC_GRADIENT_WRITE, at("dbias"), NC_FLOAT32,
-                                bias_mode, 0));
+    auto args = argsOf<nc_norm_backward_args>();
+    args.rows = case_.rows;
+    args.x = at("x"), args.x_stride = stride_;
+    args.weight = at("weight");
+    args.dy = at("dy"), args.dy_stride = stride_;
+    args.mean = at("mean"), args.rstd = at("rstd");
+    args.dresidual = at("dresidual"), args.dresidual_stride = stride_;
+    args.dx = at("dx"), args.dx_stride = stride_;
+    args.workspace = at("partials"), args.workspace_bytes = workspace_bytes_;
+    args.dweight = at("dweight"), args.dweight_dtype = NC_FLOAT32, args.dweight_mode = NC_GRADIENT_WRITE;
+    args.dbias = at("dbias"), args.dbias_dtype = NC_FLOAT32;
+    args.dbias_mode = case_.isLayerNorm() ? NC_GRADIENT_WRITE : NC_GRADIENT_ABSENT;
+    check(nc_norm_backward(plan_, &args));
     return counted(step);
   }
 
@@ -93,7 +107,6 @@ class Calls {
     for (const auto& [other, region] : regions_) c.regions.push_back(region);
   }
   int64_t at(const std::string& name) const { return regions_.count(name) != 0 ? regions_.at(name).address : 0; }
-  int64_t stride(const std::string& name) const { return regions_.count(name) != 0 ? stride_ : 0; }
   ByName counted(size_t launch) {
     check(nc_cuda_stream_synchronize(0, 0));
     ByName all;

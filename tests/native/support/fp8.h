@@ -176,9 +176,73 @@ inline Tensor codesOf(const Matrix& m, const Form& form) {
   return Tensor(NC_FLOAT8_E4M3, 1, m.rows * m.blocks(), m.rows * m.blocks(), form.offset);
 }
 
-inline int64_t rowAddress(const Tensor& t, int64_t address, int64_t row) {
-  return address + row * t.stride() * t.format().bytes;
+class Fp8Plan {
+ public:
+  explicit Fp8Plan(const nc_fp8_spec& spec) { check(nc_fp8_plan_create(&spec, &handle_)); }
+  Fp8Plan(const Fp8Plan&) = delete;
+  Fp8Plan& operator=(const Fp8Plan&) = delete;
+  ~Fp8Plan() { nc_fp8_plan_destroy(handle_); }
+  operator int64_t() const { return handle_; }
+
+ private:
+  int64_t handle_ = 0;
+};
+
+// A spec for the CPU, or for a CUDA device from 0 on.
+inline nc_fp8_spec makeFp8(int32_t x_dtype, int32_t format, int32_t scaling, int32_t y_dtype = NC_FLOAT32,
+                           int32_t cuda_device = -1) {
+  nc_fp8_spec spec{};
+  spec.struct_size = sizeof(spec);
+  spec.x_dtype = x_dtype;
+  spec.y_dtype = y_dtype;
+  spec.format = format;
+  spec.scaling = scaling;
+  if (cuda_device >= 0) spec.device_type = NC_DEVICE_CUDA, spec.device_index = cuda_device;
+  return spec;
 }
+inline nc_fp8_spec specOf(int32_t x_dtype, int32_t format, int32_t scaling, const Form& form,
+                          int32_t y_dtype = NC_FLOAT32) {
+  nc_fp8_spec spec = makeFp8(x_dtype, format, scaling, y_dtype, form.cuda_device);
+  if (form.cuda_device < 0) spec.cpu_level = form.level;
+  return spec;
+}
+
+inline nc_fp8_args argsOf(int64_t rows, int64_t columns) {
+  auto args = harness::argsOf<nc_fp8_args>();
+  args.rows = rows;
+  args.columns = columns;
+  return args;
+}
+inline nc_fp8_args argsOf(const Matrix& m) { return argsOf(m.rows, m.columns); }
+
+// The operands of nc_fp8_scale; an output may be absent.
+inline nc_fp8_args scaleArgs(int64_t count, int64_t amax, int64_t scale, int64_t scale_inv) {
+  nc_fp8_args args = argsOf(0, 0);
+  args.count = count;
+  args.amax = amax;
+  args.scale = scale;
+  args.scale_inv = scale_inv;
+  return args;
+}
+inline nc_fp8_spec scaleSpec(int32_t format, int32_t margin, bool power_of_two, int32_t cuda_device = -1) {
+  nc_fp8_spec spec = makeFp8(0, format, NC_SCALING_TENSOR, 0, cuda_device);
+  spec.margin = margin;
+  spec.power_of_two = power_of_two ? 1 : 0;
+  return spec;
+}
+
+// Runs a call whole, or on the CPU in ranges of rows.
+template <class Whole, class Begin>
+void runRows(Whole whole, Begin begin, const nc_fp8_spec& spec, const nc_fp8_args& args, const Form& form) {
+  const Fp8Plan plan(spec);
+  if (form.cuda_device < 0 && form.row_cut > 0) {
+    const harness::RangedCall call(begin, plan, args);
+    call.runPhase(0, form.row_cut);
+  } else {
+    check(whole(plan, &args));
+  }
+}
+
 inline void expectIntact(const Tensor& t, const char* name) {
   EXPECT_TRUE(t.surroundingsIntact()) << "something beside " << name << " was written";
 }
@@ -188,15 +252,11 @@ inline float runAmax(const Matrix& m, const Form& form, float before = 0) {
   Tensor x = tensorOf(m, form), amax = floats(before);
   const std::vector<uint8_t> x_before = x.memory();
   harness::Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_fp8_amax(form.cuda_device, at(x), m.dtype, m.rows, m.columns, x.stride(), at(amax), 0));
-    at.bringBack();
-  } else {
-    harness::inRanges(m.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(
-          nc_fp8_amax(form.level, rowAddress(x, at(x), begin), m.dtype, end - begin, m.columns, x.stride(), at(amax)));
-    });
-  }
+  nc_fp8_args args = argsOf(m);
+  args.x = at(x), args.x_stride = x.stride();
+  args.amax = at(amax);
+  runRows(nc_fp8_amax, nc_fp8_amax_begin, specOf(m.dtype, NC_FLOAT8_E4M3, NC_SCALING_TENSOR, form), args, form);
+  at.bringBack();
   harness::expectUntouched(x, x_before, "x");
   expectIntact(amax, "amax");
   return floatOf(amax.bits(0, 0));
@@ -211,16 +271,13 @@ inline ByOne runQuantize(const Matrix& m, int32_t format, float scale, bool meas
   Tensor amax = measures ? floats(0.0f) : Tensor();
   const std::vector<uint8_t> x_before = x.memory(), factor_before = factor.memory();
   harness::Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_fp8_quantize(form.cuda_device, at(x), m.dtype, m.rows, m.columns, x.stride(), at(q), format,
-                               q.stride(), at(factor), at(amax), 0));
-    at.bringBack();
-  } else {
-    harness::inRanges(m.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(nc_fp8_quantize(form.level, rowAddress(x, at(x), begin), m.dtype, end - begin, m.columns, x.stride(),
-                            rowAddress(q, at(q), begin), format, q.stride(), at(factor), at(amax)));
-    });
-  }
+  nc_fp8_args args = argsOf(m);
+  args.x = at(x), args.x_stride = x.stride();
+  args.q = at(q), args.q_stride = q.stride();
+  args.scale = at(factor);
+  args.amax = at(amax);
+  runRows(nc_fp8_quantize, nc_fp8_quantize_begin, specOf(m.dtype, format, NC_SCALING_TENSOR, form), args, form);
+  at.bringBack();
   harness::expectUntouched(x, x_before, "x");
   harness::expectUntouched(factor, factor_before, "scale");
   expectIntact(q, "q");
@@ -232,16 +289,12 @@ inline Blocks runQuantizeBlocks(const Matrix& m, int32_t format, const Form& for
   Tensor x = tensorOf(m, form), q = emptyTensor(format, m, form), codes = codesOf(m, form);
   const std::vector<uint8_t> x_before = x.memory();
   harness::Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_fp8_quantize_blocks(form.cuda_device, at(x), m.dtype, m.rows, m.columns, x.stride(), at(q), format,
-                                      q.stride(), at(codes), 0));
-    at.bringBack();
-  } else {
-    harness::inRanges(m.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(nc_fp8_quantize_blocks(form.level, rowAddress(x, at(x), begin), m.dtype, end - begin, m.columns, x.stride(),
-                                   rowAddress(q, at(q), begin), format, q.stride(), at(codes) + begin * m.blocks()));
-    });
-  }
+  nc_fp8_args args = argsOf(m);
+  args.x = at(x), args.x_stride = x.stride();
+  args.q = at(q), args.q_stride = q.stride();
+  args.scale_inv = at(codes);
+  runRows(nc_fp8_quantize, nc_fp8_quantize_begin, specOf(m.dtype, format, NC_SCALING_BLOCK, form), args, form);
+  at.bringBack();
   harness::expectUntouched(x, x_before, "x");
   expectIntact(q, "q");
   expectIntact(codes, "scale_inv");
@@ -258,17 +311,12 @@ inline Bits runDequantize(const Matrix& m, int32_t scaling, const Bits& scale_in
   }
   const std::vector<uint8_t> q_before = q.memory(), scales_before = scales.memory();
   harness::Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_fp8_dequantize(form.cuda_device, scaling, at(q), m.dtype, m.rows, m.columns, q.stride(), at(scales),
-                                 at(y), y_dtype, y.stride(), 0));
-    at.bringBack();
-  } else {
-    const int64_t step = scaling == NC_SCALING_TENSOR ? 0 : scaling == NC_SCALING_ROW ? 4 : m.blocks();
-    harness::inRanges(m.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(nc_fp8_dequantize(form.level, scaling, rowAddress(q, at(q), begin), m.dtype, end - begin, m.columns,
-                              q.stride(), at(scales) + begin * step, rowAddress(y, at(y), begin), y_dtype, y.stride()));
-    });
-  }
+  nc_fp8_args args = argsOf(m);
+  args.q = at(q), args.q_stride = q.stride();
+  args.scale_inv = at(scales);
+  args.y = at(y), args.y_stride = y.stride();
+  runRows(nc_fp8_dequantize, nc_fp8_dequantize_begin, specOf(0, m.dtype, scaling, form, y_dtype), args, form);
+  at.bringBack();
   harness::expectUntouched(q, q_before, "q");
   harness::expectUntouched(scales, scales_before, "scale_inv");
   expectIntact(y, "y");

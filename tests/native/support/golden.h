@@ -479,13 +479,10 @@ class Cases {
     amaxes[0] = fp8::bitsOf(fp8::runAmax(m, form));
     harness::Tensor amax = fp8::floats(amaxes), scale = fp8::floats(amaxes), scale_inv = fp8::floats(amaxes);
     harness::Residence at(where.cuda_device);
-    if (where.cuda_device >= 0) {
-      check(
-          nc_cuda_fp8_scale(where.cuda_device, format, margin, power_of_two, 7, at(amax), at(scale), at(scale_inv), 0));
-      at.bringBack();
-    } else {
-      check(nc_fp8_scale(format, margin, power_of_two, 7, at(amax), at(scale), at(scale_inv)));
-    }
+    const fp8::Fp8Plan plan(fp8::scaleSpec(format, margin, power_of_two != 0, where.cuda_device));
+    const nc_fp8_args args = fp8::scaleArgs(7, at(amax), at(scale), at(scale_inv));
+    check(nc_fp8_scale(plan, &args));
+    at.bringBack();
     const Bits scales = scale.contents(), inverses = scale_inv.contents();
     const fp8::ByOne one = fp8::runQuantize(m, format, fp8::floatOf(scales[0]), true, form);
     const fp8::Blocks blocks = fp8::runQuantizeBlocks(m, format, form);

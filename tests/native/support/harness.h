@@ -178,6 +178,33 @@ void inRanges(int64_t count, int64_t cut, Body body) {
   for (int64_t begin = (count - 1) / cut * cut; begin >= 0; begin -= cut) body(begin, std::min(count, begin + cut));
 }
 
+// Operands that are all absent.
+template <class Args>
+Args argsOf() {
+  Args args{};
+  args.struct_size = sizeof(Args);
+  return args;
+}
+
+// A call that was begun, to run in ranges.
+class RangedCall {
+ public:
+  template <class Begin, class Args>
+  RangedCall(Begin begin, int64_t plan, const Args& args) {
+    check(begin(plan, &args, memory_, units_));
+  }
+  int64_t units(int32_t phase) const { return units_[phase]; }
+  void run(int32_t phase, int64_t begin, int64_t end) const { check(nc_call_run(memory_, phase, begin, end)); }
+  // Runs a phase in ranges of at most `cut` units, the last range first.
+  void runPhase(int32_t phase, int64_t cut) const {
+    inRanges(units_[phase], cut, [&](int64_t begin, int64_t end) { run(phase, begin, end); });
+  }
+
+ private:
+  alignas(NC_CALL_ALIGNMENT) unsigned char memory_[NC_CALL_BYTES];
+  int64_t units_[2];
+};
+
 // The memory of a call's tensors: their own or, during the call, that of a CUDA device.
 class Residence {
  public:
@@ -287,28 +314,26 @@ inline void runForward(const Case& c, const Data& d, const Form& form, int64_t p
                              weight_before = weight.memory(), bias_before = bias.memory(),
                              y_scale_before = y_scale.memory();
   Residence at(form.cuda_device);
-  if (form.cuda_device >= 0 && c.isQuantized()) {
-    check(nc_cuda_norm_forward_fp8(plan, c.rows, at(x), stride, at(residual), residual.present() ? stride : 0,
-                                   at(weight), at(bias), at(y), stride, at(y_scale), at(y_amax), at(y_scale_inv),
-                                   at(out), out.present() ? stride : 0, at(mean), at(rstd), 0));
-    at.bringBack();
-  } else if (c.isQuantized()) {
-    inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(nc_norm_forward_fp8(plan, c.rows, begin, end, at(x), stride, at(residual), residual.present() ? stride : 0,
-                                at(weight), at(bias), at(y), stride, at(y_scale), at(y_amax), at(y_scale_inv), at(out),
-                                out.present() ? stride : 0, at(mean), at(rstd)));
-    });
-  } else if (form.cuda_device >= 0) {
-    check(nc_cuda_norm_forward(plan, c.rows, at(x), stride, at(residual), residual.present() ? stride : 0, at(weight),
-                               at(bias), at(y), stride, at(out), out.present() ? stride : 0, at(mean), at(rstd), 0));
-    at.bringBack();
+  auto args = argsOf<nc_norm_forward_args>();
+  args.rows = c.rows;
+  args.x = at(x), args.x_stride = stride;
+  args.residual = at(residual), args.residual_stride = stride;
+  args.weight = at(weight);
+  args.bias = at(bias);
+  args.y = at(y), args.y_stride = stride;
+  args.residual_out = at(out), args.residual_out_stride = stride;
+  args.mean = at(mean);
+  args.rstd = at(rstd);
+  args.y_scale = at(y_scale);
+  args.y_amax = at(y_amax);
+  args.y_scale_inv = at(y_scale_inv);
+  if (form.cuda_device < 0 && form.row_cut > 0) {
+    RangedCall call(nc_norm_forward_begin, plan, args);
+    call.runPhase(0, form.row_cut);
   } else {
-    inRanges(c.rows, form.row_cut, [&](int64_t begin, int64_t end) {
-      check(nc_norm_forward(plan, c.rows, begin, end, at(x), stride, at(residual), residual.present() ? stride : 0,
-                            at(weight), at(bias), at(y), stride, at(out), out.present() ? stride : 0, at(mean),
-                            at(rstd)));
-    });
+    check(nc_norm_forward(plan, &args));
   }
+  at.bringBack();
   result.y = form.y == Form::kOwn ? y.contents() : Bits();
   if (form.y != Form::kOwn) {  // read as the output's type, which may be another one of the same size
     Tensor seen(c.spec.y_dtype, c.rows, n, n, 0);
@@ -360,32 +385,33 @@ inline void runBackward(const Case& c, const Data& d, const Form& form, int64_t 
   const bool wants_dweight = dweight_mode != NC_GRADIENT_ABSENT, wants_dbias = dbias_mode != NC_GRADIENT_ABSENT;
   Tensor dweight = row(c.dweight_dtype, wants_dweight, n, d.dweight, form.offset);
   Tensor dbias = row(c.dbias_dtype, wants_dbias, n, d.dbias, form.offset);
-  int64_t groups = 0, bytes = 0;
-  check(nc_norm_backward_groups(plan, c.rows, &groups));
+  int64_t bytes = 0;
   check(nc_norm_backward_workspace(plan, c.rows, wants_dweight, wants_dbias, &bytes));
   Tensor workspace;
   if (bytes > 0) workspace = Tensor(NC_FLOAT64, 1, (bytes + 7) / 8, (bytes + 7) / 8, 0);
   const std::vector<uint8_t> x_before = x.memory(), dy_before = dy.memory(), dresidual_before = dresidual.memory(),
                              weight_before = weight.memory(), mean_before = mean.memory(), rstd_before = rstd.memory();
   Residence at(form.cuda_device);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_norm_backward(plan, c.rows, at(x), stride, at(weight), at(dy), stride, at(mean), at(rstd),
-                                at(dresidual), dresidual.present() ? stride : 0, at(dx), dx.present() ? stride : 0,
-                                at(workspace), bytes, at(dweight), c.dweight_dtype, dweight_mode, at(dbias),
-                                c.dbias_dtype, dbias_mode, 0));
-    at.bringBack();
+  auto args = argsOf<nc_norm_backward_args>();
+  args.rows = c.rows;
+  args.x = at(x), args.x_stride = stride;
+  args.weight = at(weight);
+  args.dy = at(dy), args.dy_stride = stride;
+  args.mean = at(mean);
+  args.rstd = at(rstd);
+  args.dresidual = at(dresidual), args.dresidual_stride = stride;
+  args.dx = at(dx), args.dx_stride = stride;
+  args.workspace = at(workspace), args.workspace_bytes = bytes;
+  args.dweight = at(dweight), args.dweight_dtype = c.dweight_dtype, args.dweight_mode = dweight_mode;
+  args.dbias = at(dbias), args.dbias_dtype = c.dbias_dtype, args.dbias_mode = dbias_mode;
+  if (form.cuda_device < 0 && (form.group_cut > 0 || form.column_cut > 0)) {
+    RangedCall call(nc_norm_backward_begin, plan, args);
+    call.runPhase(0, form.group_cut);
+    call.runPhase(1, form.column_cut);
   } else {
-    inRanges(groups, form.group_cut, [&](int64_t begin, int64_t end) {
-      check(nc_norm_backward(plan, c.rows, begin, end, at(x), stride, at(weight), at(dy), stride, at(mean), at(rstd),
-                             at(dresidual), dresidual.present() ? stride : 0, at(dx), dx.present() ? stride : 0,
-                             at(workspace), bytes, wants_dweight, wants_dbias));
-    });
-    inRanges(wants_dweight || wants_dbias ? n : 0, form.column_cut, [&](int64_t begin, int64_t end) {
-      if (begin == end) return;
-      check(nc_norm_backward_columns(plan, c.rows, begin, end, at(workspace), bytes, at(dweight), c.dweight_dtype,
-                                     dweight_mode, at(dbias), c.dbias_dtype, dbias_mode));
-    });
+    check(nc_norm_backward(plan, &args));
   }
+  at.bringBack();
   if (c.dx && form.dx != Form::kDy) result.dx = dx.contents();
   if (c.dx && form.dx == Form::kDy) {
     Tensor seen(c.spec.x_dtype, c.rows, n, n, 0);

@@ -170,6 +170,28 @@ struct HeadStrides {
   }
 };
 
+// The operands of a case, without tensors.
+inline nc_rotary_args argsOf(const RotaryCase& c) {
+  auto args = argsOf<nc_rotary_args>();
+  args.backward = c.backward;
+  args.batch = c.batch, args.seq = c.seq, args.heads = c.heads;
+  args.table_batch_rows = c.table_batch_rows;
+  return args;
+}
+
+// x and y at the same strides.
+struct RotaryAddresses {
+  int64_t x, y, cos, sin;
+};
+inline nc_rotary_args argsOf(const RotaryCase& c, const HeadStrides& strides, const RotaryAddresses& at) {
+  nc_rotary_args args = argsOf(c);
+  args.x = at.x, args.y = at.y, args.cos = at.cos, args.sin = at.sin;
+  args.x_batch_stride = args.y_batch_stride = strides.batch;
+  args.x_seq_stride = args.y_seq_stride = strides.seq;
+  args.x_head_stride = args.y_head_stride = strides.head;
+  return args;
+}
+
 // Calls f(index in the list, index in memory) for every element.
 template <class F>
 void forEachElement(const RotaryCase& c, const HeadStrides& strides, F f) {
@@ -220,17 +242,13 @@ inline Bits runRotary(const RotaryCase& c, const RotaryData& d, const RotaryForm
   const std::vector<uint8_t> x_before = x.memory(), cos_before = cos.memory(), sin_before = sin.memory();
   const Tensor y_before = y;
   Residence at(form.cuda_device);
-  const int64_t x_at = at(x), cos_at = at(cos), sin_at = at(sin), y_at = at(y);
-  if (form.cuda_device >= 0) {
-    check(nc_cuda_rotary_apply(plan, c.backward, c.batch, c.seq, c.heads, x_at, x_strides.batch, x_strides.seq,
-                               x_strides.head, cos_at, sin_at, c.table_batch_rows, y_at, strides.batch, strides.seq,
-                               strides.head, 0));
+  nc_rotary_args args = argsOf(c, strides, {at(x), at(y), at(cos), at(sin)});
+  args.x_batch_stride = x_strides.batch;
+  if (form.cuda_device < 0 && form.cut > 0) {
+    const RangedCall call(nc_rotary_begin, plan, args);
+    call.runPhase(0, form.cut);
   } else {
-    inRanges(c.tokens(), form.cut, [&](int64_t begin, int64_t end) {
-      check(nc_rotary_apply(plan, c.backward, c.batch, c.seq, c.heads, begin, end, x_at, x_strides.batch, x_strides.seq,
-                            x_strides.head, cos_at, sin_at, c.table_batch_rows, y_at, strides.batch, strides.seq,
-                            strides.head));
-    });
+    check(nc_rotary_apply(plan, &args));
   }
   at.bringBack();
   Bits result(static_cast<size_t>(c.elements()));
