@@ -37,6 +37,30 @@ class Spec(ctypes.Structure):
     )
 
 
+def _args(names):
+    """Fields of a structure of operands: int64, or int32 for names that end in "*"."""
+    fields = [(name[:-1], _i32) if name.endswith("*") else (name, _i64) for name in names.split()]
+    return [("struct_size", ctypes.c_uint32), ("reserved", _i32)] + fields
+
+
+class ForwardArgs(ctypes.Structure):
+    """nc_norm_forward_args."""
+
+    _fields_ = _args(
+        "rows x x_stride residual residual_stride weight bias y y_stride residual_out residual_out_stride mean rstd"
+        " y_scale y_amax y_scale_inv stream"
+    )
+
+
+class BackwardArgs(ctypes.Structure):
+    """nc_norm_backward_args."""
+
+    _fields_ = _args(
+        "rows x x_stride weight dy dy_stride mean rstd dresidual dresidual_stride dx dx_stride workspace"
+        " workspace_bytes dweight dbias dweight_dtype* dweight_mode* dbias_dtype* dbias_mode* stream"
+    )
+
+
 class Device(ctypes.Structure):
     """nc_cuda_device."""
 
@@ -49,19 +73,15 @@ class Device(ctypes.Structure):
 _FUNCTIONS = {
     "nc_norm_plan_create": [ctypes.POINTER(Spec), _out],
     "nc_norm_plan_destroy": [_i64],
-    "nc_norm_forward": [_i64] * 16,
-    "nc_norm_backward_groups": [_i64, _i64, _out],
+    "nc_norm_forward": [_i64, ctypes.POINTER(ForwardArgs)],
     "nc_norm_backward_workspace": [_i64, _i64, _i32, _i32, _out],
-    "nc_norm_backward": [_i64] * 17 + [_i32, _i32],
-    "nc_norm_backward_columns": [_i64] * 7 + [_i32, _i32, _i64, _i32, _i32],
+    "nc_norm_backward": [_i64, ctypes.POINTER(BackwardArgs)],
     "nc_cuda_device_count": [ctypes.POINTER(_i32)],
     "nc_cuda_device_query": [_i32, _i64],
     "nc_cuda_allocate": [_i32, _i64, _out],
     "nc_cuda_free": [_i32, _i64],
     "nc_cuda_copy": [_i32, _i64, _i64, _i64, _i64],
     "nc_cuda_stream_synchronize": [_i32, _i64],
-    "nc_cuda_norm_forward": [_i64] * 15,
-    "nc_cuda_norm_backward": [_i64] * 16 + [_i32, _i32, _i64, _i32, _i32, _i64],
 }
 # Optional functions of a library.
 _LATER = {"nc_cuda_norm_kernels": [_i64, _i64, _i64]}
@@ -145,7 +165,6 @@ class Plan:
         self.library = library
         self.hidden_size = spec.hidden_size
         self.has_bias = spec.affine == WEIGHT_AND_BIAS
-        self.on_cpu = spec.device_type == CPU
         self._weight_dtype = spec.weight_dtype
         handle = _i64()
         library.nc_norm_plan_create(ctypes.byref(spec), ctypes.byref(handle))
@@ -180,31 +199,27 @@ class Plan:
     def forward(self, rows, x, weight, bias, y, mean=0, rstd=0, residual=0, residual_out=0, stream=0):
         """mean and rstd 0: inference. With a residual, x + residual is stored in residual_out and normalised."""
         n = self.hidden_size
-        of_residual = n if residual else 0
-        tensors = (x, n, residual, of_residual, weight, bias, y, n, residual_out, of_residual, mean, rstd)
-        if self.on_cpu:
-            self.library.nc_norm_forward(self.handle, rows, 0, rows, *tensors)
-        else:
-            self.library.nc_cuda_norm_forward(self.handle, rows, *tensors, stream)
+        args = ForwardArgs(
+            ctypes.sizeof(ForwardArgs), rows=rows, x=x, residual=residual, weight=weight, bias=bias, y=y,
+            residual_out=residual_out, mean=mean, rstd=rstd, x_stride=n, residual_stride=n, y_stride=n,
+            residual_out_stride=n, stream=stream,
+        )  # fmt: skip
+        self.library.nc_norm_forward(self.handle, ctypes.byref(args))
 
     def backward(
         self, rows, x, weight, dy, mean, rstd, dx, dweight, dbias, workspace, workspace_bytes, dresidual=0, stream=0
     ):
         """dweight and dbias have the weight's type. The workspace is 8-byte aligned, in the plan's memory."""
         n = self.hidden_size
-        tensors = (x, n, weight, dy, n, mean, rstd, dresidual, n if dresidual else 0, dx, n, workspace, workspace_bytes)
-        modes = (GRADIENT_WRITE, dbias, self._weight_dtype, GRADIENT_WRITE if self.has_bias else GRADIENT_ABSENT)
-        if not self.on_cpu:
-            self.library.nc_cuda_norm_backward(
-                self.handle, rows, *tensors, dweight, self._weight_dtype, *modes, stream
-            )  # fmt: skip
-            return
-        groups = _i64()
-        self.library.nc_norm_backward_groups(self.handle, rows, ctypes.byref(groups))
-        self.library.nc_norm_backward(self.handle, rows, 0, groups.value, *tensors, 1, int(self.has_bias))
-        self.library.nc_norm_backward_columns(
-            self.handle, rows, 0, n, workspace, workspace_bytes, dweight, self._weight_dtype, *modes
-        )
+        dtype = self._weight_dtype
+        args = BackwardArgs(
+            ctypes.sizeof(BackwardArgs), rows=rows, x=x, weight=weight, dy=dy, mean=mean, rstd=rstd,
+            dresidual=dresidual, dx=dx, workspace=workspace, workspace_bytes=workspace_bytes, dweight=dweight,
+            dbias=dbias, dweight_dtype=dtype, dbias_dtype=dtype, dweight_mode=GRADIENT_WRITE,
+            dbias_mode=GRADIENT_WRITE if self.has_bias else GRADIENT_ABSENT, x_stride=n, dy_stride=n,
+            dresidual_stride=n, dx_stride=n, stream=stream,
+        )  # fmt: skip
+        self.library.nc_norm_backward(self.handle, ctypes.byref(args))
 
 
 @contextlib.contextmanager
