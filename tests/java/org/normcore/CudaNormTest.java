@@ -453,7 +453,7 @@ class CudaNormTest {
             () -> cpu.backward(here, t.dy, t.gradients().stream(stream)), "stream: ", "CPU");
         assertRefused(
             () -> gpu.backward(saved, dy, gradients.bias(gradients.dweight(), GradientMode.WRITE)),
-            "overlaps");
+            "shares memory");
         TensorView mean = kind == NormKind.RMS_NORM ? null : saved.mean();
         TensorView x = mirror.apply(t.residualOut);
         long bytes = gpu.backwardWorkspaceBytes(rows, gradients);

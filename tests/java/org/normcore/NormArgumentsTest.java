@@ -688,30 +688,30 @@ class NormArgumentsTest {
             backward(
                 "dweight and dbias the same",
                 s -> s.gradients().weight(s.dbias, write),
-                "dweight: overlaps dbias"),
+                "dweight: shares memory with dbias"),
             backward(
                 "dweight over x",
                 s -> s.gradients().weight(s.at(s.x, 90, BFLOAT16, N), write),
-                "dweight: overlaps x"),
+                "dweight: shares memory with x"),
             backward(
                 "dweight over weight",
                 s -> s.gradients().weight(s.at(s.weight, 2, BFLOAT16, N), write),
-                "dweight: overlaps weight"),
+                "dweight: shares memory with weight"),
             backward(
                 "dbias over dy",
                 s -> s.gradients().bias(s.at(s.dy, 50, BFLOAT16, N), write),
-                "dbias: overlaps dy"),
+                "dbias: shares memory with dy"),
             backward(
                 "dbias over dx",
                 s -> s.gradients().bias(s.at(s.dx, 0, BFLOAT16, N), write),
-                "dbias: overlaps dx"),
+                "dbias: shares memory with dx"),
             backward(
                 "dbias over dresidual",
                 s ->
                     s.gradients()
                         .residual(s.dresidual)
                         .bias(s.at(s.dresidual, 0, BFLOAT16, N), write),
-                "dbias: overlaps dresidual"),
+                "dbias: shares memory with dresidual"),
             Stream.of(
                 call(
                     "dweight over rstd",
@@ -724,7 +724,7 @@ class NormArgumentsTest {
                             s.dy,
                             s.gradients().weight(s.at(s.rstd, 8, BFLOAT16, N), write),
                             s.workspace),
-                    "dweight: overlaps rstd"),
+                    "dweight: shares memory with rstd"),
                 call(
                     "dbias over the workspace",
                     s ->
@@ -736,7 +736,7 @@ class NormArgumentsTest {
                             s.dy,
                             s.gradients().bias(s.workspace.view(BFLOAT16, N), write),
                             s.workspace),
-                    "dbias: overlaps the workspace")))
+                    "dbias: shares memory with workspace")))
         .flatMap(calls -> calls);
   }
 
@@ -792,7 +792,7 @@ class NormArgumentsTest {
                   s.dy,
                   s.gradients().bias(s.at(s.mean, 4, BFLOAT16, N), GradientMode.WRITE),
                   s.workspace),
-          List.of("dbias: overlaps mean"));
+          List.of("dbias: shares memory with mean"));
     }
   }
 

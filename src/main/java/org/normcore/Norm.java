@@ -16,6 +16,7 @@ import org.normcore.internal.CallContext;
 import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
 import org.normcore.internal.CudaCapi;
+import org.normcore.internal.Fields;
 import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
@@ -792,7 +793,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       @Nullable CudaStream given) {
     checks.requireStream(given);
     CudaStream stream = given == null ? defaultStream : given;
-    boolean fp8 = outputScaling != null;
     int acquired = 0;
     try {
       acquired |= acquire(x, "x", 1);
@@ -810,78 +810,24 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       if (rows == 0) {
         return;
       }
-      if (stream != null) {
-        Capi.check(
-            Capi.cudaForward(
-                plan,
-                fp8,
-                rows,
-                x.address(),
-                stride(x),
-                addressOf(residual),
-                stride(residual),
-                addressOf(weight),
-                addressOf(bias),
-                y.address(),
-                stride(y),
-                addressOf(yScale),
-                addressOf(yAmax),
-                addressOf(yScaleInv),
-                addressOf(residualOut),
-                stride(residualOut),
-                meanAddress,
-                rstdAddress,
-                stream.handle()));
-        return;
-      }
-      long bytes = rows * rowBytes(residual == null ? 1 : 3, output);
-      if (rows == 1 || contexts.threadsFor(bytes) == 1) {
-        Capi.check(
-            Capi.forward(
-                plan,
-                fp8,
-                rows,
-                0,
-                rows,
-                x.address(),
-                stride(x),
-                addressOf(residual),
-                stride(residual),
-                addressOf(weight),
-                addressOf(bias),
-                y.address(),
-                stride(y),
-                addressOf(yScale),
-                addressOf(yAmax),
-                addressOf(yScaleInv),
-                addressOf(residualOut),
-                stride(residualOut),
-                meanAddress,
-                rstdAddress));
-        return;
-      }
       CallContext context = contexts.take();
       try {
-        context.forward.set(
-            plan,
-            fp8,
-            rows,
-            x.address(),
-            stride(x),
-            addressOf(residual),
-            stride(residual),
-            addressOf(weight),
-            addressOf(bias),
-            y.address(),
-            stride(y),
-            addressOf(yScale),
-            addressOf(yAmax),
-            addressOf(yScaleInv),
-            addressOf(residualOut),
-            stride(residualOut),
-            meanAddress,
-            rstdAddress);
-        context.run(context.forward, rows, bytes);
+        context
+            .call
+            .forward(plan, rows)
+            .setMatrix(Fields.Forward.X, x.address(), stride(x))
+            .setMatrix(Fields.Forward.RESIDUAL, addressOf(residual), stride(residual))
+            .set(Fields.Forward.WEIGHT, addressOf(weight))
+            .set(Fields.Forward.BIAS, addressOf(bias))
+            .setMatrix(Fields.Forward.Y, y.address(), stride(y))
+            .setMatrix(Fields.Forward.RESIDUAL_OUT, addressOf(residualOut), stride(residualOut))
+            .set(Fields.Forward.MEAN, meanAddress)
+            .set(Fields.Forward.RSTD, rstdAddress)
+            .set(Fields.Forward.Y_SCALE, addressOf(yScale))
+            .set(Fields.Forward.Y_AMAX, addressOf(yAmax))
+            .set(Fields.Forward.Y_SCALE_INV, addressOf(yScaleInv))
+            .set(Fields.Forward.STREAM, stream == null ? 0 : stream.handle());
+        context.run(rows * rowBytes(residual == null ? 1 : 3, output), 0);
       } finally {
         context.release();
       }
@@ -972,89 +918,43 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       acquired |= acquire(dresidual, "dresidual", 1 << 8);
       acquired |= acquire(stream, 1 << 10);
       long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
-      if (workspaceBytes > 0 || dweight != null || dbias != null) {
-        // The native side sees these outputs in the second step only, after dx is written.
-        NormChecks.requireNoOverlap("dweight", dweight, dbias, x, weight, dy, dx, dresidual);
-        NormChecks.requireNoOverlap("dbias", dbias, dweight, x, weight, dy, dx, dresidual);
-        checks.requireNoOverlap(
-            "dweight", dweight, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
-        checks.requireNoOverlap(
-            "dbias", dbias, meanAddress, rstdAddress, rows, workspaceAddress, workspaceBytes);
-      }
       if (saved != null && rows > 0 && dx != null && dx.address() == x.address()) {
         saved.invalidate();
       }
-      if (stream != null) {
-        if (rows > 0 && dx != null || dweight != null || dbias != null) {
-          Capi.check(
-              Capi.cudaBackward(
-                  plan,
-                  rows,
-                  x.address(),
-                  stride(x),
-                  addressOf(weight),
-                  dy.address(),
-                  stride(dy),
-                  meanAddress,
-                  rstdAddress,
-                  addressOf(dresidual),
-                  stride(dresidual),
-                  addressOf(dx),
-                  stride(dx),
-                  workspaceAddress,
-                  workspaceBytes,
-                  addressOf(dweight),
-                  dweight == null ? 0 : dweight.dtype().code(),
-                  dweight == null ? Capi.GRADIENT_ABSENT : modeOf(gradients.weightMode),
-                  addressOf(dbias),
-                  dbias == null ? 0 : dbias.dtype().code(),
-                  dbias == null ? Capi.GRADIENT_ABSENT : modeOf(gradients.biasMode),
-                  stream.handle()));
-        }
-        return;
+      context
+          .call
+          .backward(plan, rows)
+          .setMatrix(Fields.Backward.X, x.address(), stride(x))
+          .set(Fields.Backward.WEIGHT, addressOf(weight))
+          .setMatrix(Fields.Backward.DY, dy.address(), stride(dy))
+          .set(Fields.Backward.MEAN, meanAddress)
+          .set(Fields.Backward.RSTD, rstdAddress)
+          .setMatrix(Fields.Backward.DRESIDUAL, addressOf(dresidual), stride(dresidual))
+          .setMatrix(Fields.Backward.DX, addressOf(dx), stride(dx))
+          .set(Fields.Backward.WORKSPACE, workspaceAddress)
+          .set(Fields.Backward.WORKSPACE_BYTES, workspaceBytes)
+          .set(Fields.Backward.STREAM, stream == null ? 0 : stream.handle());
+      if (dweight != null) {
+        context
+            .call
+            .set(Fields.Backward.DWEIGHT, dweight.address())
+            .setInt(Fields.Backward.DWEIGHT_DTYPE, dweight.dtype().code())
+            .setInt(Fields.Backward.DWEIGHT_MODE, modeOf(gradients.weightMode));
       }
-      if (rows > 0 && (dx != null || dweight != null || dbias != null)) {
-        context.backward.set(
-            plan,
-            rows,
-            x.address(),
-            stride(x),
-            addressOf(weight),
-            dy.address(),
-            stride(dy),
-            meanAddress,
-            rstdAddress,
-            addressOf(dresidual),
-            stride(dresidual),
-            addressOf(dx),
-            stride(dx),
-            workspaceAddress,
-            workspaceBytes,
-            dweight != null,
-            dbias != null);
-        long bytes =
-            rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), gradient);
-        context.run(context.backward, context.groups(), bytes);
+      if (dbias != null) {
+        context
+            .call
+            .set(Fields.Backward.DBIAS, dbias.address())
+            .setInt(Fields.Backward.DBIAS_DTYPE, dbias.dtype().code())
+            .setInt(Fields.Backward.DBIAS_MODE, modeOf(gradients.biasMode));
       }
-      if (dweight != null || dbias != null) {
-        context.columns.set(
-            plan,
-            rows,
-            hiddenSize,
-            workspaceAddress,
-            workspaceBytes,
-            addressOf(dweight),
-            dweight == null ? 0 : dweight.dtype().code(),
-            dweight == null ? 0 : modeOf(gradients.weightMode),
-            addressOf(dbias),
-            dbias == null ? 0 : dbias.dtype().code(),
-            dbias == null ? 0 : modeOf(gradients.biasMode));
-        long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
-        // The first step leaves one or a few partial sums per range of groups.
-        long bytes =
-            contexts.mostRanges(context.groups()) * hiddenSize * statistics.bytes() * gradientCount;
-        context.run(context.columns, context.columns.blocks(), bytes);
-      }
+      long bytes =
+          rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), gradient);
+      long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
+      // The first phase leaves one or a few partial sums per range of groups.
+      long columnBytes =
+          contexts.mostRanges(context.groups()) * hiddenSize * statistics.bytes() * gradientCount;
+      context.run(bytes, columnBytes);
     } finally {
       release(x, acquired, 1);
       release(weight, acquired, 1 << 1);

@@ -286,61 +286,6 @@ final class NormChecks {
     }
   }
 
-  static void requireNoOverlap(
-      String argument,
-      @Nullable TensorView output,
-      @Nullable TensorView other,
-      TensorView x,
-      @Nullable TensorView weight,
-      TensorView dy,
-      @Nullable TensorView dx,
-      @Nullable TensorView dresidual) {
-    if (output == null) {
-      return;
-    }
-    requireNoOverlap(argument, output, argument.equals("dweight") ? "dbias" : "dweight", other);
-    requireNoOverlap(argument, output, "x", x);
-    requireNoOverlap(argument, output, "weight", weight);
-    requireNoOverlap(argument, output, "dy", dy);
-    requireNoOverlap(argument, output, "dx", dx);
-    requireNoOverlap(argument, output, "dresidual", dresidual);
-  }
-
-  void requireNoOverlap(
-      String argument,
-      @Nullable TensorView output,
-      long mean,
-      long rstd,
-      long rows,
-      long workspace,
-      long workspaceBytes) {
-    if (output == null) {
-      return;
-    }
-    long bytes = rows * statistics.bytes();
-    if (mean != 0 && output.overlaps(mean, bytes)) {
-      throw overlap(argument, "mean");
-    }
-    if (output.overlaps(rstd, bytes)) {
-      throw overlap(argument, "rstd");
-    }
-    if (output.overlaps(workspace, workspaceBytes)) {
-      throw overlap(argument, "the workspace");
-    }
-  }
-
-  private static void requireNoOverlap(
-      String argument, TensorView output, String otherName, @Nullable TensorView other) {
-    if (other != null && output.overlaps(other)) {
-      throw overlap(argument, otherName);
-    }
-  }
-
-  private static IllegalArgumentException overlap(String argument, String other) {
-    return new IllegalArgumentException(
-        argument + ": overlaps " + other + "; expected memory of its own");
-  }
-
   private IllegalArgumentException given(String argument, Object given) {
     return new IllegalArgumentException(
         argument + ": given as " + given + ", but the norm has none; its affine form is " + affine);

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
 import org.normcore.internal.CallContext;
 import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
+import org.normcore.internal.Fields;
 import org.normcore.internal.Memory;
 import org.normcore.internal.RotaryCapi;
 import org.normcore.internal.UseGuard;
@@ -405,50 +406,23 @@ public final class Rotary implements AutoCloseable {
     if (x.isEmpty()) {
       return;
     }
-    if (stream != null) {
-      Capi.check(
-          RotaryCapi.cudaApply(
-              plan,
-              backward,
-              x.batch(),
-              x.seq(),
-              x.heads(),
-              x.address(),
-              x.batchStride(),
-              x.seqStride(),
-              x.headStride(),
-              cos.address(),
-              sin.address(),
-              tableBatchRows,
-              y.address(),
-              y.batchStride(),
-              y.seqStride(),
-              y.headStride(),
-              stream.handle()));
-      return;
-    }
-    long tokens = x.batch() * x.seq();
-    long bytes = tokens * x.heads() * headDim * 2 * dtype.bytes();
+    long bytes = x.batch() * x.seq() * x.heads() * headDim * 2 * dtype.bytes();
     CallContext context = contexts.take();
     try {
-      context.rotary.set(
-          plan,
-          backward,
-          x.batch(),
-          x.seq(),
-          x.heads(),
-          x.address(),
-          x.batchStride(),
-          x.seqStride(),
-          x.headStride(),
-          cos.address(),
-          sin.address(),
-          tableBatchRows,
-          y.address(),
-          y.batchStride(),
-          y.seqStride(),
-          y.headStride());
-      context.run(context.rotary, tokens, bytes);
+      context
+          .call
+          .rotary(plan)
+          .setInt(Fields.Rotary.BACKWARD, backward ? 1 : 0)
+          .set(Fields.Rotary.BATCH, x.batch())
+          .set(Fields.Rotary.SEQ, x.seq())
+          .set(Fields.Rotary.HEADS, x.heads())
+          .setHeads(Fields.Rotary.X, x.address(), x.batchStride(), x.seqStride(), x.headStride())
+          .set(Fields.Rotary.COS, cos.address())
+          .set(Fields.Rotary.SIN, sin.address())
+          .set(Fields.Rotary.TABLE_BATCH_ROWS, tableBatchRows)
+          .setHeads(Fields.Rotary.Y, y.address(), y.batchStride(), y.seqStride(), y.headStride())
+          .set(Fields.Rotary.STREAM, stream == null ? 0 : stream.handle());
+      context.run(bytes, 0);
     } finally {
       context.release();
     }

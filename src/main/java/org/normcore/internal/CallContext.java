@@ -3,21 +3,12 @@ package org.normcore.internal;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The reusable state of one call: the arguments of its native calls, its parallel-for, and the
- * cached workspace size of a backward.
+ * The reusable state of one call: its native call, its parallel-for, and the cached workspace size
+ * of a backward.
  */
 public final class CallContext {
-  /** The arguments of a forward. */
-  public final ForwardCall forward = new ForwardCall();
-
-  /** The arguments of a backward's first step. */
-  public final BackwardCall backward = new BackwardCall();
-
-  /** The arguments of a backward's second step. */
-  public final ColumnsCall columns = new ColumnsCall();
-
-  /** The arguments of a rotation. */
-  public final RotaryCall rotary = new RotaryCall();
+  /** A call of a plan. */
+  public final NativeCall call = new NativeCall();
 
   /** The arguments of a copy. */
   public final CopyCall copy = new CopyCall();
@@ -62,6 +53,26 @@ public final class CallContext {
   /** Returns the bytes of workspace that {@link #size} computed. */
   public long workspaceBytes() {
     return workspaceBytes;
+  }
+
+  /**
+   * Runs the native call, in several threads if it moves enough bytes. Throws its failure.
+   *
+   * @param bytes what the first phase moves
+   * @param columnBytes what the second phase moves: the columns of a backward
+   */
+  public void run(long bytes, long columnBytes) {
+    if (parallelFor == null || pool.threadsFor(Math.max(bytes, columnBytes)) == 1) {
+      Capi.check(call.run());
+      return;
+    }
+    Capi.check(call.begin());
+    for (int phase = 0; phase < 2; phase++) {
+      long units = call.startPhase(phase);
+      if (units > 0) {
+        run(call, units, phase == 0 ? bytes : columnBytes);
+      }
+    }
   }
 
   /**

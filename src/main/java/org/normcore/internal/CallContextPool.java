@@ -21,8 +21,8 @@ public final class CallContextPool {
   private static final long BYTES_PER_THREAD = 1 << 20;
 
   /**
-   * The minimum bytes of a range: about 5 us of work, against 0.3 us to claim it and to check its
-   * arguments. Threads finish within about that time of each other.
+   * The minimum bytes of a range: about 5 us of work, far more than it takes to claim it and to
+   * call native code. Threads finish within about that time of each other.
    */
   private static final long BYTES_PER_RANGE = 128 << 10;
 

@@ -16,7 +16,7 @@ import org.normcore.internal.capi.nc_cuda_device;
  * The CUDA part of the C interface with statuses turned into exceptions. {@code normcore.h}
  * documents each call.
  *
- * <p>The calls on a plan are in {@link Capi}; they return the status.
+ * <p>{@link NativeCall} has the calls of plans.
  */
 public final class CudaCapi {
   private static final int KERNELS_TEXT_BYTES = 2048;

@@ -101,6 +101,11 @@ public final class Memory {
     Capi.check(normcore.nc_copy(target, source, bytes));
   }
 
+  /** Returns a pointer to memory that it does not own. */
+  static Pointer pointer(long address, long capacity) {
+    return new Block(address, capacity);
+  }
+
   private record Hold(Object object) implements Runnable {
     @Override
     public void run() {}

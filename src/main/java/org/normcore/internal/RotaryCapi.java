@@ -9,8 +9,8 @@ import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_rotary_spec;
 
 /**
- * The rotary part of the C interface. Statuses become exceptions, except that calls on a plan
- * return them; see {@link Capi}.
+ * The plans of the rotary part of the C interface; {@link NativeCall} has the calls. Statuses
+ * become exceptions.
  */
 public final class RotaryCapi {
   /** The largest size of a head. */
@@ -55,44 +55,5 @@ public final class RotaryCapi {
   /** Frees a plan. */
   public static void destroyPlan(long plan) {
     Capi.check(normcore.nc_rotary_plan_destroy(plan));
-  }
-
-  /** Enqueues the rotation of a CUDA device's plan in a stream and returns the status. */
-  public static int cudaApply(
-      long plan,
-      boolean backward,
-      long batch,
-      long seq,
-      long heads,
-      long x,
-      long xBatchStride,
-      long xSeqStride,
-      long xHeadStride,
-      long cos,
-      long sin,
-      long tableBatchRows,
-      long y,
-      long yBatchStride,
-      long ySeqStride,
-      long yHeadStride,
-      long stream) {
-    return normcore.nc_cuda_rotary_apply(
-        plan,
-        backward ? 1 : 0,
-        batch,
-        seq,
-        heads,
-        x,
-        xBatchStride,
-        xSeqStride,
-        xHeadStride,
-        cos,
-        sin,
-        tableBatchRows,
-        y,
-        yBatchStride,
-        ySeqStride,
-        yHeadStride,
-        stream);
   }
 }

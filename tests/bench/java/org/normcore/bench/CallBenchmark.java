@@ -13,8 +13,10 @@ import org.normcore.Operands;
 import org.normcore.RmsNorm;
 import org.normcore.Saved;
 import org.normcore.VectorLevel;
+import org.normcore.internal.CallContext;
+import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
-import org.normcore.internal.capi.global.normcore;
+import org.normcore.internal.Fields;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Level;
@@ -57,7 +59,7 @@ public class CallBenchmark {
   private Operands operands;
   private Gradients gradients;
   private long plan;
-  private long groups;
+  private CallContext context;
   private NativeBuffer workspace;
 
   /** Prepares both sides. */
@@ -80,7 +82,7 @@ public class CallBenchmark {
     gradients = Gradients.of(tensors.dx()).weight(tensors.dweight(), GradientMode.WRITE);
     norm.forward(operands, saved);
     plan = plan(n);
-    groups = Capi.backwardGroups(plan, rows);
+    context = new CallContextPool(1, Runnable::run).take();
     workspace = NativeBuffer.allocate(norm.backwardWorkspaceBytes(rows, gradients));
   }
 
@@ -141,60 +143,31 @@ public class CallBenchmark {
 
   private void forward(long rstd) {
     Capi.check(
-        normcore.nc_norm_forward(
-            plan,
-            rows,
-            0,
-            rows,
-            tensors.x().address(),
-            n,
-            0,
-            0,
-            tensors.weight().address(),
-            0,
-            tensors.y().address(),
-            n,
-            0,
-            0,
-            0,
-            rstd));
+        context
+            .call
+            .forward(plan, rows)
+            .setMatrix(Fields.Forward.X, tensors.x().address(), n)
+            .set(Fields.Forward.WEIGHT, tensors.weight().address())
+            .setMatrix(Fields.Forward.Y, tensors.y().address(), n)
+            .set(Fields.Forward.RSTD, rstd)
+            .run());
   }
 
   private void backward() {
     Capi.check(
-        normcore.nc_norm_backward(
-            plan,
-            rows,
-            0,
-            groups,
-            tensors.x().address(),
-            n,
-            tensors.weight().address(),
-            tensors.dy().address(),
-            n,
-            0,
-            saved.rstd().address(),
-            0,
-            0,
-            tensors.dx().address(),
-            n,
-            workspace.address(),
-            workspace.bytes(),
-            1,
-            0));
-    Capi.check(
-        normcore.nc_norm_backward_columns(
-            plan,
-            rows,
-            0,
-            n,
-            workspace.address(),
-            workspace.bytes(),
-            tensors.dweight().address(),
-            TYPE.code(),
-            Capi.GRADIENT_WRITE,
-            0,
-            0,
-            0));
+        context
+            .call
+            .backward(plan, rows)
+            .setMatrix(Fields.Backward.X, tensors.x().address(), n)
+            .set(Fields.Backward.WEIGHT, tensors.weight().address())
+            .setMatrix(Fields.Backward.DY, tensors.dy().address(), n)
+            .set(Fields.Backward.RSTD, saved.rstd().address())
+            .setMatrix(Fields.Backward.DX, tensors.dx().address(), n)
+            .set(Fields.Backward.WORKSPACE, workspace.address())
+            .set(Fields.Backward.WORKSPACE_BYTES, workspace.bytes())
+            .set(Fields.Backward.DWEIGHT, tensors.dweight().address())
+            .setInt(Fields.Backward.DWEIGHT_DTYPE, TYPE.code())
+            .setInt(Fields.Backward.DWEIGHT_MODE, Capi.GRADIENT_WRITE)
+            .run());
   }
 }
