@@ -292,18 +292,9 @@ public final class HeadsView {
         && headDim == other.headDim;
   }
 
-  /** As {@link TensorView#acquire}. */
-  boolean acquire(String name) {
-    return memory.acquire(name);
-  }
-
-  /** As {@link TensorView#acquireToWrite}. */
-  boolean acquireToWrite(String name) {
-    return memory.acquireToWrite(name);
-  }
-
-  void release(boolean acquired) {
-    memory.release(acquired);
+  /** The memory as a tensor, for {@link Leases}. */
+  TensorView memory() {
+    return memory;
   }
 
   /**

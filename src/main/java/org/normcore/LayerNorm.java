@@ -51,7 +51,7 @@ public final class LayerNorm extends Norm {
    */
   public Saved forward(
       TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
-    return forwardNew(x, weight, bias, y, null, null, null, null, null, null);
+    return save(x, weight, bias, y);
   }
 
   /**
@@ -64,7 +64,7 @@ public final class LayerNorm extends Norm {
    */
   public void infer(
       TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
-    inferRows(x, weight, bias, y, null, null, null, null, null, null);
+    compute(x, weight, bias, y);
   }
 
   /** Builds a {@link LayerNorm}. Not thread-safe. */

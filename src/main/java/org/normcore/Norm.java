@@ -12,11 +12,9 @@ import java.util.Objects;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ForkJoinPool;
 import org.jspecify.annotations.Nullable;
-import org.normcore.internal.CallContext;
 import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
 import org.normcore.internal.CudaCapi;
-import org.normcore.internal.Fields;
 import org.normcore.internal.Memory;
 import org.normcore.internal.UseGuard;
 
@@ -102,12 +100,14 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private final VectorLevel vectorLevel;
   private final Device device;
   private final @Nullable CudaStream defaultStream;
-
-  private final UseGuard guard;
-  private final long plan;
   private final Cleaner.Cleanable cleanable;
-  private final CallContextPool contexts;
-  private final NormChecks checks;
+  private final NormForward forward = new NormForward(this);
+  private final NormBackward backward = new NormBackward(this);
+
+  final UseGuard guard;
+  final long plan;
+  final CallContextPool contexts;
+  final NormChecks checks;
 
   Norm(NormKind kind, Builder<?> builder) {
     this.kind = kind;
@@ -299,27 +299,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * which the caller must close. Otherwise as {@link #forward(Operands, Saved)}.
    */
   public final Saved forward(Operands operands) {
-    NormChecks.requireOperands(operands);
-    TensorView weight = beginWeight(operands);
-    boolean done = false;
-    try {
-      Saved saved =
-          forwardNew(
-              operands.x,
-              weight,
-              operands.bias,
-              operands.y,
-              operands.residual,
-              operands.residualOut,
-              operands.yScale,
-              operands.yAmax,
-              operands.yScaleInv,
-              operands.stream);
-      done = true;
-      return saved;
-    } finally {
-      endWeight(operands, done);
-    }
+    return forward.save(operands);
   }
 
   /**
@@ -342,70 +322,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *     use
    */
   public final Saved forward(Operands operands, Saved reuse) {
-    NormChecks.requireOperands(operands);
-    TensorView weight = beginWeight(operands);
-    boolean done = false;
-    try {
-      forwardReusing(operands, weight, reuse);
-      done = true;
-      return reuse;
-    } finally {
-      endWeight(operands, done);
-    }
-  }
-
-  private void forwardReusing(Operands operands, @Nullable TensorView weight, Saved reuse) {
-    guard.acquire();
-    try {
-      TensorView x = operands.x;
-      TensorView residualOut = operands.residualOut;
-      long rows =
-          checks.requireForward(
-              x, weight, operands.bias, operands.y, operands.residual, residualOut);
-      checks.requireScales(operands.yScale, operands.yAmax, operands.yScaleInv, rows);
-      TensorView source = residualOut == null ? x : residualOut;
-      NormChecks.requireSourceKept(source, operands.y);
-      requireOwn(reuse, "reuse");
-      reuse.guard().acquireExclusive();
-      boolean untrue = false;
-      try {
-        if (rows > reuse.capacity()) {
-          throw new IllegalArgumentException(
-              "reuse: made for "
-                  + reuse.capacity()
-                  + " rows; expected at least "
-                  + rows
-                  + ", as x has");
-        }
-        untrue = true;
-        forwardRows(
-            rows,
-            x,
-            weight,
-            operands.bias,
-            operands.y,
-            operands.residual,
-            residualOut,
-            operands.yScale,
-            operands.yAmax,
-            operands.yScaleInv,
-            null,
-            null,
-            reuse.meanAddress(),
-            reuse.rstdAddress(),
-            operands.stream);
-        reuse.fill(rows, source, weight);
-        untrue = false;
-      } finally {
-        if (untrue) {
-          reuse.invalidate();
-        }
-        reuse.guard().release();
-      }
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
-    }
+    forward.save(operands, reuse);
+    return reuse;
   }
 
   /**
@@ -422,51 +340,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    */
   public final void forward(Operands operands, @Nullable TensorView mean, TensorView rstd) {
-    NormChecks.requireOperands(operands);
-    TensorView weight = beginWeight(operands);
-    boolean done = false;
-    try {
-      forwardWithStatistics(operands, weight, mean, rstd);
-      done = true;
-    } finally {
-      endWeight(operands, done);
-    }
-  }
-
-  private void forwardWithStatistics(
-      Operands operands, @Nullable TensorView weight, @Nullable TensorView mean, TensorView rstd) {
-    guard.acquire();
-    try {
-      long rows =
-          checks.requireForward(
-              operands.x,
-              weight,
-              operands.bias,
-              operands.y,
-              operands.residual,
-              operands.residualOut);
-      checks.requireScales(operands.yScale, operands.yAmax, operands.yScaleInv, rows);
-      checks.requireStatistics(mean, rstd, rows);
-      forwardRows(
-          rows,
-          operands.x,
-          weight,
-          operands.bias,
-          operands.y,
-          operands.residual,
-          operands.residualOut,
-          operands.yScale,
-          operands.yAmax,
-          operands.yScaleInv,
-          mean,
-          rstd,
-          addressOf(mean),
-          addressOf(rstd),
-          operands.stream);
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
-    }
+    forward.write(operands, mean, rstd);
   }
 
   /**
@@ -479,25 +353,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * @throws IllegalStateException if the norm is closed
    */
   public final void infer(Operands operands) {
-    NormChecks.requireOperands(operands);
-    TensorView weight = beginWeight(operands);
-    boolean done = false;
-    try {
-      inferRows(
-          operands.x,
-          weight,
-          operands.bias,
-          operands.y,
-          operands.residual,
-          operands.residualOut,
-          operands.yScale,
-          operands.yAmax,
-          operands.yScaleInv,
-          operands.stream);
-      done = true;
-    } finally {
-      endWeight(operands, done);
-    }
+    forward.infer(operands);
   }
 
   /**
@@ -518,33 +374,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *     use or empty
    */
   public final void backward(Saved saved, TensorView dy, Gradients gradients) {
-    guard.acquire();
-    try {
-      requireOwn(saved, "saved");
-      saved.guard().acquireExclusive();
-      try {
-        TensorView x = saved.source();
-        long rows = saved.filledRows();
-        backwardRows(
-            rows,
-            x,
-            saved.weight(),
-            null,
-            null,
-            saved.meanAddress(),
-            saved.rstdAddress(),
-            dy,
-            gradients,
-            saved,
-            null);
-      } finally {
-        saved.guard().release();
-        Reference.reachabilityFence(saved);
-      }
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
-    }
+    backward.run(saved, dy, gradients);
   }
 
   /**
@@ -574,26 +404,11 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
       TensorView dy,
       Gradients gradients,
       @Nullable OwnedMemory workspace) {
-    guard.acquire();
-    try {
-      long rows = checks.requireMatrix("x", x, input);
-      checks.requireParameter("weight", weight, affine.hasWeight());
-      checks.requireStatistics(mean, rstd, rows);
-      backwardRows(
-          rows,
-          x,
-          weight,
-          mean,
-          rstd,
-          addressOf(mean),
-          addressOf(rstd),
-          dy,
-          gradients,
-          null,
-          workspace);
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
+    try (NormCall call = NormCall.take(this)) {
+      call.x = x;
+      call.weight = weight;
+      call.workspace = workspace;
+      backward.run(call.statistics(mean, rstd), dy, gradients);
     }
   }
 
@@ -665,6 +480,16 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return name;
   }
 
+  final Saved save(
+      TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
+    return forward.save(x, weight, bias, y);
+  }
+
+  final void compute(
+      TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
+    forward.infer(x, weight, bias, y);
+  }
+
   /** Allocates memory of the norm's device. */
   final OwnedMemory allocate(long bytes) {
     return device.isCpu() ? NativeBuffer.allocate(bytes) : CudaBuffer.allocate(device, bytes);
@@ -674,7 +499,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    * Creates a Saved; the caller must have acquired the norm. On a CUDA device this allocates its
    * workspace too, because a backward that allocates can't be captured into a CUDA graph.
    */
-  private Saved makeSaved(long rows) {
+  final Saved makeSaved(long rows) {
     boolean hasWeight = affine.hasWeight();
     boolean hasBias = affine.hasBias();
     long workspace =
@@ -684,318 +509,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     return new Saved(this, rows, workspace);
   }
 
-  final Saved forwardNew(
-      TensorView x,
-      @Nullable TensorView weight,
-      @Nullable TensorView bias,
-      TensorView y,
-      @Nullable TensorView residual,
-      @Nullable TensorView residualOut,
-      @Nullable TensorView yScale,
-      @Nullable TensorView yAmax,
-      @Nullable TensorView yScaleInv,
-      @Nullable CudaStream stream) {
-    guard.acquire();
-    try {
-      long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
-      checks.requireScales(yScale, yAmax, yScaleInv, rows);
-      TensorView source = residualOut == null ? x : residualOut;
-      NormChecks.requireSourceKept(source, y);
-      Saved saved = makeSaved(rows);
-      boolean done = false;
-      try {
-        forwardRows(
-            rows,
-            x,
-            weight,
-            bias,
-            y,
-            residual,
-            residualOut,
-            yScale,
-            yAmax,
-            yScaleInv,
-            null,
-            null,
-            saved.meanAddress(),
-            saved.rstdAddress(),
-            stream);
-        saved.fill(rows, source, weight);
-        done = true;
-        return saved;
-      } finally {
-        if (!done) {
-          saved.close();
-        }
-      }
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
-    }
-  }
-
-  final void inferRows(
-      TensorView x,
-      @Nullable TensorView weight,
-      @Nullable TensorView bias,
-      TensorView y,
-      @Nullable TensorView residual,
-      @Nullable TensorView residualOut,
-      @Nullable TensorView yScale,
-      @Nullable TensorView yAmax,
-      @Nullable TensorView yScaleInv,
-      @Nullable CudaStream stream) {
-    guard.acquire();
-    try {
-      long rows = checks.requireForward(x, weight, bias, y, residual, residualOut);
-      checks.requireScales(yScale, yAmax, yScaleInv, rows);
-      forwardRows(
-          rows,
-          x,
-          weight,
-          bias,
-          y,
-          residual,
-          residualOut,
-          yScale,
-          yAmax,
-          yScaleInv,
-          null,
-          null,
-          0,
-          0,
-          stream);
-    } finally {
-      guard.release();
-      Reference.reachabilityFence(this);
-    }
-  }
-
-  /**
-   * Runs a forward whose arguments have been checked. The native side checks overlaps before it
-   * writes.
-   */
-  private void forwardRows(
-      long rows,
-      TensorView x,
-      @Nullable TensorView weight,
-      @Nullable TensorView bias,
-      TensorView y,
-      @Nullable TensorView residual,
-      @Nullable TensorView residualOut,
-      @Nullable TensorView yScale,
-      @Nullable TensorView yAmax,
-      @Nullable TensorView yScaleInv,
-      @Nullable TensorView mean,
-      @Nullable TensorView rstd,
-      long meanAddress,
-      long rstdAddress,
-      @Nullable CudaStream given) {
-    checks.requireStream(given);
-    CudaStream stream = given == null ? defaultStream : given;
-    int acquired = 0;
-    try {
-      acquired |= acquire(x, "x", 1);
-      acquired |= acquire(weight, "weight", 1 << 1);
-      acquired |= acquire(bias, "bias", 1 << 2);
-      acquired |= acquireToWrite(y, "y", 1 << 3);
-      acquired |= acquire(residual, "residual", 1 << 4);
-      acquired |= acquireToWrite(residualOut, "residualOut", 1 << 5);
-      acquired |= acquireToWrite(mean, "mean", 1 << 6);
-      acquired |= acquireToWrite(rstd, "rstd", 1 << 7);
-      acquired |= acquire(yScale, "yScale", 1 << 9);
-      acquired |= acquireToWrite(yAmax, "yAmax", 1 << 10);
-      acquired |= acquireToWrite(yScaleInv, "yScaleInv", 1 << 11);
-      acquired |= acquire(stream, 1 << 8);
-      if (rows == 0) {
-        return;
-      }
-      CallContext context = contexts.take();
-      try {
-        context
-            .call
-            .forward(plan, rows)
-            .setMatrix(Fields.Forward.X, x.address(), stride(x))
-            .setMatrix(Fields.Forward.RESIDUAL, addressOf(residual), stride(residual))
-            .set(Fields.Forward.WEIGHT, addressOf(weight))
-            .set(Fields.Forward.BIAS, addressOf(bias))
-            .setMatrix(Fields.Forward.Y, y.address(), stride(y))
-            .setMatrix(Fields.Forward.RESIDUAL_OUT, addressOf(residualOut), stride(residualOut))
-            .set(Fields.Forward.MEAN, meanAddress)
-            .set(Fields.Forward.RSTD, rstdAddress)
-            .set(Fields.Forward.Y_SCALE, addressOf(yScale))
-            .set(Fields.Forward.Y_AMAX, addressOf(yAmax))
-            .set(Fields.Forward.Y_SCALE_INV, addressOf(yScaleInv))
-            .set(Fields.Forward.STREAM, stream == null ? 0 : stream.handle());
-        context.run(rows * rowBytes(residual == null ? 1 : 3, output), 0);
-      } finally {
-        context.release();
-      }
-    } finally {
-      release(x, acquired, 1);
-      release(weight, acquired, 1 << 1);
-      release(bias, acquired, 1 << 2);
-      release(y, acquired, 1 << 3);
-      release(residual, acquired, 1 << 4);
-      release(residualOut, acquired, 1 << 5);
-      release(mean, acquired, 1 << 6);
-      release(rstd, acquired, 1 << 7);
-      release(yScale, acquired, 1 << 9);
-      release(yAmax, acquired, 1 << 10);
-      release(yScaleInv, acquired, 1 << 11);
-      release(stream, acquired, 1 << 8);
-    }
-  }
-
-  /**
-   * Does the remaining checks and runs a backward. Uses the workspace of {@code saved}, if present.
-   */
-  private void backwardRows(
-      long rows,
-      TensorView x,
-      @Nullable TensorView weight,
-      @Nullable TensorView mean,
-      @Nullable TensorView rstd,
-      long meanAddress,
-      long rstdAddress,
-      TensorView dy,
-      Gradients gradients,
-      @Nullable Saved saved,
-      @Nullable OwnedMemory given) {
-    NormChecks.requireGradients(gradients);
-    TensorView dx = gradients.dx;
-    TensorView dweight = gradients.dweight;
-    TensorView dbias = gradients.dbias;
-    TensorView dresidual = gradients.dresidual;
-    NormChecks.requireRows("dy", checks.requireMatrix("dy", dy, gradient), rows);
-    if (dx != null) {
-      NormChecks.requireRows("dx", checks.requireMatrix("dx", dx, input), rows);
-    }
-    if (dresidual != null) {
-      NormChecks.requireRows(
-          "dresidual", checks.requireMatrix("dresidual", dresidual, input), rows);
-      if (dx == null) {
-        throw new IllegalArgumentException(
-            "dresidual: given without dx; expected a dx to add it to");
-      }
-    }
-    checks.requireGradient("dweight", dweight, gradients.weightMode, affine.hasWeight());
-    checks.requireGradient("dbias", dbias, gradients.biasMode, affine.hasBias());
-    checks.requireStream(gradients.stream);
-    CudaStream stream = gradients.stream == null ? defaultStream : gradients.stream;
-
-    CallContext context = contexts.take();
-    OwnedMemory workspace = null;
-    int acquired = 0;
-    try {
-      context.size(plan, rows, dweight != null, dbias != null);
-      long workspaceBytes = context.workspaceBytes();
-      workspace = saved != null && workspaceBytes > 0 ? saved.workspace(workspaceBytes) : given;
-      if (workspaceBytes > 0 && (workspace == null || workspace.bytes() < workspaceBytes)) {
-        throw new IllegalArgumentException(
-            "workspace: "
-                + (workspace == null ? "null" : workspace.bytes() + " bytes")
-                + "; expected at least "
-                + workspaceBytes
-                + " bytes for these gradients");
-      }
-      if (workspace != null) {
-        checks.requireDevice("workspace", workspace.device());
-        if (!workspace.guard().tryAcquire()) {
-          throw new IllegalArgumentException(
-              "workspace: is closed; expected an open " + workspace.name());
-        }
-        acquired |= 1 << 9;
-      }
-      acquired |= acquire(x, "x", 1);
-      acquired |= acquire(weight, "weight", 1 << 1);
-      acquired |= acquire(mean, "mean", 1 << 2);
-      acquired |= acquire(rstd, "rstd", 1 << 3);
-      acquired |= acquire(dy, "dy", 1 << 4);
-      acquired |= acquireToWrite(dx, "dx", 1 << 5);
-      acquired |= acquireToWrite(dweight, "dweight", 1 << 6);
-      acquired |= acquireToWrite(dbias, "dbias", 1 << 7);
-      acquired |= acquire(dresidual, "dresidual", 1 << 8);
-      acquired |= acquire(stream, 1 << 10);
-      long workspaceAddress = workspace == null || workspaceBytes == 0 ? 0 : workspace.address();
-      if (saved != null && rows > 0 && dx != null && dx.address() == x.address()) {
-        saved.invalidate();
-      }
-      context
-          .call
-          .backward(plan, rows)
-          .setMatrix(Fields.Backward.X, x.address(), stride(x))
-          .set(Fields.Backward.WEIGHT, addressOf(weight))
-          .setMatrix(Fields.Backward.DY, dy.address(), stride(dy))
-          .set(Fields.Backward.MEAN, meanAddress)
-          .set(Fields.Backward.RSTD, rstdAddress)
-          .setMatrix(Fields.Backward.DRESIDUAL, addressOf(dresidual), stride(dresidual))
-          .setMatrix(Fields.Backward.DX, addressOf(dx), stride(dx))
-          .set(Fields.Backward.WORKSPACE, workspaceAddress)
-          .set(Fields.Backward.WORKSPACE_BYTES, workspaceBytes)
-          .set(Fields.Backward.STREAM, stream == null ? 0 : stream.handle());
-      if (dweight != null) {
-        context
-            .call
-            .set(Fields.Backward.DWEIGHT, dweight.address())
-            .setInt(Fields.Backward.DWEIGHT_DTYPE, dweight.dtype().code())
-            .setInt(Fields.Backward.DWEIGHT_MODE, modeOf(gradients.weightMode));
-      }
-      if (dbias != null) {
-        context
-            .call
-            .set(Fields.Backward.DBIAS, dbias.address())
-            .setInt(Fields.Backward.DBIAS_DTYPE, dbias.dtype().code())
-            .setInt(Fields.Backward.DBIAS_MODE, modeOf(gradients.biasMode));
-      }
-      long bytes =
-          rows * rowBytes(1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1), gradient);
-      long gradientCount = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
-      // The first phase leaves one or a few partial sums per range of groups.
-      long columnBytes =
-          contexts.mostRanges(context.groups()) * hiddenSize * statistics.bytes() * gradientCount;
-      context.run(bytes, columnBytes);
-    } finally {
-      release(x, acquired, 1);
-      release(weight, acquired, 1 << 1);
-      release(mean, acquired, 1 << 2);
-      release(rstd, acquired, 1 << 3);
-      release(dy, acquired, 1 << 4);
-      release(dx, acquired, 1 << 5);
-      release(dweight, acquired, 1 << 6);
-      release(dbias, acquired, 1 << 7);
-      release(dresidual, acquired, 1 << 8);
-      release(stream, acquired, 1 << 10);
-      if (workspace != null && (acquired & 1 << 9) != 0) {
-        workspace.guard().release();
-      }
-      Reference.reachabilityFence(workspace);
-      context.release();
-    }
-  }
-
-  /**
-   * Returns the weight of a forward as a tensor; for an FP8 parameter its dequantised copy,
-   * acquired until {@link #endWeight}.
-   */
-  private @Nullable TensorView beginWeight(Operands operands) {
-    Fp8Parameter parameter = operands.fp8Weight;
-    if (parameter == null) {
-      return operands.weight;
-    }
-    checks.requireFp8Weight(parameter);
-    checks.requireStream(operands.stream);
-    return parameter.beginForward(
-        weight, operands.stream == null ? defaultStream : operands.stream);
-  }
-
-  private static void endWeight(Operands operands, boolean succeeded) {
-    if (operands.fp8Weight != null) {
-      operands.fp8Weight.endForward(succeeded);
-    }
-  }
-
-  private void requireOwn(@Nullable Saved saved, String argument) {
+  final void requireOwn(@Nullable Saved saved, String argument) {
     if (saved == null) {
       throw new IllegalArgumentException(argument + ": null; expected a Saved of this " + name);
     }
@@ -1005,52 +519,23 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     }
   }
 
-  private static int acquire(@Nullable TensorView view, String argument, int bit) {
-    return view != null && view.acquire(argument) ? bit : 0;
-  }
-
-  private static int acquireToWrite(@Nullable TensorView view, String argument, int bit) {
-    return view != null && view.acquireToWrite(argument) ? bit : 0;
-  }
-
-  private static void release(@Nullable TensorView view, int acquired, int bit) {
-    if (view != null) {
-      view.release((acquired & bit) != 0);
-    }
-    Reference.reachabilityFence(view);
-  }
-
-  private static int acquire(@Nullable CudaStream stream, int bit) {
-    if (stream == null) {
-      return 0;
-    }
-    stream.acquire();
-    return bit;
-  }
-
-  private static void release(@Nullable CudaStream stream, int acquired, int bit) {
-    if (stream != null && (acquired & bit) != 0) {
-      stream.release();
-    }
-    Reference.reachabilityFence(stream);
-  }
-
-  private static long addressOf(@Nullable TensorView view) {
+  static long addressOf(@Nullable TensorView view) {
     return view == null ? 0 : view.address();
   }
 
+  /** The stream of a call: the given one, or the device's default stream; null on the CPU. */
+  final @Nullable CudaStream streamOf(@Nullable CudaStream given) {
+    return given == null ? defaultStream : given;
+  }
+
   /** The row stride, in elements. */
-  private long stride(@Nullable TensorView view) {
+  final long stride(@Nullable TensorView view) {
     return view != null && normalizedShape.length == 1 ? view.rowStride() : hiddenSize;
   }
 
   /** The bytes of one row in {@code inputs} tensors of the input dtype and one of another dtype. */
-  private long rowBytes(int inputs, DType other) {
+  final long rowBytes(int inputs, DType other) {
     return hiddenSize * (inputs * input.bytes() + other.bytes());
-  }
-
-  private static int modeOf(GradientMode mode) {
-    return mode == GradientMode.WRITE ? Capi.GRADIENT_WRITE : Capi.GRADIENT_ACCUMULATE;
   }
 
   private record DestroyPlan(long plan) implements Runnable {
@@ -1065,10 +550,8 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
    *
    * @param <B> the builder's own type
    */
-  public abstract static sealed class Builder<B extends Builder<B>>
+  public abstract static sealed class Builder<B extends Builder<B>> extends OpBuilder<B>
       permits RmsNorm.Builder, LayerNorm.Builder {
-    private static final int MAX_THREADS = 1024;
-
     private final long[] normalizedShape;
     private final long hiddenSize;
     private double epsilon = 1e-5;
@@ -1080,10 +563,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     private @Nullable DType gradient;
     private Affine affine;
     private @Nullable NormPolicy policy;
-    private VectorLevel vectorLevel = VectorLevel.BEST;
-    private Device device = Device.CPU;
-    private int threads = Math.min(ForkJoinPool.getCommonPoolParallelism() + 1, MAX_THREADS);
-    private Executor executor = ForkJoinPool.commonPool();
 
     Builder(long[] normalizedShape, Affine affine) {
       this.normalizedShape =
@@ -1102,8 +581,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
           Capi.MAX_HIDDEN_SIZE);
       this.hiddenSize = product;
     }
-
-    abstract B self();
 
     /**
      * Sets epsilon, which is added to the mean square or the variance. 1e-5 if not set.
@@ -1196,57 +673,6 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
     /** Sets the rounding policy. Must be set. */
     public B policy(NormPolicy policy) {
       this.policy = Objects.requireNonNull(policy, "policy: null; expected a NormPolicy");
-      return self();
-    }
-
-    /**
-     * Sets the device of the norm and its tensors. The CPU if not set. The results are
-     * bit-identical on all devices. On a CUDA device {@code threads}, {@code executor} and {@code
-     * vectorLevel} are ignored.
-     *
-     * @see Cuda
-     */
-    public B device(Device device) {
-      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
-      return self();
-    }
-
-    /**
-     * Sets the maximum number of threads of one call, including the calling thread. If not set, the
-     * parallelism of the common pool plus 1, but at most 1024. With 1 everything runs in the
-     * calling thread. A call uses one thread per MB that it reads and writes, because waking a
-     * thread costs as much time as it saves on 1 MB. The results are bit-identical for any number.
-     *
-     * @throws IllegalArgumentException if it is not within 1 to 1024
-     */
-    public B threads(int threads) {
-      checkArgument(
-          threads >= 1 && threads <= MAX_THREADS,
-          "threads: %s; expected 1 to %s",
-          threads,
-          MAX_THREADS);
-      this.threads = threads;
-      return self();
-    }
-
-    /**
-     * Sets the executor for the tasks of large calls. The common pool if not set. The calling
-     * thread always participates, so a call makes progress even if the executor is busy, shut down
-     * or runs nothing. Submitting to a {@link ForkJoinPool} does not allocate; other executors may
-     * allocate per task.
-     */
-    public B executor(Executor executor) {
-      this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
-      return self();
-    }
-
-    /**
-     * Sets the vector level of the kernels. {@link VectorLevel#BEST} if not set. All levels give
-     * the same bits.
-     */
-    public B vectorLevel(VectorLevel vectorLevel) {
-      this.vectorLevel =
-          Objects.requireNonNull(vectorLevel, "vectorLevel: null; expected a VectorLevel");
       return self();
     }
 

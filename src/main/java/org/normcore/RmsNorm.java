@@ -47,7 +47,7 @@ public final class RmsNorm extends Norm {
    * @throws IllegalArgumentException as {@link Norm#forward(Operands, Saved)}
    */
   public Saved forward(TensorView x, @Nullable TensorView weight, TensorView y) {
-    return forwardNew(x, weight, null, y, null, null, null, null, null, null);
+    return save(x, weight, null, y);
   }
 
   /**
@@ -58,7 +58,7 @@ public final class RmsNorm extends Norm {
    * @throws IllegalArgumentException as {@link Norm#infer(Operands)}
    */
   public void infer(TensorView x, @Nullable TensorView weight, TensorView y) {
-    inferRows(x, weight, null, y, null, null, null, null, null, null);
+    compute(x, weight, null, y);
   }
 
   /** Builds an {@link RmsNorm}. Not thread-safe. */

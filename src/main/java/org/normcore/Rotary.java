@@ -350,38 +350,26 @@ public final class Rotary implements AutoCloseable {
       CudaStream stream = given == null ? defaultStream : given;
       TensorView cos = table.cosUnchecked();
       TensorView sin = table.sinUnchecked();
-      int acquired = 0;
+      CallContext context = contexts.take();
+      Leases leases = context.state(Leases::new);
       try {
-        acquired |= cos.acquire("table") ? 1 : 0;
-        acquired |= x.acquire(xName) ? 1 << 1 : 0;
-        acquired |= y.acquireToWrite(yName) ? 1 << 2 : 0;
-        acquired |= k != null && k.acquire(kName) ? 1 << 3 : 0;
-        acquired |= kOut != null && kOut.acquireToWrite(kOutName) ? 1 << 4 : 0;
-        if (stream != null) {
-          stream.acquire();
-          acquired |= 1 << 5;
-        }
+        leases.read("table", cos);
+        leases.read(xName, x);
+        leases.write(yName, y);
+        leases.read(kName, k);
+        leases.write(kOutName, kOut);
+        leases.use(stream);
         requireApartFromTable(table, cos, sin, yName, y);
         if (kOut != null) {
           requireApartFromTable(table, cos, sin, kOutName, kOut);
         }
-        apply(backward, table.batchRows(), cos, sin, x, y, stream);
+        apply(context, backward, table, x, y, stream);
         if (k != null && kOut != null) {
-          apply(backward, table.batchRows(), cos, sin, k, kOut, stream);
+          apply(context, backward, table, k, kOut, stream);
         }
       } finally {
-        cos.release((acquired & 1) != 0);
-        x.release((acquired & 1 << 1) != 0);
-        y.release((acquired & 1 << 2) != 0);
-        if (k != null) {
-          k.release((acquired & 1 << 3) != 0);
-        }
-        if (kOut != null) {
-          kOut.release((acquired & 1 << 4) != 0);
-        }
-        if (stream != null && (acquired & 1 << 5) != 0) {
-          stream.release();
-        }
+        leases.release();
+        context.release();
         Reference.reachabilityFence(table);
         Reference.reachabilityFence(x);
         Reference.reachabilityFence(y);
@@ -396,36 +384,29 @@ public final class Rotary implements AutoCloseable {
   }
 
   private void apply(
+      CallContext context,
       boolean backward,
-      long tableBatchRows,
-      TensorView cos,
-      TensorView sin,
+      RotaryTable table,
       HeadsView x,
       HeadsView y,
       @Nullable CudaStream stream) {
     if (x.isEmpty()) {
       return;
     }
-    long bytes = x.batch() * x.seq() * x.heads() * headDim * 2 * dtype.bytes();
-    CallContext context = contexts.take();
-    try {
-      context
-          .call
-          .rotary(plan)
-          .setInt(Fields.Rotary.BACKWARD, backward ? 1 : 0)
-          .set(Fields.Rotary.BATCH, x.batch())
-          .set(Fields.Rotary.SEQ, x.seq())
-          .set(Fields.Rotary.HEADS, x.heads())
-          .setHeads(Fields.Rotary.X, x.address(), x.batchStride(), x.seqStride(), x.headStride())
-          .set(Fields.Rotary.COS, cos.address())
-          .set(Fields.Rotary.SIN, sin.address())
-          .set(Fields.Rotary.TABLE_BATCH_ROWS, tableBatchRows)
-          .setHeads(Fields.Rotary.Y, y.address(), y.batchStride(), y.seqStride(), y.headStride())
-          .set(Fields.Rotary.STREAM, stream == null ? 0 : stream.handle());
-      context.run(bytes, 0);
-    } finally {
-      context.release();
-    }
+    context
+        .call
+        .rotary(plan)
+        .setInt(Fields.Rotary.BACKWARD, backward ? 1 : 0)
+        .set(Fields.Rotary.BATCH, x.batch())
+        .set(Fields.Rotary.SEQ, x.seq())
+        .set(Fields.Rotary.HEADS, x.heads())
+        .setHeads(Fields.Rotary.X, x.address(), x.batchStride(), x.seqStride(), x.headStride())
+        .set(Fields.Rotary.COS, table.cosUnchecked().address())
+        .set(Fields.Rotary.SIN, table.sinUnchecked().address())
+        .set(Fields.Rotary.TABLE_BATCH_ROWS, table.batchRows())
+        .setHeads(Fields.Rotary.Y, y.address(), y.batchStride(), y.seqStride(), y.headStride())
+        .set(Fields.Rotary.STREAM, stream == null ? 0 : stream.handle());
+    context.run(x.batch() * x.seq() * x.heads() * headDim * 2 * dtype.bytes(), 0);
   }
 
   private void requireHeads(
@@ -576,19 +557,13 @@ public final class Rotary implements AutoCloseable {
   }
 
   /** Builds a {@link Rotary}. Not thread-safe. */
-  public static final class Builder {
-    private static final int MAX_THREADS = 1024;
-
+  public static final class Builder extends OpBuilder<Builder> {
     private final int headDim;
     private int rotaryDim;
     private @Nullable DType dtype;
     private @Nullable DType tableDType;
     private @Nullable RotaryLayout layout;
     private @Nullable RotaryRounding rounding;
-    private VectorLevel vectorLevel = VectorLevel.BEST;
-    private Device device = Device.CPU;
-    private int threads = Math.min(ForkJoinPool.getCommonPoolParallelism() + 1, MAX_THREADS);
-    private Executor executor = ForkJoinPool.commonPool();
 
     private Builder(int headDim, int rotaryDim) {
       checkArgument(
@@ -598,6 +573,11 @@ public final class Rotary implements AutoCloseable {
           RotarySpec.MAX_HEAD_DIM);
       this.headDim = headDim;
       this.rotaryDim = rotaryDim;
+    }
+
+    @Override
+    Builder self() {
+      return this;
     }
 
     /**
@@ -648,47 +628,6 @@ public final class Rotary implements AutoCloseable {
     /** Sets the rounding. Must be set. */
     public Builder rounding(RotaryRounding rounding) {
       this.rounding = Objects.requireNonNull(rounding, "rounding: null; expected a RotaryRounding");
-      return this;
-    }
-
-    /**
-     * Sets the vector level of the kernels. {@link VectorLevel#BEST} if not set. All levels give
-     * the same bits.
-     */
-    public Builder vectorLevel(VectorLevel vectorLevel) {
-      this.vectorLevel =
-          Objects.requireNonNull(vectorLevel, "vectorLevel: null; expected a VectorLevel");
-      return this;
-    }
-
-    /**
-     * Sets the maximum number of threads of one call, as {@link Norm.Builder#threads} does. The
-     * results are bit-identical for any number.
-     *
-     * @throws IllegalArgumentException if it is not within 1 to 1024
-     */
-    public Builder threads(int threads) {
-      checkArgument(
-          threads >= 1 && threads <= MAX_THREADS,
-          "threads: %s; expected 1 to %s",
-          threads,
-          MAX_THREADS);
-      this.threads = threads;
-      return this;
-    }
-
-    /** Sets the executor for the tasks of large calls, as {@link Norm.Builder#executor} does. */
-    public Builder executor(Executor executor) {
-      this.executor = Objects.requireNonNull(executor, "executor: null; expected an Executor");
-      return this;
-    }
-
-    /**
-     * Sets the device of the op, its heads and its tables. The CPU if not set. The results are
-     * bit-identical on all devices.
-     */
-    public Builder device(Device device) {
-      this.device = Objects.requireNonNull(device, "device: null; expected a Device");
       return this;
     }
 

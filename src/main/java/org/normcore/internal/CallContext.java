@@ -1,5 +1,6 @@
 package org.normcore.internal;
 
+import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -13,6 +14,7 @@ public final class CallContext {
   /** The arguments of a copy. */
   public final CopyCall copy = new CopyCall();
 
+  private @Nullable Object state;
   private final CallContextPool pool;
   private final @Nullable ParallelFor parallelFor;
   private final int threads;
@@ -87,6 +89,15 @@ public final class CallContext {
     } else {
       parallelFor.run(call, units, CallContextPool.grain(units, bytes), wanted);
     }
+  }
+
+  /** Returns the caller's own state of a call, made on the first use of this context. */
+  @SuppressWarnings("unchecked")
+  public <T> T state(Supplier<T> make) {
+    if (state == null) {
+      state = make.get();
+    }
+    return (T) state;
   }
 
   /** Returns the frame to its pool. */
