@@ -20,7 +20,7 @@ cp target/normcore-cli.jar "$package/jars"
 tests=$(mktemp -d)
 trap 'rm -rf "$tests"' EXIT
 cp -R target/test-classes/. "$tests"
-rm -r "$tests"/org/normcore/{oracle,bench,frameworks} "$tests"/org/normcore/testing/Svg.class \
+rm -r "$tests"/org/normcore/{oracle,bench,frameworks} "$tests"/org/normcore/testing/{Svg*,Outline*}.class \
   "$tests"/META-INF/{BenchmarkList,CompilerHints}
 "${java_bin}jar" cf "$package/jars/normcore-tests.jar" -C "$tests" .
 

@@ -51,8 +51,7 @@ final class Leases {
   void use(String name, @Nullable OwnedMemory memory) {
     if (memory != null) {
       if (!memory.guard().tryAcquire()) {
-        throw new IllegalArgumentException(
-            name + ": is closed; expected an open " + memory.name());
+        throw new IllegalArgumentException(name + ": is closed; expected an open " + memory.name());
       }
       this.memory = memory;
     }

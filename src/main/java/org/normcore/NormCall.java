@@ -62,8 +62,7 @@ final class NormCall implements AutoCloseable {
   }
 
   /** Sets the operands of a forward. */
-  NormCall set(
-      TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
+  NormCall set(TensorView x, @Nullable TensorView weight, @Nullable TensorView bias, TensorView y) {
     this.x = x;
     this.weight = weight;
     this.bias = bias;

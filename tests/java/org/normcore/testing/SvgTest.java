@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import de.erichseifert.vectorgraphics2d.VectorGraphics2D;
 import java.awt.Font;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategorySeries.CategorySeriesRenderStyle;
 import org.knowm.xchart.XYChart;
 import org.knowm.xchart.style.markers.SeriesMarkers;
 
+@Tag("bench")
 class SvgTest {
   private static final int WIDTH = 300;
   private static final int HEIGHT = 200;
