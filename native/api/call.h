@@ -5,8 +5,8 @@
 //   Args                       the structure of its operands
 //   kUnits[2]                  what the units of its phases are, for messages
 //   check(plan, args, call)    checks the operands and sets the arguments and the units of the call; units[1] is 0
-//   before run(plan, call, phase, begin, end)     runs a range of units on the CPU launch(plan, call, stream) enqueues
-//   the whole call on the CUDA device
+//   run(plan, call, phase, begin, end)  runs a range of units on the CPU; all of phase 0 comes before phase 1
+//   launch(plan, call, stream)  enqueues the whole call on the CUDA device
 #pragma once
 
 #include <cstring>

@@ -29,7 +29,8 @@
  * <caption>Classes by subject</caption>
  * <tr><th>subject</th><th>classes</th></tr>
  * <tr><td>norms</td><td>{@link org.normcore.RmsNorm}, {@link org.normcore.LayerNorm},
- *     {@link org.normcore.Norm}, {@link org.normcore.NormKind}, {@link org.normcore.Affine},
+ *     {@link org.normcore.Norm}, {@link org.normcore.OpBuilder}, {@link org.normcore.NormKind},
+ *     {@link org.normcore.Affine},
  *     {@link org.normcore.Operands}, {@link org.normcore.Saved}, {@link org.normcore.Gradients},
  *     {@link org.normcore.GradientMode}</td></tr>
  * <tr><td>tensors and memory</td><td>{@link org.normcore.TensorView}, {@link org.normcore.DType},
