@@ -1,5 +1,7 @@
 package org.normcore;
 
+import org.normcore.internal.Codes;
+
 /**
  * A number format of tensor elements.
  *
@@ -45,7 +47,7 @@ public enum DType {
 
   /** Returns the code of this format in the C interface. */
   public int code() {
-    return ordinal();
+    return Codes.of(this);
   }
 
   /** Returns the name used in safetensors files, for example {@code BF16}. */

@@ -1,5 +1,7 @@
 package org.normcore;
 
+import org.normcore.internal.Codes;
+
 /**
  * How values are scaled into an FP8 format: {@code q = rd(v * scale)}, and back {@code v = q *
  * scaleInv}. {@code rd} rounds to nearest even and saturates; NaN stays NaN.
@@ -38,6 +40,6 @@ public enum Fp8Scaling {
 
   /** Returns the code of this scaling in the C interface. */
   public int code() {
-    return ordinal() + 1;
+    return Codes.of(this);
   }
 }

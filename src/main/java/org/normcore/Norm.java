@@ -14,6 +14,7 @@ import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
 import org.normcore.internal.CudaCapi;
 import org.normcore.internal.Memory;
+import org.normcore.internal.NormPlan;
 import org.normcore.internal.UseGuard;
 
 /**
@@ -145,28 +146,13 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
             statistics,
             affine);
     this.contexts = new CallContextPool(onCpu ? builder.threads : 1, builder.executor);
-    VarianceAlgorithm variance =
-        kind == NormKind.LAYER_NORM ? policy.variance() : VarianceAlgorithm.TWO_PASS;
     this.plan =
-        Capi.createPlan(
-            kind.ordinal(),
-            input.code(),
-            weight.code(),
-            output.code(),
-            affine.ordinal(),
-            policy.scaleRounding().ordinal(),
-            policy.gammaOffset().ordinal(),
-            variance.ordinal(),
-            policy.compute().ordinal(),
-            policy.residualRounding().ordinal(),
-            onCpu ? vectorLevel.ordinal() : VectorLevel.BEST.ordinal(),
-            hiddenSize,
-            epsilon,
-            onCpu ? Capi.DEVICE_CPU : Capi.DEVICE_CUDA,
-            device.index(),
-            outputScaling == null ? Capi.SCALING_NONE : outputScaling.code(),
-            powerOfTwoScales,
-            gradient.code());
+        new NormPlan(kind, affine, hiddenSize, epsilon)
+            .dtypes(input, weight, output, gradient)
+            .policy(policy)
+            .scaling(outputScaling, powerOfTwoScales)
+            .on(device, vectorLevel)
+            .create();
     this.cleanable = Memory.CLEANER.register(this, new DestroyPlan(plan));
   }
 
@@ -539,7 +525,7 @@ public abstract sealed class Norm implements AutoCloseable permits RmsNorm, Laye
   private record DestroyPlan(long plan) implements Runnable {
     @Override
     public void run() {
-      Capi.destroyPlan(plan);
+      NormPlan.destroy(plan);
     }
   }
 

@@ -3,7 +3,7 @@ package org.normcore;
 import java.lang.ref.Reference;
 import org.jspecify.annotations.Nullable;
 import org.normcore.internal.CallContext;
-import org.normcore.internal.Capi;
+import org.normcore.internal.Codes;
 import org.normcore.internal.Fields.Backward;
 
 /** The backward calls of a norm: checks, leases and the native call. */
@@ -96,15 +96,15 @@ final class NormBackward {
       context
           .call
           .set(Backward.DWEIGHT, dweight.address())
-          .setInt(Backward.DWEIGHT_DTYPE, dweight.dtype().code())
-          .setInt(Backward.DWEIGHT_MODE, codeOf(gradients.weightMode));
+          .setInt(Backward.DWEIGHT_DTYPE, Codes.of(dweight.dtype()))
+          .setInt(Backward.DWEIGHT_MODE, Codes.of(gradients.weightMode));
     }
     if (dbias != null) {
       context
           .call
           .set(Backward.DBIAS, dbias.address())
-          .setInt(Backward.DBIAS_DTYPE, dbias.dtype().code())
-          .setInt(Backward.DBIAS_MODE, codeOf(gradients.biasMode));
+          .setInt(Backward.DBIAS_DTYPE, Codes.of(dbias.dtype()))
+          .setInt(Backward.DBIAS_MODE, Codes.of(gradients.biasMode));
     }
     int inputs = 1 + (dx == null ? 0 : 1) + (dresidual == null ? 0 : 1);
     int sums = (dweight == null ? 0 : 1) + (dbias == null ? 0 : 1);
@@ -157,9 +157,5 @@ final class NormBackward {
       norm.checks.requireDevice("workspace", workspace.device());
     }
     return workspace;
-  }
-
-  private static int codeOf(GradientMode mode) {
-    return mode == GradientMode.WRITE ? Capi.GRADIENT_WRITE : Capi.GRADIENT_ACCUMULATE;
   }
 }

@@ -10,10 +10,9 @@ import java.util.Objects;
 import org.jspecify.annotations.Nullable;
 import org.normcore.internal.CallContext;
 import org.normcore.internal.CallContextPool;
-import org.normcore.internal.Capi;
 import org.normcore.internal.Fields;
 import org.normcore.internal.Memory;
-import org.normcore.internal.RotaryCapi;
+import org.normcore.internal.RotaryPlan;
 import org.normcore.internal.UseGuard;
 
 /**
@@ -91,16 +90,11 @@ public final class Rotary implements AutoCloseable {
     this.defaultStream = onCpu ? null : CudaStream.ofDefault(device);
     this.contexts = new CallContextPool(onCpu ? builder.threads : 1, builder.executor);
     this.plan =
-        RotaryCapi.createPlan(
-            dtype.code(),
-            tableDType.code(),
-            layout.ordinal(),
-            rounding.ordinal(),
-            headDim,
-            rotaryDim,
-            onCpu ? vectorLevel.ordinal() : VectorLevel.BEST.ordinal(),
-            onCpu ? Capi.DEVICE_CPU : Capi.DEVICE_CUDA,
-            device.index());
+        new RotaryPlan(headDim, rotaryDim)
+            .dtypes(dtype, tableDType)
+            .pairs(layout, rounding)
+            .on(device, vectorLevel)
+            .create();
     this.cleanable = Memory.CLEANER.register(this, new DestroyPlan(plan));
   }
 
@@ -550,7 +544,7 @@ public final class Rotary implements AutoCloseable {
   private record DestroyPlan(long plan) implements Runnable {
     @Override
     public void run() {
-      RotaryCapi.destroyPlan(plan);
+      RotaryPlan.destroy(plan);
     }
   }
 

@@ -8,7 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
 import org.jspecify.annotations.Nullable;
-import org.normcore.internal.RotaryCapi;
+import org.normcore.internal.RotaryPlan;
 
 /**
  * Describes a model's rotary position embedding: the size of a head, how many of its elements
@@ -32,7 +32,7 @@ import org.normcore.internal.RotaryCapi;
  */
 public final class RotarySpec {
   /** The maximum size of a head. */
-  public static final int MAX_HEAD_DIM = RotaryCapi.MAX_HEAD_DIM;
+  public static final int MAX_HEAD_DIM = RotaryPlan.MAX_HEAD_DIM;
 
   private final int headDim;
   private final int rotaryDim;

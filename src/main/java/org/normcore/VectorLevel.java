@@ -1,6 +1,7 @@
 package org.normcore;
 
 import org.normcore.internal.Capi;
+import org.normcore.internal.Codes;
 
 /**
  * A vector instruction set that the CPU kernels are compiled for. All levels give the same bits;
@@ -25,7 +26,7 @@ public enum VectorLevel {
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public boolean isSupported() {
-    return Capi.cpuLevelSupported(ordinal());
+    return Capi.cpuLevelSupported(Codes.of(this));
   }
 
   /**
@@ -34,6 +35,12 @@ public enum VectorLevel {
    * @throws UnsatisfiedLinkError if the native library can't be loaded
    */
   public static VectorLevel best() {
-    return values()[Capi.cpuBestLevel()];
+    int best = Capi.cpuBestLevel();
+    for (VectorLevel level : values()) {
+      if (Codes.of(level) == best) {
+        return level;
+      }
+    }
+    throw new AssertionError("level " + best);
   }
 }

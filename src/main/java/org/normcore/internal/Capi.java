@@ -1,14 +1,9 @@
 package org.normcore.internal;
 
-import java.lang.ref.Reference;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 import org.normcore.CudaException;
 import org.normcore.NormcoreException;
 import org.normcore.internal.capi.global.normcore;
-import org.normcore.internal.capi.nc_norm_spec;
 
 /**
  * The C interface with statuses turned into exceptions. {@code normcore.h} documents each call.
@@ -21,24 +16,6 @@ public final class Capi {
 
   /** The status of a successful call. */
   public static final int OK = normcore.NC_OK;
-
-  /** The device type of the CPU. */
-  public static final int DEVICE_CPU = normcore.NC_DEVICE_CPU;
-
-  /** The device type of CUDA devices. */
-  public static final int DEVICE_CUDA = normcore.NC_DEVICE_CUDA;
-
-  /** The scaling of an output that is not FP8. */
-  public static final int SCALING_NONE = normcore.NC_SCALING_NONE;
-
-  /** The mode of a gradient that is not computed. */
-  public static final int GRADIENT_ABSENT = normcore.NC_GRADIENT_ABSENT;
-
-  /** The mode of a gradient that is written. */
-  public static final int GRADIENT_WRITE = normcore.NC_GRADIENT_WRITE;
-
-  /** The mode of a gradient that is added to the buffer. */
-  public static final int GRADIENT_ACCUMULATE = normcore.NC_GRADIENT_ACCUMULATE;
 
   private Capi() {}
 
@@ -60,64 +37,6 @@ public final class Capi {
     int[] supported = new int[1];
     check(normcore.nc_cpu_level_supported(level, supported));
     return supported[0] != 0;
-  }
-
-  /** Returns the handle of a new plan. */
-  public static long createPlan(
-      int op,
-      int input,
-      int weight,
-      int output,
-      int affine,
-      int scaleRounding,
-      int gammaOffset,
-      int variance,
-      int compute,
-      int residualRounding,
-      int cpuLevel,
-      long hiddenSize,
-      double epsilon,
-      int deviceType,
-      int deviceIndex,
-      int outputScaling,
-      boolean powerOfTwoScales,
-      int gradient) {
-    NativeLibrary.ensureLoaded();
-    // Not a JavaCPP allocation: JavaCPP refuses to allocate in a process whose native memory is
-    // large relative to its Java heap.
-    ByteBuffer memory =
-        ByteBuffer.allocateDirect(Loader.sizeof(nc_norm_spec.class)).order(ByteOrder.nativeOrder());
-    try (nc_norm_spec spec = new nc_norm_spec(new BytePointer(memory))) {
-      spec.struct_size(spec.sizeof())
-          .op(op)
-          .x_dtype(input)
-          .weight_dtype(weight)
-          .y_dtype(output)
-          .affine(affine)
-          .scale_rounding(scaleRounding)
-          .gamma_offset(gammaOffset)
-          .variance(variance)
-          .compute(compute)
-          .residual_rounding(residualRounding)
-          .cpu_level(cpuLevel)
-          .hidden_size(hiddenSize)
-          .epsilon(epsilon)
-          .device_type(deviceType)
-          .device_index(deviceIndex)
-          .y_scaling(outputScaling)
-          .y_power_of_two(powerOfTwoScales ? 1 : 0)
-          .dy_dtype(gradient);
-      long[] plan = new long[1];
-      check(normcore.nc_norm_plan_create(spec, plan));
-      return plan[0];
-    } finally {
-      Reference.reachabilityFence(memory);
-    }
-  }
-
-  /** Frees a plan. */
-  public static void destroyPlan(long plan) {
-    check(normcore.nc_norm_plan_destroy(plan));
   }
 
   /** Returns the number of row groups of a backward. */

@@ -3,6 +3,7 @@ package org.normcore.bench;
 import java.util.concurrent.TimeUnit;
 import org.normcore.Affine;
 import org.normcore.DType;
+import org.normcore.Device;
 import org.normcore.GradientMode;
 import org.normcore.Gradients;
 import org.normcore.NativeBuffer;
@@ -16,7 +17,9 @@ import org.normcore.VectorLevel;
 import org.normcore.internal.CallContext;
 import org.normcore.internal.CallContextPool;
 import org.normcore.internal.Capi;
+import org.normcore.internal.Codes;
 import org.normcore.internal.Fields;
+import org.normcore.internal.NormPlan;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Level;
@@ -87,33 +90,19 @@ public class CallBenchmark {
   }
 
   private static long plan(long n) {
-    NormPolicy policy = NormPolicy.PYTORCH;
-    return Capi.createPlan(
-        NormKind.RMS_NORM.ordinal(),
-        TYPE.code(),
-        TYPE.code(),
-        TYPE.code(),
-        Affine.WEIGHT.ordinal(),
-        policy.scaleRounding().ordinal(),
-        policy.gammaOffset().ordinal(),
-        policy.variance().ordinal(),
-        policy.compute().ordinal(),
-        policy.residualRounding().ordinal(),
-        VectorLevel.BEST.ordinal(),
-        n,
-        Tensors.EPSILON,
-        Capi.DEVICE_CPU,
-        0,
-        Capi.SCALING_NONE,
-        false,
-        TYPE.code());
+    return new NormPlan(NormKind.RMS_NORM, Affine.WEIGHT, n, Tensors.EPSILON)
+        .dtypes(TYPE, TYPE, TYPE, TYPE)
+        .policy(NormPolicy.PYTORCH)
+        .scaling(null, false)
+        .on(Device.CPU, VectorLevel.BEST)
+        .create();
   }
 
   /** Frees both. */
   @TearDown(Level.Trial)
   public void end() {
     workspace.close();
-    Capi.destroyPlan(plan);
+    NormPlan.destroy(plan);
     saved.close();
     norm.close();
     tensors.close();
@@ -167,7 +156,7 @@ public class CallBenchmark {
             .set(Fields.Backward.WORKSPACE_BYTES, workspace.bytes())
             .set(Fields.Backward.DWEIGHT, tensors.dweight().address())
             .setInt(Fields.Backward.DWEIGHT_DTYPE, TYPE.code())
-            .setInt(Fields.Backward.DWEIGHT_MODE, Capi.GRADIENT_WRITE)
+            .setInt(Fields.Backward.DWEIGHT_MODE, Codes.of(GradientMode.WRITE))
             .run());
   }
 }
