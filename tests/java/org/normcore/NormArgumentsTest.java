@@ -832,7 +832,7 @@ class NormArgumentsTest {
               "dbias",
               ILLEGAL,
               () -> norm.backward(saved, s.dy, Gradients.none().bias(s.dbias, GradientMode.WRITE)),
-              List.of("dbias: asked for", "affine form is " + affine));
+              List.of("dbias: requested as", "affine form is " + affine));
           s.assertRefused(
               "workspace of dbias",
               ILLEGAL,
@@ -848,7 +848,7 @@ class NormArgumentsTest {
               () ->
                   norm.backward(
                       saved, s.dy, Gradients.none().weight(s.dweight, GradientMode.WRITE)),
-              List.of("dweight: asked for", "affine form is " + affine));
+              List.of("dweight: requested as", "affine form is " + affine));
           s.assertRefused(
               "workspace of dweight",
               ILLEGAL,
