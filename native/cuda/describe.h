@@ -1,6 +1,7 @@
 // The names of the kernels that a norm's calls launch.
 #pragma once
 
+#include "../core/platform.h"
 #include "plugin.h"
 
 namespace nc {

@@ -1,6 +1,7 @@
 // The operations without reductions over rows: rotary position embedding and FP8. Signatures as in the plugin's table.
 #pragma once
 
+#include "../core/platform.h"
 #include "plugin.h"
 
 namespace nc {

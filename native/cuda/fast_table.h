@@ -20,24 +20,26 @@ Function with_one_of(int vecs_per_thread, F f) {
 // Calls f(.., vecs_per_thread) with integral_constant arguments; returns f's result, or null if no instance matches.
 template <class Function, bool... Choices, class F>
 Function with_vecs_per_thread(int vecs_per_thread, F f) {
-  constexpr auto& of = kVecsPerThread;
-  static_assert(sizeof(of) / sizeof(of[0]) == 6);
-  return with_one_of<Function, of[0], of[1], of[2], of[3], of[4], of[5]>(
+  return with_one_of<Function, NC_TUNE_VECS_PER_THREAD>(
       vecs_per_thread, [&](auto vecs) { return f(std::integral_constant<bool, Choices>{}..., vecs); });
 }
 
 // The same for the kernels of unaligned rows.
 template <class Function, class F>
 Function with_unaligned_vecs_per_thread(int vecs_per_thread, F f) {
-  constexpr auto& of = kUnalignedVecsPerThread;
-  static_assert(sizeof(of) / sizeof(of[0]) == 4);
-  return with_one_of<Function, of[0], of[1], of[2], of[3]>(vecs_per_thread, f);
+  if constexpr (kFewKernels) {
+    return nullptr;
+  } else {
+    return with_one_of<Function, NC_TUNE_UNALIGNED_VECS_PER_THREAD>(vecs_per_thread, f);
+  }
 }
 template <class Function, class F>
 Function with_unaligned_backward_vecs_per_thread(int vecs_per_thread, F f) {
-  constexpr auto& of = kUnalignedBackwardVecsPerThread;
-  static_assert(sizeof(of) / sizeof(of[0]) == 2);
-  return with_one_of<Function, of[0], of[1]>(vecs_per_thread, f);
+  if constexpr (kFewKernels) {
+    return nullptr;
+  } else {
+    return with_one_of<Function, NC_TUNE_UNALIGNED_BACKWARD_VECS_PER_THREAD>(vecs_per_thread, f);
+  }
 }
 
 // f(rounds_before_weight, layer_norm, vecs_per_thread)
@@ -58,7 +60,7 @@ Function fast_kernel(bool rounds_before_weight, bool layer_norm, int vecs_per_th
 // and weight.
 template <class Function, DType X, DType Y, class F>
 Function fast_fp8_kernel(bool rounds_before_weight, int vecs_per_thread, F f) {
-  if constexpr (X == Y) {
+  if constexpr (X == Y && !kFewKernels) {
     if (!rounds_before_weight) return with_vecs_per_thread<Function, false>(vecs_per_thread, f);
     if constexpr (X != DType::float32) return with_vecs_per_thread<Function, true>(vecs_per_thread, f);
   }

@@ -151,18 +151,20 @@ int32_t prepare(int32_t index, const NormSpec& spec, CudaNorm* norm) {
                          unaligned_bytes < k.shared_bytes ? unaligned_bytes : k.shared_bytes, &facts)) {
     return error;
   }
-  // The backward uses all of a block's shared memory, or half of it if two blocks fit the registers of an SM.
-  const auto prepare_backward = [&](BackwardFunction& kernel, Absence& absence, bool& two_blocks) -> int32_t {
+  // The backward uses all of a block's shared memory, or a part of it if several fit the registers of an SM.
+  const auto prepare_backward = [&](BackwardFunction& kernel, Absence& absence, int& blocks) -> int32_t {
     if (const int32_t error = prepare_kernel(kernel, absence, k.shape, device, of_backward, k.shared_bytes, &facts)) {
       return error;
     }
-    two_blocks = kernel != nullptr && 2 * of_backward * facts.registers <= kRegisters;
+    blocks = kernel != nullptr ? kBackwardBlocks : 1;
+    while (blocks > 1 && blocks * of_backward * facts.registers > kRegisters) blocks /= 2;
     return kernel != nullptr ? prefer_shared_memory(kernel) : 0;
   };
-  if (const int32_t error = prepare_backward(k.unaligned_backward, k.no_unaligned_backward, k.two_unaligned_blocks)) {
+  if (const int32_t error =
+          prepare_backward(k.unaligned_backward, k.no_unaligned_backward, k.unaligned_backward_blocks)) {
     return error;
   }
-  if (const int32_t error = prepare_backward(k.fast_backward, k.no_fast_backward, k.two_blocks)) return error;
+  if (const int32_t error = prepare_backward(k.fast_backward, k.no_fast_backward, k.backward_blocks)) return error;
   norm->device = index;
   norm->spec = spec;
   memcpy(norm->kernels, &k, sizeof(k));

@@ -22,8 +22,8 @@ struct NormKernels {
   RowShape shape;
   int vecs_per_thread;  // maximum
   int shared_bytes;     // maximum of a block
-  bool two_blocks;      // two blocks of the backward fit the registers of an SM
-  bool two_unaligned_blocks;
+  int backward_blocks;  // per SM, as its registers allow: a power of two
+  int unaligned_backward_blocks;
   bool rounds_weight_grad;
   ForwardFunction fast_forward, unaligned_forward, generic_forward;  // fast and unaligned ones may be null
   BackwardFunction fast_backward, unaligned_backward, generic_backward;

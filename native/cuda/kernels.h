@@ -2,6 +2,7 @@
 #pragma once
 
 #include "parameters.h"
+#include "tuning.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
@@ -35,10 +36,14 @@ ColumnsFunction columns_kernel(Compute compute);
 
 // The combinations of input, weight and output format with kernels of their own. Each is compiled separately from
 // norm_forward.cu and norm_backward.cu; cmake/CudaFormats.cmake has the same list.
+#if NC_TUNE_FEW_KERNELS
+#define NC_COMMON_FORMATS(f) f(float32, float32, float32) f(bfloat16, bfloat16, bfloat16)
+#else
 #define NC_COMMON_FORMATS(f)                                                                    \
   f(float32, float32, float32) f(bfloat16, bfloat16, bfloat16) f(float16, float16, float16)     \
       f(bfloat16, float32, bfloat16) f(float16, float32, float16) f(bfloat16, float32, float32) \
           f(float16, float32, float32)
+#endif
 
 #define NC_DTYPES(x, weight, y) dtypes_##x##_##weight##_##y
 #define NC_DTYPES_OF(x, weight, y) NC_DTYPES(x, weight, y)
@@ -59,6 +64,7 @@ NC_COMMON_FORMATS(NC_DECLARE_DTYPES)
 // only if the output is wide too: Hugging Face's promotes, TransformerEngine's does not round. The generic kernels
 // serve the other combinations.
 constexpr bool has_fast_kernels(DType x, DType weight, DType y, bool rounds_before_weight) {
+  if (kFewKernels && rounds_before_weight) return false;
   if (x == DType::float32) return !rounds_before_weight;
   if (x == weight) return true;
   return rounds_before_weight == (y == DType::float32);

@@ -17,6 +17,7 @@ struct Launch {
   int threads;
   int cluster;  // blocks per cluster; 1: no clusters
   int shared_bytes;
+  bool overlaps;  // may start before the stream's previous launch has ended; only without clusters
 };
 
 // Returns the error and clears it from the runtime, so that a later cudaGetLastError does not report it again.
@@ -35,11 +36,16 @@ struct LaunchConfig {
     config.blockDim = dim3(static_cast<unsigned>(l.threads));
     config.dynamicSmemBytes = static_cast<size_t>(l.shared_bytes);
     config.stream = reinterpret_cast<cudaStream_t>(stream);
-    if (l.cluster == 1) return;
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim.x = static_cast<unsigned>(l.cluster);
-    attribute.val.clusterDim.y = 1;
-    attribute.val.clusterDim.z = 1;
+    if (l.cluster == 1 && !l.overlaps) return;
+    if (l.overlaps) {
+      attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+      attribute.val.programmaticStreamSerializationAllowed = 1;
+    } else {
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim.x = static_cast<unsigned>(l.cluster);
+      attribute.val.clusterDim.y = 1;
+      attribute.val.clusterDim.z = 1;
+    }
     config.attrs = &attribute;
     config.numAttrs = 1;
   }

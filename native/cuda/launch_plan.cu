@@ -57,11 +57,20 @@ UnalignedForwardLayout unaligned_forward_layout(const NormKernels& k, const Norm
   return w;
 }
 
+// Shared memory of a persistent forward block: two reduction scratches, the arrival of copies, and the next rows' x.
+int persistent_shared_bytes(const NormSpec& spec) {
+  const RowShape shape = row_shape(spec.hidden_size);
+  const int vecs = compiled_vecs_for(static_cast<int>(ceil_div(shape.vecs_per_segment, shape.lanes)));
+  const int words = words_per_vec(spec.x) * vecs;
+  const int scratch = 2 * static_cast<int>(sizeof(ReduceScratch<Sums<float, 1>>)) + 16;
+  return scratch + (vecs == 0 ? 0 : 16 * words * forward_rows(words, 1) * forward_threads(shape));
+}
+
 // Reduction scratch of the generic kernels, sized for the largest value type.
 constexpr int kGenericSharedBytes = static_cast<int>(sizeof(ReduceScratch<CountedMoments<double>>));
 
-// Plans the shared memory of a backward block; false if not even one row per row slot fits. Prefers two blocks per SM
-// where registers allow it: an SM has little more shared memory than the maximum of one block. Otherwise plans one
+// Plans the shared memory of a backward block; false if not even one row per row slot fits. Prefers several blocks per
+// SM where registers allow it: an SM has little more shared memory than the maximum of one block. Otherwise plans one
 // block with as many rows in flight as fit.
 bool plan_shared_memory(const NormKernels& k, const NormSpec& spec, int threads, int64_t rows_per_slot,
                         BackwardParameters& p, int& shared_bytes) {
@@ -69,16 +78,18 @@ bool plan_shared_memory(const NormKernels& k, const NormSpec& spec, int threads,
   p.rows_at_once = backward_rows(compiled_vecs_for(k.vecs_per_thread));
   const int stage = backward_stage_bytes(p, threads);
   const auto fits = [&](int stages, bool weight_staged, int limit) {
-    p.weight_staged = weight_staged && p.a.weight != nullptr;
+    p.weight_staged = kStagedWeight && weight_staged && p.a.weight != nullptr;
     p.stages = stages;
     shared_bytes = backward_weights_offset() + backward_weights_bytes(p, spec.weight) +
                    backward_bias_bytes(p, shared_sums, threads) + stages * stage;
     // No more stages than rows.
     return shared_bytes <= limit && (stages == 1 || stages * p.rows_at_once < 2 * rows_per_slot);
   };
-  if (k.two_blocks) {
+  for (int blocks = k.backward_blocks; blocks > 1; blocks /= 2) {
+    // With fewer groups the places of more than two blocks per SM would stay empty.
+    if (blocks > 2 && p.groups <= 256) continue;
     for (const int stages : kStages) {
-      if (fits(stages, true, k.shared_bytes / 2 - 1024)) return true;
+      if (stages >= kSharingStages && fits(stages, true, k.shared_bytes / blocks - 1024)) return true;
     }
   }
   for (const bool weight_staged : {true, false}) {
@@ -115,7 +126,7 @@ bool plan_unaligned_shared_memory(const NormKernels& k, const NormSpec& spec, in
     shared_bytes = rows > w.dx + most ? rows : w.dx + most;
     return shared_bytes <= limit && stages < 2 * rows_per_slot;
   };
-  if (k.two_unaligned_blocks) {
+  if (k.unaligned_backward_blocks > 1) {
     for (const int stages : kStages) {
       if (fits(stages, k.shared_bytes / 2 - 1024)) return true;
     }
@@ -134,6 +145,7 @@ int backward_threads(const RowShape& shape) {
 }
 // Reduction scratch for the sums and, with Scaling::row, for the maximum.
 int forward_shared_bytes(const NormSpec& spec) {
+  if (kPersistentBlocks > 0) return persistent_shared_bytes(spec);
   return static_cast<int>(sizeof(ReduceScratch<Sums<float, 1>>) +
                           (spec.scaling == Scaling::row ? sizeof(ReduceScratch<MaxAbs<float>>) : 0));
 }
@@ -183,6 +195,8 @@ SelectedLaunch<ForwardParameters> forward_launch(const NormKernels& k, const Nor
   }
   p.rows_per_block = l.threads / k.shape.lanes * rows;
   l.blocks = ceil_div(a.row_end, p.rows_per_block) * l.cluster;
+  const bool persistent = kPersistentBlocks > 0 && fast && l.cluster == 1;
+  if (persistent && l.blocks > kPersistentBlocks) l.blocks = kPersistentBlocks;
   return selected;
 }
 
@@ -233,7 +247,8 @@ SelectedLaunch<ColumnsParameters> columns_launch(const NormKernels& k, const Nor
   p.n = n;
   p.groups = groups(gradients[0].rows, n);
   p.group_stride = row_slots(n) * n;
-  p.threads_per_column = 1;
+  // A block has whole warps.
+  p.threads_per_column = kColumnsPerBlock < kLaneGroup ? kLaneGroup / kColumnsPerBlock : 1;
   while (p.threads_per_column < kMaxThreadsPerColumn && p.threads_per_column < p.groups) p.threads_per_column *= 2;
   Launch<ColumnsParameters>& l = selected.launch;
   l.kernel = k.columns;
@@ -241,6 +256,7 @@ SelectedLaunch<ColumnsParameters> columns_launch(const NormKernels& k, const Nor
   l.cluster = 1;
   l.blocks = ceil_div(n, kColumnsPerBlock);
   l.block_rows = count;
+  l.overlaps = kOverlappedColumns;
   l.shared_bytes = l.threads * (spec.compute == Compute::float64 ? 8 : 4);
   return selected;
 }

@@ -30,7 +30,11 @@ BackwardFunction unaligned_backward(bool layer_norm, int vecs_per_thread) {
 }
 
 BackwardFunction generic_backward() {
+#if NC_TUNE_FEW_KERNELS
+  return nc::generic_backward(Compute::float32);
+#else
   return norm_backward_generic<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>>;
+#endif
 }
 
 }  // namespace NC_THIS_DTYPES

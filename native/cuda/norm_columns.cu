@@ -15,6 +15,7 @@ template <class C>
 class ColumnsKernel {
  public:
   static NC_DEVICE void run(const ColumnsParameters& p) {
+    if constexpr (kOverlappedColumns) simt::wait_for_previous_launch();
     const ColumnArguments a = simt::block_row() == 0 ? p.of[0] : p.of[1];
     const int within = simt::thread_index() % kColumnsPerBlock;
     const int first = simt::thread_index() / kColumnsPerBlock;
@@ -34,7 +35,8 @@ class ColumnsKernel {
 
  private:
   static NC_DEVICE C sum_of_groups(const ColumnsParameters& p, const ColumnArguments& a, int first, int64_t column) {
-    constexpr int kMost = static_cast<int>(kMaxGroups) / kMaxThreadsPerColumn;
+    // A power of two, for the tree.
+    constexpr int kMost = static_cast<int>(2 * first_step(ceil_div(kMaxGroups, kMaxThreadsPerColumn)));
     C values[kMost];
     NC_UNROLL for (int m = 0; m < kMost; ++m) {
       const int64_t group = first + m * p.threads_per_column;

@@ -37,7 +37,11 @@ ForwardFunction unaligned_forward(int vecs_per_thread) {
 }
 
 ForwardFunction generic_forward() {
+#if NC_TUNE_FEW_KERNELS
+  return nc::generic_forward(Compute::float32);
+#else
   return norm_forward_generic<CommonFormats<DType::NC_X, DType::NC_W, DType::NC_Y>, false>;
+#endif
 }
 
 }  // namespace NC_THIS_DTYPES

@@ -10,6 +10,8 @@
 // early.
 #pragma once
 
+#include <type_traits>
+
 #include "float8.cuh"
 #include "formats.cuh"
 #include "parameters.h"
@@ -38,10 +40,11 @@ class ForwardKernel {
 
   static NC_DEVICE void run(const ForwardParameters& p) { ForwardKernel(p).rows(); }
 
- private:
+ protected:
   // With several rows per thread a row never spans warps: its sums need no shared memory.
   using RowSums = Sums<float, Rows>;
   using Values = Packed<F::x>[Rows][VecsPerThread];
+  struct Parameters;  // weight and bias of some vectors
 
   NC_DEVICE explicit ForwardKernel(const ForwardParameters& parameters)
       : p(parameters),
@@ -60,7 +63,7 @@ class ForwardKernel {
 
   NC_DEVICE void rows() const {
     const bool clustered = p.shape.segments > 1;
-    if (clustered) simt::cluster_arrive();
+    if (clustered) cluster_arrive_first();
     Values x = {};
     Parameters parameters;
     if constexpr (Unaligned) {
@@ -72,7 +75,11 @@ class ForwardKernel {
       if (p.a.residual != nullptr) add_residual(x);
     }
     if (clustered) simt::cluster_wait();
+    write_rows(x, parameters);
+  }
 
+  // parameters: of the first vectors if they are loaded early.
+  NC_DEVICE void write_rows(Values& x, const Parameters& parameters) const {
     const BatchStatistics s = statistics_of(x);
     NC_UNROLL for (int r = 0; r < Rows; ++r) {
       if (!live(r) || coord.lane != 0 || segment != 0) continue;
@@ -358,20 +365,29 @@ class ForwardKernel {
   const LaneVecs vecs;
   const int begin;      // the segment's first vector
   const int row_slots;  // rows that the block's threads process at a time
-  const int64_t first_row;
+  int64_t first_row;
 };
 
+// Of a variant, in NC_TUNE_FORWARD_HEADER.
 template <class F, class Norm, int VecsPerThread, int Rows>
-NC_KERNEL(kMaxLanes, forward_blocks(Rows, bytes_of(F::weight) > bytes_of(F::x)))
+class PersistentForwardKernel;
+
+template <class F, class Norm, int VecsPerThread, int Rows>
+NC_KERNEL(kMaxForwardThreads, forward_blocks(Rows, VecsPerThread, bytes_of(F::weight) > bytes_of(F::x)))
 void norm_forward(const ForwardParameters p) {
-  ForwardKernel<F, Norm, VecsPerThread, Rows, false>::run(p);
+  std::conditional_t<(kPersistentBlocks > 0), PersistentForwardKernel<F, Norm, VecsPerThread, Rows>,
+                     ForwardKernel<F, Norm, VecsPerThread, Rows, false>>::run(p);
 }
 
 template <class F, int VecsPerThread, int Rows>
-NC_KERNEL(kMaxLanes, 1)
+NC_KERNEL(kMaxForwardThreads, 1)
 void norm_forward_unaligned(const ForwardParameters p) {
   ForwardKernel<F, RuntimeNorm, VecsPerThread, Rows, true>::run(p);
 }
 
 }  // namespace NC_LEVEL
 }  // namespace nc
+
+#ifdef NC_TUNE_FORWARD_HEADER
+#include NC_TUNE_FORWARD_HEADER
+#endif

@@ -242,7 +242,7 @@ class GenericForwardKernel {
 };
 
 template <class F, bool Quantized>
-NC_KERNEL(kMaxLanes, 1)
+NC_KERNEL(kMaxForwardThreads, 1)
 void norm_forward_generic(const ForwardParameters p) {
   GenericForwardKernel<F, Quantized>::run(p);
 }

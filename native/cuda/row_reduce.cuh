@@ -6,13 +6,23 @@
 #include "../core/reduction_order.h"
 #include "../core/row_math.h"
 #include "simt.cuh"
+#include "tuning.h"
 
 namespace nc {
 inline namespace NC_LEVEL {
 
 constexpr int kWarp = 32;
-constexpr int kMaxWarps = kMaxLanes / kWarp;
+constexpr int kMaxWarps = kMaxForwardThreads / kWarp;
 static_assert(kWarp == kLaneGroup);
+
+// The first arrive of a cluster's blocks, before which nothing has been written.
+NC_DEVICE void cluster_arrive_first() {
+  if constexpr (kRelaxedClusterStart) {
+    simt::cluster_arrive_relaxed();
+  } else {
+    simt::cluster_arrive();
+  }
+}
 
 // Several sums, taken together.
 template <class C, int Count>
@@ -117,7 +127,9 @@ class RowReducer {
     Value* of_row = scratch_->of_warps[phase_] + row_slot_ * warps;
     if (lane_ % kWarp == 0) of_row[lane_ / kWarp] = v;
     simt::block_barrier();
-    return tree_reduce_any(of_row, warps);
+    const Value all = tree_reduce_any(of_row, warps);
+    if constexpr (kSecondBarrier) simt::block_barrier();
+    return all;
   }
 
   NC_DEVICE Value stepped(Value v, int step) const {

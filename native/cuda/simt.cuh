@@ -58,6 +58,8 @@ NC_DEVICE int cluster_rank() {
 }
 NC_DEVICE void cluster_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
 NC_DEVICE void cluster_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+// An arrive that makes no writes visible.
+NC_DEVICE void cluster_arrive_relaxed() { asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory"); }
 // Maps p, in this block's shared memory, to the same location in block `rank` of the cluster.
 template <class T>
 NC_DEVICE T* of_cluster_block(T* p, int rank) {
@@ -70,10 +72,21 @@ NC_DEVICE T* of_cluster_block(T* p, int rank) {
 NC_DEVICE int cluster_rank() { return 0; }
 NC_DEVICE void cluster_arrive() {}
 NC_DEVICE void cluster_wait() {}
+NC_DEVICE void cluster_arrive_relaxed() {}
 template <class T>
 NC_DEVICE T* of_cluster_block(T* p, int) {
   return p;
 }
+#endif
+
+// Launches that overlap: permits the next launch to start, and waits for the previous one's end and memory.
+#if __CUDA_ARCH__ >= 900
+NC_DEVICE void permit_next_launch() { asm volatile("griddepcontrol.launch_dependents;"); }
+NC_DEVICE void wait_for_previous_launch() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+#else
+// Stubs: older devices run launches one after another.
+NC_DEVICE void permit_next_launch() {}
+NC_DEVICE void wait_for_previous_launch() {}
 #endif
 
 // A 16-byte word, moved in one access; the address is a multiple of 16.

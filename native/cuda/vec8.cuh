@@ -191,3 +191,8 @@ NC_DEVICE void store(char* row, int vec, const Packed<T>& p) {
 
 }  // namespace NC_LEVEL
 }  // namespace nc
+
+// A variant's specialisations of load_once and store.
+#ifdef NC_TUNE_ACCESS_HEADER
+#include NC_TUNE_ACCESS_HEADER
+#endif

@@ -53,7 +53,7 @@ def markdown(table, built, report):
         yield f"## {lead['name']}: {lead['question']}\n"
         for variant in lead["variant"]:
             spills = built.get(variant["name"], {}).get("kernels", {}).get("spills")
-            yield f"- **{variant['name']}** ({variant['bits']} bits): {variant['change']}."
+            yield f"- **{variant['name']}** ({variant['bits']} bits): {table_of_variants.change_of(variant)}."
             yield f"  Prediction: {variant['prediction']}"
             yield f"  Outcome: {outcome(variant['name'], rows, report, built)}"
             if spills:

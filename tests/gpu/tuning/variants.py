@@ -2,18 +2,19 @@
 """Builds the variants of variants.toml: plugins that differ from the product in launch parameters, kernels or order of
 sums.
 
-variants.py check             checks the table, and that every substitution matches the sources once
+variants.py check             checks the table, and that every definition changes what is compiled
 variants.py build DIRECTORY   builds the variants into DIRECTORY, for tune.py
 variants.py pack DIRECTORY    the same, compressed, to take to a machine with a GPU beside the kit
 
-The product has no switch for any of this: a variant is a copy of native/ with text substitutions, compiled for two
-combinations of formats and one policy, without FP8. If its order of sums needs another workspace it gets its own library,
-too. Needs nvcc and a C++ compiler or, with --simulator, which compiles the kernels for the host, only the latter. An
-object that several variants have in common is compiled once.
+A variant is a set of definitions of macros in native/, with headers of variants/ where the code is another one. It is
+compiled with NC_TUNE_FEW_KERNELS, without rotary embedding and FP8. If its order of sums needs another workspace it
+gets its own library, too. Needs nvcc and a C++ compiler or, with --simulator, which compiles the kernels for the host,
+only the latter. An object that several variants have in common is compiled once.
 """
 
 import argparse
 import concurrent.futures
+import functools
 import hashlib
 import json
 import lzma
@@ -36,58 +37,51 @@ DTYPES = ("bfloat16", "float32")
 BITS = ("same", "other")
 UNCHANGED = "unchanged"
 
-FORMATS = ("bfloat16", "float32")
+FOR_ALL = "NC_TUNE_FEW_KERNELS=1"
+# By direction: compiled for each format, and once.
 OF_FORMATS = {"forward": ["cuda/norm_forward.cu"], "backward": ["cuda/norm_backward.cu"]}
 OF_ALL = {"forward": [], "backward": ["cuda/norm_columns.cu"]}
+OF_BOTH = ["cuda/kernel_selection.cu", "cuda/launch_plan.cu", "cuda/plugin.cu", "cuda/describe.cu"]
+# The same for all variants. The generic kernels take the order of sums as parameters.
+COMMON = ["cuda/norm_generic.cu", "cuda/runtime.cu"]
 SIMULATOR = (
     "fibre.cpp", "machine.cpp", "runtime_devices.cpp", "runtime_kernels.cpp", "runtime_memory.cpp",
     "runtime_streams.cpp",
 )  # fmt: skip
-# The library without its CPU kernels, which device plans do not call.
-NO_KERNELS = """#include "cpu/kernels.h"
-namespace nc {
-namespace plain {
-extern const CpuKernels kernels;
-const CpuKernels kernels = {};
-}  // namespace plain
-}  // namespace nc
-"""
 
 
 class Wrong(Exception):
     """An error message for the user."""
 
 
+DEFAULTS = {"ops": list(OPS), "dtypes": list(DTYPES), "bits": "same", "architecture": 90}
+INHERITED = ("directions", "shapes", "priority", *DEFAULTS)
+
+
 def read_table(path=TABLE):
-    """The leads of the table, each with its variants; a variant inherits missing entries from its lead."""
+    """The table, with a list of leads, each with a list of variants, whose missing entries are its lead's."""
     with open(path, "rb") as file:
         table = tomllib.load(file)
-    names = set()
-    for lead in table["lead"]:
+    leads, names = [], set()
+    for name, entries in table["lead"].items():
+        lead = {key: value for key, value in entries.items() if not isinstance(value, dict)}
         if not lead.get("question"):
-            raise Wrong(f"{lead['name']}: question is missing")
-        for variant in lead["variant"]:
-            for key in ("directions", "ops", "dtypes", "shapes", "bits", "priority", "architecture"):
-                if key in lead:
-                    variant.setdefault(key, lead[key])
-            variant["lead"] = lead["name"]
-            if "like" in variant:
-                base = next(v for v in lead["variant"] if v["name"] == variant["like"])
-                variant["substitutions"] = base["substitutions"] + variant["substitutions"]
-                variant["files"] = base.get("files", [])
-            variant.setdefault("architecture", 90)
+            raise Wrong(f"{name}: question is missing")
+        inherited = DEFAULTS | {key: lead[key] for key in INHERITED if key in lead}
+        own = {key: value for key, value in entries.items() if isinstance(value, dict)}
+        variants = [inherited | values | {"name": key, "lead": name} for key, values in own.items()]
+        for variant in variants:
             require_complete(variant, table["shapes"])
             if variant["name"] in names:
                 raise Wrong(f"{variant['name']}: this name is there twice")
             names.add(variant["name"])
+        leads.append({"name": name, "question": lead["question"], "variant": variants})
     if unknown := set(table["first"]["variants"]) - names:
         raise Wrong(f"first: no variant is called {', '.join(sorted(unknown))}")
-    return table
+    return table | {"lead": leads}
 
 
 def require_complete(variant, shapes):
-    if not variant.get("name"):
-        raise Wrong("a variant has no name")
     name = variant["name"]
     expected = {"directions": DIRECTIONS, "ops": OPS, "dtypes": DTYPES, "shapes": tuple(shapes)}
     for key, known in expected.items():
@@ -98,94 +92,122 @@ def require_complete(variant, shapes):
         raise Wrong(f"{name}: bits is {variant.get('bits')}, expected same or other")
     if variant.get("priority") not in (1, 2, 3):
         raise Wrong(f"{name}: priority is {variant.get('priority')}, expected 1, 2 or 3")
-    for key in ("change", "prediction"):
-        if len(variant.get(key, "")) < 10:
-            raise Wrong(f"{name}: {key} is missing")
-    known = {*expected, "name", "lead", "bits", "priority", "change", "prediction", "substitutions", "files", "like",
-             "architecture", "spills"}  # fmt: skip
+    if len(variant.get("prediction", "")) < 10:
+        raise Wrong(f"{name}: prediction is missing")
+    known = {*INHERITED, "name", "lead", "definitions", "change", "prediction", "spills", "device_only"}
     if unknown := set(variant) - known:
         raise Wrong(f"{name}: unknown: {', '.join(sorted(unknown))}")
-    if (variant["name"] == UNCHANGED) != (not variant.get("substitutions")):
-        raise Wrong(f"{name}: only {UNCHANGED} has no substitutions")
+    if (name == UNCHANGED) != (not variant.get("definitions")):
+        raise Wrong(f"{name}: only {UNCHANGED} has no definitions")
+    for definition in variant.get("definitions", []):
+        if not re.fullmatch(r"NC_TUNE_[A-Z0-9_]+=[\w.,]+", definition):
+            raise Wrong(f"{name}: {definition} is no definition NC_TUNE_NAME=VALUE")
 
 
 def variants_of(table):
     return [variant for lead in table["lead"] for variant in lead["variant"]]
 
 
+def change_of(variant):
+    return variant.get("change") or ", ".join(d.removeprefix("NC_TUNE_") for d in variant["definitions"])
+
+
+@functools.cache
+def text_of(path):
+    with open(path) as file:
+        return file.read()
+
+
 class Sources:
-    """The files of native/, with a variant's changes."""
+    """The files that take part in compiling a variant, and the macros that matter to them."""
 
-    def __init__(self, root, changed=None):
-        self.root, self.changed = root, changed or {}
+    def __init__(self, root):
+        self.native = os.path.join(root, "native")
+        self.variants = os.path.join(root, "tests", "gpu", "tuning", "variants")
+        self.folders = [self.native, os.path.join(self.native, "include"), self.variants]
 
-    def text(self, path):
-        if path not in self.changed:
-            with open(os.path.join(self.root, path)) as file:
-                return file.read()
-        return self.changed[path]
-
-    def texts(self):
-        """The files of the folder itself, without subfolders."""
-        names = sorted(os.listdir(self.root))
-        return {name: self.text(name) for name in names if os.path.isfile(os.path.join(self.root, name))}
-
-    def replaced(self, substitutions, whose):
-        changed = dict(self.changed)
-        for path, old, new in substitutions:
-            text = Sources(self.root, changed).text(path)
-            if (count := text.count(old)) != 1:
-                raise Wrong(f"{whose}: found {count} times in {path}, expected once: {old!r}")
-            changed[path] = text.replace(old, new)
-        return Sources(self.root, changed)
-
-    def included(self, path, found=None):
-        """The file and all files of native/ that it includes."""
+    def included(self, path, definitions=(), found=None):
+        """The texts, by path, of a file and of all files that it includes; those of other folders are left out."""
         found = {} if found is None else found
-        if path not in found:
-            found[path] = self.text(path)
-            for name in re.findall(r'^#include "([^"]+)"', found[path], re.MULTILINE):
-                beside = os.path.normpath(os.path.join(os.path.dirname(path), name))
-                here = [p for p in (beside, name) if p in self.changed or os.path.isfile(os.path.join(self.root, p))]
-                if here:
-                    self.included(here[0], found)
+        if path in found:
+            return found
+        found[path] = text_of(path)
+        headers = dict(d.split("=", 1) for d in definitions)
+        for name, macro in re.findall(r'^#include (?:["<]([^">]+)|(NC_TUNE_\w+))', found[path], re.MULTILINE):
+            for folder in [os.path.dirname(path), *self.folders]:
+                candidate = os.path.normpath(os.path.join(folder, name or headers.get(macro, "")))
+                if os.path.isfile(candidate):
+                    self.included(candidate, definitions, found)
+                    break
         return found
 
-    def with_files(self, files):
-        changed = dict(self.changed)
-        for path, name in files:
-            if os.path.exists(os.path.join(self.root, path)):
-                raise Wrong(f"{path}: is there already")
-            with open(os.path.join(HERE, "variants", name)) as file:
-                changed[path] = file.read()
-        return Sources(self.root, changed)
+    def relevant(self, path, definitions):
+        """Those of the definitions that matter to a file and what it includes.
 
-    def write(self, directory):
-        for folder, _, names in os.walk(self.root):
-            within = os.path.relpath(folder, self.root)
-            os.makedirs(os.path.join(directory, within), exist_ok=True)
-            for name in names:
-                path = os.path.normpath(os.path.join(within, name))
-                shutil.copyfile(os.path.join(folder, name), os.path.join(directory, path))
-        for path, text in self.changed.items():
-            with open(os.path.join(directory, path), "w") as file:
-                file.write(text)
+        All include the two files of parameters. A macro of these matters only to files that use a name which its
+        paragraph declares, or another paragraph by such a name.
+        """
+        texts = self.included(path, definitions)
+        parameters = [os.path.join(self.native, name) for name in ("cuda/tuning.h", "core/reduction_order.h")]
+        paragraphs = [p for name in parameters if name in texts for p in texts[name].split("\n\n")]
+        used = set().union(*(words_of(text) for name, text in texts.items() if name not in parameters))
+        return [d for d in definitions if used & affected(d.split("=")[0], paragraphs)]
 
 
-def sources_of(table, variant, root=ROOT):
-    """The sources of a variant."""
-    native = Sources(os.path.join(root, "native"))
-    few = native.replaced(table["few_kernels"]["substitutions"], "few_kernels")
-    return few.replaced(variant.get("substitutions", []), variant["name"]).with_files(variant.get("files", []))
+@functools.cache
+def words_of(text):
+    return set(re.findall(r"\w+", re.sub(r"//.*", "", text)))
 
 
-def is_for_device_only(variant):
-    """Whether the simulator cannot run it: it changes simt.cuh or adds device instructions without a host form."""
-    return any(path == "cuda/simt.cuh" for path, _, _ in variant.get("substitutions", [])) or any(
-        word in new and "defined(__CUDA_ARCH__)" not in new
-        for _, _, new in variant.get("substitutions", [])
-        for word in ("__stc", "asm volatile", "uint4")
-    )
+def affected(macro, paragraphs):
+    """The macro, and the names declared in paragraphs that use it or such a name."""
+    names = {macro}
+    words = [words_of(p) for p in paragraphs]
+    declared = [set(re.findall(r"(?:constexpr \w+|#define) (\w+)", p)) for p in paragraphs]
+    while True:
+        more = set().union(*(d for w, d in zip(words, declared) if w & names)) - names
+        if not more:
+            return names
+        names |= more
+
+
+def tested_macros(texts):
+    """The macros that sources test, each with its default values, if any."""
+    macros = {}
+    for text in texts:
+        for name in re.findall(r"^#\s*ifn?def (NC_TUNE_\w+)", text, re.MULTILINE):
+            defaults = re.findall(rf"^#\s*define {name} (.*)", text, re.MULTILINE)
+            macros.setdefault(name, set()).update(value.replace(" ", "") for value in defaults)
+    return macros
+
+
+def check(variant, root=ROOT):
+    """Every definition is of a macro that the sources test, has another value than its default, and matters to what is
+    compiled; in each direction at least one does. Only what changes the order of sums is said to have other bits."""
+    name, sources, definitions = variant["name"], Sources(root), variant.get("definitions", [])
+    macros, used = {}, set()
+    for direction in variant["directions"]:
+        relevant = set()
+        for path in (*OF_FORMATS[direction], *OF_ALL[direction], *OF_BOTH):
+            path = os.path.join(sources.native, path)
+            macros |= tested_macros(sources.included(path, definitions).values())
+            relevant.update(sources.relevant(path, definitions))
+        if definitions and not relevant:
+            raise Wrong(f"{name}: no definition changes what is compiled for {direction}")
+        used |= relevant
+    for definition in definitions:
+        macro, value = definition.split("=", 1)
+        if macro not in macros:
+            raise Wrong(f"{name}: no source tests {macro}")
+        if value in macros[macro]:
+            raise Wrong(f"{name}: {definition} is the default")
+        if value.endswith(".cuh") and not os.path.isfile(os.path.join(sources.variants, value)):
+            raise Wrong(f"{name}: variants/ has no {value}")
+        if definition not in used:
+            raise Wrong(f"{name}: {definition} changes nothing that is compiled")
+    changes_order = any(d.startswith("NC_TUNE_ORDER_") for d in definitions)
+    if changes_order != (variant["bits"] == "other"):
+        raise Wrong(f"{name}: bits is {variant['bits']}; other is for definitions NC_TUNE_ORDER_, and only for them")
 
 
 def numeric_flags(root):
@@ -198,126 +220,108 @@ def numeric_flags(root):
 
 
 class Builder:
-    def __init__(self, table, root, out, architecture, simulator):
-        self.table, self.root, self.out = table, root, out
-        self.architecture, self.simulator = architecture, simulator
+    def __init__(self, root, out, architecture, simulator):
+        self.out, self.architecture, self.simulator = out, architecture, simulator
+        self.sources = Sources(root)
         self.host_flags, self.device_flags = numeric_flags(root)
         self.objects = os.path.normpath(out) + "-objects"
         for folder in (self.objects, os.path.join(out, "plugins"), os.path.join(out, "libraries")):
             os.makedirs(folder, exist_ok=True)
-        self.trees = {}
-        # Every object compiled for the simulator includes its headers.
-        self.of_simulator = digest(json.dumps(sorted(Sources(self.folder()).texts().items()))) if simulator else ""
+        if simulator:
+            self.sources.folders.append(os.path.join(root, "tests", "native", "simulator"))
+        self.compilers = [version_of(name) for name in (("c++",) if simulator else ("c++", "nvcc"))]
 
-    def folder(self):
-        """The simulator's sources."""
-        return os.path.join(self.root, "tests", "native", "simulator")
-
-    def tree(self, sources):
-        """Writes the sources to disk, once for all variants with the same ones."""
-        key = digest(json.dumps(sorted(sources.changed.items())))
-        if key not in self.trees:
-            self.trees[key] = os.path.join(self.work, key)
-            sources.write(self.trees[key])
-        return self.trees[key]
+    def command(self, path, definitions, *flags):
+        """The object of a source file, and the command that makes it. Definitions that do not matter to it are left
+        out, so that variants share it."""
+        by_nvcc = path.endswith(".cu") and not self.simulator
+        if by_nvcc:
+            # As in native/cuda/CMakeLists.txt.
+            code = f"-gencode=arch=compute_{self.architecture},code=sm_{self.architecture}"
+            how = ["nvcc", "-std=c++17", "-O3", "-DNDEBUG", *self.device_flags, "-Xcompiler=-fPIC,-fvisibility=hidden",
+                   code, "-Xptxas=-v", "--compress-mode=size"]  # fmt: skip
+        else:
+            how = ["c++", "-x", "c++", "-std=c++17", "-O1" if self.simulator else "-O2", "-DNDEBUG", *self.host_flags,
+                   "-fPIC", "-fvisibility=hidden", "-w"]  # fmt: skip
+        defined = [FOR_ALL, *self.sources.relevant(path, definitions)]
+        how += [*flags, *(flag_of(definition, by_nvcc) for definition in defined)]
+        texts = [text for _, text in sorted(self.sources.included(path, definitions).items())]
+        target = os.path.join(self.objects, f"{os.path.basename(path)}-{digest([how, self.compilers, texts])}.o")
+        return target, [*how, *(f"-I{folder}" for folder in self.sources.folders), "-c", path, "-o", target]
 
     def plan(self, variant):
         """The compile and link commands of a variant: compile commands by object, link commands by file."""
-        sources = sources_of(self.table, variant, self.root)
-        common = sources_of(self.table, {"name": UNCHANGED}, self.root) if variant["bits"] == "same" else sources
-        commands = {}
-        number = self.architecture
+        definitions, commands = variant.get("definitions", []), {}
+        here = self.sources.variants
 
-        def add(source, path, *flags):
-            device = path.endswith(".cu")
-            if device and not self.simulator:
-                # As in native/cuda/CMakeLists.txt.
-                how = ["nvcc", "-std=c++17", "-O3", "-DNDEBUG", *self.device_flags,
-                       "-Xcompiler=-fPIC,-fvisibility=hidden", f"-gencode=arch=compute_{number},code=sm_{number}",
-                       "-Xptxas=-v", "--compress-mode=size"]  # fmt: skip
-            else:
-                how = ["c++", "-std=c++17", "-O1" if self.simulator else "-O2", "-DNDEBUG", *self.host_flags, "-fPIC",
-                       "-fvisibility=hidden", "-w"]  # fmt: skip
-                if device:
-                    how += ["-I", self.folder(), "-x", "c++"]
-            how += flags
-            key = digest(json.dumps([how, sorted(source.included(path).items()), self.of_simulator]))
-            target = os.path.join(self.objects, f"{os.path.basename(path)}-{key}.o")
-            tree = self.tree(source)
-            commands[target] = [*how, "-I", tree, "-I", os.path.join(tree, "include"), "-c",
-                                os.path.join(tree, path), "-o", target]  # fmt: skip
+        def add(path, whose, *flags):
+            commands.update([self.command(os.path.join(self.sources.native, path), whose, *flags)])
 
         for direction in DIRECTIONS:
-            # A direction that is not measured comes from the product, which saves compiling it.
-            whose = sources if direction in variant["directions"] else common
+            # A direction that is not measured comes from the product, which saves compiling it. Another order of sums
+            # concerns both.
+            own = direction in variant["directions"] or variant["bits"] == "other"
+            whose = definitions if own else []
             for path in OF_FORMATS[direction]:
-                for dtype in FORMATS:
-                    add(whose, path, f"-DNC_X={dtype}", f"-DNC_W={dtype}", f"-DNC_Y={dtype}")
+                for dtype in DTYPES:
+                    add(path, whose, f"-DNC_X={dtype}", f"-DNC_W={dtype}", f"-DNC_Y={dtype}")
             for path in OF_ALL[direction]:
-                add(whose, path)
-        for path in ("cuda/plugin.cu", "cuda/kernel_selection.cu", "cuda/launch_plan.cu", "cuda/describe.cu"):
-            add(sources, path)
-        add(common, "cuda/norm_generic.cu")
+                add(path, whose)
+        for path in OF_BOTH:
+            add(path, definitions)
+        for path in (*COMMON, os.path.join(here, "no_elementwise.cpp")):
+            add(path, [])
         if self.simulator:
             for name in SIMULATOR:
-                source = os.path.join(self.folder(), name)
-                target = os.path.join(self.objects, f"{name}-{self.of_simulator}.o")
-                tree = self.tree(sources_of(self.table, {"name": UNCHANGED}, self.root))
-                commands[target] = ["c++", "-std=c++17", "-O2", "-DNDEBUG", *self.host_flags, "-fPIC", "-w",
-                                    "-fvisibility=hidden", "-ftls-model=initial-exec", "-I", os.path.dirname(source),
-                                    "-I", tree, "-I", os.path.join(tree, "include"), "-c", source,
-                                    "-o", target]  # fmt: skip
-        add(common, "cuda/runtime.cu")
+                add(os.path.join(self.sources.folders[-1], name), [], "-O2", "-ftls-model=initial-exec")
         plugin = os.path.join(self.out, "plugins", variant["name"] + ".so")
         how = ["c++"] if self.simulator else ["nvcc", "-cudart=static", "-Xcompiler=-s"]
         links = {plugin: [*how, "-shared", "-o", plugin, *commands]}
 
         if variant["bits"] == "other" or variant["name"] == UNCHANGED:
             before = set(commands)
-            tree = self.tree(sources)
-            no_kernels = os.path.join(tree, "no_kernels.cpp")
-            with open(no_kernels, "w") as file:
-                file.write(NO_KERNELS)
-            for name in sorted(os.listdir(os.path.join(tree, "api"))):
+            for name in sorted(os.listdir(os.path.join(self.sources.native, "api"))):
                 if name.endswith(".cpp"):
-                    add(sources, f"api/{name}", "-DNC_VERSION=0")
-            add(sources, "cpu/caches.cpp")
-            add(sources, "cpu/levels.cpp")
-            target = os.path.join(self.objects, "no_kernels.o")
-            commands[target] = ["c++", "-std=c++17", "-fPIC", "-I", tree, "-I", os.path.join(tree, "include"), "-c",
-                                no_kernels, "-o", target]  # fmt: skip
+                    add(f"api/{name}", definitions, "-DNC_VERSION=0")
+            for path in ("cpu/caches.cpp", "cpu/levels.cpp", os.path.join(here, "no_kernels.cpp")):
+                add(path, definitions)
             library = os.path.join(self.out, "libraries", variant["name"] + ".so")
             links[library] = ["c++", "-shared", "-s", "-o", library, *(o for o in commands if o not in before), "-ldl"]
         return commands, links
 
     def build(self, variants, jobs):
         """The outcome of each variant, by name."""
-        results = {}
-        with tempfile.TemporaryDirectory() as self.work:
-            plans = {}
-            for variant in variants:
-                try:
-                    plans[variant["name"]] = self.plan(variant)
-                except Wrong as e:
-                    results[variant["name"]] = {"failed": str(e)}
-            commands = {}
-            for of_variant, _ in plans.values():
-                commands.update(of_variant)
-            begun = time.monotonic()
-            with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-                done = {target: pool.submit(compiled, target, command) for target, command in commands.items()}
-                failures = {target: result.result() for target, result in done.items()}
-            print(f"{len(commands)} objects in {time.monotonic() - begun:.0f} s", flush=True)
-            for name, (of_variant, links) in plans.items():
-                why = next((failures[target] for target in of_variant if failures[target]), "")
-                for target, command in links.items():
-                    why = why or linked(command)
-                results[name] = {"failed": why} if why else {"kernels": kernels_of(of_variant)}
+        plans = {variant["name"]: self.plan(variant) for variant in variants}
+        commands = {}
+        for of_variant, _ in plans.values():
+            commands.update(of_variant)
+        begun, results = time.monotonic(), {}
+        with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+            done = {target: pool.submit(compiled, target, command) for target, command in commands.items()}
+            failures = {target: result.result() for target, result in done.items()}
+        print(f"{len(commands)} objects in {time.monotonic() - begun:.0f} s", flush=True)
+        for name, (of_variant, links) in plans.items():
+            why = next((failures[target] for target in of_variant if failures[target]), "")
+            for target, command in links.items():
+                why = why or linked(command)
+            results[name] = {"failed": why} if why else {"kernels": kernels_of(of_variant)}
         return results
 
 
-def digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def version_of(compiler):
+    return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+
+
+def flag_of(definition, by_nvcc):
+    name, value = definition.split("=", 1)
+    if value.endswith(".cuh"):
+        return f'-D{name}="{value}"'
+    # nvcc takes a list of definitions, separated by commas.
+    return f"-D{name}={value.replace(',', chr(92) + ',') if by_nvcc else value}"
+
+
+def digest(what):
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 
 def compiled(target, command):
@@ -398,8 +402,8 @@ def main():
     variants = variants_of(table)
     if arguments.command == "check":
         for variant in variants:
-            sources_of(table, variant, arguments.root)
-        print(f"{len(table['lead'])} leads, {len(variants)} variants: every substitution matches once")
+            check(variant, arguments.root)
+        print(f"{len(table['lead'])} leads, {len(variants)} variants: every definition changes what is compiled")
         return
     if arguments.directory is None:
         raise Wrong(f"{arguments.command} needs a directory")
@@ -421,11 +425,15 @@ def main():
         or any(part in v["name"] for part in wanted)
         and v["priority"] <= arguments.most_priority
         and v["architecture"] <= arguments.architecture
-        and not (arguments.simulator and is_for_device_only(v))
+        and not (arguments.simulator and v.get("device_only"))
         and not (arguments.first and v["name"] not in table["first"]["variants"])
     ]
-    builder = Builder(table, arguments.root, arguments.directory, arguments.architecture, arguments.simulator)
-    results = builder.build(chosen, arguments.jobs)
+    with tempfile.TemporaryDirectory() as copy:
+        # An edit while the build runs must not reach an object whose name is made from the text before it.
+        for folder in ("native", "cmake", "tests/native/simulator", "tests/gpu/tuning/variants"):
+            shutil.copytree(os.path.join(arguments.root, folder), os.path.join(copy, folder))
+        builder = Builder(copy, arguments.directory, arguments.architecture, arguments.simulator)
+        results = builder.build(chosen, arguments.jobs)
     record = {"simulator": arguments.simulator, "architecture": arguments.architecture, "variants": results}
     with open(os.path.join(arguments.directory, "built.json"), "w") as file:
         json.dump(record, file, indent=1)

@@ -107,10 +107,15 @@ NC_DEVICE void cluster_arrive() { host::cluster_arrive(); }
 NC_DEVICE void cluster_wait(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   host::cluster_wait(file, line);
 }
+NC_DEVICE void cluster_arrive_relaxed() { cluster_arrive(); }
 template <class T>
 NC_DEVICE T* of_cluster_block(T* p, int rank) {
   return reinterpret_cast<T*>(reinterpret_cast<intptr_t>(p) + host::to_cluster_block(p, rank));
 }
+
+// Launches run one after another.
+NC_DEVICE void permit_next_launch() {}
+NC_DEVICE void wait_for_previous_launch() {}
 
 struct alignas(16) Word16 {
   uint32_t w[4];
