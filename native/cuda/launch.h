@@ -17,7 +17,7 @@ struct Launch {
   int threads;
   int cluster;  // blocks per cluster; 1: no clusters
   int shared_bytes;
-  bool overlaps;  // may start before the stream's previous launch has ended; only without clusters
+  bool overlaps = false;  // may start before the stream's previous launch has ended; only without clusters
 };
 
 // Returns the error and clears it from the runtime, so that a later cudaGetLastError does not report it again.
