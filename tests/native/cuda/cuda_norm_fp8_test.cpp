@@ -73,7 +73,9 @@ TEST_P(CudaFp8Fast, EverySize) {
 
 // 16392: the segments end within scale blocks.
 TEST_P(CudaFp8Fast, RowsOfSeveralSegments) {
+  const bool few = onSimulator() && GetParam().first == NC_FLOAT16;  // the sizes of all are those of bfloat16
   for (const int64_t n : {16392, 16416, 20480, 32768, 65536, 131072}) {
+    if (few && n > 20000) continue;
     for (int i = 0; i < 3; ++i) expectOnEveryDevice(next(2, n));
   }
 }

@@ -172,6 +172,7 @@ TEST_P(CudaFast, EveryMisalignment) {
   for (const int64_t n : {65, 128, 229, 769, 1023, 3079, 4104, 6151, 16391}) {
     for (const size_t spread : {2u, 4u, 6u, 10u, 14u}) {
       if (n > 4000 && spread % 4 != 2) continue;
+      if (isLeftOut(std::get<1>(GetParam())) && n % 4 != 1) continue;
       const Comparison comparison = varied(make(n > 2000 ? 3 : 10, n));
       for (const size_t offset : {0u, 4u, 10u}) {
         Form form = onDevice(cudaDevices().back());
@@ -205,6 +206,7 @@ TEST_P(CudaFast, InPlace) {
   const auto& [op, triple] = GetParam();
   const bool same_size = reference::format(triple.x).bytes == reference::format(triple.y).bytes;
   for (const int64_t n : {40, 229, 3072, 3077}) {
+    if (isLeftOut(triple) && (n == 40 || n == 3077)) continue;
     for (const bool residual : {false, true}) {
       Case c = make(9, n);
       c.residual = c.dresidual = residual;
