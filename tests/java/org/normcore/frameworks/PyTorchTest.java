@@ -124,7 +124,7 @@ class PyTorchTest {
     refused("tensor: undefined; expected a tensor", () -> PyTorch.view(new Tensor()));
     refused(
         "tensor.strides: [20, 1, 5] with shape [3, 5, 4]; expected contiguous rows, 1 in the last"
-            + " place; call contiguous()",
+            + " dimension; call contiguous()",
         () -> PyTorch.view(whole.transpose(1, 2)));
     refused(
         "tensor.strides: [5, 20, 1] with shape [4, 3, 5]; expected rows at equal distances:"
