@@ -100,7 +100,7 @@ public final class CallContext {
     return (T) state;
   }
 
-  /** Returns the frame to its pool. */
+  /** Returns the context to its pool. */
   public void release() {
     pool.put(this);
   }
