@@ -14,7 +14,8 @@
 #include <thread>
 #include <type_traits>
 
-#include "c_api/fake_plugin.h"
+#include "c_api/refusal.h"
+#include "c_api/use_fake_plugin.h"
 #include "support/harness.h"
 
 namespace {
@@ -22,26 +23,6 @@ namespace {
 using namespace harness;
 
 constexpr char kVariable[] = "NORMCORE_CUDA_LIBRARY";
-
-// Must run first: the library looks for its plugin once.
-const int named = setenv(kVariable, FAKE_PLUGIN_FILE, 1);
-
-FakePlugin& fake() {
-  static const auto get =
-      reinterpret_cast<fake_plugin_function>(dlsym(dlopen(FAKE_PLUGIN_FILE, RTLD_NOW), FAKE_PLUGIN_SYMBOL));
-  return get();
-}
-
-using Strings = std::vector<std::string>;
-
-void expectRefused(int32_t expected, int32_t status, const Strings& parts, const std::string& what) {
-  const std::string message = nc_last_error();
-  EXPECT_EQ(expected, status) << what << ": " << message;
-  if (status == NC_OK) return;
-  for (const std::string& part : parts) {
-    EXPECT_NE(std::string::npos, message.find(part)) << what << ": \"" << message << "\" lacks \"" << part << "\"";
-  }
-}
 
 nc_norm_spec cudaSpec(int32_t op, int64_t n, int32_t device) {
   nc_norm_spec spec = makeSpec(op, NC_BFLOAT16, NC_FLOAT32, NC_FLOAT16, n);
@@ -213,9 +194,9 @@ TEST_F(CudaAbsenceDeathTest, ThreadsThatAskFirstTogetherAskOnce) {
 }
 
 // With the fake plugin's two devices.
-class CudaWall : public ::testing::Test {
+class CudaArguments : public ::testing::Test {
  protected:
-  CudaWall() {
+  CudaArguments() {
     int32_t count = 0;
     check(nc_cuda_device_count(&count));
     EXPECT_EQ(2, count);
@@ -223,7 +204,7 @@ class CudaWall : public ::testing::Test {
   }
 };
 
-TEST_F(CudaWall, DevicesAreDescribed) {
+TEST_F(CudaArguments, DevicesAreDescribed) {
   for (int32_t i = 0; i < 2; ++i) {
     nc_cuda_device device{};
     device.struct_size = sizeof(device);
@@ -247,7 +228,7 @@ TEST_F(CudaWall, DevicesAreDescribed) {
   EXPECT_EQ(5, newer.more);
 }
 
-TEST_F(CudaWall, CallsReachThePlugin) {
+TEST_F(CudaArguments, CallsReachThePlugin) {
   int64_t address = 0, stream = 0;
   check(nc_cuda_allocate(1, 4096, &address));
   EXPECT_EQ(0x10000, address);
@@ -265,7 +246,7 @@ TEST_F(CudaWall, CallsReachThePlugin) {
             fake().calls);
 }
 
-TEST_F(CudaWall, NothingToDoIsNotAsked) {
+TEST_F(CudaArguments, CallsWithoutWorkDoNotReachThePlugin) {
   check(nc_cuda_free(0, 0));
   check(nc_cuda_stream_destroy(0, 0));
   check(nc_cuda_copy(0, 0, 0, 0, 0));
@@ -273,7 +254,7 @@ TEST_F(CudaWall, NothingToDoIsNotAsked) {
   EXPECT_EQ(Strings{}, fake().calls);
 }
 
-TEST_F(CudaWall, WrongCallsAreRefused) {
+TEST_F(CudaArguments, WrongCallsAreRefused) {
   const int32_t invalid = NC_INVALID_ARGUMENT;
   int64_t out = 77;
   nc_cuda_device device{};
@@ -308,7 +289,7 @@ TEST_F(CudaWall, WrongCallsAreRefused) {
   EXPECT_EQ(Strings{}, fake().calls);
 }
 
-TEST_F(CudaWall, ErrorsOfTheRuntimeAreToldByNameAndText) {
+TEST_F(CudaArguments, ErrorsOfTheRuntimeHaveNameAndText) {
   int64_t out = 77;
   nc_cuda_device device{};
   device.struct_size = sizeof(device);
@@ -336,7 +317,7 @@ TEST_F(CudaWall, ErrorsOfTheRuntimeAreToldByNameAndText) {
   expectRefused(NC_OUT_OF_MEMORY, nc_cuda_allocate(1, 12345, &out), {"12345 bytes"}, "allocate");
 }
 
-TEST_F(CudaWall, PlansArePreparedOnTheirDevice) {
+TEST_F(CudaArguments, PlansArePreparedOnTheirDevice) {
   nc_norm_spec spec = cudaSpec(NC_LAYER_NORM, 4096, 1);
   spec.scale_rounding = NC_ROUND_WEIGHT;
   spec.variance = NC_VARIANCE_WELFORD;
@@ -356,7 +337,7 @@ TEST_F(CudaWall, PlansArePreparedOnTheirDevice) {
   EXPECT_EQ(0.125, prepared.epsilon);
 }
 
-TEST_F(CudaWall, WrongPlansAreRefused) {
+TEST_F(CudaArguments, WrongPlansAreRefused) {
   const auto refused = [](nc_norm_spec spec, int32_t nc_norm_spec::*field, int32_t value, const Strings& parts) {
     spec.*field = value;
     int64_t plan = 77;
@@ -375,7 +356,7 @@ TEST_F(CudaWall, WrongPlansAreRefused) {
 }
 
 // The norm calls on either device, with the same arguments in host memory, which the fake device accepts as its own.
-class CudaNormCalls : public CudaWall {
+class CudaNormCalls : public CudaArguments {
  protected:
   static constexpr int64_t kRows = 5, kN = 12, kStride = 16;
   static constexpr int64_t kStream = 1234;

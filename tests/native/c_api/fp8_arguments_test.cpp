@@ -8,41 +8,18 @@
 #include <cstdlib>
 #include <functional>
 
-#include "c_api/fake_plugin.h"
+#include "c_api/refusal.h"
+#include "c_api/use_fake_plugin.h"
 #include "support/fp8.h"
 
 namespace {
 
 using namespace fp8;
 
-// Must run first: the library looks for its plugin once.
-const int named = setenv("NORMCORE_CUDA_LIBRARY", FAKE_PLUGIN_FILE, 1);
-
-FakePlugin& fake() {
-  static const auto get =
-      reinterpret_cast<fake_plugin_function>(dlsym(dlopen(FAKE_PLUGIN_FILE, RTLD_NOW), FAKE_PLUGIN_SYMBOL));
-  return get();
-}
-
-using Strings = std::vector<std::string>;
 constexpr int32_t kInvalid = NC_INVALID_ARGUMENT;
 constexpr int64_t kRows = 5, kColumns = 70, kStride = 72, kBlocks = 3;
 
 int64_t at(const void* p) { return reinterpret_cast<int64_t>(p); }
-
-void expectRefused(int32_t expected, int32_t status, const Strings& parts, const std::string& what) {
-  const std::string message = nc_last_error();
-  EXPECT_EQ(expected, status) << what << ": " << message;
-  if (status == NC_OK) return;
-  for (const std::string& part : parts) {
-    EXPECT_NE(std::string::npos, message.find(part)) << what << ": \"" << message << "\" lacks \"" << part << "\"";
-  }
-  bool says_why = false;
-  for (const char* words : {"expected", ", but ", "exceed", "does not have"}) {
-    says_why = says_why || message.find(words) != std::string::npos;
-  }
-  EXPECT_TRUE(says_why) << what << ": \"" << message << "\" does not say what was expected";
-}
 
 // The calls, as structures that a test can modify. Where: on the CPU, or on the fake device 1.
 enum class Where { kCpu, kDevice };
@@ -72,9 +49,9 @@ struct Fp8Call : nc_fp8_spec, nc_fp8_args {
   }
 };
 
-class Fp8Wall : public ::testing::TestWithParam<Where> {
+class Fp8Arguments : public ::testing::TestWithParam<Where> {
  protected:
-  Fp8Wall() {
+  Fp8Arguments() {
     int32_t count = 0;
     check(nc_cuda_device_count(&count));
     fake() = FakePlugin();
@@ -147,10 +124,10 @@ class Fp8Wall : public ::testing::TestWithParam<Where> {
   uint8_t (&codes)[kRows * kBlocks + 9] = memory.codes;
 };
 
-INSTANTIATE_TEST_SUITE_P(Wheres, Fp8Wall, ::testing::Values(Where::kCpu, Where::kDevice),
+INSTANTIATE_TEST_SUITE_P(Wheres, Fp8Arguments, ::testing::Values(Where::kCpu, Where::kDevice),
                          [](const auto& info) { return info.param == Where::kCpu ? "Cpu" : "Cuda"; });
 
-TEST_P(Fp8Wall, AmaxRefuses) {
+TEST_P(Fp8Arguments, AmaxRefuses) {
   using A = Fp8Call;
   expectAllRefused(
       amax(),
@@ -171,7 +148,7 @@ TEST_P(Fp8Wall, AmaxRefuses) {
       });
 }
 
-TEST_P(Fp8Wall, ScaleRefuses) {
+TEST_P(Fp8Arguments, ScaleRefuses) {
   using S = Fp8Call;
   expectAllRefused(
       scale(),
@@ -199,7 +176,7 @@ TEST_P(Fp8Wall, ScaleRefuses) {
   }
 }
 
-TEST_P(Fp8Wall, QuantizeRefuses) {
+TEST_P(Fp8Arguments, QuantizeRefuses) {
   using Q = Fp8Call;
   expectAllRefused(
       quantize(),
@@ -231,7 +208,7 @@ TEST_P(Fp8Wall, QuantizeRefuses) {
   EXPECT_EQ(NC_OK, unmeasured.call(GetParam())) << nc_last_error();
 }
 
-TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
+TEST_P(Fp8Arguments, QuantizeBlocksRefuses) {
   using Q = Fp8Call;
   expectAllRefused(
       quantizeBlocks(),
@@ -259,7 +236,7 @@ TEST_P(Fp8Wall, QuantizeBlocksRefuses) {
   EXPECT_EQ(NC_OK, close.call(GetParam())) << nc_last_error();
 }
 
-TEST_P(Fp8Wall, DequantizeRefuses) {
+TEST_P(Fp8Arguments, DequantizeRefuses) {
   using D = Fp8Call;
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     SCOPED_TRACE(scaling);
@@ -293,7 +270,7 @@ TEST_P(Fp8Wall, DequantizeRefuses) {
 }
 
 // For no rows or no columns the call does nothing, makes no device call and accepts null addresses.
-TEST_P(Fp8Wall, OfNothing) {
+TEST_P(Fp8Arguments, OfNothing) {
   for (const auto& [rows, columns] : std::vector<std::pair<int64_t, int64_t>>{{0, kColumns}, {kRows, 0}, {0, 0}}) {
     SCOPED_TRACE(std::to_string(rows) + " x " + std::to_string(columns));
     largest = 3;
@@ -376,7 +353,7 @@ TEST(Fp8Plans, WrongSpecsAndHandlesAreRefused) {
 
 // The following tests are for the device.
 
-class Fp8Device : public Fp8Wall {};
+class Fp8Device : public Fp8Arguments {};
 INSTANTIATE_TEST_SUITE_P(Wheres, Fp8Device, ::testing::Values(Where::kDevice), [](const auto&) { return "Cuda"; });
 
 TEST_P(Fp8Device, CallsReachThePlugin) {

@@ -8,26 +8,12 @@
 #include <functional>
 #include <thread>
 
+#include "c_api/refusal.h"
 #include "support/harness.h"
 
 namespace {
 
 using namespace harness;
-
-// The status, and each of these parts in the message.
-void expectRefused(int32_t expected, int32_t status, const std::vector<std::string>& parts, const std::string& what) {
-  const std::string message = nc_last_error();
-  EXPECT_EQ(expected, status) << what << ": " << message;
-  if (status == NC_OK) return;
-  for (const std::string& part : parts) {
-    EXPECT_NE(std::string::npos, message.find(part)) << what << ": \"" << message << "\" lacks \"" << part << "\"";
-  }
-  bool says_why = false;
-  for (const char* words : {"expected", ", but ", "exceed", "does not have"}) {
-    says_why = says_why || message.find(words) != std::string::npos;
-  }
-  EXPECT_TRUE(says_why) << what << ": \"" << message << "\" does not say what was expected";
-}
 
 TEST(Plan, EveryWrongSpecIsRefused) {
   struct Wrong {

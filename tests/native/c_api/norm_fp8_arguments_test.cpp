@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "c_api/refusal.h"
 #include "support/fp8_cases.h"
 
 namespace {
@@ -55,12 +56,8 @@ struct Wrong {
 
 void expectRefused(int64_t plan, Call& call, const std::vector<std::string>& parts) {
   const auto before = call.memory();
-  EXPECT_EQ(NC_INVALID_ARGUMENT, call(plan));
-  const std::string message = nc_last_error();
-  for (const std::string& part : parts) {
-    EXPECT_NE(std::string::npos, message.find(part)) << '"' << message << "\" lacks \"" << part << '"';
-  }
-  EXPECT_TRUE(before == call.memory()) << message << ": something was written";
+  harness::expectRefused(NC_INVALID_ARGUMENT, call(plan), parts, "the call");
+  EXPECT_TRUE(before == call.memory()) << nc_last_error() << ": something was written";
 }
 
 void expectAllRefused(int32_t scaling, const std::vector<Wrong>& wrongs) {
@@ -75,7 +72,7 @@ void expectAllRefused(int32_t scaling, const std::vector<Wrong>& wrongs) {
   EXPECT_EQ(NC_OK, right(plan)) << nc_last_error();
 }
 
-TEST(Fp8Wall, OneScale) {
+TEST(NormFp8Arguments, OneScale) {
   expectAllRefused(NC_SCALING_TENSOR, {{[](Call& c) { c.y_scale = 0; }, {"y_scale: address 0"}},
                                        {[](Call& c) { c.y_scale += 2; }, {"y_scale: address", "multiple of 4"}},
                                        {[](Call& c) { c.y_amax += 1; }, {"y_amax: address", "multiple of 4"}},
@@ -91,7 +88,7 @@ TEST(Fp8Wall, OneScale) {
                                        {[](Call& c) { c.y = 0; }, {"y: address 0"}}});
 }
 
-TEST(Fp8Wall, ScalesOfRows) {
+TEST(NormFp8Arguments, ScalesOfRows) {
   expectAllRefused(
       NC_SCALING_ROW,
       {{[](Call& c) { c.y_scale_inv = 0; }, {"y_scale_inv: address 0"}},
@@ -102,7 +99,7 @@ TEST(Fp8Wall, ScalesOfRows) {
        {[](Call& c) { c.y_scale_inv = c.rstd; }, {"rstd: shares memory with y_scale_inv"}}});
 }
 
-TEST(Fp8Wall, ScalesOfBlocks) {
+TEST(NormFp8Arguments, ScalesOfBlocks) {
   expectAllRefused(NC_SCALING_BLOCK,
                    {{[](Call& c) { c.y_scale_inv = 0; }, {"y_scale_inv: address 0"}},
                     {[](Call& c) { c.y_scale = c.scale_tensor.address(); }, {"y_scale: address", "expected 0"}},
@@ -114,7 +111,7 @@ TEST(Fp8Wall, ScalesOfBlocks) {
   EXPECT_EQ(NC_OK, call(plan)) << nc_last_error();
 }
 
-TEST(Fp8Wall, OnlyForFp8Plans) {
+TEST(NormFp8Arguments, OnlyForFp8Plans) {
   const Plan plain(makeSpec(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, kN));
   Call call(NC_SCALING_TENSOR);
   expectRefused(plain, call, {"y_scale: address", "y is not FP8"});
@@ -122,7 +119,7 @@ TEST(Fp8Wall, OnlyForFp8Plans) {
 }
 
 // For no rows the call reads and writes nothing, and amax is unchanged.
-TEST(Fp8Wall, NoRows) {
+TEST(NormFp8Arguments, NoRows) {
   for (const int32_t scaling : {NC_SCALING_TENSOR, NC_SCALING_ROW, NC_SCALING_BLOCK}) {
     const Plan plan(fp8Case(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT8_E4M3, scaling, kN).spec);
     Call call(scaling);

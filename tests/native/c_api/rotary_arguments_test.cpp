@@ -7,7 +7,8 @@
 #include <functional>
 #include <set>
 
-#include "c_api/fake_plugin.h"
+#include "c_api/refusal.h"
+#include "c_api/use_fake_plugin.h"
 #include "support/rotary_harness.h"
 
 namespace {
@@ -17,28 +18,6 @@ using namespace harness;
 // Must run first: the library looks for its plugin once.
 [[maybe_unused]] const int named = setenv("NORMCORE_CUDA_LIBRARY", FAKE_PLUGIN_FILE, 1);
 
-FakePlugin& fake() {
-  static const auto get =
-      reinterpret_cast<fake_plugin_function>(dlsym(dlopen(FAKE_PLUGIN_FILE, RTLD_NOW), FAKE_PLUGIN_SYMBOL));
-  return get();
-}
-
-using Strings = std::vector<std::string>;
-
-void expectRefused(int32_t expected, int32_t status, const Strings& parts, const std::string& what) {
-  const std::string message = nc_last_error();
-  EXPECT_EQ(expected, status) << what << ": " << message;
-  if (status == NC_OK) return;
-  for (const std::string& part : parts) {
-    EXPECT_NE(std::string::npos, message.find(part)) << what << ": \"" << message << "\" lacks \"" << part << "\"";
-  }
-  bool says_why = false;
-  for (const char* words : {"expected", ", but ", "exceed", "does not have"}) {
-    says_why = says_why || message.find(words) != std::string::npos;
-  }
-  EXPECT_TRUE(says_why) << what << ": \"" << message << "\" does not say what was expected";
-}
-
 nc_rotary_spec validSpec(int32_t device_type = NC_DEVICE_CPU, int32_t device = 0) {
   nc_rotary_spec spec = makeRotary(NC_BFLOAT16, NC_FLOAT32, NC_ROTARY_HALF_SPLIT, NC_ROTARY_ROUND_INPUT, 16, 8).spec;
   spec.device_type = device_type;
@@ -46,12 +25,12 @@ nc_rotary_spec validSpec(int32_t device_type = NC_DEVICE_CPU, int32_t device = 0
   return spec;
 }
 
-class RotaryWall : public ::testing::Test {
+class RotaryArguments : public ::testing::Test {
  protected:
-  RotaryWall() { fake() = {}; }
+  RotaryArguments() { fake() = {}; }
 };
 
-TEST_F(RotaryWall, EveryWrongSpecIsRefused) {
+TEST_F(RotaryArguments, EveryWrongSpecIsRefused) {
   struct Wrong {
     std::function<void(nc_rotary_spec&)> change;
     int32_t status;
@@ -119,7 +98,7 @@ TEST_F(RotaryWall, EveryWrongSpecIsRefused) {
   EXPECT_EQ(77, plan);
 }
 
-TEST_F(RotaryWall, EdgesAreAccepted) {
+TEST_F(RotaryArguments, EdgesAreAccepted) {
   for (const auto& [head_dim, rotary_dim] :
        std::vector<std::pair<int32_t, int32_t>>{{2, 2}, {3, 2}, {65536, 65536}, {65535, 2}}) {
     nc_rotary_spec spec = validSpec();
@@ -130,7 +109,7 @@ TEST_F(RotaryWall, EdgesAreAccepted) {
   }
 }
 
-TEST_F(RotaryWall, OtherHandlesAreRefused) {
+TEST_F(RotaryArguments, OtherHandlesAreRefused) {
   const RotaryPlan rotary(validSpec());
   const Plan norm(makeSpec(NC_RMS_NORM, NC_FLOAT32, NC_FLOAT32, NC_FLOAT32, 8));
   alignas(64) const uint64_t garbage[16] = {1, 2, 3};
@@ -153,7 +132,7 @@ TEST_F(RotaryWall, OtherHandlesAreRefused) {
   EXPECT_EQ(NC_OK, nc_rotary_plan_destroy(twice));
 }
 
-TEST_F(RotaryWall, RangesAreForTheCpu) {
+TEST_F(RotaryArguments, RangesAreForTheCpu) {
   const RotaryPlan cuda(validSpec(NC_DEVICE_CUDA, 1));
   const auto none = argsOf<nc_rotary_args>();
   alignas(NC_CALL_ALIGNMENT) char call[NC_CALL_BYTES];
@@ -196,7 +175,7 @@ struct Call {
   }
 };
 
-class RotaryCalls : public RotaryWall {
+class RotaryCalls : public RotaryArguments {
  protected:
   static constexpr size_t kElements = 2 * 3 * 4 * 16;
 
@@ -417,7 +396,7 @@ TEST_F(RotaryCalls, ErrorsOfThePluginAreNamed) {
 
 // Random strides and addresses against the sets of bytes that they cover: accepted tensors never overlap, and refused
 // tensors of equal strides always do.
-TEST_F(RotaryWall, OverlapIsToldByTheBytes) {
+TEST_F(RotaryArguments, OverlapIsDetectedByBytes) {
   nc_rotary_spec spec = validSpec(NC_DEVICE_CUDA, 1);
   spec.head_dim = 3;
   spec.rotary_dim = 2;
