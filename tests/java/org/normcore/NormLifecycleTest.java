@@ -18,6 +18,7 @@ import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 import org.normcore.testing.Arena;
 import org.normcore.testing.Values;
 
@@ -141,6 +142,33 @@ class NormLifecycleTest {
             IllegalStateException.class, () -> norm.backward(saved, dy, Gradients.of(apart)));
         norm.forward(Operands.of(x, y), saved);
         norm.backward(saved, dy, Gradients.of(apart));
+      }
+    }
+  }
+
+  /** Nothing is written, in one thread and in several. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 1024})
+  void refusedBackwardOverInputKeepsSaved(int rows) {
+    int n = 1024;
+    try (Arena arena = new Arena();
+        RmsNorm norm =
+            RmsNorm.builder(n).input(FLOAT32).policy(NormPolicy.PYTORCH).threads(2).build()) {
+      TensorView x = arena.tensor(FLOAT32, Values.normal(1, rows * n), rows, n);
+      TensorView weight = arena.tensor(FLOAT32, Values.normal(2, n), n);
+      TensorView y = arena.tensor(FLOAT32, rows, n);
+      TensorView dy = arena.tensor(FLOAT32, Values.normal(3, rows * n), rows, n);
+      TensorView inX = TensorView.ofAddress(x.address(), FLOAT32, Device.CPU, n);
+      byte[] before = x.toBytes();
+      try (Saved saved = norm.forward(x, weight, y)) {
+        Gradients refused = Gradients.of(x).weight(inX, GradientMode.WRITE);
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> norm.backward(saved, dy, refused),
+            "dweight in x");
+        assertArrayEquals(before, x.toBytes());
+        norm.backward(saved, dy, Gradients.of(x));
+        assertThrows(IllegalStateException.class, saved::rows, "x is dx now");
       }
     }
   }

@@ -75,10 +75,6 @@ final class NormBackward {
     leases.write("dbias", dbias);
     leases.read("dresidual", dresidual);
     leases.use(stream);
-    Saved saved = call.saved;
-    if (saved != null && rows > 0 && dx != null && dx.address() == Norm.addressOf(call.x)) {
-      saved.invalidate();
-    }
     context
         .call
         .backward(norm.plan, rows)
@@ -114,7 +110,14 @@ final class NormBackward {
             * norm.hiddenSize()
             * norm.statisticsDType().bytes()
             * sums;
-    context.run(rows * norm.rowBytes(inputs, norm.gradientDType()), columnBytes);
+    try {
+      context.run(rows * norm.rowBytes(inputs, norm.gradientDType()), columnBytes);
+    } finally {
+      boolean overX = rows > 0 && dx != null && dx.address() == Norm.addressOf(call.x);
+      if (call.saved != null && overX && context.started()) {
+        call.saved.invalidate();
+      }
+    }
   }
 
   private void check(long rows, TensorView dy, Gradients gradients) {

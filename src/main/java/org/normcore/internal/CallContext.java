@@ -2,6 +2,7 @@ package org.normcore.internal;
 
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
+import org.normcore.internal.capi.global.normcore;
 
 /**
  * The reusable state of one call: its native call, its parallel-for, and the cached workspace size
@@ -15,6 +16,7 @@ public final class CallContext {
   public final CopyCall copy = new CopyCall();
 
   private @Nullable Object state;
+  private boolean started;
   private final CallContextPool pool;
   private final @Nullable ParallelFor parallelFor;
   private final int threads;
@@ -64,11 +66,15 @@ public final class CallContext {
    * @param columnBytes what the second phase moves: the columns of a backward
    */
   public void run(long bytes, long columnBytes) {
+    started = false;
     if (parallelFor == null || pool.threadsFor(Math.max(bytes, columnBytes)) == 1) {
-      Capi.check(call.run());
+      int status = call.run();
+      started = status != normcore.NC_INVALID_ARGUMENT;
+      Capi.check(status);
       return;
     }
     Capi.check(call.begin());
+    started = true;
     for (int phase = 0; phase < 2; phase++) {
       long units = call.startPhase(phase);
       if (units > 0) {
@@ -89,6 +95,14 @@ public final class CallContext {
     } else {
       parallelFor.run(call, units, CallContextPool.grain(units, bytes), wanted);
     }
+  }
+
+  /**
+   * Returns whether the last {@link #run(long, long)} may have written something: not if the native
+   * side has refused the operands.
+   */
+  public boolean started() {
+    return started;
   }
 
   /** Returns the caller's own state of a call, made on the first use of this context. */

@@ -2,10 +2,8 @@ package org.normcore.internal;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.List;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.normcore.CudaDevice;
 import org.normcore.Device;
@@ -39,9 +37,7 @@ public final class CudaCapi {
   /** Returns the properties of a device. */
   public static CudaDevice device(int index) {
     NativeLibrary.ensureLoaded();
-    ByteBuffer memory =
-        ByteBuffer.allocateDirect(Loader.sizeof(nc_cuda_device.class))
-            .order(ByteOrder.nativeOrder());
+    ByteBuffer memory = Memory.structure(nc_cuda_device.class);
     try (nc_cuda_device answer = new nc_cuda_device(new BytePointer(memory))) {
       answer.struct_size(answer.sizeof());
       Capi.check(normcore.nc_cuda_device_query(index, answer));

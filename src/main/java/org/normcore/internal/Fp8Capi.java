@@ -2,10 +2,8 @@ package org.normcore.internal;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 import org.normcore.Device;
 import org.normcore.internal.capi.global.normcore;
 import org.normcore.internal.capi.nc_fp8_spec;
@@ -200,8 +198,7 @@ public final class Fp8Capi {
   private static long create(long key) {
     NativeLibrary.ensureLoaded();
     int device = (int) (key >>> 6 * Byte.SIZE);
-    ByteBuffer memory =
-        ByteBuffer.allocateDirect(Loader.sizeof(nc_fp8_spec.class)).order(ByteOrder.nativeOrder());
+    ByteBuffer memory = Memory.structure(nc_fp8_spec.class);
     try (nc_fp8_spec spec = new nc_fp8_spec(new BytePointer(memory))) {
       spec.struct_size(spec.sizeof())
           .x_dtype(field(key, 5))

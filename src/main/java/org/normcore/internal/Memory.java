@@ -10,6 +10,7 @@ import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
 import java.nio.LongBuffer;
 import java.nio.ShortBuffer;
+import org.bytedeco.javacpp.Loader;
 import org.bytedeco.javacpp.Pointer;
 import org.normcore.internal.capi.global.normcore;
 
@@ -99,6 +100,15 @@ public final class Memory {
   public static void copyStreaming(long target, long source, long bytes) {
     NativeLibrary.ensureLoaded();
     Capi.check(normcore.nc_copy(target, source, bytes));
+  }
+
+  /**
+   * Returns zeroed memory for a C structure. Not a JavaCPP allocation: JavaCPP refuses to allocate
+   * in a process whose native memory is large relative to its Java heap.
+   */
+  static ByteBuffer structure(Class<? extends Pointer> type) {
+    NativeLibrary.ensureLoaded();
+    return ByteBuffer.allocateDirect(Loader.sizeof(type)).order(ByteOrder.nativeOrder());
   }
 
   /** Returns a pointer to memory that it does not own. */

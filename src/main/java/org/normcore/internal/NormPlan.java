@@ -2,9 +2,7 @@ package org.normcore.internal;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 import org.jspecify.annotations.Nullable;
 import org.normcore.Affine;
 import org.normcore.DType;
@@ -19,18 +17,14 @@ import org.normcore.internal.capi.nc_norm_spec;
 
 /** The specification of a norm's plan: {@code nc_norm_spec}, whose every field must be set. */
 public final class NormPlan {
-  // Not a JavaCPP allocation: JavaCPP refuses to allocate in a process whose native memory is
-  // large relative to its Java heap.
   private final ByteBuffer memory;
   private final nc_norm_spec spec;
   private final NormKind kind;
 
   /** Begins the specification. */
   public NormPlan(NormKind kind, Affine affine, long hiddenSize, double epsilon) {
-    NativeLibrary.ensureLoaded();
     this.kind = kind;
-    this.memory =
-        ByteBuffer.allocateDirect(Loader.sizeof(nc_norm_spec.class)).order(ByteOrder.nativeOrder());
+    this.memory = Memory.structure(nc_norm_spec.class);
     this.spec = new nc_norm_spec(new BytePointer(memory));
     spec.struct_size(spec.sizeof())
         .op(Codes.of(kind))

@@ -2,9 +2,7 @@ package org.normcore.internal;
 
 import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import org.bytedeco.javacpp.BytePointer;
-import org.bytedeco.javacpp.Loader;
 import org.normcore.DType;
 import org.normcore.Device;
 import org.normcore.RotaryLayout;
@@ -23,10 +21,7 @@ public final class RotaryPlan {
 
   /** Begins the specification. */
   public RotaryPlan(int headDim, int rotaryDim) {
-    NativeLibrary.ensureLoaded();
-    this.memory =
-        ByteBuffer.allocateDirect(Loader.sizeof(nc_rotary_spec.class))
-            .order(ByteOrder.nativeOrder());
+    this.memory = Memory.structure(nc_rotary_spec.class);
     this.spec = new nc_rotary_spec(new BytePointer(memory));
     spec.struct_size(spec.sizeof()).head_dim(headDim).rotary_dim(rotaryDim);
   }
