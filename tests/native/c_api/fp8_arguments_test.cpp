@@ -14,6 +14,10 @@
 
 namespace {
 
+using harness::expectRefused;
+using harness::fake;
+using harness::Strings;
+
 using namespace fp8;
 
 constexpr int32_t kInvalid = NC_INVALID_ARGUMENT;
